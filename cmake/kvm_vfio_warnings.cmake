@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSL-1.0
+# The warnings of our own builds. A consumer never sees them.
+add_library(kvm_vfio_warnings INTERFACE)
+target_compile_options(
+  kvm_vfio_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  target_compile_options(kvm_vfio_warnings INTERFACE -Wthread-safety)
+endif()

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A reference count that threads can share, without the cost of `<atomic>`.
+
+#include <type_traits>
+
+namespace kvm_vfio::detail {
+
+/// Starts at one.
+class ref_count {
+ public:
+  constexpr void get() noexcept { (void)add(1); }
+  /// True when that was the last one.
+  [[nodiscard]] constexpr bool put() noexcept { return add(-1) == 0; }
+  [[nodiscard]] constexpr int value() const noexcept {
+    if (std::is_constant_evaluated()) return count_;
+    return __atomic_load_n(&count_, __ATOMIC_ACQUIRE);
+  }
+
+ private:
+  constexpr int add(int n) noexcept {
+    if (std::is_constant_evaluated()) return count_ += n;
+    return __atomic_add_fetch(&count_, n, __ATOMIC_ACQ_REL);
+  }
+
+  int count_ = 1;
+};
+
+}  // namespace kvm_vfio::detail

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The kvm-vfio device: sequences its policies in the kernel's order. Makes no OS call.
+
+#include <kvm_vfio/coherency.hpp>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/file_list.hpp>
+#include <kvm_vfio/storage.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace kvm_vfio {
+
+/// The files policy of users whose file handles own nothing: references are not counted.
+template <class File>
+struct unowned_files {
+  constexpr result<File> get_file(const File& file) noexcept { return file; }
+  constexpr void fput(const File&) noexcept {}
+};
+static_assert(file_references<unowned_files<int>, int>);
+
+/// Tells a VM which VFIO files it uses (virt/kvm/vfio.c).
+///
+/// Every operation is noexcept. With a real lock any number of threads may call `add`, `del`,
+/// `set_spapr_tce`, `set_attr` and the observers; construction and destruction are one thread's.
+/// The policies are called with the lock held, but for validity, which is asked before, and for
+/// everything at destruction.
+///
+/// \tparam Symbols the VFIO symbol provider
+/// \tparam Lock    the lock; a reference type to share one of the caller's
+/// \tparam Iommu   the IOMMU backend; one that models `spapr_backend` brings attribute 3
+/// \tparam Profile the kernel generation
+/// \tparam Storage where entries live; one is allocated by each successful ADD
+/// \tparam Files   references on open files
+template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols::vm> Iommu,
+          profile Profile = linux_7_3, storage Storage = heap_storage,
+          file_references<typename Symbols::file> Files = unowned_files<typename Symbols::file>>
+class device {
+ public:
+  using file = typename Symbols::file;
+  using vm_handle = typename Symbols::vm;
+
+  /// Whether attribute 3, GROUP_SET_SPAPR_TCE, exists.
+  static constexpr bool spapr = spapr_backend<Iommu, vm_handle>;
+
+  static_assert(
+      !requires { typename Iommu::iommu_group; } || spapr,
+      "an IOMMU backend that names an iommu_group must model spapr_backend");
+  static_assert(!spapr || spapr_symbol_provider<Symbols>,
+                "with a spapr_backend the symbol provider must model spapr_symbol_provider");
+  static_assert(!Profile::counts_assignments || assignment_backend<Iommu, vm_handle>,
+                "this profile counts assignments: the backend must model assignment_backend");
+  static_assert(Profile::validity != symbol::file_is_group || group_symbol_provider<Symbols>,
+                "this profile knows groups only: the provider must model group_symbol_provider");
+
+  /// A device of `vm` that tracks nothing. Neither allocates nor calls anybody.
+  /// `symbols` and `iommu` (and a lock given by reference) must outlive the device.
+  constexpr device(Symbols& symbols, Lock&& lock, Iommu& iommu, const vm_handle& vm, Profile = {},
+                   const Storage& storage = {}, const Files& files = {}) noexcept
+      : symbols_(symbols),
+        iommu_(iommu),
+        vm_(vm),
+        lock_(static_cast<Lock&&>(lock)),
+        files_(files),
+        tracked_(storage) {}
+
+  /// The same with a lock of its own, for locks that cannot be moved.
+  constexpr device(Symbols& symbols, Iommu& iommu, const vm_handle& vm, Profile = {},
+                   const Storage& storage = {}, const Files& files = {}) noexcept
+      : symbols_(symbols), iommu_(iommu), vm_(vm), files_(files), tracked_(storage) {}
+
+  device(const device&) = delete;
+  device& operator=(const device&) = delete;
+
+  /// Frees every entry in insertion order, then updates coherency once. Does not take the lock:
+  /// nobody else can reach the device (kvm_vfio_release). A provider's failures are ignored.
+  constexpr ~device() {
+    while (entry* e = tracked_.first()) {
+      release_iommu_group(*e);
+      (void)set_kvm(e->file, vm_handle{});
+      files_.fput(e->file);
+      tracked_.unlink(*e);
+      tracked_.destroy(*e);
+      end_assignment();
+    }
+    update_coherency();
+  }
+
+  /// FILE_ADD: tracks a file, as if through a descriptor that refers to it (kvm_vfio_file_add).
+  /// Linear in the tracked files; allocates one entry.
+  /// \return inval: not a VFIO file, or the validity symbol is missing · exists: tracked already ·
+  ///         nomem · whatever get_file or set_kvm failed with; nothing has changed then
+  [[nodiscard]] constexpr errc add(const file& f) noexcept {
+    looked_up held(files_, files_.get_file(f));
+    return held ? add_looked_up(held) : held.error();
+  }
+
+  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Linear in the tracked files.
+  /// \return noent: not tracked · whatever get_file or set_kvm failed with; the file stays tracked
+  ///         then, on sPAPR without its TCE tables
+  [[nodiscard]] constexpr errc del(const file& f) noexcept {
+    looked_up held(files_, files_.get_file(f));
+    return held ? del_looked_up(held) : held.error();
+  }
+
+  /// GROUP_SET_SPAPR_TCE: attaches the group behind a tracked file to a TCE table
+  /// (kvm_vfio_file_set_spapr_tce). The entry keeps its IOMMU group even when the attach fails.
+  /// \param tablefd the table's descriptor, in the calling task
+  /// \return noent: not tracked · io: the file has no IOMMU group · the backend's answer
+  [[nodiscard]] constexpr errc set_spapr_tce(const file& f, int tablefd) noexcept
+    requires spapr
+  {
+    looked_up held(files_, files_.get_file(f));
+    return held ? attach_looked_up(held, tablefd) : held.error();
+  }
+
+  /// KVM_SET_DEVICE_ATTR (kvm_vfio_set_attr). `attr.flags` is ignored.
+  /// \param from the calling task: its descriptors and its memory
+  /// \return nxio: no such group or attribute, before any memory is read · fault: `attr.addr` ·
+  ///         badf: the descriptor there · then as `add`, `del` and `set_spapr_tce`
+  template <caller<file> Caller>
+  [[nodiscard]] constexpr errc set_attr(Caller& from, const kvm_device_attr& attr) noexcept {
+    if (has_attr(attr) != errc::ok) return errc::nxio;
+    if constexpr (spapr) {
+      if (attr.attr == uapi::dev_vfio_group_set_spapr_tce) {
+        kvm_vfio_spapr_tce argument{};
+        if (!from.copy_from_user(attr.addr, argument)) return errc::fault;
+        looked_up held(files_, from.fget(argument.groupfd));
+        return held ? attach_looked_up(held, argument.tablefd) : held.error();
+      }
+    }
+    std::int32_t fd = -1;
+    if (!from.copy_from_user(attr.addr, fd)) return errc::fault;
+    looked_up held(files_, from.fget(fd));
+    if (!held) return held.error();
+    return attr.attr == uapi::dev_vfio_file_add ? add_looked_up(held) : del_looked_up(held);
+  }
+
+  /// KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr): ok or nxio. Looks at `group` and `attr` only.
+  [[nodiscard]] static constexpr errc has_attr(const kvm_device_attr& attr) noexcept {
+    if (attr.group != uapi::dev_vfio_file) return errc::nxio;
+    const bool known = attr.attr == uapi::dev_vfio_file_add ||
+                       attr.attr == uapi::dev_vfio_file_del ||
+                       (spapr && attr.attr == uapi::dev_vfio_group_set_spapr_tce);
+    return known ? errc::ok : errc::nxio;
+  }
+
+  /// How many files are tracked. Takes the lock.
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    guard held(lock_.get());
+    return tracked_.size();
+  }
+  /// Whether KVM was told that the VM has noncoherent DMA. Takes the lock.
+  [[nodiscard]] constexpr bool noncoherent() const noexcept {
+    guard held(lock_.get());
+    return coherency_.noncoherent();
+  }
+  /// Calls `visit(file)` for each tracked file in insertion order, with the lock held.
+  template <class Visitor>
+  constexpr void for_each(Visitor&& visit) const noexcept {
+    guard held(lock_.get());
+    for (const entry* e = tracked_.first(); e; e = tracked_.next(*e)) visit(e->file);
+  }
+  /// The VM that this device belongs to.
+  [[nodiscard]] constexpr const vm_handle& vm() const noexcept { return vm_; }
+
+ private:
+  struct no_group {};
+  template <bool>
+  struct group_of {
+    using type = no_group;
+  };
+  template <bool B>
+    requires B
+  struct group_of<B> {
+    using type = typename Symbols::iommu_group;
+  };
+  using list = file_list<file, typename group_of<spapr>::type, Storage>;
+  using entry = typename list::entry;
+
+  // The file reference that a call looked up, or why there is none. Given back at the end of the
+  // call, after the unlock.
+  class looked_up {
+   public:
+    constexpr looked_up(Files& files, const result<file>& found) noexcept
+        : files_(files), found_(found), owned_(found.has_value()) {}
+    looked_up(const looked_up&) = delete;
+    looked_up& operator=(const looked_up&) = delete;
+    constexpr ~looked_up() { put(); }
+    constexpr explicit operator bool() const noexcept { return found_.has_value(); }
+    [[nodiscard]] constexpr errc error() const noexcept { return found_.error(); }
+    [[nodiscard]] constexpr const file& get() const noexcept { return *found_; }
+    // Somebody else owns the reference from now on.
+    constexpr const file& keep() noexcept {
+      owned_ = false;
+      return *found_;
+    }
+    constexpr void put() noexcept {
+      if (owned_) files_.fput(*found_);
+      owned_ = false;
+    }
+
+   private:
+    Files& files_;
+    result<file> found_;
+    bool owned_;
+  };
+
+  constexpr errc add_looked_up(looked_up& f) noexcept {
+    if (!is_valid(f.get())) return errc::inval;
+    {
+      guard held(lock_.get());
+      if (const errc e = append(f); e != errc::ok) return e;
+      if constexpr (!Profile::updates_coherency_apart) update_coherency();
+    }
+    if constexpr (Profile::updates_coherency_apart) {
+      guard held(lock_.get());
+      update_coherency();
+    }
+    return errc::ok;
+  }
+
+  constexpr errc append(looked_up& f) noexcept {
+    if (tracked_.find(f.get())) return errc::exists;
+    entry* const e = tracked_.make(f.get());
+    if (!e) return errc::nomem;
+    if constexpr (Profile::add_keeps_looked_up) {
+      e->file = f.keep();
+    } else {
+      result<file> own = files_.get_file(f.get());
+      if (!own) {
+        tracked_.destroy(*e);
+        return own.error();
+      }
+      e->file = *own;
+    }
+    tracked_.append(*e);
+    start_assignment();
+    const errc told = set_kvm(e->file, vm_);
+    if (told != errc::ok) {
+      end_assignment();
+      tracked_.unlink(*e);
+      files_.fput(e->file);
+      tracked_.destroy(*e);
+    }
+    return told;
+  }
+
+  constexpr errc del_looked_up(looked_up& f) noexcept {
+    errc answer = errc::noent;
+    {
+      guard held(lock_.get());
+      if (entry* const e = tracked_.find(f.get())) answer = remove(*e);
+      if constexpr (!Profile::updates_coherency_apart) update_coherency_after_del(answer);
+    }
+    if constexpr (Profile::updates_coherency_apart) {
+      f.put();
+      guard held(lock_.get());
+      update_coherency_after_del(answer);
+    }
+    return answer;
+  }
+
+  constexpr errc remove(entry& e) noexcept {
+    if constexpr (Profile::del_unlinks_first) {
+      tracked_.unlink(e);
+      end_assignment();
+    }
+    release_iommu_group(e);
+    if (const errc told = set_kvm(e.file, vm_handle{}); told != errc::ok) {
+      if constexpr (Profile::del_unlinks_first) {
+        start_assignment();
+        tracked_.relink(e);
+      }
+      return told;
+    }
+    files_.fput(e.file);
+    if constexpr (!Profile::del_unlinks_first) tracked_.unlink(e);
+    tracked_.destroy(e);
+    return errc::ok;
+  }
+
+  constexpr errc attach_looked_up(looked_up& f, int tablefd) noexcept
+    requires spapr
+  {
+    guard held(lock_.get());
+    entry* const e = tracked_.find(f.get());
+    if (!e) return errc::noent;
+    if (e->iommu_group == typename Symbols::iommu_group{}) {
+      e->iommu_group = iommu_group_of(e->file);
+      if (e->iommu_group == typename Symbols::iommu_group{}) {
+        iommu_.warn(spapr_warning::attach_without_iommu_group);
+        return errc::io;
+      }
+    }
+    return iommu_.spapr_tce_attach(vm_, tablefd, e->iommu_group);
+  }
+
+  constexpr void release_iommu_group(entry& e) noexcept {
+    if constexpr (spapr) {
+      if (e.iommu_group == typename Symbols::iommu_group{}) {
+        iommu_.warn(spapr_warning::release_without_iommu_group);
+        return;
+      }
+      iommu_.spapr_tce_release(vm_, e.iommu_group);
+      iommu_.iommu_group_put(e.iommu_group);
+      e.iommu_group = {};
+    }
+  }
+
+  // Asks the files in insertion order, up to the first that is noncoherent: adding one file may
+  // change the answer of others that share its IOMMU domain, so all are asked each time.
+  constexpr void update_coherency() noexcept {
+    bool noncoherent = false;
+    for (entry* e = tracked_.first(); e && !noncoherent; e = tracked_.next(*e))
+      noncoherent = !enforced_coherent(e->file);
+    switch (coherency_.update(noncoherent)) {
+      case coherency_edge::none: return;
+      case coherency_edge::to_noncoherent: return iommu_.register_noncoherent_dma(vm_);
+      case coherency_edge::to_coherent: return iommu_.unregister_noncoherent_dma(vm_);
+    }
+  }
+  constexpr void update_coherency_after_del(errc answer) noexcept {
+    if (answer == errc::ok || (Profile::updates_coherency_on_noent && answer == errc::noent))
+      update_coherency();
+  }
+
+  constexpr bool is_valid(const file& f) noexcept {
+    const symbol_ref found(symbols_, Profile::validity);
+    if (!found) return false;
+    if constexpr (Profile::validity == symbol::file_is_group) return symbols_.file_is_group(f);
+    else return symbols_.file_is_valid(f);
+  }
+  constexpr errc set_kvm(const file& f, const vm_handle& vm) noexcept {
+    const symbol_ref found(symbols_, symbol::file_set_kvm);
+    if (!found) return errc::ok;
+    if constexpr (std::same_as<decltype(symbols_.file_set_kvm(f, vm)), errc>)
+      return symbols_.file_set_kvm(f, vm);
+    else symbols_.file_set_kvm(f, vm);
+    return errc::ok;
+  }
+  constexpr bool enforced_coherent(const file& f) noexcept {
+    const symbol_ref found(symbols_, symbol::file_enforced_coherent);
+    return found && symbols_.file_enforced_coherent(f);
+  }
+  constexpr auto iommu_group_of(const file& f) noexcept
+    requires spapr
+  {
+    const symbol_ref found(symbols_, symbol::file_iommu_group);
+    return found ? symbols_.file_iommu_group(f) : typename Symbols::iommu_group{};
+  }
+  constexpr void start_assignment() noexcept {
+    if constexpr (Profile::counts_assignments) iommu_.start_assignment(vm_);
+  }
+  constexpr void end_assignment() noexcept {
+    if constexpr (Profile::counts_assignments) iommu_.end_assignment(vm_);
+  }
+
+  Symbols& symbols_;
+  Iommu& iommu_;
+  vm_handle vm_;
+  [[no_unique_address]] lock_holder<Lock> lock_;
+  [[no_unique_address]] Files files_;
+  coherency coherency_;
+  list tracked_;
+};
+
+template <class Symbols, class Lock, class Iommu, class Profile = linux_7_3,
+          class Storage = heap_storage, class Files = unowned_files<typename Symbols::file>>
+device(Symbols&, Lock&&, Iommu&, typename Symbols::vm, Profile = {}, Storage = {}, Files = {})
+    -> device<Symbols, Lock, Iommu, Profile, Storage, Files>;
+
+}  // namespace kvm_vfio

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The model, whole: everything that makes no OS call and needs no heavy header. The real ioctls
+/// are in kvm_vfio/native/, the mocks in kvm_vfio/testing/.
+
+#include <kvm_vfio/coherency.hpp>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/device.hpp>
+#include <kvm_vfio/device_type.hpp>
+#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/file_list.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/symbols.hpp>
+#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/vfio_device_type.hpp>
+#include <kvm_vfio/vm.hpp>

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What changed in kvm-vfio between the kernel generations that are modelled. A profile is a set
+/// of facts; `device` reads them where the generations part.
+
+#include <kvm_vfio/symbols.hpp>
+
+#include <concepts>
+
+namespace kvm_vfio {
+
+/// One kernel generation.
+template <class P>
+concept profile = std::default_initializable<P> && requires {
+  // The generation's name, for people ("Linux 7.3").
+  { P::name } -> std::convertible_to<const char*>;
+  // The symbol that answers whether a file is a VFIO file.
+  { P::validity } -> std::convertible_to<symbol>;
+  // start_assignment and end_assignment are called around a file's stay.
+  { P::counts_assignments } -> std::convertible_to<bool>;
+  // ADD and DEL update coherency after the unlock, in a critical section of its own.
+  { P::updates_coherency_apart } -> std::convertible_to<bool>;
+  // DEL of a file that is not tracked updates coherency all the same.
+  { P::updates_coherency_on_noent } -> std::convertible_to<bool>;
+  // DEL unlinks the entry before it tells anybody, not after.
+  { P::del_unlinks_first } -> std::convertible_to<bool>;
+  // ADD's looked-up file reference becomes the entry's; the entry takes none of its own.
+  { P::add_keeps_looked_up } -> std::convertible_to<bool>;
+  // A VFIO group without a container reads as coherent (an answer of VFIO's, not of the device's).
+  { P::group_without_container_is_coherent } -> std::convertible_to<bool>;
+};
+
+/// Linux 7.3, the default.
+struct linux_7_3 {
+  static constexpr const char* name = "Linux 7.3";
+  static constexpr symbol validity = symbol::file_is_valid;
+  static constexpr bool counts_assignments = false;
+  static constexpr bool updates_coherency_apart = false;
+  static constexpr bool updates_coherency_on_noent = false;
+  static constexpr bool del_unlinks_first = false;
+  static constexpr bool add_keeps_looked_up = false;
+  static constexpr bool group_without_container_is_coherent = false;
+};
+static_assert(profile<linux_7_3>);
+
+/// Linux 6.12 (long-term).
+struct linux_6_12 : linux_7_3 {
+  static constexpr const char* name = "Linux 6.12";
+  static constexpr bool counts_assignments = true;
+  static constexpr bool updates_coherency_on_noent = true;
+  static constexpr bool del_unlinks_first = true;
+};
+static_assert(profile<linux_6_12>);
+
+/// Linux 6.1 (long-term): group files only.
+struct linux_6_1 : linux_6_12 {
+  static constexpr const char* name = "Linux 6.1";
+  static constexpr symbol validity = symbol::file_is_group;
+  static constexpr bool updates_coherency_apart = true;
+  static constexpr bool add_keeps_looked_up = true;
+  static constexpr bool group_without_container_is_coherent = true;
+};
+static_assert(profile<linux_6_1>);
+
+}  // namespace kvm_vfio

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Policies that fail to order, around any policy: a test's, or one of your own.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/testing/faults.hpp>
+#include <kvm_vfio/testing/journal.hpp>
+
+namespace kvm_vfio::testing {
+
+/// A symbol provider in which symbols go missing and set_kvm fails, as the plan says.
+template <symbol_provider Base>
+class failing_symbols : public Base {
+ public:
+  using typename Base::file;
+  using typename Base::vm;
+
+  template <class... Args>
+  constexpr explicit failing_symbols(fault_plan& plan, Args&&... args) noexcept
+      : Base(static_cast<Args&&>(args)...), plan_(plan) {}
+
+  constexpr bool symbol_get(symbol s) noexcept {
+    return plan_.strike(missing(s)) == errc::ok && Base::symbol_get(s);
+  }
+  constexpr errc file_set_kvm(const file& f, const vm& to) noexcept {
+    if (const errc e = plan_.strike(fault::set_kvm); e != errc::ok) return e;
+    if constexpr (std::same_as<decltype(Base::file_set_kvm(f, to)), errc>)
+      return Base::file_set_kvm(f, to);
+    else Base::file_set_kvm(f, to);
+    return errc::ok;
+  }
+
+ private:
+  fault_plan& plan_;
+};
+
+/// An sPAPR backend whose attach fails, as the plan says.
+template <class Base>
+class failing_spapr_iommu : public Base {
+ public:
+  template <class... Args>
+  constexpr explicit failing_spapr_iommu(fault_plan& plan, Args&&... args) noexcept
+      : Base(static_cast<Args&&>(args)...), plan_(plan) {}
+
+  template <class Vm, class Group>
+  constexpr errc spapr_tce_attach(const Vm& vm, int tablefd, const Group& group) noexcept {
+    const errc e = plan_.strike(fault::attach);
+    return e == errc::ok ? Base::spapr_tce_attach(vm, tablefd, group) : e;
+  }
+
+ private:
+  fault_plan& plan_;
+};
+
+/// A storage that is out of memory as the plan says, and records in a journal if it has one.
+template <storage Base = heap_storage>
+class failing_storage {
+ public:
+  constexpr explicit failing_storage(fault_plan& plan, journal* log = nullptr,
+                                     const Base& base = {}) noexcept
+      : plan_(&plan), log_(log), base_(base) {}
+
+  template <class T>
+  class pool {
+   public:
+    constexpr explicit pool(const failing_storage& owner) noexcept
+        : plan_(*owner.plan_), log_(owner.log_), pool_(owner.base_) {}
+    template <class... Args>
+    [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
+      T* const made = plan_.strike(fault::allocate) == errc::ok
+                          ? pool_.make(static_cast<Args&&>(args)...)
+                          : nullptr;
+      if (log_) log_->add(events::allocate(made != nullptr));
+      return made;
+    }
+    constexpr void destroy(T* object) noexcept {
+      pool_.destroy(object);
+      if (log_) log_->add(events::free());
+    }
+
+   private:
+    fault_plan& plan_;
+    journal* log_;
+    typename Base::template pool<T> pool_;
+  };
+
+ private:
+  fault_plan* plan_;
+  journal* log_;
+  [[no_unique_address]] Base base_;
+};
+static_assert(storage<failing_storage<>>);
+
+}  // namespace kvm_vfio::testing

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What the mocks saw, in order. All mocks of a test write to one journal.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/testing/ids.hpp>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace kvm_vfio::testing {
+
+/// A call that a mock received.
+enum class call : unsigned char {
+  // the kernel's calls at the boundary of kvm-vfio
+  is_valid,
+  is_group,
+  set_kvm,
+  enforced_coherent,
+  iommu_group,
+  register_noncoherent,
+  unregister_noncoherent,
+  start_assignment,
+  end_assignment,
+  spapr_tce_attach,
+  spapr_tce_release,
+  iommu_group_put,
+  warn,
+  // what it needs around them
+  symbol_get,
+  symbol_put,
+  get_file,
+  fput,
+  lock,
+  unlock,
+  allocate,
+  free,
+  // what it asks of the calling task
+  copy_from_user,
+  copy_to_user,
+  fget,
+  install,
+};
+/// Whether a call crosses the boundary between kvm-vfio and the rest of the kernel: what a
+/// function trace of a real one shows.
+[[nodiscard]] constexpr bool crosses_boundary(call c) noexcept { return c <= call::warn; }
+
+/// The call's name.
+[[nodiscard]] constexpr const char* name(call c) noexcept {
+  constexpr const char* names[] = {"is_valid",
+                                   "is_group",
+                                   "set_kvm",
+                                   "enforced_coherent",
+                                   "iommu_group",
+                                   "register_noncoherent",
+                                   "unregister_noncoherent",
+                                   "start_assignment",
+                                   "end_assignment",
+                                   "spapr_tce_attach",
+                                   "spapr_tce_release",
+                                   "iommu_group_put",
+                                   "warn",
+                                   "symbol_get",
+                                   "symbol_put",
+                                   "get_file",
+                                   "fput",
+                                   "lock",
+                                   "unlock",
+                                   "allocate",
+                                   "free",
+                                   "copy_from_user",
+                                   "copy_to_user",
+                                   "fget",
+                                   "install"};
+  return names[static_cast<unsigned>(c)];
+}
+
+/// One entry of a journal: the call, what it was about, and its answer or further argument.
+struct event {
+  call what{};
+  file_id file{};
+  vm_id vm{};
+  group_id group{};
+  int value = 0;
+  friend constexpr bool operator==(const event&, const event&) = default;
+};
+
+/// Names for the events that tests compare with.
+namespace events {
+constexpr event is_valid(file_id f, bool answer) { return {call::is_valid, f, {}, {}, answer}; }
+constexpr event is_group(file_id f, bool answer) { return {call::is_group, f, {}, {}, answer}; }
+constexpr event set_kvm(file_id f, vm_id vm) { return {call::set_kvm, f, vm, {}, 0}; }
+constexpr event enforced_coherent(file_id f, bool answer) {
+  return {call::enforced_coherent, f, {}, {}, answer};
+}
+constexpr event iommu_group(file_id f, group_id g) { return {call::iommu_group, f, {}, g, 0}; }
+constexpr event register_noncoherent(vm_id vm) {
+  return {call::register_noncoherent, {}, vm, {}, 0};
+}
+constexpr event unregister_noncoherent(vm_id vm) {
+  return {call::unregister_noncoherent, {}, vm, {}, 0};
+}
+constexpr event start_assignment(vm_id vm) { return {call::start_assignment, {}, vm, {}, 0}; }
+constexpr event end_assignment(vm_id vm) { return {call::end_assignment, {}, vm, {}, 0}; }
+constexpr event spapr_tce_attach(vm_id vm, int tablefd, group_id g) {
+  return {call::spapr_tce_attach, {}, vm, g, tablefd};
+}
+constexpr event spapr_tce_release(vm_id vm, group_id g) {
+  return {call::spapr_tce_release, {}, vm, g, 0};
+}
+constexpr event iommu_group_put(group_id g) { return {call::iommu_group_put, {}, {}, g, 0}; }
+constexpr event warn(spapr_warning w) { return {call::warn, {}, {}, {}, static_cast<int>(w)}; }
+constexpr event symbol_get(symbol s) { return {call::symbol_get, {}, {}, {}, static_cast<int>(s)}; }
+constexpr event symbol_put(symbol s) { return {call::symbol_put, {}, {}, {}, static_cast<int>(s)}; }
+constexpr event get_file(file_id f) { return {call::get_file, f, {}, {}, 0}; }
+constexpr event fput(file_id f) { return {call::fput, f, {}, {}, 0}; }
+constexpr event lock() { return {call::lock, {}, {}, {}, 0}; }
+constexpr event unlock() { return {call::unlock, {}, {}, {}, 0}; }
+constexpr event allocate(bool answer) { return {call::allocate, {}, {}, {}, answer}; }
+constexpr event free() { return {call::free, {}, {}, {}, 0}; }
+constexpr event copy_from_user(bool answer) { return {call::copy_from_user, {}, {}, {}, answer}; }
+constexpr event copy_to_user(bool answer) { return {call::copy_to_user, {}, {}, {}, answer}; }
+constexpr event fget(int fd, file_id answer) { return {call::fget, answer, {}, {}, fd}; }
+constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
+}  // namespace events
+
+/// The calls that the mocks of one test received, in order.
+class journal {
+ public:
+  constexpr void add(const event& e) { all_.push_back(e); }
+  /// Everything.
+  [[nodiscard]] constexpr const std::vector<event>& all() const noexcept { return all_; }
+  /// Only what crosses the boundary of kvm-vfio.
+  [[nodiscard]] constexpr std::vector<event> calls() const {
+    std::vector<event> chosen;
+    for (const event& e : all_)
+      if (crosses_boundary(e.what)) chosen.push_back(e);
+    return chosen;
+  }
+  /// How often a call was received.
+  [[nodiscard]] constexpr std::size_t count(call what) const noexcept {
+    std::size_t n = 0;
+    for (const event& e : all_) n += e.what == what;
+    return n;
+  }
+  constexpr void clear() noexcept { all_.clear(); }
+
+ private:
+  std::vector<event> all_;
+};
+
+/// An event in words: "set_kvm(file 1, vm 1)".
+[[nodiscard]] inline std::string to_string(const event& e) {
+  std::string text = name(e.what);
+  text += '(';
+  auto part = [&text, first = true](const char* what, int number) mutable {
+    if (!first) text += ", ";
+    first = false;
+    text += what;
+    text += std::to_string(number);
+  };
+  if (e.file || e.what == call::set_kvm) part("file ", e.file.number);
+  if (e.vm || e.what == call::set_kvm) part("vm ", e.vm.number);
+  if (e.group) part("group ", e.group.number);
+  part("", e.value);
+  return text + ')';
+}
+template <class Stream>
+auto operator<<(Stream& out, const event& e) -> decltype(out << to_string(e)) {
+  return out << to_string(e);
+}
+
+}  // namespace kvm_vfio::testing

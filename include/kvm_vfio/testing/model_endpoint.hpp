@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The model behind the endpoint concept: a VMM's code runs on it unchanged.
+
+#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/testing/process.hpp>
+
+#include <cstdint>
+
+namespace kvm_vfio::testing {
+
+/// A device descriptor of a mock process, owned: closed when it goes. The process must share the
+/// host's memory (`mapped_memory::share_host`), because endpoints hand over real addresses.
+class model_endpoint {
+ public:
+  model_endpoint(process& task, int fd) noexcept : task_(&task), fd_(fd) {}
+  model_endpoint(const model_endpoint&) = delete;
+  model_endpoint& operator=(const model_endpoint&) = delete;
+  ~model_endpoint() { (void)task_->close(fd_); }
+
+  [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
+    return task_->ioctl(fd_, uapi::set_device_attr, address(&attr));
+  }
+  [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
+    return task_->ioctl(fd_, uapi::has_device_attr, address(&attr));
+  }
+  [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
+    return task_->ioctl(fd_, request, address(argument));
+  }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+
+ private:
+  static std::uint64_t address(const void* p) noexcept {
+    return reinterpret_cast<std::uintptr_t>(p);
+  }
+
+  process* task_;
+  int fd_;
+};
+static_assert(endpoint<model_endpoint>);
+
+}  // namespace kvm_vfio::testing

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// IOMMU backends that record: what KVM was told, and on sPAPR the TCE tables of a test's making.
+
+#include <kvm_vfio/testing/journal.hpp>
+
+#include <vector>
+
+namespace kvm_vfio::testing {
+
+/// Counts noncoherent registrations and assignments; writes every call to a journal.
+class recording_iommu {
+ public:
+  constexpr explicit recording_iommu(journal& log) noexcept : log_(log) {}
+
+  /// Registrations of all VMs that were not undone.
+  [[nodiscard]] constexpr int registered() const noexcept { return registered_; }
+  /// Assignments of all VMs that were not ended.
+  [[nodiscard]] constexpr int assigned() const noexcept { return assigned_; }
+
+  constexpr void register_noncoherent_dma(const vm_id& vm) noexcept {
+    ++registered_;
+    log().add(events::register_noncoherent(vm));
+  }
+  constexpr void unregister_noncoherent_dma(const vm_id& vm) noexcept {
+    --registered_;
+    log().add(events::unregister_noncoherent(vm));
+  }
+  constexpr void start_assignment(const vm_id& vm) noexcept {
+    ++assigned_;
+    log().add(events::start_assignment(vm));
+  }
+  constexpr void end_assignment(const vm_id& vm) noexcept {
+    --assigned_;
+    log().add(events::end_assignment(vm));
+  }
+
+ protected:
+  [[nodiscard]] constexpr journal& log() noexcept { return log_; }
+
+ private:
+  journal& log_;
+  int registered_ = 0;
+  int assigned_ = 0;
+};
+static_assert(assignment_backend<recording_iommu, vm_id>);
+static_assert(!spapr_backend<recording_iommu, vm_id>);
+
+/// The same on POWER. A table descriptor answers as told; one that was never told about says
+/// badf when negative, inval otherwise.
+class recording_spapr_iommu : public recording_iommu {
+ public:
+  using iommu_group = group_id;
+  using recording_iommu::recording_iommu;
+
+  /// What attaching to this table answers from now on.
+  constexpr void table(int tablefd, errc answer) { tables_.push_back({tablefd, answer}); }
+  /// Groups that are attached to some table of a VM.
+  [[nodiscard]] constexpr int attached() const noexcept {
+    return static_cast<int>(attached_.size());
+  }
+  /// References on groups that were given back.
+  [[nodiscard]] constexpr int groups_put() const noexcept { return groups_put_; }
+
+  constexpr errc spapr_tce_attach(const vm_id& vm, int tablefd, const group_id& group) noexcept {
+    log().add(events::spapr_tce_attach(vm, tablefd, group));
+    errc answer = tablefd < 0 ? errc::badf : errc::inval;
+    for (const told& t : tables_)
+      if (t.tablefd == tablefd) answer = t.answer;
+    if (answer == errc::ok && !is_attached(group)) attached_.push_back(group);
+    return answer;
+  }
+  constexpr void spapr_tce_release(const vm_id& vm, const group_id& group) noexcept {
+    std::erase(attached_, group);
+    log().add(events::spapr_tce_release(vm, group));
+  }
+  constexpr void iommu_group_put(const group_id& group) noexcept {
+    ++groups_put_;
+    log().add(events::iommu_group_put(group));
+  }
+  constexpr void warn(spapr_warning warning) noexcept { log().add(events::warn(warning)); }
+
+ private:
+  struct told {
+    int tablefd;
+    errc answer;
+  };
+  [[nodiscard]] constexpr bool is_attached(const group_id& group) const noexcept {
+    for (const group_id& g : attached_)
+      if (g == group) return true;
+    return false;
+  }
+
+  std::vector<told> tables_;
+  std::vector<group_id> attached_;
+  int groups_put_ = 0;
+};
+static_assert(assignment_backend<recording_spapr_iommu, vm_id>);
+static_assert(spapr_backend<recording_spapr_iommu, vm_id>);
+
+}  // namespace kvm_vfio::testing

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A VFIO of a test's own making: files with chosen answers, every call recorded.
+
+#include <kvm_vfio/testing/journal.hpp>
+
+#include <cstddef>
+#include <vector>
+
+namespace kvm_vfio::testing {
+
+/// What a file is to VFIO.
+enum class file_kind : unsigned char { group, device, other };
+
+/// How a file answers.
+struct file_answers {
+  file_kind kind = file_kind::group;
+  bool coherent = true;
+  group_id iommu_group{};  ///< none: file_iommu_group finds nothing
+};
+
+/// A symbol provider whose files answer as told and which writes every call to a journal.
+class recording_symbols {
+ public:
+  using file = file_id;
+  using vm = vm_id;
+  using iommu_group = group_id;
+
+  constexpr explicit recording_symbols(journal& log) noexcept : log_(log) {}
+
+  /// A new file.
+  constexpr file_id make(const file_answers& answers = {}) {
+    files_.push_back({answers, {}});
+    return {static_cast<int>(files_.size())};
+  }
+  /// The answers of a file that was made here, to change them. \pre made here
+  constexpr file_answers& answers(file_id f) { return files_[index(f)].answers; }
+  /// The VM that set_kvm gave the file last; none: null, or never called.
+  [[nodiscard]] constexpr vm_id vm_of(file_id f) const { return files_[index(f)].vm; }
+  /// References on a symbol that were not given back.
+  [[nodiscard]] constexpr int held(symbol s) const noexcept {
+    return held_[static_cast<unsigned>(s)];
+  }
+  /// References on IOMMU groups that were handed out.
+  [[nodiscard]] constexpr int groups_handed_out() const noexcept { return groups_handed_out_; }
+
+  constexpr bool symbol_get(symbol s) noexcept {
+    ++held_[static_cast<unsigned>(s)];
+    log_.add(events::symbol_get(s));
+    return true;
+  }
+  constexpr void symbol_put(symbol s) noexcept {
+    --held_[static_cast<unsigned>(s)];
+    log_.add(events::symbol_put(s));
+  }
+  constexpr bool file_is_valid(const file_id& f) noexcept {
+    const bool answer = kind(f) != file_kind::other;
+    log_.add(events::is_valid(f, answer));
+    return answer;
+  }
+  constexpr bool file_is_group(const file_id& f) noexcept {
+    const bool answer = kind(f) == file_kind::group;
+    log_.add(events::is_group(f, answer));
+    return answer;
+  }
+  constexpr void file_set_kvm(const file_id& f, const vm_id& to) noexcept {
+    if (known(f)) files_[index(f)].vm = to;
+    log_.add(events::set_kvm(f, to));
+  }
+  constexpr bool file_enforced_coherent(const file_id& f) noexcept {
+    const bool answer = known(f) && files_[index(f)].answers.coherent;
+    log_.add(events::enforced_coherent(f, answer));
+    return answer;
+  }
+  constexpr group_id file_iommu_group(const file_id& f) noexcept {
+    const group_id answer = known(f) ? files_[index(f)].answers.iommu_group : group_id{};
+    if (answer) ++groups_handed_out_;
+    log_.add(events::iommu_group(f, answer));
+    return answer;
+  }
+
+ private:
+  struct state {
+    file_answers answers;
+    vm_id vm;
+  };
+  [[nodiscard]] static constexpr std::size_t index(file_id f) noexcept {
+    return static_cast<std::size_t>(f.number - 1);
+  }
+  [[nodiscard]] constexpr bool known(file_id f) const noexcept {
+    return f.number > 0 && index(f) < files_.size();
+  }
+  [[nodiscard]] constexpr file_kind kind(file_id f) const noexcept {
+    return known(f) ? files_[index(f)].answers.kind : file_kind::other;
+  }
+
+  journal& log_;
+  std::vector<state> files_;
+  int held_[symbol_count] = {};
+  int groups_handed_out_ = 0;
+};
+static_assert(group_symbol_provider<recording_symbols> && spapr_symbol_provider<recording_symbols>);
+
+}  // namespace kvm_vfio::testing

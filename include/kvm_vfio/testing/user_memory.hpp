@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The memory of a mock process: ranges that can be read, written or neither. Works at compile
+/// time, where there are no addresses.
+
+#include <kvm_vfio/concepts.hpp>
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace kvm_vfio::testing {
+
+/// What may be done with a range.
+enum class access : unsigned char { none, read, read_write };
+
+/// Sparse memory. An address that lies in no range cannot be accessed, unless `share_host` was
+/// called: then it is a real address of this process, null excepted.
+class mapped_memory {
+ public:
+  /// Maps `size` zero bytes at `address`, over what was there.
+  constexpr void map(std::uint64_t address, std::size_t size, access allowed = access::read_write) {
+    ranges_.push_back({address, allowed, std::vector<unsigned char>(size, 0)});
+  }
+  /// Changes what may be done with the range that holds `address`. \pre it is mapped
+  constexpr void protect(std::uint64_t address, access allowed) {
+    find(address)->allowed = allowed;
+  }
+  /// Puts an object at an address, whatever the range allows. \pre it is mapped
+  template <class T>
+  constexpr void poke(std::uint64_t address, const T& object) {
+    const auto bytes = std::bit_cast<std::array<unsigned char, sizeof(T)>>(object);
+    for (std::size_t i = 0; i < sizeof(T); ++i) *at(address + i) = bytes[i];
+  }
+  /// Reads an object, whatever the range allows. \pre it is mapped
+  template <class T>
+  [[nodiscard]] constexpr T peek(std::uint64_t address) {
+    std::array<unsigned char, sizeof(T)> bytes{};
+    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = *at(address + i);
+    return std::bit_cast<T>(bytes);
+  }
+  /// From now on addresses outside every range are this process's own, read and written without
+  /// a check: for code that hands over pointers to its own objects.
+  constexpr void share_host() noexcept { host_ = true; }
+
+  template <class T>
+  [[nodiscard]] constexpr bool copy_from_user(std::uint64_t address, T& object) noexcept {
+    if (is_host(address)) return from_host(address, object);
+    if (!allows(address, sizeof(T), access::read)) return false;
+    object = peek<T>(address);
+    return true;
+  }
+  template <class T>
+  [[nodiscard]] constexpr bool copy_to_user(std::uint64_t address, const T& object) noexcept {
+    if (is_host(address)) return to_host(address, object);
+    if (!allows(address, sizeof(T), access::read_write)) return false;
+    poke(address, object);
+    return true;
+  }
+
+ private:
+  struct range {
+    std::uint64_t address;
+    access allowed;
+    std::vector<unsigned char> bytes;
+  };
+  // The youngest range wins.
+  [[nodiscard]] constexpr range* find(std::uint64_t address) noexcept {
+    for (std::size_t i = ranges_.size(); i-- > 0;) {
+      range& r = ranges_[i];
+      if (address >= r.address && address - r.address < r.bytes.size()) return &r;
+    }
+    return nullptr;
+  }
+  [[nodiscard]] constexpr unsigned char* at(std::uint64_t address) noexcept {
+    range* const r = find(address);
+    return r ? &r->bytes[static_cast<std::size_t>(address - r->address)] : nullptr;
+  }
+  [[nodiscard]] constexpr bool allows(std::uint64_t address, std::size_t size,
+                                      access wanted) noexcept {
+    for (std::size_t i = 0; i < size; ++i) {
+      const range* const r = find(address + i);
+      if (!r || r->allowed < wanted) return false;
+    }
+    return true;
+  }
+  [[nodiscard]] constexpr bool is_host(std::uint64_t address) noexcept {
+    return host_ && address != 0 && !find(address);
+  }
+  template <class T>
+  static bool from_host(std::uint64_t address, T& object) noexcept {
+    std::memcpy(&object, reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address)),
+                sizeof(T));
+    return true;
+  }
+  template <class T>
+  static bool to_host(std::uint64_t address, const T& object) noexcept {
+    std::memcpy(reinterpret_cast<void*>(static_cast<std::uintptr_t>(address)), &object, sizeof(T));
+    return true;
+  }
+
+  std::vector<range> ranges_;
+  bool host_ = false;
+};
+static_assert(user_memory<mapped_memory>);
+
+}  // namespace kvm_vfio::testing

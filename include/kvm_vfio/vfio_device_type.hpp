@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// kvm-vfio as a device type: what KVM_CREATE_DEVICE with KVM_DEV_TYPE_VFIO makes.
+
+#include <kvm_vfio/device.hpp>
+#include <kvm_vfio/device_type.hpp>
+
+#include <type_traits>
+
+namespace kvm_vfio {
+
+/// Makes a `device` for a VM, one at the most (kvm_vfio_create).
+/// \tparam Vm the VMs; the others are `device`'s
+template <class Vm, symbol_provider Symbols, lockable Lock,
+          iommu_backend<typename Symbols::vm> Iommu, profile Profile = linux_7_3,
+          storage Storage = heap_storage,
+          file_references<typename Symbols::file> Files = unowned_files<typename Symbols::file>>
+class vfio_device_type final : public device_type<Vm> {
+  using caller_type = typename Vm::caller_type;
+  using device_model = device<Symbols, Lock, Iommu, Profile, Storage, Files>;
+
+ public:
+  using operations = typename device_type<Vm>::operations;
+
+  /// `symbols` and `iommu` must outlive every device.
+  constexpr vfio_device_type(Symbols& symbols, Iommu& iommu, Profile = {},
+                             const Storage& storage = {}, const Files& files = {}) noexcept
+      : symbols_(symbols), iommu_(iommu), storage_(storage), files_(files), pool_(storage) {}
+  /// The same with one lock, given by reference, that all devices share.
+  constexpr vfio_device_type(Symbols& symbols, Lock&& lock, Iommu& iommu, Profile = {},
+                             const Storage& storage = {}, const Files& files = {}) noexcept
+    requires std::is_reference_v<Lock>
+      : symbols_(symbols),
+        iommu_(iommu),
+        lock_(lock),
+        storage_(storage),
+        files_(files),
+        pool_(storage) {}
+
+  [[nodiscard]] constexpr const char* name() const noexcept override { return "kvm-vfio"; }
+
+  /// \return busy: the VM has a kvm-vfio already · nomem
+  [[nodiscard]] constexpr result<operations*> create(Vm& vm) noexcept override {
+    if (vm.has(*this)) return errc::busy;
+    state* const made = pool_.make(*this, vm.self());
+    if (!made) return errc::nomem;
+    return static_cast<operations*>(made);
+  }
+  constexpr void release(operations& device) noexcept override {
+    pool_.destroy(static_cast<state*>(&device));
+  }
+
+ private:
+  class state final : public operations {
+   public:
+    constexpr state(const vfio_device_type& type, const typename Symbols::vm& vm) noexcept
+      requires std::is_reference_v<Lock>
+        : device_(type.symbols_, type.lock_.get(), type.iommu_, vm, Profile{}, type.storage_,
+                  type.files_) {}
+    constexpr state(const vfio_device_type& type, const typename Symbols::vm& vm) noexcept
+        : device_(type.symbols_, type.iommu_, vm, Profile{}, type.storage_, type.files_) {}
+    [[nodiscard]] constexpr errc set_attr(caller_type& from,
+                                          const kvm_device_attr& attr) noexcept override {
+      return device_.set_attr(from, attr);
+    }
+    [[nodiscard]] constexpr errc has_attr(const kvm_device_attr& attr) noexcept override {
+      return device_.has_attr(attr);
+    }
+
+   private:
+    device_model device_;
+  };
+
+  Symbols& symbols_;
+  Iommu& iommu_;
+  // A lock of their own is made in each device; only a shared one is kept here.
+  struct no_lock {};
+  [[no_unique_address]] std::conditional_t<std::is_reference_v<Lock>, lock_holder<Lock>, no_lock>
+      lock_;
+  [[no_unique_address]] Storage storage_;
+  [[no_unique_address]] Files files_;
+  [[no_unique_address]] typename Storage::template pool<state> pool_;
+};
+
+}  // namespace kvm_vfio
