@@ -60,21 +60,55 @@ template <endpoint E>
   return device.set_attr(detail::file_attr(uapi::dev_vfio_group_set_spapr_tce, argument));
 }
 
-/// Keeps a VFIO file attached to a VM: FILE_DEL when it goes. Movable; the endpoint must outlive
-/// it and stay where it is, and the descriptor must stay open.
+/// An endpoint by its address, for endpoints that cannot be copied.
 template <endpoint E>
+class endpoint_pointer {
+ public:
+  endpoint_pointer() = default;
+  explicit endpoint_pointer(E& device) noexcept : device_(&device) {}
+  [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
+    return device_->set_attr(attr);
+  }
+  [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
+    return device_->has_attr(attr);
+  }
+  [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
+    return device_->ioctl(request, argument);
+  }
+
+ private:
+  E* device_ = nullptr;
+};
+
+namespace detail {
+template <endpoint E>
+[[nodiscard]] auto view_of(E& device) noexcept {
+  if constexpr (requires { device.borrow(); }) return device.borrow();
+  else return endpoint_pointer<E>(device);
+}
+}  // namespace detail
+
+/// What a guard keeps of an endpoint: what its `borrow()` hands out, good wherever the endpoint
+/// moves, or else its address.
+template <endpoint E>
+using endpoint_view = decltype(detail::view_of(*static_cast<E*>(nullptr)));
+
+/// Keeps a VFIO file attached to a VM: FILE_DEL when it goes. Movable; the device must stay open,
+/// and the VFIO file's descriptor too.
+/// \tparam View an `endpoint_view`
+template <endpoint View>
 class attachment {
  public:
   attachment() = default;
   attachment(attachment&& other) noexcept : device_(other.device_), fd_(other.fd_) {
-    other.device_ = nullptr;
+    other.dismiss();
   }
   attachment& operator=(attachment&& other) noexcept {
     if (this != &other) {
       (void)detach();
       device_ = other.device_;
       fd_ = other.fd_;
-      other.device_ = nullptr;
+      other.dismiss();
     }
     return *this;
   }
@@ -83,30 +117,31 @@ class attachment {
   /// FILE_DEL now, with its answer. On failure the file counts as attached no more: the kernel
   /// either does not track it or cannot be reached. Ok when nothing is attached.
   errc detach() noexcept {
-    if (!device_) return errc::ok;
-    E& device = *device_;
-    device_ = nullptr;
-    return file_del(device, fd_);
+    if (fd_ < 0) return errc::ok;
+    const int fd = fd_;
+    dismiss();
+    return file_del(device_, fd);
   }
   /// Leaves the file attached for as long as the device lives.
-  void dismiss() noexcept { device_ = nullptr; }
-  [[nodiscard]] explicit operator bool() const noexcept { return device_ != nullptr; }
+  void dismiss() noexcept { fd_ = -1; }
+  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+  /// The descriptor of the attached file; -1: none.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:
-  template <endpoint D>
-  friend result<attachment<D>> attach(D& device, int fd) noexcept;
-  attachment(E& device, int fd) noexcept : device_(&device), fd_(fd) {}
+  template <endpoint E>
+  friend result<attachment<endpoint_view<E>>> attach(E& device, int fd) noexcept;
+  attachment(const View& device, int fd) noexcept : device_(device), fd_(fd) {}
 
-  E* device_ = nullptr;
+  View device_{};
   int fd_ = -1;
 };
 
 /// FILE_ADD, undone by the guard that it returns. Errors as `file_add`.
 template <endpoint E>
-[[nodiscard]] result<attachment<E>> attach(E& device, int fd) noexcept {
+[[nodiscard]] result<attachment<endpoint_view<E>>> attach(E& device, int fd) noexcept {
   if (const errc e = file_add(device, fd); e != errc::ok) return e;
-  return attachment<E>(device, fd);
+  return attachment<endpoint_view<E>>(detail::view_of(device), fd);
 }
 
 }  // namespace kvm_vfio
