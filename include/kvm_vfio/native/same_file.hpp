@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Whether two descriptors refer to the same open file description.
+
+#include <kvm_vfio/native/system.hpp>
+
+#include <linux/kcmp.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <cstdint>
+
+namespace kvm_vfio::native {
+
+namespace detail {
+
+// For processes that may not call kcmp(2). A byte-range lock of the kind that an open file
+// description owns (F_OFD_SETLK) never conflicts with itself: one is taken through `a` on a byte
+// that no file has, and `b` is asked whether it would conflict. Nothing waits, and the lock is gone
+// at the end; meanwhile /proc/locks shows it. The byte is this thread's, so that others that
+// compare at the same time do not answer for us. Files that cannot be locked (opened neither for
+// reading nor for writing) count as the same when their inode is: true of VFIO groups, whose file
+// is open once at the most.
+[[nodiscard]] inline bool same_file_by_lock(int a, int b) noexcept {
+  struct stat inode_a{};
+  struct stat inode_b{};
+  if (::fstat(a, &inode_a) != 0 || ::fstat(b, &inode_b) != 0) return false;
+  if (inode_a.st_dev != inode_b.st_dev || inode_a.st_ino != inode_b.st_ino) return false;
+  const int flags = ::fcntl(a, F_GETFL);
+  if (flags != ::fcntl(b, F_GETFL)) return false;
+
+  const auto thread = static_cast<std::uint32_t>(::syscall(SYS_gettid));
+  struct flock byte{};
+  byte.l_type = (flags & O_ACCMODE) == O_WRONLY ? F_WRLCK : F_RDLCK;
+  byte.l_whence = SEEK_SET;
+  byte.l_start = static_cast<off_t>(~std::uint64_t{0} >> 2) - static_cast<off_t>(thread);
+  byte.l_len = 1;
+  if (::fcntl(a, F_OFD_SETLK, &byte) != 0) return true;
+  struct flock conflict = byte;
+  conflict.l_type = F_WRLCK;
+  const bool asked = ::fcntl(b, F_OFD_GETLK, &conflict) == 0;
+  byte.l_type = F_UNLCK;
+  (void)::fcntl(a, F_OFD_SETLK, &byte);
+  return !asked || conflict.l_type == F_UNLCK;
+}
+
+}  // namespace detail
+
+/// Whether both descriptors are open and refer to the same open file description: exact, by
+/// kcmp(2), and by a momentary lock where a seccomp filter forbids that. Equal numbers are the same
+/// without a system call, also when they are not open. Does not allocate.
+[[nodiscard]] inline bool same_file(int a, int b) noexcept {
+  if (a == b) return true;
+  if (a < 0 || b < 0) return false;
+  const long pid = ::getpid();
+  const long order = ::syscall(SYS_kcmp, pid, pid, KCMP_FILE, a, b);
+  if (order >= 0) return order == 0;
+  return errno != EBADF && detail::same_file_by_lock(a, b);
+}
+
+}  // namespace kvm_vfio::native

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// This process's memory, read and written without a fault: a bad address is an answer, as it is
+/// for the kernel, and not a crash.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/native/system.hpp>
+
+#include <sys/uio.h>
+#include <cstddef>
+#include <cstdint>
+
+namespace kvm_vfio::native {
+
+/// Copies through process_vm_readv(2) and process_vm_writev(2). Where a seccomp filter forbids
+/// them (EPERM, ENOSYS), through a pipe, which needs two descriptors for the length of a call; if
+/// those cannot be had the address counts as bad. Models `user_memory`. Does not allocate.
+class own_memory {
+ public:
+  /// False when any byte of the object cannot be read; `object` is unspecified then.
+  template <class T>
+  [[nodiscard]] bool copy_from_user(std::uint64_t address, T& object) const noexcept {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= largest);
+    return read(address, &object, sizeof object);
+  }
+  /// False when any byte cannot be written; those before it may have been.
+  template <class T>
+  [[nodiscard]] bool copy_to_user(std::uint64_t address, const T& object) const noexcept {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= largest);
+    return write(address, &object, sizeof object);
+  }
+
+ private:
+  static constexpr std::size_t largest = 4096;  // PIPE_BUF: what a pipe surely takes at once
+
+  static void* pointer(std::uint64_t address) noexcept {
+    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
+  }
+  static bool is_forbidden(ssize_t answer) noexcept {
+    return answer < 0 && (errno == EPERM || errno == ENOSYS);
+  }
+  static bool read(std::uint64_t address, void* to, std::size_t size) noexcept {
+    const iovec local{to, size};
+    const iovec remote{pointer(address), size};
+    const ssize_t n = ::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0);
+    if (is_forbidden(n)) return through_pipe(pointer(address), to, size);
+    return n == static_cast<ssize_t>(size);
+  }
+  static bool write(std::uint64_t address, const void* from, std::size_t size) noexcept {
+    const iovec local{const_cast<void*>(from), size};
+    const iovec remote{pointer(address), size};
+    const ssize_t n = ::process_vm_writev(::getpid(), &local, 1, &remote, 1, 0);
+    if (is_forbidden(n)) return through_pipe(from, pointer(address), size);
+    return n == static_cast<ssize_t>(size);
+  }
+  static bool through_pipe(const void* from, void* to, std::size_t size) noexcept {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    const unique_fd out(ends[0]);
+    const unique_fd in(ends[1]);
+    const auto all = static_cast<ssize_t>(size);
+    return ::write(in.get(), from, size) == all && ::read(out.get(), to, size) == all;
+  }
+};
+static_assert(user_memory<own_memory>);
+
+}  // namespace kvm_vfio::native

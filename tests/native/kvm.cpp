@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSL-1.0
+// The kernel's own device through the endpoint. What needs /dev/kvm says SKIPPED without it.
+#include "support.hpp"
+
+#include <sys/mman.h>
+#include <cstdint>
+
+namespace {
+
+// Every case runs with a fresh VM, or not at all.
+struct with_vm : support::no_leaks {
+  with_vm() {
+    auto kvm = native::kvm::open();
+    if (!kvm) {
+      support::skip("/dev/kvm cannot be opened", kvm.error());
+      return;
+    }
+    auto made = kvm->create_vm();
+    if (!made) {
+      support::skip("no VM can be made", made.error());
+      return;
+    }
+    if (made->has_device_type(kv::uapi::dev_type_vfio) != errc::ok) {
+      support::skip("this KVM has no kvm-vfio", errc::nodev);
+      return;
+    }
+    vm = std::move(*made);
+  }
+  native::vm vm;
+};
+
+kvm_device_attr attr(std::uint32_t group, std::uint64_t number, const void* addr) {
+  return {
+      .flags = 0, .group = group, .attr = number, .addr = reinterpret_cast<std::uintptr_t>(addr)};
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error") {
+  CHECK(native::kvm::open("/dev/kvm_that_is_not_there").error() == errc::noent);
+  CHECK(native::kvm::open("/dev/null").error() == errc::notty);
+  CHECK(native::kvm::open("/").error() == static_cast<errc>(EISDIR));
+  support::no_descriptor_left exhausted;
+  CHECK(native::kvm::open("/dev/null").error() == errc::mfile);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "An empty handle says EBADF and owns nothing") {
+  CHECK(native::kvm().create_vm().error() == errc::badf);
+  CHECK(native::vm().create_vfio_device().error() == errc::badf);
+  native::vfio_device none;
+  CHECK_FALSE(none);
+  CHECK(none.attach(0).error() == errc::badf);
+  CHECK(none.has_attr(attr(1, 1, nullptr)) == errc::badf);
+}
+
+TEST_CASE_METHOD(with_vm, "A VM has one kvm-vfio device, and a new one after it is closed") {
+  if (!vm) return;
+  auto device = vm.create_vfio_device();
+  REQUIRE(device);
+  CHECK((::fcntl(device->fd(), F_GETFD) & FD_CLOEXEC) != 0);
+  CHECK(vm.create_vfio_device().error() == errc::busy);
+  CHECK(vm.has_device_type(kv::uapi::dev_type_vfio) == errc::ok);
+  *device = native::vfio_device();
+  CHECK(vm.create_vfio_device());
+}
+
+TEST_CASE_METHOD(with_vm, "Creation fails as the kernel says, and nothing is left behind") {
+  if (!vm) return;
+  CHECK(vm.has_device_type(KVM_DEV_TYPE_MAX + 7) == errc::nodev);
+  kvm_create_device unknown{.type = KVM_DEV_TYPE_MAX + 7, .fd = 99, .flags = 0};
+  CHECK(vm.create_device(unknown) == errc::nodev);
+  CHECK(unknown.fd == 99);
+  kvm_create_device tested{.type = kv::uapi::dev_type_vfio, .fd = 99, .flags = 1};
+  CHECK(vm.create_device(tested) == errc::ok);
+  CHECK(tested.fd == 99);
+  {
+    support::no_descriptor_left exhausted;
+    CHECK(vm.create_vfio_device().error() == errc::mfile);
+  }
+  CHECK(vm.create_vfio_device());
+}
+
+TEST_CASE_METHOD(with_vm, "The attributes answer as the kernel does") {
+  if (!vm) return;
+  auto device = vm.create_vfio_device();
+  REQUIRE(device);
+  const std::int32_t null = -1;
+  CHECK(device->has_attr(attr(1, 1, nullptr)) == errc::ok);
+  CHECK(device->has_attr(attr(1, 2, nullptr)) == errc::ok);
+  CHECK(device->has_attr(attr(1, 4, nullptr)) == errc::nxio);
+  CHECK(device->has_attr(attr(2, 1, nullptr)) == errc::nxio);
+  CHECK(device->set_attr(attr(1, 4, nullptr)) == errc::nxio);
+  CHECK(device->set_attr(attr(2, 1, &null)) == errc::nxio);
+  CHECK(device->set_attr(attr(1, 1, nullptr)) == errc::fault);
+  CHECK(device->set_attr(attr(1, 1, &null)) == errc::badf);
+  kvm_device_attr get = attr(1, 1, nullptr);
+  CHECK(device->ioctl(kv::uapi::get_device_attr, &get) == errc::perm);
+  CHECK(device->ioctl(0xAE7F, nullptr) == errc::notty);
+}
+
+TEST_CASE_METHOD(with_vm, "Descriptors that are no VFIO files are refused and left alone") {
+  if (!vm) return;
+  auto device = vm.create_vfio_device();
+  REQUIRE(device);
+  support::pipe_ends pipe;
+  const native::unique_fd path(::open("/", O_PATH | O_CLOEXEC));
+  CHECK(device->attach(-1).error() == errc::badf);
+  CHECK(device->attach(path.get()).error() == errc::badf);
+  CHECK(device->attach(pipe.in.get()).error() == errc::inval);
+  CHECK(device->attach(device->fd()).error() == errc::inval);
+  CHECK(kv::file_del(*device, pipe.in.get()) == errc::noent);
+  CHECK(kv::file_del(*device, -1) == errc::badf);
+  CHECK(::write(pipe.in.get(), "x", 1) == 1);
+}
+
+TEST_CASE_METHOD(with_vm, "The device outlives the VM's descriptor, not the process") {
+  if (!vm) return;
+  auto device = vm.create_vfio_device();
+  REQUIRE(device);
+  vm = native::vm();
+  CHECK(device->has_attr(attr(1, 1, nullptr)) == errc::ok);
+  CHECK(device->attach(-1).error() == errc::badf);
+  const int answer =
+      support::in_child([&] { return static_cast<int>(device->has_attr(attr(1, 1, nullptr))); });
+  CHECK(answer == EIO);
+}
+
+TEST_CASE_METHOD(with_vm, "A descriptor that a VMM holds itself can be borrowed or adopted") {
+  if (!vm) return;
+  const native::vm_ref borrowed(vm.fd());
+  auto device = borrowed.create_vfio_device();
+  REQUIRE(device);
+  const int number = device->release().fd();
+  CHECK_FALSE(*device);
+  native::vfio_device adopted{native::unique_fd(number)};
+  native::vfio_device moved = std::move(adopted);
+  CHECK(moved.fd() == number);
+  CHECK(moved.has_attr(attr(1, 1, nullptr)) == errc::ok);
+  adopted = std::move(moved);
+  CHECK(adopted.fd() == number);
+}
+
+TEST_CASE("A guard holds a view of the device, so the device may move") {
+  using guard = kv::attachment<native::vfio_device_ref>;
+  using attached = decltype(std::declval<native::vfio_device&>().attach(0));
+  STATIC_REQUIRE(std::is_same_v<attached, kv::result<guard>>);
+  STATIC_REQUIRE(std::is_same_v<kv::endpoint_view<native::vfio_device>, native::vfio_device_ref>);
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<native::vfio_device>);
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<native::vfio_device>);
+}
+
+}  // namespace

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What the tests of the real side share.
+
+#include <kvm_vfio/native/kvm.hpp>
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <catch.hpp>
+
+namespace kv = kvm_vfio;
+namespace native = kvm_vfio::native;
+using kv::errc;
+
+namespace Catch {
+template <>
+struct StringMaker<kv::errc> {
+  static std::string convert(kv::errc e) {
+    const char* const known = kv::name(e);
+    return known ? known : "errno " + std::to_string(static_cast<int>(e));
+  }
+};
+}  // namespace Catch
+
+namespace support {
+
+/// This process's descriptors and what /proc says that they are.
+inline std::vector<std::pair<int, std::string>> descriptors() {
+  std::vector<std::pair<int, std::string>> found;
+  DIR* const directory = ::opendir("/proc/self/fd");
+  REQUIRE(directory);
+  while (const dirent* const entry = ::readdir(directory)) {
+    if (entry->d_name[0] == '.') continue;
+    const int fd = std::stoi(entry->d_name);
+    if (fd == ::dirfd(directory)) continue;
+    char target[256] = {};
+    (void)::readlinkat(::dirfd(directory), entry->d_name, target, sizeof target - 1);
+    found.emplace_back(fd, target);
+  }
+  ::closedir(directory);
+  return found;
+}
+
+/// A test's fixture: the descriptors are the same at its end as at its start.
+struct no_leaks {
+  no_leaks() : before(descriptors()) {}
+  no_leaks(const no_leaks&) = delete;
+  no_leaks& operator=(const no_leaks&) = delete;
+  ~no_leaks() { CHECK(descriptors() == before); }
+  const std::vector<std::pair<int, std::string>> before;
+};
+
+/// Says why a case cannot run here.
+inline void skip(const char* why, errc e) {
+  const char* const known = kv::name(e);
+  std::printf("SKIPPED: %s: %s (errno %d)\n", why, known ? known : "", static_cast<int>(e));
+}
+
+/// Runs `body` in a forked child; its answer must fit an exit status. 255: it crashed.
+template <class Body>
+int in_child(Body&& body) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::_exit(body());
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+/// No free descriptor for the length of a scope.
+class no_descriptor_left {
+ public:
+  no_descriptor_left() {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    // The lowest free number becomes the limit.
+    const int lowest = ::dup(0);
+    REQUIRE(lowest >= 0);
+    ::close(lowest);
+    rlimit now = before_;
+    now.rlim_cur = static_cast<rlim_t>(lowest);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
+  }
+  no_descriptor_left(const no_descriptor_left&) = delete;
+  no_descriptor_left& operator=(const no_descriptor_left&) = delete;
+  ~no_descriptor_left() { (void)::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+/// A pipe: two open files that nobody else has.
+struct pipe_ends {
+  pipe_ends() {
+    int fds[2];
+    REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
+    out = native::unique_fd(fds[0]);
+    in = native::unique_fd(fds[1]);
+  }
+  native::unique_fd out, in;
+};
+
+}  // namespace support
