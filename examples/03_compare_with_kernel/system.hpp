@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What a VMM can do with KVM, whoever answers: the kernel, or the model beside it.
+
+#include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/native/kvm.hpp>
+#include <kvm_vfio/native/process.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <list>
+#include <string>
+#include <string_view>
+
+namespace compare {
+
+namespace kv = kvm_vfio;
+
+/// Answers calls on descriptors.
+class system {
+ public:
+  system() = default;
+  system(const system&) = delete;
+  system& operator=(const system&) = delete;
+  virtual ~system() = default;
+
+  /// KVM_CREATE_VM.
+  virtual kv::result<int> create_vm() = 0;
+  virtual kv::errc ioctl(int fd, unsigned long request, void* argument) = 0;
+  virtual kv::errc close(int fd) = 0;
+  virtual kv::errc read(int fd) = 0;
+  virtual kv::errc write(int fd) = 0;
+  virtual kv::errc lseek(int fd) = 0;
+  virtual kv::errc mmap(int fd) = 0;
+  /// What the descriptor is called in /proc.
+  virtual std::string name_of(int fd) = 0;
+};
+
+/// What /proc calls a descriptor of this process.
+inline std::string link_of(int fd) {
+  char target[64] = {};
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  return ::readlink(link.c_str(), target, sizeof target - 1) < 0 ? "" : target;
+}
+
+/// The kernel, through /dev/kvm.
+class kernel_system final : public system {
+ public:
+  explicit kernel_system(kv::native::kvm kvm) : kvm_(std::move(kvm)) {}
+
+  kv::result<int> create_vm() override {
+    kv::result<kv::native::vm> vm = kvm_.create_vm();
+    if (!vm) return vm.error();
+    return vm->release().fd();
+  }
+  kv::errc ioctl(int fd, unsigned long request, void* argument) override {
+    return kv::native::sys::ioctl(fd, request, argument).error();
+  }
+  kv::errc close(int fd) override { return answer(::close(fd)); }
+  kv::errc read(int fd) override {
+    char byte = 0;
+    return answer(::read(fd, &byte, 1));
+  }
+  kv::errc write(int fd) override { return answer(::write(fd, "x", 1)); }
+  kv::errc lseek(int fd) override { return answer(::lseek(fd, 0, SEEK_SET)); }
+  kv::errc mmap(int fd) override {
+    void* const at = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    return answer(at == MAP_FAILED ? -1 : 0);
+  }
+  std::string name_of(int fd) override { return link_of(fd); }
+
+ private:
+  static kv::errc answer(long returned) noexcept {
+    return returned < 0 ? static_cast<kv::errc>(errno) : kv::errc::ok;
+  }
+  kv::native::kvm kvm_;
+};
+
+/// VFIO as far as the answers of calls show it: what a descriptor is called decides.
+struct descriptor_symbols : kv::linked_symbols {
+  using file = kv::native::file;
+  using vm = int;
+  bool file_is_valid(const file& f) noexcept {
+    const std::string name = link_of(f.fd);
+    return file_is_group(f) || name.starts_with("/dev/vfio/devices/") ||
+           name == "anon_inode:[vfio-device]";
+  }
+  bool file_is_group(const file& f) noexcept {
+    constexpr std::string_view directory = "/dev/vfio/";
+    const std::string name = link_of(f.fd);
+    return name.starts_with(directory) && name.size() > directory.size() &&
+           name.find_first_not_of("0123456789", directory.size()) == std::string::npos;
+  }
+  void file_set_kvm(const file&, vm) noexcept {}
+  bool file_enforced_coherent(const file&) noexcept { return true; }
+};
+
+/// An x86 without anybody to tell.
+struct silent_iommu {
+  void register_noncoherent_dma(int) noexcept {}
+  void unregister_noncoherent_dma(int) noexcept {}
+  void start_assignment(int) noexcept {}
+  void end_assignment(int) noexcept {}
+};
+
+/// The model, over the descriptors and the memory of this process.
+template <class Profile>
+class model_system final : public system {
+  using process = kv::native::process;
+  using vm = kv::vm<process, int>;
+  using vfio_type = kv::vfio_device_type<vm, descriptor_symbols, kv::null_lock, silent_iommu,
+                                         Profile, kv::heap_storage, kv::native::held_files>;
+
+ public:
+  model_system() {
+    if (types_.register_type(kv::uapi::dev_type_vfio, vfio_type_) != kv::errc::ok) __builtin_trap();
+  }
+  kv::result<int> create_vm() override {
+    vms_.emplace_back(types_, static_cast<int>(vms_.size()) + 1, process_);
+    return process_.install(vms_.back());
+  }
+  kv::errc ioctl(int fd, unsigned long request, void* argument) override {
+    return process_.ioctl(fd, request, reinterpret_cast<std::uintptr_t>(argument));
+  }
+  kv::errc close(int fd) override { return process_.close(fd); }
+  kv::errc read(int) override { return vm::read(); }
+  kv::errc write(int) override { return vm::write(); }
+  kv::errc lseek(int) override { return vm::lseek(); }
+  kv::errc mmap(int) override { return vm::mmap(); }
+  std::string name_of(int fd) override {
+    const char* const name = process_.name_of(fd);
+    return std::string("anon_inode:") + (name ? name : "");
+  }
+
+ private:
+  descriptor_symbols symbols_;
+  silent_iommu iommu_;
+  vfio_type vfio_type_{symbols_, iommu_, Profile{}, {}, {}};
+  typename vm::types types_;
+  std::list<vm> vms_;
+  process process_;
+};
+
+}  // namespace compare
