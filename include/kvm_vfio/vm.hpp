@@ -32,6 +32,13 @@ class vm final : public open_file<Caller> {
   using handle_type = Handle;
   using types = device_type_table<vm>;
 
+  /// What an ioctl that nobody knows answers on a VM: the architecture's code has the last word.
+#if defined(__aarch64__)
+  static constexpr errc unknown_ioctl = errc::inval;
+#else
+  static constexpr errc unknown_ioctl = errc::notty;
+#endif
+
   /// A VM of `creator`'s address space, with one user: its descriptor.
   /// \param known the device types; must outlive the VM
   constexpr vm(const types& known, const Handle& self, Caller& creator,
@@ -48,14 +55,14 @@ class vm final : public open_file<Caller> {
 
   [[nodiscard]] constexpr const char* name() const noexcept override { return "kvm-vm"; }
 
-  /// KVM_CREATE_DEVICE; another request is notty (kvm_vm_ioctl).
+  /// KVM_CREATE_DEVICE; another request is `unknown_ioctl` (kvm_vm_ioctl).
   /// \return io: another address space, or a dead VM · fault: the argument cannot be read, or not
   ///         written back, and then the device and its descriptor stay · nodev: unknown type ·
   ///         busy: the VM has a kvm-vfio already · nomem · mfile, nfile: no descriptor
   [[nodiscard]] constexpr errc ioctl(Caller& from, std::uint64_t request,
                                      std::uint64_t argument) noexcept override {
     if (!answers(from)) return errc::io;
-    if (static_cast<std::uint32_t>(request) != uapi::create_device) return errc::notty;
+    if (static_cast<std::uint32_t>(request) != uapi::create_device) return unknown_ioctl;
     kvm_create_device create{};
     if (!from.copy_from_user(argument, create)) return errc::fault;
     if (const errc e = create_device(from, create); e != errc::ok) return e;
