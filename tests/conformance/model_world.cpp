@@ -30,6 +30,7 @@ struct slot {
   bool is_group = false;
   int group = -1;
   container with{};
+  int tracked = 0;  ///< files, if it is a device
 };
 
 /// \tparam Iommu plain, or with TCE tables
@@ -97,9 +98,11 @@ class model final : public observed_world {
     expect_zero("VM references", live - static_cast<int>(leaked_.size()));
     expect_zero("lock misused", lock_.misused());
     expect_zero("lock held", lock_.held());
+    // Who refers to a file: a descriptor, or a device that tracks it.
+    int expected = static_cast<int>(task_.descriptors());
+    for (const slot& d : devices_) expected += d.tracked;
+    expect_zero("file references too many", files_.references() - expected);
     if (all_closed()) {
-      // The three descriptors of the constructor.
-      expect_zero("file references", files_.references() - 3);
       expect_zero("noncoherent registrations", iommu_.registered());
       expect_zero("assignments", iommu_.assigned());
     }
@@ -188,7 +191,9 @@ class model final : public observed_world {
       case verb::create_vm: return create_vm(o);
       case verb::close_vm: return close_slot(vms_[o.vm].fd);
       case verb::create_device: return create_device(o);
-      case verb::close_device: return close_slot(devices_[o.device].fd);
+      case verb::close_device:
+        devices_[o.device].tracked = 0;
+        return close_slot(devices_[o.device].fd);
       case verb::close_leaked: return close_leaked();
       case verb::set_attr:
       case verb::has_attr:
@@ -312,6 +317,8 @@ class model final : public observed_world {
     const bool struck = plan_.struck() != struck_before_;
     plan_.clear();
     struck_before_ = plan_.struck();
+    if (e == kv::errc::ok && request == KVM_SET_DEVICE_ATTR && o.attr <= 2)
+      devices_[o.device].tracked += o.attr == kv::uapi::dev_vfio_file_add ? 1 : -1;
     return answer(e, o.fail_nth && !struck ? 4 : 0);
   }
 

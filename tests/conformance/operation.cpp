@@ -118,7 +118,8 @@ operation any(random& r, const machine& m) {
                                    target::slot};
       o.table_file = r.percent(75) ? target::table : r.of(tables);
       o.outer = any_place(r, 3);
-      o.inner = any_place(r, 6);
+      // What is refused before memory is read must be seen with memory that cannot be.
+      o.inner = any_place(r, o.number == kvm_vfio::uapi::dev_vfio_file && o.attr <= 3 ? 6 : 60);
       if (m.fail_nth && !o.in_child && r.percent(10)) o.fail_nth = 1;
       break;
     }
