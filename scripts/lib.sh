@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What the scripts share. Sourced, never run.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 die() {

@@ -39,6 +39,7 @@ template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols
           file_references<typename Symbols::file> Files = unowned_files<typename Symbols::file>>
 class device {
  public:
+  /// The handles of the symbol provider's.
   using file = typename Symbols::file;
   using vm_handle = typename Symbols::vm;
 
@@ -367,6 +368,7 @@ class device {
   list tracked_;
 };
 
+/// A lock given as an lvalue is shared, one given as an rvalue becomes the device's.
 template <class Symbols, class Lock, class Iommu, class Profile = linux_7_3,
           class Storage = heap_storage, class Files = unowned_files<typename Symbols::file>>
 device(Symbols&, Lock&&, Iommu&, typename Symbols::vm, Profile = {}, Storage = {}, Files = {})

@@ -31,6 +31,7 @@ class device_operations {
 template <class Vm>
 class device_type {
  public:
+  /// What such a device answers to.
   using operations = device_operations<typename Vm::caller_type>;
 
   device_type() = default;

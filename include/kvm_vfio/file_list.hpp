@@ -18,6 +18,7 @@ class file_list {
   /// One tracked file.
   class entry {
    public:
+    /// An entry that is in no list.
     constexpr explicit entry(const File& tracked) noexcept : file(tracked) {}
     File file;
     [[no_unique_address]] Group iommu_group{};
@@ -28,6 +29,7 @@ class file_list {
     entry* next_ = nullptr;
   };
 
+  /// An empty list.
   constexpr explicit file_list(const Storage& storage) noexcept : pool_(storage) {}
   file_list(const file_list&) = delete;
   file_list& operator=(const file_list&) = delete;

@@ -42,16 +42,21 @@ template <class Lock>
 class lock_holder {
  public:
   lock_holder() = default;
+  /// Holds a lock that is moved in.
   constexpr explicit lock_holder(Lock&& lock) noexcept : lock_(static_cast<Lock&&>(lock)) {}
+  /// The lock.
   [[nodiscard]] constexpr Lock& get() const noexcept { return lock_; }
 
  private:
   [[no_unique_address]] mutable Lock lock_{};
 };
+/// The lock is somebody else's and must outlive the holder.
 template <class Lock>
 class lock_holder<Lock&> {
  public:
+  /// Refers to a lock.
   constexpr explicit lock_holder(Lock& lock) noexcept : lock_(lock) {}
+  /// The lock.
   [[nodiscard]] constexpr Lock& get() const noexcept { return lock_; }
 
  private:

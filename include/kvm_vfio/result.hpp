@@ -24,6 +24,7 @@ class [[nodiscard]] result {
     if (error == errc::ok) __builtin_trap();
   }
 
+  /// Whether it is a success.
   [[nodiscard]] constexpr bool has_value() const noexcept { return error_ == errc::ok; }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return has_value(); }
   /// The error; `errc::ok` for a success.
@@ -40,11 +41,11 @@ class [[nodiscard]] result {
   [[nodiscard]] constexpr const T* operator->() const noexcept { return &checked(); }
 
  private:
-  constexpr T& checked() noexcept {
+  [[nodiscard]] constexpr T& checked() noexcept {
     if (!has_value()) __builtin_trap();
     return value_;
   }
-  constexpr const T& checked() const noexcept {
+  [[nodiscard]] constexpr const T& checked() const noexcept {
     if (!has_value()) __builtin_trap();
     return value_;
   }

@@ -52,6 +52,7 @@ static_assert(symbol_lookup<linked_symbols>);
 template <symbol_lookup S>
 class symbol_ref {
  public:
+  /// Looks the symbol up; the provider must outlive the reference.
   constexpr symbol_ref(S& provider, symbol which) noexcept
       : provider_(provider), which_(which), found_(provider.symbol_get(which)) {}
   symbol_ref(const symbol_ref&) = delete;
@@ -59,6 +60,7 @@ class symbol_ref {
   constexpr ~symbol_ref() {
     if (found_) provider_.symbol_put(which_);
   }
+  /// Whether the symbol was found.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return found_; }
 
  private:

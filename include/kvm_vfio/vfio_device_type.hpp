@@ -21,6 +21,7 @@ class vfio_device_type final : public device_type<Vm> {
   using device_model = device<Symbols, Lock, Iommu, Profile, Storage, Files>;
 
  public:
+  /// What such a device answers to.
   using operations = typename device_type<Vm>::operations;
 
   /// `symbols` and `iommu` must outlive every device.

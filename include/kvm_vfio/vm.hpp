@@ -28,6 +28,7 @@ template <vm_caller Caller, handle Handle, lockable Lock = null_lock,
           storage Storage = heap_storage>
 class vm final : public open_file<Caller> {
  public:
+  /// The tasks that hold its descriptors, what names it to VFIO, and the device types it knows.
   using caller_type = Caller;
   using handle_type = Handle;
   using types = device_type_table<vm>;

@@ -14,6 +14,7 @@ namespace kvm_vfio::testing {
 class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
  public:
   constexpr counting_lock() noexcept = default;
+  /// `log` must outlive the lock.
   constexpr explicit counting_lock(journal& log) noexcept : log_(&log) {}
 
   constexpr void lock() noexcept KVM_VFIO_ACQUIRE() {
@@ -28,8 +29,11 @@ class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
     if (log_) log_->add(events::unlock());
   }
 
+  /// Whether somebody holds it.
   [[nodiscard]] constexpr bool held() const noexcept { return held_; }
+  /// How often it was taken.
   [[nodiscard]] constexpr int acquisitions() const noexcept { return acquisitions_; }
+  /// Whether it was ever taken while held, or released while not.
   [[nodiscard]] constexpr bool misused() const noexcept { return misused_; }
 
  private:

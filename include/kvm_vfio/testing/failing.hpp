@@ -17,6 +17,7 @@ class failing_symbols : public Base {
   using typename Base::file;
   using typename Base::vm;
 
+  /// `plan` must outlive the provider; the rest goes to `Base`.
   template <class... Args>
   constexpr explicit failing_symbols(fault_plan& plan, Args&&... args) noexcept
       : Base(static_cast<Args&&>(args)...), plan_(plan) {}
@@ -40,6 +41,7 @@ class failing_symbols : public Base {
 template <class Base>
 class failing_spapr_iommu : public Base {
  public:
+  /// `plan` must outlive the backend; the rest goes to `Base`.
   template <class... Args>
   constexpr explicit failing_spapr_iommu(fault_plan& plan, Args&&... args) noexcept
       : Base(static_cast<Args&&>(args)...), plan_(plan) {}
@@ -58,6 +60,7 @@ class failing_spapr_iommu : public Base {
 template <storage Base = heap_storage>
 class failing_storage {
  public:
+  /// `plan`, and `log` if there is one, must outlive the storage.
   constexpr explicit failing_storage(fault_plan& plan, journal* log = nullptr,
                                      const Base& base = {}) noexcept
       : plan_(&plan), log_(log), base_(base) {}

@@ -79,11 +79,12 @@ enum class call : unsigned char {
 
 /// One entry of a journal: the call, what it was about, and its answer or further argument.
 struct event {
-  call what{};
-  file_id file{};
-  vm_id vm{};
-  group_id group{};
-  int value = 0;
+  call what{};       ///< which
+  file_id file{};    ///< none when the call is not about a file
+  vm_id vm{};        ///< none when the call is not about a VM
+  group_id group{};  ///< none when the call is not about an IOMMU group
+  int value = 0;     ///< the answer, or an argument of another kind
+  /// Equal in everything.
   friend constexpr bool operator==(const event&, const event&) = default;
 };
 
@@ -129,6 +130,7 @@ constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
 /// The calls that the mocks of one test received, in order.
 class journal {
  public:
+  /// Appends one.
   constexpr void add(const event& e) { all_.push_back(e); }
   /// Everything.
   [[nodiscard]] constexpr const std::vector<event>& all() const noexcept { return all_; }
@@ -167,6 +169,7 @@ class journal {
   part("", e.value);
   return text + ')';
 }
+/// For test frameworks that print through streams.
 template <class Stream>
 auto operator<<(Stream& out, const event& e) -> decltype(out << to_string(e)) {
   return out << to_string(e);

@@ -14,6 +14,7 @@ namespace kvm_vfio::testing {
 /// host's memory (`mapped_memory::share_host`), because endpoints hand over real addresses.
 class model_endpoint {
  public:
+  /// The device behind a descriptor of the task, which must outlive the endpoint.
   model_endpoint(process& task, int fd) noexcept : task_(&task), fd_(fd) {}
   model_endpoint(const model_endpoint&) = delete;
   model_endpoint& operator=(const model_endpoint&) = delete;
@@ -28,6 +29,7 @@ class model_endpoint {
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
     return task_->ioctl(fd_, request, address(argument));
   }
+  /// The device's descriptor.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:

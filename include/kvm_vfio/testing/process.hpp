@@ -20,6 +20,7 @@ class process;
 /// The open files of the mock system and the references on them; shared by its processes.
 class open_files {
  public:
+  /// `log`, and `plan` if there is one, must outlive the files.
   constexpr explicit open_files(journal& log, fault_plan* plan = nullptr) noexcept
       : log_(log), plan_(plan) {}
   open_files(const open_files&) = delete;
@@ -41,6 +42,7 @@ class open_files {
   /// The files policy for the model: counts and records.
   class policy {
    public:
+    /// `files` must outlive the device that counts through it.
     constexpr explicit policy(open_files& files) noexcept : files_(&files) {}
     constexpr result<file_id> get_file(const file_id& f) noexcept {
       if (files_->plan_)

@@ -12,6 +12,7 @@ namespace kvm_vfio::testing {
 /// Counts noncoherent registrations and assignments; writes every call to a journal.
 class recording_iommu {
  public:
+  /// `log` must outlive the backend.
   constexpr explicit recording_iommu(journal& log) noexcept : log_(log) {}
 
   /// Registrations of all VMs that were not undone.
@@ -37,6 +38,7 @@ class recording_iommu {
   }
 
  protected:
+  /// For backends that derive from this one.
   [[nodiscard]] constexpr journal& log() noexcept { return log_; }
 
  private:
@@ -52,6 +54,7 @@ static_assert(!spapr_backend<recording_iommu, vm_id>);
 class recording_spapr_iommu : public recording_iommu {
  public:
   using iommu_group = group_id;
+  /// `log` must outlive the backend.
   using recording_iommu::recording_iommu;
 
   /// What attaching to this table answers from now on.

@@ -15,9 +15,9 @@ enum class file_kind : unsigned char { group, device, other };
 
 /// How a file answers.
 struct file_answers {
-  file_kind kind = file_kind::group;
-  bool coherent = true;
-  group_id iommu_group{};  ///< none: file_iommu_group finds nothing
+  file_kind kind = file_kind::group;  ///< what it is
+  bool coherent = true;               ///< whether the IOMMU enforces coherency for it
+  group_id iommu_group{};             ///< none: file_iommu_group finds nothing
 };
 
 /// A symbol provider whose files answer as told and which writes every call to a journal.
@@ -27,6 +27,7 @@ class recording_symbols {
   using vm = vm_id;
   using iommu_group = group_id;
 
+  /// `log` must outlive the provider.
   constexpr explicit recording_symbols(journal& log) noexcept : log_(log) {}
 
   /// A new file.
