@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# Installation: headers, and a package for find_package(kvm_vfio).
+# Installation: the headers, packages for find_package(kvm_vfio) and pkg-config, and, by `cpack`, a
+# Debian package of all that.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -12,3 +13,31 @@ write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-ve
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-version.cmake"
         DESTINATION ${package_dir})
+
+# Relative to where the .pc file lies: the prefix is chosen when installing, or later.
+set(pc_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+cmake_path(IS_ABSOLUTE CMAKE_INSTALL_INCLUDEDIR include_dir_is_absolute)
+if(include_dir_is_absolute)
+  set(pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
+else()
+  cmake_path(RELATIVE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "${pc_dir}" OUTPUT_VARIABLE
+             pc_includedir)
+  string(PREPEND pc_includedir "\${pcfiledir}/")
+endif()
+configure_file(cmake/kvm_vfio.pc.in kvm_vfio.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio.pc" DESTINATION ${pc_dir})
+
+if(NOT PROJECT_IS_TOP_LEVEL)
+  return()
+endif()
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME libkvm-vfio-dev)
+set(CPACK_PACKAGE_CONTACT "The kvm_vfio authors")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS linux-libc-dev)
+set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CPACK_PACKAGE_NAME}
+        RENAME copyright)
+include(CPack)
