@@ -71,7 +71,9 @@ const void* address(std::uintptr_t number) { return reinterpret_cast<const void*
 using rows = std::vector<row>;
 
 void create_rows(rows& out) {
-  const auto add = [&out](const char* call, auto run) { out.push_back({"create", call, run}); };
+  const auto add = [&out](const char* call, const auto& run) {
+    out.push_back({"create", call, run});
+  };
   add("TEST flag, type kvm-vfio", [](stage& s) {
     int fd = 77;
     const kv::errc e = s.create(s.vm, KVM_DEV_TYPE_VFIO, KVM_CREATE_DEVICE_TEST, &fd);
@@ -152,7 +154,7 @@ void attribute_rows(rows& out) {
       });
     };
     of("descriptor -1", [](stage&) { return -1; });
-    of("descriptor -2147483648", [](stage&) { return static_cast<int>(-2147483647 - 1); });
+    of("descriptor -2147483648", [](stage&) { return -2147483647 - 1; });
     of("descriptor 2147483647", [](stage&) { return 2147483647; });
     of("a closed descriptor", [](stage&) { return closed_descriptor(); });
     of("the VM", [](stage& s) { return s.vm; });
@@ -178,7 +180,7 @@ void attribute_rows(rows& out) {
 }
 
 void other_rows(rows& out) {
-  const auto add = [&out](const char* call, auto run) {
+  const auto add = [&out](const char* call, const auto& run) {
     out.push_back({"other calls", call, run});
   };
   add("get attribute", [](stage& s) {
@@ -205,7 +207,9 @@ void other_rows(rows& out) {
 }
 
 void lifetime_rows(rows& out) {
-  const auto add = [&out](const char* call, auto run) { out.push_back({"lifetimes", call, run}); };
+  const auto add = [&out](const char* call, const auto& run) {
+    out.push_back({"lifetimes", call, run});
+  };
   add("close, then a new kvm-vfio", [](stage& s) {
     if (const kv::errc e = s.sys.close(s.device); e != kv::errc::ok) return words(e);
     return words(s.create(s.vm, KVM_DEV_TYPE_VFIO, 0, &s.device));
@@ -311,7 +315,9 @@ std::vector<row> vfio_rows(const std::string& path) {
   const auto file = std::make_shared<descriptor>(opened);
   const auto copy = std::make_shared<descriptor>(::fcntl(opened, F_DUPFD_CLOEXEC, 0));
   rows out;
-  const auto add = [&out, &path](const char* call, auto run) { out.push_back({path, call, run}); };
+  const auto add = [&out, &path](const char* call, const auto& run) {
+    out.push_back({path, call, run});
+  };
   add("a kvm-vfio for it", [](stage& s) {
     return words(s.device >= 0 ? kv::errc::ok : s.create(s.vm, KVM_DEV_TYPE_VFIO, 0, &s.device));
   });
