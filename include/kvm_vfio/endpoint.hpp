@@ -65,6 +65,7 @@ template <endpoint E>
 class endpoint_pointer {
  public:
   endpoint_pointer() = default;
+  /// `device` must outlive the pointer and every copy of it.
   explicit endpoint_pointer(E& device) noexcept : device_(&device) {}
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     return device_->set_attr(attr);

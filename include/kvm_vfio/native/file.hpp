@@ -11,8 +11,9 @@ namespace kvm_vfio::native {
 /// An open file, named by one of its descriptors, which it does not own. Equal handles are the same
 /// open file description, whatever their descriptors; see `same_file`.
 struct file {
-  int fd = -1;
+  int fd = -1;  ///< none: names nothing
 
+  /// Asks the kernel, by `same_file`.
   friend bool operator==(const file& a, const file& b) noexcept { return same_file(a.fd, b.fd); }
 };
 static_assert(handle<file>);

@@ -22,6 +22,7 @@ namespace kvm_vfio::native {
 class vfio_device_ref {
  public:
   constexpr vfio_device_ref() noexcept = default;
+  /// By a descriptor, which stays its owner's.
   constexpr explicit vfio_device_ref(int fd) noexcept : fd_(fd) {}
 
   /// KVM_SET_DEVICE_ATTR.
@@ -47,6 +48,7 @@ class vfio_device_ref {
 
   /// This view: a guard keeps a copy.
   [[nodiscard]] constexpr vfio_device_ref borrow() const noexcept { return *this; }
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
@@ -62,6 +64,7 @@ static_assert(endpoint<vfio_device>);
 class vm_ref {
  public:
   constexpr vm_ref() noexcept = default;
+  /// By a descriptor, which stays its owner's.
   constexpr explicit vm_ref(int fd) noexcept : fd_(fd) {}
 
   /// KVM_CREATE_DEVICE, argument as given. On success `create.fd` is a new descriptor, the
@@ -85,6 +88,7 @@ class vm_ref {
     return vfio_device(unique_fd(static_cast<int>(create.fd)));
   }
 
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
@@ -98,6 +102,7 @@ using vm = owned<vm_ref>;
 class kvm_ref {
  public:
   constexpr kvm_ref() noexcept = default;
+  /// By a descriptor, which stays its owner's.
   constexpr explicit kvm_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens KVM and checks that it speaks KVM_API_VERSION.
@@ -127,6 +132,7 @@ class kvm_ref {
     return vm(unique_fd(*fd));
   }
 
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:

@@ -11,7 +11,9 @@ namespace kvm_vfio::native {
 class unique_fd {
  public:
   constexpr unique_fd() noexcept = default;
+  /// Owns `fd` from now on.
   constexpr explicit unique_fd(int fd) noexcept : fd_(fd) {}
+  /// The other one is empty then; what this one owned before is closed.
   constexpr unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
   constexpr unique_fd& operator=(unique_fd&& other) noexcept {
     if (this != &other) reset(other.release());
@@ -19,7 +21,9 @@ class unique_fd {
   }
   constexpr ~unique_fd() { reset(); }
 
+  /// The descriptor, which stays owned, or -1.
   [[nodiscard]] constexpr int get() const noexcept { return fd_; }
+  /// Whether there is one.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return fd_ >= 0; }
   /// Hands the descriptor over to the caller.
   [[nodiscard]] constexpr int release() noexcept {
