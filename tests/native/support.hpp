@@ -52,11 +52,13 @@ inline std::vector<std::pair<int, std::string>> descriptors() {
 
 /// A test's fixture: the descriptors are the same at its end as at its start.
 struct no_leaks {
-  no_leaks() : before(descriptors()) {}
+  no_leaks() : before_(descriptors()) {}
   no_leaks(const no_leaks&) = delete;
   no_leaks& operator=(const no_leaks&) = delete;
-  ~no_leaks() { CHECK(descriptors() == before); }
-  const std::vector<std::pair<int, std::string>> before;
+  ~no_leaks() { CHECK(descriptors() == before_); }
+
+ private:
+  const std::vector<std::pair<int, std::string>> before_;
 };
 
 /// Says why a case cannot run here.
