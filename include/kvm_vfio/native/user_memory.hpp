@@ -41,26 +41,26 @@ class own_memory {
     return answer < 0 && (errno == EPERM || errno == ENOSYS);
   }
   static bool read(std::uint64_t address, void* to, std::size_t size) noexcept {
-    const iovec local{to, size};
-    const iovec remote{pointer(address), size};
-    const ssize_t n = ::process_vm_readv(::getpid(), &local, 1, &remote, 1, 0);
-    if (is_forbidden(n)) return through_pipe(pointer(address), to, size);
+    const iovec here{to, size};
+    const iovec there{pointer(address), size};
+    const ssize_t n = ::process_vm_readv(::getpid(), &here, 1, &there, 1, 0);
+    if (is_forbidden(n)) return through_pipe(there, here);
     return n == static_cast<ssize_t>(size);
   }
   static bool write(std::uint64_t address, const void* from, std::size_t size) noexcept {
-    const iovec local{const_cast<void*>(from), size};
-    const iovec remote{pointer(address), size};
-    const ssize_t n = ::process_vm_writev(::getpid(), &local, 1, &remote, 1, 0);
-    if (is_forbidden(n)) return through_pipe(from, pointer(address), size);
+    const iovec here{const_cast<void*>(from), size};
+    const iovec there{pointer(address), size};
+    const ssize_t n = ::process_vm_writev(::getpid(), &here, 1, &there, 1, 0);
+    if (is_forbidden(n)) return through_pipe(here, there);
     return n == static_cast<ssize_t>(size);
   }
-  static bool through_pipe(const void* from, void* to, std::size_t size) noexcept {
+  static bool through_pipe(const iovec& from, const iovec& to) noexcept {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
     const unique_fd out(ends[0]);
     const unique_fd in(ends[1]);
-    const auto all = static_cast<ssize_t>(size);
-    return ::write(in.get(), from, size) == all && ::read(out.get(), to, size) == all;
+    const auto all = static_cast<ssize_t>(from.iov_len);
+    return ::writev(in.get(), &from, 1) == all && ::readv(out.get(), &to, 1) == all;
   }
 };
 static_assert(user_memory<own_memory>);

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// IOMMU backends over the real thing. The kernel does what the architecture needs for itself; the
+/// VMM hears of it.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/native/file.hpp>
+#include <kvm_vfio/native/kvm.hpp>
+
+namespace kvm_vfio::native {
+
+/// Calls the VMM when a VM's DMA becomes noncoherent or coherent again. A reference to a callable
+/// of the VMM's, which must outlive it: `callback(vm_ref, bool noncoherent)`, noexcept. It is
+/// called with the device's lock held (at destruction without), so it must not call the device.
+class coherency_callback {
+ public:
+  /// Nobody is called.
+  constexpr coherency_callback() noexcept = default;
+  template <class Callback>
+    requires requires(Callback& callback, vm_ref of) {
+      { callback(of, true) } noexcept;
+    }
+  explicit coherency_callback(Callback& call) noexcept
+      : context_(&call), call_([](void* context, vm_ref of, bool noncoherent) noexcept {
+          (*static_cast<Callback*>(context))(of, noncoherent);
+        }) {}
+
+  void register_noncoherent_dma(const vm_ref& of) const noexcept { call(of, true); }
+  void unregister_noncoherent_dma(const vm_ref& of) const noexcept { call(of, false); }
+  /// The kernel counts assignments for itself.
+  void start_assignment(const vm_ref&) const noexcept {}
+  void end_assignment(const vm_ref&) const noexcept {}
+
+ private:
+  void call(vm_ref of, bool noncoherent) const noexcept {
+    if (call_) call_(context_, of, noncoherent);
+  }
+
+  void* context_ = nullptr;
+  void (*call_)(void*, vm_ref, bool) noexcept = nullptr;
+};
+static_assert(iommu_backend<coherency_callback, vm_ref>);
+static_assert(assignment_backend<coherency_callback, vm_ref>);
+
+/// The same on POWER: TCE tables are attached through attribute 3 of the VM's kvm-vfio device.
+/// The kernel detaches them when the group's file goes.
+/// \tparam Kernel the kvm-vfio device: `vfio_device_ref`, or a model in tests
+template <endpoint Kernel = vfio_device_ref>
+class spapr_iommu : public coherency_callback {
+ public:
+  using iommu_group = file;
+
+  /// `device` must stay open as long as this is used.
+  explicit spapr_iommu(const Kernel& device, coherency_callback callback = {}) noexcept
+      : coherency_callback(callback), device_(device) {}
+
+  /// GROUP_SET_SPAPR_TCE. \return the kernel's answer; nxio: not a POWER kernel
+  [[nodiscard]] errc spapr_tce_attach(const vm_ref&, int tablefd,
+                                      const iommu_group& group) noexcept {
+    return set_spapr_tce(device_, group.fd, tablefd);
+  }
+  void spapr_tce_release(const vm_ref&, const iommu_group&) const noexcept {}
+  void iommu_group_put(const iommu_group&) const noexcept {}
+  /// The kernel warns for itself.
+  void warn(spapr_warning) const noexcept {}
+
+ private:
+  Kernel device_;
+};
+static_assert(spapr_backend<spapr_iommu<>, vm_ref>);
+
+}  // namespace kvm_vfio::native

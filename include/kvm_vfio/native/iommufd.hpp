@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// iommufd: IOMMU address spaces for devices that are bound by their own files.
+
+#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/vfio_uapi.hpp>
+
+#include <cstdint>
+
+namespace kvm_vfio::native::vfio {
+
+/// Memory of this process that devices see at `iova`. Sizes and addresses in bytes, multiples of
+/// the page size.
+struct dma_mapping {
+  std::uint64_t iova = 0;
+  void* memory = nullptr;
+  std::uint64_t size = 0;
+  bool writable = true;
+};
+
+/// An IOMMU address space of an iommufd; 0: none.
+enum class ioas_id : std::uint32_t {};
+
+/// An iommufd (/dev/iommu, Linux 6.2).
+class iommufd_ref {
+ public:
+  constexpr iommufd_ref() noexcept = default;
+  constexpr explicit iommufd_ref(int fd) noexcept : fd_(fd) {}
+
+  /// \return as open(2); noent: the kernel has no iommufd
+  template <class Owner = owned<iommufd_ref>>  // complete only when called
+  [[nodiscard]] static result<Owner> open(const char* at = "/dev/iommu") noexcept {
+    result<unique_fd> fd = sys::open(at, O_RDWR);
+    if (!fd) return fd.error();
+    return Owner(static_cast<unique_fd&&>(*fd));
+  }
+  /// IOMMU_IOAS_ALLOC: a new address space. nomem
+  [[nodiscard]] result<ioas_id> alloc_ioas() const noexcept {
+    vfio_uapi::ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
+    if (const auto done = sys::ioctl(fd_, vfio_uapi::iommu_ioas_alloc, &alloc); !done)
+      return done.error();
+    return ioas_id{alloc.out_ioas_id};
+  }
+  /// IOMMU_DESTROY. busy: a device is attached · noent
+  [[nodiscard]] errc destroy(ioas_id ioas) const noexcept {
+    vfio_uapi::destroy destroy{.size = sizeof destroy, .id = static_cast<std::uint32_t>(ioas)};
+    return sys::ioctl(fd_, vfio_uapi::iommu_destroy, &destroy).error();
+  }
+  /// IOMMU_IOAS_MAP at a given address. exists: overlaps another · nomem · noent: no such space
+  [[nodiscard]] errc map(ioas_id ioas, const dma_mapping& m) const noexcept {
+    vfio_uapi::ioas_map map{};
+    map.size = sizeof map;
+    map.flags = vfio_uapi::map_fixed_iova | vfio_uapi::map_readable |
+                (m.writable ? vfio_uapi::map_writeable : 0U);
+    map.ioas_id = static_cast<std::uint32_t>(ioas);
+    map.user_va = reinterpret_cast<std::uintptr_t>(m.memory);
+    map.length = m.size;
+    map.iova = m.iova;
+    return sys::ioctl(fd_, vfio_uapi::iommu_ioas_map, &map).error();
+  }
+  /// IOMMU_IOAS_UNMAP. \return how many bytes were mapped; noent: nothing there
+  [[nodiscard]] result<std::uint64_t> unmap(ioas_id ioas, std::uint64_t iova,
+                                            std::uint64_t size) const noexcept {
+    vfio_uapi::ioas_unmap unmap{.size = sizeof unmap,
+                                .ioas_id = static_cast<std::uint32_t>(ioas),
+                                .iova = iova,
+                                .length = size};
+    if (const auto done = sys::ioctl(fd_, vfio_uapi::iommu_ioas_unmap, &unmap); !done)
+      return done.error();
+    return unmap.length;
+  }
+  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
+
+ private:
+  int fd_ = -1;
+};
+/// An iommufd, owned. What was allocated from it goes with it.
+using iommufd = owned<iommufd_ref>;
+
+}  // namespace kvm_vfio::native::vfio

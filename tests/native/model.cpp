@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSL-1.0
+// The device model over real descriptors: what it tells the kernel's device, and what is left when
+// that fails. The kernel's device is played by a recorder, since FILE_ADD needs VFIO hardware.
+#include "support.hpp"
+
+#include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/native/caller.hpp>
+#include <kvm_vfio/native/iommu.hpp>
+#include <kvm_vfio/native/mutex.hpp>
+#include <kvm_vfio/native/vfio_symbols.hpp>
+
+#include <sys/eventfd.h>
+#include <cstdint>
+
+namespace {
+
+// What the kernel's device was told; it answers as it is bid.
+struct recorder {
+  struct call {
+    std::uint64_t attr;
+    std::int32_t fd;
+  };
+  std::vector<call> calls;
+  errc answer = errc::ok;
+};
+class recorded_kernel {
+ public:
+  explicit recorded_kernel(recorder& r) noexcept : recorder_(&r) {}
+  errc set_attr(const kvm_device_attr& attr) noexcept {
+    std::int32_t fd = -1;
+    std::memcpy(&fd, reinterpret_cast<const void*>(attr.addr), sizeof fd);
+    recorder_->calls.push_back({attr.attr, fd});
+    return recorder_->answer;
+  }
+  errc has_attr(const kvm_device_attr&) noexcept { return errc::ok; }
+  errc ioctl(unsigned long, void*) noexcept { return notty_; }
+
+ private:
+  recorder* recorder_;
+  errc notty_ = errc::notty;
+};
+
+// Here every descriptor passes for a VFIO file.
+struct accepting_symbols : native::vfio_symbols<recorded_kernel> {
+  using vfio_symbols::vfio_symbols;
+  [[nodiscard]] bool file_is_valid(const file&) const noexcept { return true; }
+  [[nodiscard]] bool file_is_group(const file&) const noexcept { return true; }
+};
+
+template <class Symbols, class Iommu>
+using device = kv::device<Symbols, native::mutex, Iommu, kv::linux_7_3, kv::inline_storage<4>,
+                          native::held_files>;
+
+struct world : support::no_leaks {
+  recorder kernel;
+  accepting_symbols vfio{recorded_kernel(kernel)};
+  int edges = 0;
+  bool noncoherent = false;
+  struct listener {
+    world* of;
+    void operator()(native::vm_ref vm, bool now) const noexcept {
+      of->edges += vm == native::vm_ref(77);
+      of->noncoherent = now;
+    }
+  } heard{this};
+  native::coherency_callback iommu{heard};
+  native::current_task task;
+  native::unique_fd event{::eventfd(0, EFD_CLOEXEC)};
+
+  template <class Device>
+  errc set(Device& d, std::uint64_t number, int fd) {
+    const std::int32_t argument = fd;
+    return d.set_attr(task, {.flags = 0,
+                             .group = 1,
+                             .attr = number,
+                             .addr = reinterpret_cast<std::uintptr_t>(&argument)});
+  }
+};
+
+TEST_CASE_METHOD(world, "ADD and DEL reach the kernel's device and the VMM") {
+  {
+    device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
+    const int dup = ::dup(event.get());
+    CHECK(set(model, 1, event.get()) == errc::ok);
+    CHECK(edges == 1);
+    CHECK(noncoherent);  // an eventfd's container says nothing: not coherent
+    CHECK(set(model, 1, dup) == errc::exists);
+    REQUIRE(kernel.calls.size() == 1);
+    CHECK(kernel.calls[0].attr == kv::uapi::dev_vfio_file_add);
+    CHECK(native::same_file(kernel.calls[0].fd, event.get()));
+
+    // The model holds the file, not the VMM's descriptor.
+    event.reset();
+    CHECK(set(model, 2, dup) == errc::ok);
+    CHECK(edges == 2);
+    CHECK_FALSE(noncoherent);
+    REQUIRE(kernel.calls.size() == 2);
+    CHECK(kernel.calls[1].attr == kv::uapi::dev_vfio_file_del);
+    CHECK(set(model, 2, dup) == errc::noent);
+    CHECK(set(model, 1, dup) == errc::ok);
+    ::close(dup);
+    event.reset(::eventfd(0, EFD_CLOEXEC));
+  }
+  // The device's end undoes the last ADD.
+  REQUIRE(kernel.calls.size() == 4);
+  CHECK(kernel.calls[3].attr == kv::uapi::dev_vfio_file_del);
+  CHECK(edges == 4);
+}
+
+TEST_CASE_METHOD(world, "A failed ADD or DEL changes nothing and keeps no descriptor") {
+  device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
+  const auto before = support::descriptors();
+  kernel.answer = errc::busy;
+  CHECK(set(model, 1, event.get()) == errc::busy);
+  CHECK(model.size() == 0);
+  CHECK(edges == 0);
+  CHECK(support::descriptors() == before);
+
+  kernel.answer = errc::ok;
+  CHECK(set(model, 1, -1) == errc::badf);
+  CHECK(model.set_attr(task, {.flags = 0, .group = 1, .attr = 1, .addr = 0}) == errc::fault);
+  {
+    const support::no_descriptor_left exhausted;
+    CHECK(set(model, 1, event.get()) == errc::mfile);
+  }
+  CHECK(kernel.calls.size() == 1);
+  CHECK(support::descriptors() == before);
+
+  CHECK(set(model, 1, event.get()) == errc::ok);
+  kernel.answer = errc::io;
+  CHECK(set(model, 2, event.get()) == errc::io);
+  CHECK(model.size() == 1);
+  kernel.answer = errc::ok;
+  CHECK(set(model, 2, event.get()) == errc::ok);
+  CHECK(support::descriptors() == before);
+}
+
+TEST_CASE_METHOD(world, "Attribute 3 reaches the kernel's device with the group and the table") {
+  native::spapr_iommu spapr{recorded_kernel(kernel), iommu};
+  {
+    device<accepting_symbols, decltype(spapr)> model(vfio, spapr, native::vm_ref(77));
+    const kvm_vfio_spapr_tce argument{.groupfd = event.get(), .tablefd = 1234};
+    const kvm_device_attr attr{
+        .flags = 0, .group = 1, .attr = 3, .addr = reinterpret_cast<std::uintptr_t>(&argument)};
+    CHECK(model.set_attr(task, attr) == errc::noent);
+    CHECK(set(model, 1, event.get()) == errc::ok);
+    CHECK(model.set_attr(task, attr) == errc::ok);
+    kernel.answer = errc::nxio;
+    CHECK(model.set_attr(task, attr) == errc::nxio);
+    kernel.answer = errc::ok;
+  }
+  REQUIRE(kernel.calls.size() == 4);
+  CHECK(kernel.calls[1].attr == kv::uapi::dev_vfio_group_set_spapr_tce);
+  CHECK(native::same_file(kernel.calls[1].fd, kernel.calls[0].fd));
+  CHECK(kernel.calls[3].attr == kv::uapi::dev_vfio_file_del);
+}
+
+TEST_CASE_METHOD(world, "What is no VFIO file never reaches the kernel's device") {
+  native::vfio_symbols<recorded_kernel> real{recorded_kernel(kernel)};
+  device<decltype(real), native::coherency_callback> model(real, iommu, native::vm_ref(77));
+  CHECK(set(model, 1, event.get()) == errc::inval);
+  CHECK(kernel.calls.empty());
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Over the kernel's own device, its refusal comes back") {
+  const auto kvm = native::kvm::open();
+  if (!kvm) return support::skip("/dev/kvm cannot be opened", kvm.error());
+  const auto vm = kvm->create_vm();
+  if (!vm) return support::skip("no VM can be made", vm.error());
+  const auto kernel = vm->create_vfio_device();
+  if (!kernel) return support::skip("no kvm-vfio", kernel.error());
+
+  struct accepting : native::vfio_symbols<> {
+    using vfio_symbols::vfio_symbols;
+    [[nodiscard]] bool file_is_valid(const file&) const noexcept { return true; }
+  } vfio{kernel->borrow()};
+  native::coherency_callback nobody;
+  device<accepting, native::coherency_callback> model(vfio, nobody, vm->borrow());
+  const native::unique_fd event(::eventfd(0, EFD_CLOEXEC));
+  CHECK(model.add(native::file{event.get()}) == errc::inval);
+  CHECK(model.size() == 0);
+  CHECK(model.add(native::file{}) == errc::badf);
+}
+
+}  // namespace

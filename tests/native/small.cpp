@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSL-1.0
+// The mutex, the explanations, the error codes, and that nothing of it takes memory.
+#include "support.hpp"
+
+#include <kvm_vfio/device.hpp>
+#include <kvm_vfio/error_code.hpp>
+#include <kvm_vfio/native/caller.hpp>
+#include <kvm_vfio/native/explain.hpp>
+#include <kvm_vfio/native/iommu.hpp>
+#include <kvm_vfio/native/mutex.hpp>
+#include <kvm_vfio/native/vfio_symbols.hpp>
+
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+namespace {
+int allocations = 0;
+}
+
+void* operator new(std::size_t size) {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  if (void* const p = std::malloc(size)) return p;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  return std::malloc(size);
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+namespace {
+
+TEST_CASE("The mutex excludes") {
+  native::mutex m;
+  long value = 0;
+  std::vector<std::thread> threads;
+  constexpr int each = 20000;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < each; ++i) {
+        const kv::guard held(m);
+        ++value;
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  CHECK(value == 4L * each);
+}
+
+TEST_CASE("The mutex wakes every waiter") {
+  native::mutex m;
+  int passed = 0;
+  int started = 0;
+  m.lock();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&] {
+      __atomic_add_fetch(&started, 1, __ATOMIC_RELAXED);
+      const kv::guard held(m);
+      ++passed;
+    });
+  while (__atomic_load_n(&started, __ATOMIC_RELAXED) < 3) std::this_thread::yield();
+  for (int i = 0; i < 100; ++i) std::this_thread::yield();
+  CHECK(passed == 0);
+  m.unlock();
+  for (std::thread& t : threads) t.join();
+  CHECK(passed == 3);
+}
+
+std::string explained(native::operation what, errc why, int fd = -1) {
+  char text[256];
+  const std::size_t length = native::explain(text, sizeof text, what, why, fd);
+  REQUIRE(length < sizeof text);
+  CHECK(std::strlen(text) == length);
+  return text;
+}
+
+TEST_CASE("An error is explained by the call that failed") {
+  using native::operation;
+  CHECK(explained(operation::create_device, errc::busy) ==
+        "KVM_CREATE_DEVICE of kvm-vfio: EBUSY: this VM has a kvm-vfio device already; reuse it, a "
+        "VM has one at the most");
+  CHECK(explained(operation::file_add, errc::inval, 7) ==
+        "FILE_ADD of descriptor 7: EINVAL: not a VFIO file, or VFIO is not loaded; before Linux "
+        "6.6 it must be a group's");
+  CHECK(explained(operation::file_del, static_cast<errc>(12345), 0) ==
+        "FILE_DEL of descriptor 0: error 12345: not an answer that this call is known to give");
+  CHECK(explained(operation::open_kvm, errc::mfile) ==
+        "opening KVM: EMFILE: this process has no free descriptor; raise RLIMIT_NOFILE");
+  static_assert(*native::explain(operation::file_add, errc::inval) == 'n');
+}
+
+TEST_CASE("Every row of the explanations is found, and no two are for the same error") {
+  for (const auto& row : native::detail::explanations) {
+    INFO(native::name(row.what) << ": " << row.text);
+    CHECK(native::explain(row.what, row.why) == row.text);
+  }
+}
+
+TEST_CASE("An explanation is cut to the buffer") {
+  const std::string whole = explained(native::operation::file_add, errc::inval, 7);
+  for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{9}, whole.size()}) {
+    char text[256];
+    std::memset(text, '#', sizeof text);
+    CHECK(native::explain(text, size, native::operation::file_add, errc::inval, 7) == whole.size());
+    CHECK(text[size] == '#');
+    if (size) CHECK(text == whole.substr(0, size - 1));
+  }
+}
+
+TEST_CASE("An errc is the system's error code") {
+  const std::error_code code = errc::busy;
+  CHECK(code == std::errc::device_or_resource_busy);
+  CHECK(code.category() == std::system_category());
+  CHECK_FALSE(code.message().empty());
+  CHECK_FALSE(static_cast<bool>(std::error_code(errc::ok)));
+  CHECK(kv::to_errc(code) == errc::busy);
+  CHECK(kv::to_errc(std::make_error_code(std::errc::bad_file_descriptor)) == errc::badf);
+  CHECK(kv::to_errc(std::error_code(1, std::iostream_category())) == errc::io);
+  CHECK(kv::to_errc(std::error_code(0, std::iostream_category())) == errc::ok);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Nothing on the way to the kernel allocates") {
+  const support::pipe_ends pipe;
+  const native::current_task task;
+  native::coherency_callback nobody;
+  std::int32_t value = 0;
+  int failed = 0;
+
+  const int before = allocations;
+  {
+    auto kvm = native::kvm::open();
+    auto vm = kvm ? kvm->create_vm() : kvm.error();
+    auto device = vm ? vm->create_vfio_device() : vm.error();
+    failed += device ? !!device->attach(pipe.in.get()) : 0;
+    native::vfio_symbols vfio{device ? device->borrow() : native::vfio_device_ref()};
+    kv::device<decltype(vfio), native::mutex, native::coherency_callback, kv::linux_7_3,
+               kv::inline_storage<4>, native::held_files>
+        model(vfio, nobody, native::vm_ref(0));
+    failed += model.add(native::file{pipe.in.get()}) != errc::inval;
+    auto found = task.fget(pipe.in.get());
+    failed += !found || *found != native::file{pipe.in.get()};
+    failed += native::detail::same_file_by_lock(pipe.in.get(), pipe.out.get());
+    if (found) native::held_files().fput(*found);
+    failed += task.copy_from_user(0, value);
+    char text[200];
+    failed += native::explain(text, sizeof text, native::operation::file_add, errc::inval) == 0;
+  }
+  const int after = allocations;
+  CHECK(after == before);
+  CHECK(failed == 0);
+}
+
+}  // namespace
