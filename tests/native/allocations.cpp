@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSL-1.0
+// Nothing on the way to the kernel takes memory.
+#include "support.hpp"
+
+#include <kvm_vfio/device.hpp>
+#include <kvm_vfio/native/caller.hpp>
+#include <kvm_vfio/native/explain.hpp>
+#include <kvm_vfio/native/iommu.hpp>
+#include <kvm_vfio/native/mutex.hpp>
+#include <kvm_vfio/native/vfio_symbols.hpp>
+
+#include <cstdlib>
+#include <new>
+
+namespace {
+int allocations = 0;
+}
+
+void* operator new(std::size_t size) {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  if (void* const p = std::malloc(size)) return p;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  return std::malloc(size);
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+namespace {
+
+TEST_CASE("The counter counts") {
+  const int before = allocations;
+  const std::vector<int> taken(3);
+  CHECK(allocations == before + static_cast<int>(!taken.empty()));
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Nothing on the way to the kernel allocates") {
+  const support::pipe_ends pipe;
+  const native::current_task task;
+  native::coherency_callback nobody;
+  std::int32_t value = 0;
+  int failed = 0;
+
+  const int before = allocations;
+  {
+    auto kvm = native::kvm::open();
+    auto vm = kvm ? kvm->create_vm() : kvm.error();
+    auto device = vm ? vm->create_vfio_device() : vm.error();
+    failed += device ? !!device->attach(pipe.in.get()) : 0;
+    native::vfio_symbols vfio{device ? device->borrow() : native::vfio_device_ref()};
+    kv::device<decltype(vfio), native::mutex, native::coherency_callback, kv::linux_7_3,
+               kv::inline_storage<4>, native::held_files>
+        model(vfio, nobody, native::vm_ref(0));
+    failed += model.add(native::file{pipe.in.get()}) != errc::inval;
+    auto found = task.fget(pipe.in.get());
+    failed += !found || *found != native::file{pipe.in.get()};
+    failed += native::detail::same_file_by_lock(pipe.in.get(), pipe.out.get());
+    if (found) native::held_files().fput(*found);
+    failed += task.copy_from_user(0, value);
+    char text[200];
+    failed += native::explain(text, sizeof text, native::operation::file_add, errc::inval) == 0;
+  }
+  const int after = allocations;
+  CHECK(after == before);
+  CHECK(failed == 0);
+}
+
+}  // namespace
