@@ -83,19 +83,23 @@ TEST_CASE_METHOD(support::no_leaks, "Locks of others on the file do not change i
   const std::string path = "/proc/self/fd/" + std::to_string(a.get());
   const native::unique_fd b(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   REQUIRE(b);
-  struct flock whole{};
-  whole.l_type = F_WRLCK;
-  whole.l_whence = SEEK_SET;
-  whole.l_len = 4096;
-  REQUIRE(::fcntl(b.get(), F_OFD_SETLK, &whole) == 0);
-  CHECK(owns_lock(b.get()));
-  CHECK_FALSE(native::detail::same_file_by_lock(a.get(), b.get()));
   const native::unique_fd dup(::dup(a.get()));
-  CHECK(native::detail::same_file_by_lock(a.get(), dup.get()));
-  // The lock is still there.
-  struct flock asked = whole;
-  REQUIRE(::fcntl(a.get(), F_OFD_GETLK, &asked) == 0);
-  CHECK(asked.l_type == F_WRLCK);
+  // On its first page, then on all bytes that there can be, which are those of the comparison too.
+  for (const off_t length : {off_t{4096}, off_t{0}}) {
+    struct flock range{};
+    range.l_type = F_WRLCK;
+    range.l_whence = SEEK_SET;
+    range.l_len = length;
+    REQUIRE(::fcntl(b.get(), F_OFD_SETLK, &range) == 0);
+    CHECK(owns_lock(b.get()));
+    CHECK_FALSE(native::detail::same_file_by_lock(a.get(), b.get()));
+    CHECK_FALSE(native::detail::same_file_by_lock(b.get(), a.get()));
+    CHECK(native::detail::same_file_by_lock(a.get(), dup.get()));
+    // The lock is still there.
+    struct flock asked = range;
+    REQUIRE(::fcntl(a.get(), F_OFD_GETLK, &asked) == 0);
+    CHECK(asked.l_type == F_WRLCK);
+  }
 }
 
 TEST_CASE_METHOD(support::no_leaks, "A seccomp filter on kcmp does not change the answers") {
@@ -138,11 +142,11 @@ TEST_CASE_METHOD(support::no_leaks, "A held file lives until it is given back") 
 TEST_CASE_METHOD(support::no_leaks, "No descriptor left is EMFILE, also below the standard three") {
   const native::current_task task;
   const native::held_files files;
-  {
-    const support::no_descriptor_left exhausted;
-    CHECK(task.fget(0).error() == errc::mfile);
-    CHECK(files.get_file(native::file{0}).error() == errc::mfile);
-  }
+  const errc looked_up = support::without_descriptors([&] { return task.fget(0).error(); });
+  CHECK(looked_up == errc::mfile);
+  const errc held =
+      support::without_descriptors([&] { return files.get_file(native::file{0}).error(); });
+  CHECK(held == errc::mfile);
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
   rlimit low = before;

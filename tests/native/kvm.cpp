@@ -38,8 +38,9 @@ TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error"
   CHECK(native::kvm::open("/dev/kvm_that_is_not_there").error() == errc::noent);
   CHECK(native::kvm::open("/dev/null").error() == errc::notty);
   CHECK(native::kvm::open("/").error() == static_cast<errc>(EISDIR));
-  support::no_descriptor_left exhausted;
-  CHECK(native::kvm::open("/dev/null").error() == errc::mfile);
+  const errc exhausted =
+      support::without_descriptors([] { return native::kvm::open("/dev/null").error(); });
+  CHECK(exhausted == errc::mfile);
 }
 
 TEST_CASE_METHOD(support::no_leaks, "An empty handle says EBADF and owns nothing") {
@@ -71,10 +72,9 @@ TEST_CASE_METHOD(with_vm, "Creation fails as the kernel says, and nothing is lef
   kvm_create_device tested{.type = kv::uapi::dev_type_vfio, .fd = 99, .flags = 1};
   CHECK(vm.create_device(tested) == errc::ok);
   CHECK(tested.fd == 99);
-  {
-    support::no_descriptor_left exhausted;
-    CHECK(vm.create_vfio_device().error() == errc::mfile);
-  }
+  const errc exhausted =
+      support::without_descriptors([&] { return vm.create_vfio_device().error(); });
+  CHECK(exhausted == errc::mfile);
   CHECK(vm.create_vfio_device());
 }
 

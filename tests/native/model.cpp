@@ -119,10 +119,8 @@ TEST_CASE_METHOD(world, "A failed ADD or DEL changes nothing and keeps no descri
   kernel.answer = errc::ok;
   CHECK(set(model, 1, -1) == errc::badf);
   CHECK(model.set_attr(task, {.flags = 0, .group = 1, .attr = 1, .addr = 0}) == errc::fault);
-  {
-    const support::no_descriptor_left exhausted;
-    CHECK(set(model, 1, event.get()) == errc::mfile);
-  }
+  const errc exhausted = support::without_descriptors([&] { return set(model, 1, event.get()); });
+  CHECK(exhausted == errc::mfile);
   CHECK(kernel.calls.size() == 1);
   CHECK(support::descriptors() == before);
 

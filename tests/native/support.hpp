@@ -79,26 +79,23 @@ int in_child(Body&& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-/// No free descriptor for the length of a scope.
-class no_descriptor_left {
- public:
-  no_descriptor_left() {
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-    // The lowest free number becomes the limit.
-    const int lowest = ::dup(0);
-    REQUIRE(lowest >= 0);
-    ::close(lowest);
-    rlimit now = before_;
-    now.rlim_cur = static_cast<rlim_t>(lowest);
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
-  }
-  no_descriptor_left(const no_descriptor_left&) = delete;
-  no_descriptor_left& operator=(const no_descriptor_left&) = delete;
-  ~no_descriptor_left() { (void)::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
+/// What `call()` answers while the process has no free descriptor. It must do nothing else: neither
+/// Catch nor the sanitizers expect that.
+template <class Call>
+errc without_descriptors(Call&& call) {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  // The lowest free number becomes the limit.
+  const int lowest = ::dup(0);
+  REQUIRE(lowest >= 0);
+  ::close(lowest);
+  rlimit now = before;
+  now.rlim_cur = static_cast<rlim_t>(lowest);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
+  const errc answer = call();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  return answer;
+}
 
 /// A pipe: two open files that nobody else has.
 struct pipe_ends {

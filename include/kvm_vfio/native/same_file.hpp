@@ -18,9 +18,34 @@ namespace detail {
 // description owns (F_OFD_SETLK) never conflicts with itself: one is taken through `a` on a byte
 // that no file has, and `b` is asked whether it would conflict. Nothing waits, and the lock is gone
 // at the end; meanwhile /proc/locks shows it. The byte is this thread's, so that others that
-// compare at the same time do not answer for us. Files that cannot be locked (opened neither for
-// reading nor for writing) count as the same when their inode is: true of VFIO groups, whose file
-// is open once at the most.
+// compare at the same time do not answer for us. (A lock of the file's own up to the end of all
+// bytes would lose this one.) Where a third party's lock is in the way, or the file cannot be
+// locked, it counts as the same when its inode is: true of VFIO groups, open once at the most.
+class lock_probe {
+ public:
+  explicit lock_probe(short type) noexcept {
+    const auto thread = static_cast<std::uint32_t>(::syscall(SYS_gettid));
+    byte_.l_whence = SEEK_SET;
+    byte_.l_start = static_cast<off_t>(~std::uint64_t{0} >> 2) - static_cast<off_t>(thread);
+    byte_.l_len = 1;
+    byte_.l_type = type;
+  }
+  // Whether somebody else than this open file has a lock on the byte.
+  [[nodiscard]] bool conflicts(int fd) const noexcept {
+    struct flock asked = byte_;
+    asked.l_type = F_WRLCK;
+    return ::fcntl(fd, F_OFD_GETLK, &asked) == 0 && asked.l_type != F_UNLCK;
+  }
+  [[nodiscard]] bool lock(int fd) noexcept { return ::fcntl(fd, F_OFD_SETLK, &byte_) == 0; }
+  void unlock(int fd) noexcept {
+    byte_.l_type = F_UNLCK;
+    (void)::fcntl(fd, F_OFD_SETLK, &byte_);
+  }
+
+ private:
+  struct flock byte_{};
+};
+
 [[nodiscard]] inline bool same_file_by_lock(int a, int b) noexcept {
   struct stat inode_a{};
   struct stat inode_b{};
@@ -29,19 +54,13 @@ namespace detail {
   const int flags = ::fcntl(a, F_GETFL);
   if (flags != ::fcntl(b, F_GETFL)) return false;
 
-  const auto thread = static_cast<std::uint32_t>(::syscall(SYS_gettid));
-  struct flock byte{};
-  byte.l_type = (flags & O_ACCMODE) == O_WRONLY ? F_WRLCK : F_RDLCK;
-  byte.l_whence = SEEK_SET;
-  byte.l_start = static_cast<off_t>(~std::uint64_t{0} >> 2) - static_cast<off_t>(thread);
-  byte.l_len = 1;
-  if (::fcntl(a, F_OFD_SETLK, &byte) != 0) return true;
-  struct flock conflict = byte;
-  conflict.l_type = F_WRLCK;
-  const bool asked = ::fcntl(b, F_OFD_GETLK, &conflict) == 0;
-  byte.l_type = F_UNLCK;
-  (void)::fcntl(a, F_OFD_SETLK, &byte);
-  return !asked || conflict.l_type == F_UNLCK;
+  lock_probe probe((flags & O_ACCMODE) == O_WRONLY ? F_WRLCK : F_RDLCK);
+  const bool others = probe.conflicts(a);
+  if (others != probe.conflicts(b)) return false;  // one of the two has the lock
+  if (others || !probe.lock(a)) return true;
+  const bool same = !probe.conflicts(b);
+  probe.unlock(a);
+  return same;
 }
 
 }  // namespace detail
