@@ -28,6 +28,7 @@ class recorded_kernel {
   explicit recorded_kernel(recorder& r) noexcept : recorder_(&r) {}
   errc set_attr(const kvm_device_attr& attr) noexcept {
     std::int32_t fd = -1;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): as the kernel has it
     std::memcpy(&fd, reinterpret_cast<const void*>(attr.addr), sizeof fd);
     recorder_->calls.push_back({attr.attr, fd});
     return recorder_->answer;

@@ -16,6 +16,7 @@ TEST_CASE("The mutex excludes") {
   long value = 0;
   std::vector<std::thread> threads;
   constexpr int each = 20000;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < each; ++i) {
@@ -33,6 +34,7 @@ TEST_CASE("The mutex wakes every waiter") {
   int started = 0;
   m.lock();
   std::vector<std::thread> threads;
+  threads.reserve(3);
   for (int t = 0; t < 3; ++t)
     threads.emplace_back([&] {
       __atomic_add_fetch(&started, 1, __ATOMIC_RELAXED);

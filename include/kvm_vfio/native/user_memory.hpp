@@ -35,6 +35,7 @@ class own_memory {
   static constexpr std::size_t largest = 4096;  // PIPE_BUF: what a pipe surely takes at once
 
   static void* pointer(std::uint64_t address) noexcept {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
   }
   static bool is_forbidden(ssize_t answer) noexcept {
