@@ -8,7 +8,6 @@
 #include <linux/kcmp.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <cstdint>
 
 namespace kvm_vfio::native {
 
@@ -24,9 +23,9 @@ namespace detail {
 class lock_probe {
  public:
   explicit lock_probe(short type) noexcept {
-    const auto thread = static_cast<std::uint32_t>(::syscall(SYS_gettid));
+    constexpr off_t far_off = off_t{1} << (8 * sizeof(off_t) - 2);
     byte_.l_whence = SEEK_SET;
-    byte_.l_start = static_cast<off_t>(~std::uint64_t{0} >> 2) - static_cast<off_t>(thread);
+    byte_.l_start = far_off - static_cast<off_t>(::syscall(SYS_gettid));
     byte_.l_len = 1;
     byte_.l_type = type;
   }
