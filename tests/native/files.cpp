@@ -78,10 +78,12 @@ TEST_CASE_METHOD(support::no_leaks, "Identity without kcmp is as exact and leave
 }
 
 TEST_CASE_METHOD(support::no_leaks, "Locks of others on the file do not change its identity") {
-  const native::unique_fd a(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (!a) return support::skip("/tmp has no O_TMPFILE", native::sys::last_error());
-  const std::string path = "/proc/self/fd/" + std::to_string(a.get());
+  const native::unique_fd made(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!made) return support::skip("/tmp has no O_TMPFILE", native::sys::last_error());
+  const std::string path = "/proc/self/fd/" + std::to_string(made.get());
+  const native::unique_fd a(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   const native::unique_fd b(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(a);
   REQUIRE(b);
   const native::unique_fd dup(::dup(a.get()));
   // On its first page, then on all bytes that there can be, which are those of the comparison too.
