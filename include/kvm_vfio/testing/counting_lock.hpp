@@ -15,18 +15,20 @@ class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
  public:
   constexpr counting_lock() noexcept = default;
   /// `log` must outlive the lock.
-  constexpr explicit counting_lock(journal& log) noexcept : log_(&log) {}
+  /// \param which tells this lock from others of the same journal
+  constexpr explicit counting_lock(journal& log, int which = 0) noexcept
+      : log_(&log), which_(which) {}
 
   constexpr void lock() noexcept KVM_VFIO_ACQUIRE() {
     misused_ = misused_ || held_;
     held_ = true;
     ++acquisitions_;
-    if (log_) log_->add(events::lock());
+    if (log_) log_->add(events::lock(which_));
   }
   constexpr void unlock() noexcept KVM_VFIO_RELEASE() {
     misused_ = misused_ || !held_;
     held_ = false;
-    if (log_) log_->add(events::unlock());
+    if (log_) log_->add(events::unlock(which_));
   }
 
   /// Whether somebody holds it.
@@ -38,6 +40,7 @@ class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
 
  private:
   journal* log_ = nullptr;
+  int which_ = 0;
   int acquisitions_ = 0;
   bool held_ = false;
   bool misused_ = false;

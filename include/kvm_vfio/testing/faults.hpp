@@ -34,7 +34,7 @@ inline constexpr int fault_count = 13;
 class fault_plan {
  public:
   /// The `nth` use of the step from now (1 is the next) fails with `error`, where the step has an
-  /// error to choose; a use after that succeeds again.
+  /// error to choose; a use after that succeeds again. \pre `nth > 0`, `error != errc::ok`
   constexpr void fail(fault at, int nth, errc error) noexcept {
     point& p = of(at);
     p = {.countdown = nth, .always = false, .error = error};

@@ -115,16 +115,20 @@ constexpr event iommu_group_put(group_id g) { return {call::iommu_group_put, {},
 constexpr event warn(spapr_warning w) { return {call::warn, {}, {}, {}, static_cast<int>(w)}; }
 constexpr event symbol_get(symbol s) { return {call::symbol_get, {}, {}, {}, static_cast<int>(s)}; }
 constexpr event symbol_put(symbol s) { return {call::symbol_put, {}, {}, {}, static_cast<int>(s)}; }
-constexpr event get_file(file_id f) { return {call::get_file, f, {}, {}, 0}; }
+constexpr event get_file(file_id f, errc answer = errc::ok) {
+  return {call::get_file, f, {}, {}, kernel_return(answer)};
+}
 constexpr event fput(file_id f) { return {call::fput, f, {}, {}, 0}; }
-constexpr event lock() { return {call::lock, {}, {}, {}, 0}; }
-constexpr event unlock() { return {call::unlock, {}, {}, {}, 0}; }
+// Locks are told apart by the number that the test gave them.
+constexpr event lock(int which = 0) { return {call::lock, {}, {}, {}, which}; }
+constexpr event unlock(int which = 0) { return {call::unlock, {}, {}, {}, which}; }
 constexpr event allocate(bool answer) { return {call::allocate, {}, {}, {}, answer}; }
 constexpr event free() { return {call::free, {}, {}, {}, 0}; }
 constexpr event copy_from_user(bool answer) { return {call::copy_from_user, {}, {}, {}, answer}; }
 constexpr event copy_to_user(bool answer) { return {call::copy_to_user, {}, {}, {}, answer}; }
 constexpr event fget(int fd, file_id answer) { return {call::fget, answer, {}, {}, fd}; }
 constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
+constexpr event install(errc error) { return {call::install, {}, {}, {}, kernel_return(error)}; }
 }  // namespace events
 
 /// The calls that the mocks of one test received, in order.
@@ -153,21 +157,70 @@ class journal {
   std::vector<event> all_;
 };
 
-/// An event in words: "set_kvm(file 1, vm 1)".
+/// The warning's name.
+[[nodiscard]] constexpr const char* name(spapr_warning w) noexcept {
+  return w == spapr_warning::attach_without_iommu_group ? "attach_without_iommu_group"
+                                                        : "release_without_iommu_group";
+}
+
+namespace detail {
+template <class Id>
+[[nodiscard]] std::string words(const char* kind, Id id) {
+  return id ? kind + (' ' + std::to_string(id.number)) : std::string("no ") + kind;
+}
+// A count, or an error negated, as the kernel returns them.
+[[nodiscard]] inline std::string returned(int value) {
+  const char* const error = value < 0 ? kvm_vfio::name(static_cast<errc>(-value)) : nullptr;
+  return error ? error : std::to_string(value);
+}
+}  // namespace detail
+
+/// An event in words: the call with its arguments, and its answer where it has one:
+/// "set_kvm(file 1, vm 1)", "is_valid(file 1) = true", "fget(3) = file 2".
 [[nodiscard]] inline std::string to_string(const event& e) {
-  std::string text = name(e.what);
-  text += '(';
-  auto part = [&text, first = true](const char* what, int number) mutable {
-    if (!first) text += ", ";
-    first = false;
-    text += what;
-    text += std::to_string(number);
+  const auto call_of = [&e](const std::string& arguments) {
+    return name(e.what) + ('(' + arguments + ')');
   };
-  if (e.file || e.what == call::set_kvm) part("file ", e.file.number);
-  if (e.vm || e.what == call::set_kvm) part("vm ", e.vm.number);
-  if (e.group) part("group ", e.group.number);
-  part("", e.value);
-  return text + ')';
+  const auto yes_or_no = [&e] { return e.value ? " = true" : " = false"; };
+  const std::string file = detail::words("file", e.file);
+  const std::string vm = detail::words("vm", e.vm);
+  const std::string group = detail::words("group", e.group);
+  switch (e.what) {
+    case call::is_valid:
+    case call::is_group:
+    case call::enforced_coherent: return call_of(file) + yes_or_no();
+    case call::set_kvm: return call_of(file + ", " + vm);
+    case call::iommu_group: return call_of(file) + " = " + group;
+    case call::register_noncoherent:
+    case call::unregister_noncoherent:
+    case call::start_assignment:
+    case call::end_assignment: return call_of(vm);
+    case call::spapr_tce_attach:
+      return call_of(vm + ", table " + std::to_string(e.value) + ", " + group);
+    case call::spapr_tce_release: return call_of(vm + ", " + group);
+    case call::iommu_group_put: return call_of(group);
+    case call::warn: return call_of(name(static_cast<spapr_warning>(e.value)));
+    case call::symbol_get:
+    case call::symbol_put: return call_of(kvm_vfio::name(static_cast<symbol>(e.value)));
+    case call::get_file:
+      return call_of(file) + (e.value == 0 ? "" : " = " + detail::returned(e.value));
+    case call::fput: return call_of(file);
+    case call::lock:
+    case call::unlock: return call_of(e.value == 0 ? "" : std::to_string(e.value));
+    case call::free: return call_of("");
+    case call::allocate:
+    case call::copy_from_user:
+    case call::copy_to_user: return call_of("") + yes_or_no();
+    case call::fget: return call_of(std::to_string(e.value)) + " = " + file;
+    case call::install: return call_of("") + " = " + detail::returned(e.value);
+  }
+  return {};
+}
+/// Events in words, one per line.
+[[nodiscard]] inline std::string to_string(const std::vector<event>& events) {
+  std::string text;
+  for (const event& e : events) text += to_string(e) + '\n';
+  return text;
 }
 /// For test frameworks that print through streams.
 template <class Stream>

@@ -39,15 +39,19 @@ class open_files {
     return sum;
   }
 
+  /// The system has at most this many open files from now on (fs.file-max): a new one of the
+  /// model's is refused with nfile.
+  constexpr void limit(std::size_t files) noexcept { limit_ = files; }
+
   /// The files policy for the model: counts and records.
   class policy {
    public:
     /// `files` must outlive the device that counts through it.
     constexpr explicit policy(open_files& files) noexcept : files_(&files) {}
     constexpr result<file_id> get_file(const file_id& f) noexcept {
-      if (files_->plan_)
-        if (const errc e = files_->plan_->strike(fault::get_file); e != errc::ok) return e;
-      files_->log_.add(events::get_file(f));
+      const errc e = files_->plan_ ? files_->plan_->strike(fault::get_file) : errc::ok;
+      files_->log_.add(events::get_file(f, e));
+      if (e != errc::ok) return e;
       files_->get(f, nullptr);
       return f;
     }
@@ -68,6 +72,7 @@ class open_files {
     int references;
   };
 
+  [[nodiscard]] constexpr bool full() const noexcept { return files_.size() >= limit_; }
   [[nodiscard]] constexpr file_id name_own() noexcept { return {-++own_}; }
   constexpr void get(file_id f, open_file<process>* made) {
     for (description& d : files_)
@@ -96,6 +101,7 @@ class open_files {
   journal& log_;
   fault_plan* plan_;
   std::vector<description> files_;
+  std::size_t limit_ = static_cast<std::size_t>(-1);
   int own_ = 0;
 };
 static_assert(file_references<open_files::policy, file_id>);
@@ -187,8 +193,13 @@ class process {
     return slot(fd).file;
   }
   constexpr result<int> install(open_file<process>& made) noexcept {
-    if (const errc e = strike(fault::install); e != errc::ok) return e;
-    if (descriptors() >= limit_) return errc::mfile;
+    errc e = strike(fault::install);
+    if (e == errc::ok && descriptors() >= limit_) e = errc::mfile;
+    if (e == errc::ok && files_.full()) e = errc::nfile;
+    if (e != errc::ok) {
+      log_.add(events::install(e));
+      return e;
+    }
     const int fd = open(made);
     log_.add(events::install(fd));
     return fd;

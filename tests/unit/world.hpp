@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Everything around one VM, mocked: a test orders a fault, makes an ioctl as a VMM does, and
+/// reads the answer and the calls. Public headers only; usable at compile time.
+
+#include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/testing/counting_lock.hpp>
+#include <kvm_vfio/testing/failing.hpp>
+#include <kvm_vfio/testing/faults.hpp>
+#include <kvm_vfio/testing/journal.hpp>
+#include <kvm_vfio/testing/process.hpp>
+#include <kvm_vfio/testing/recording_iommu.hpp>
+#include <kvm_vfio/testing/recording_symbols.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace tests {
+
+using namespace kvm_vfio;
+using namespace kvm_vfio::testing;
+
+/// The numbers of the two locks in the journal.
+inline constexpr int the_vm = 1;
+inline constexpr int the_device = 2;
+
+/// What must hold whatever is called, checked over the events of one call at a time.
+class invariants {
+ public:
+  enum class during : unsigned char { attribute, lifetime };
+
+  constexpr void check(const std::vector<event>& seen, during phase) {
+    bool held[3] = {};
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      const event& e = seen[i];
+      switch (e.what) {
+        case call::lock:
+        case call::unlock:
+          require(held[e.value] == (e.what == call::unlock), "a lock was misused");
+          held[e.value] = e.what == call::lock;
+          break;
+        case call::symbol_get:
+          require(given_back(seen, i), "a symbol was not given back right after its call");
+          break;
+        case call::is_valid:
+        case call::is_group:
+        case call::copy_from_user:
+        case call::copy_to_user:
+        case call::fget:
+        case call::install:
+          require(!held[the_vm] && !held[the_device], "called with a lock held");
+          break;
+        case call::register_noncoherent:
+        case call::unregister_noncoherent:
+          require(told_ == (e.what == call::unregister_noncoherent),
+                  "register and unregister do not alternate");
+          told_ = e.what == call::register_noncoherent;
+          [[fallthrough]];
+        case call::set_kvm:
+        case call::enforced_coherent:
+        case call::iommu_group:
+        case call::start_assignment:
+        case call::end_assignment:
+        case call::spapr_tce_attach:
+        case call::spapr_tce_release:
+        case call::iommu_group_put:
+        case call::warn:
+          require(phase == during::attribute ? held[the_device] && !held[the_vm]
+                                             : held[the_vm] && !held[the_device],
+                  "called without its lock, or with the wrong one");
+          require(symbol_of(e.what) < 0 || (i > 0 && seen[i - 1].what == call::symbol_get),
+                  "called without its symbol");
+          break;
+        case call::allocate: allocated_ += e.value; break;
+        case call::free: --allocated_; break;
+        case call::symbol_put:
+        case call::get_file:
+        case call::fput: break;
+      }
+    }
+    require(!held[the_vm] && !held[the_device], "a lock is still held");
+  }
+
+  constexpr void require(bool holds, std::string_view otherwise) {
+    if (!holds && broken_.empty()) broken_ = otherwise;
+  }
+  /// The first that did not hold; empty: all did.
+  [[nodiscard]] constexpr std::string_view broken() const { return broken_; }
+  [[nodiscard]] constexpr int allocated() const { return allocated_; }
+
+ private:
+  // After a look-up comes its call, which leaves no event when it was made to fail, then the put.
+  static constexpr bool given_back(const std::vector<event>& seen, std::size_t get) {
+    std::size_t next = get + 1;
+    if (next < seen.size() && symbol_of(seen[next].what) == seen[get].value) ++next;
+    return next < seen.size() &&
+           seen[next] == events::symbol_put(static_cast<symbol>(seen[get].value));
+  }
+  // The symbol behind a call; -1: none.
+  static constexpr int symbol_of(call c) {
+    switch (c) {
+      case call::is_valid: return static_cast<int>(symbol::file_is_valid);
+      case call::is_group: return static_cast<int>(symbol::file_is_group);
+      case call::set_kvm: return static_cast<int>(symbol::file_set_kvm);
+      case call::enforced_coherent: return static_cast<int>(symbol::file_enforced_coherent);
+      case call::iommu_group: return static_cast<int>(symbol::file_iommu_group);
+      default: return -1;
+    }
+  }
+
+  std::string_view broken_;
+  bool told_ = false;
+  int allocated_ = 0;
+};
+
+/// A process with a VM. `log` holds the events of the last call alone.
+template <class Profile = linux_7_3, class Iommu = recording_iommu, class Storage = heap_storage>
+struct world {
+  using symbols = failing_symbols<recording_symbols>;
+  using memory = failing_storage<Storage>;
+  using machine = kvm_vfio::vm<process, vm_id, counting_lock&, memory>;
+  using kind = vfio_device_type<machine, symbols, counting_lock&, Iommu, Profile, memory,
+                                open_files::policy>;
+
+  // Addresses in the process: of the ioctl's struct, and of what that points to.
+  static constexpr std::uint64_t page = 0x1000;
+  static constexpr std::uint64_t outer = 0x1000;
+  static constexpr std::uint64_t inner = 0x3000;
+
+  journal log;
+  fault_plan plan;
+  symbols vfio{plan, log};
+  Iommu iommu{log};
+  counting_lock vm_lock{log, the_vm};
+  counting_lock device_lock{log, the_device};
+  open_files files{log, &plan};
+  process task{files, log, &plan};
+  typename machine::types types;
+  kind type{vfio, device_lock, iommu, Profile{}, memory(plan, &log), open_files::policy(files)};
+  machine kvm{types, vm_id{1}, task, vm_lock, memory(plan, &log)};
+  invariants always;
+  int vm_fd = -1;
+  int device_fd = -1;
+
+  constexpr world() {
+    (void)types.register_type(uapi::dev_type_vfio, type);
+    task.memory.map(outer, page);
+    task.memory.map(inner, page);
+    vm_fd = task.open(kvm);
+  }
+  world(const world&) = delete;
+  world& operator=(const world&) = delete;
+  // The process goes before what its descriptors refer to.
+  constexpr ~world() { task.exit(); }
+
+  /// Any call, its events alone in the journal and checked.
+  template <class Call>
+  constexpr errc watch(invariants::during phase, Call what) {
+    log.clear();
+    const errc answer = what();
+    always.check(log.all(), phase);
+    for (int s = 0; s < symbol_count; ++s)
+      always.require(vfio.held(static_cast<symbol>(s)) == 0, "a symbol is still held");
+    always.require(!vm_lock.misused() && !device_lock.misused(), "a lock was misused");
+    return answer;
+  }
+
+  constexpr errc create(std::uint32_t type_number = uapi::dev_type_vfio, std::uint32_t flags = 0) {
+    task.memory.poke(outer, kvm_create_device{.type = type_number, .fd = 77, .flags = flags});
+    const errc answer = watch(invariants::during::lifetime,
+                              [&] { return task.ioctl(vm_fd, uapi::create_device, outer); });
+    const auto fd = task.memory.template peek<kvm_create_device>(outer).fd;
+    if (answer == errc::ok && !(flags & uapi::create_device_test)) device_fd = static_cast<int>(fd);
+    return answer;
+  }
+  constexpr errc set(std::uint32_t group, std::uint64_t attr, std::uint64_t addr = inner,
+                     std::uint32_t flags = 0) {
+    task.memory.poke(outer, kvm_device_attr{flags, group, attr, addr});
+    return watch(invariants::during::attribute,
+                 [&] { return task.ioctl(device_fd, uapi::set_device_attr, outer); });
+  }
+  constexpr errc has(std::uint32_t group, std::uint64_t attr, std::uint64_t addr = inner) {
+    task.memory.poke(outer, kvm_device_attr{0, group, attr, addr});
+    return watch(invariants::during::attribute,
+                 [&] { return task.ioctl(device_fd, uapi::has_device_attr, outer); });
+  }
+  constexpr errc add(int fd) {
+    task.memory.poke(inner, fd);
+    return set(uapi::dev_vfio_file, uapi::dev_vfio_file_add);
+  }
+  constexpr errc del(int fd) {
+    task.memory.poke(inner, fd);
+    return set(uapi::dev_vfio_file, uapi::dev_vfio_file_del);
+  }
+  constexpr errc set_spapr_tce(int groupfd, int tablefd) {
+    task.memory.poke(inner, kvm_vfio_spapr_tce{groupfd, tablefd});
+    return set(uapi::dev_vfio_file, uapi::dev_vfio_group_set_spapr_tce);
+  }
+  constexpr errc close(int fd) {
+    return watch(invariants::during::lifetime, [&] { return task.close(fd); });
+  }
+
+  /// A descriptor of a new VFIO file. The first file is number 1.
+  constexpr int file(const file_answers& answers = {}) { return task.open(vfio.make(answers)); }
+  /// References on files that no descriptor has: one for each tracked file.
+  [[nodiscard]] constexpr int kept() const {
+    return files.references() - static_cast<int>(task.descriptors());
+  }
+  /// Whether KVM was told of noncoherent DMA.
+  [[nodiscard]] constexpr bool noncoherent() const { return iommu.registered() != 0; }
+
+  /// Closes the device and the VM. The files that were tracked, in the order in which they were
+  /// let go; all that was taken must have been given back.
+  constexpr std::vector<int> end() {
+    plan.clear();
+    std::vector<int> tracked;
+    if (device_fd >= 0) {
+      (void)close(device_fd);
+      for (const event& e : log.all())
+        if (e.what == call::set_kvm) tracked.push_back(e.file.number);
+    }
+    (void)close(vm_fd);
+    always.require(kept() == 0, "a file reference is lost");
+    always.require(kvm.users() == 0, "a VM reference is lost");
+    always.require(always.allocated() == 0, "memory is lost");
+    always.require(iommu.registered() == 0, "a registration is lost");
+    always.require(iommu.assigned() == 0, "an assignment is lost");
+    if constexpr (requires { iommu.groups_put(); })
+      always.require(iommu.groups_put() == vfio.groups_handed_out() && iommu.attached() == 0,
+                     "a reference on an IOMMU group is lost");
+    return tracked;
+  }
+};
+
+}  // namespace tests
