@@ -21,6 +21,14 @@ struct Catch::StringMaker<std::vector<kvm_vfio::testing::event>> {
   }
 };
 
+template <>
+struct Catch::StringMaker<kvm_vfio::errc> {
+  static std::string convert(kvm_vfio::errc e) {
+    const char* const known = kvm_vfio::name(e);
+    return known ? known : std::to_string(static_cast<int>(e));
+  }
+};
+
 namespace tests {
 
 /// The value of the three that this profile expects.

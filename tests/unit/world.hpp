@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace tests {
@@ -133,7 +134,7 @@ struct world {
   journal log;
   fault_plan plan;
   symbols vfio{plan, log};
-  Iommu iommu{log};
+  Iommu iommu = make_iommu();
   counting_lock vm_lock{log, the_vm};
   counting_lock device_lock{log, the_device};
   open_files files{log, &plan};
@@ -155,6 +156,11 @@ struct world {
   world& operator=(const world&) = delete;
   // The process goes before what its descriptors refer to.
   constexpr ~world() { task.exit(); }
+
+  constexpr Iommu make_iommu() {
+    if constexpr (std::is_constructible_v<Iommu, fault_plan&, journal&>) return Iommu(plan, log);
+    else return Iommu(log);
+  }
 
   /// Any call, its events alone in the journal and checked.
   template <class Call>
