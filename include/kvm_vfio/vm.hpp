@@ -15,6 +15,21 @@
 
 namespace kvm_vfio {
 
+namespace detail {
+// What a device needs of its VM. A base of it, because a VM with room for devices inside needs
+// their type complete before its own is.
+template <class Caller>
+class device_owner : public open_file<Caller> {
+ public:
+  [[nodiscard]] virtual constexpr bool answers(Caller& from) const noexcept = 0;
+  // The last close of a device's descriptor.
+  virtual constexpr void closed(open_file<Caller>& device) noexcept = 0;
+
+ protected:
+  constexpr ~device_owner() = default;
+};
+}  // namespace detail
+
 /// A VM behind its descriptor (struct kvm, as far as devices need it).
 ///
 /// The object's memory is its owner's and must outlive every descriptor; `users()` counts down to
@@ -26,7 +41,7 @@ namespace kvm_vfio {
 /// \tparam Storage where its devices live
 template <vm_caller Caller, handle Handle, lockable Lock = null_lock,
           storage Storage = heap_storage>
-class vm final : public open_file<Caller> {
+class vm final : public detail::device_owner<Caller> {
  public:
   /// The tasks that hold its descriptors, what names it to VFIO, and the device types it knows.
   using caller_type = Caller;
@@ -83,7 +98,7 @@ class vm final : public open_file<Caller> {
   /// From now on every ioctl of the VM and of its devices says io (kvm_vm_dead).
   constexpr void kill() noexcept { dead_ = true; }
   /// Whether a call from this task gets past the first check of every ioctl.
-  [[nodiscard]] constexpr bool answers(Caller& from) const noexcept {
+  [[nodiscard]] constexpr bool answers(Caller& from) const noexcept override {
     return !dead_ && from.address_space() == owner_;
   }
 
@@ -100,7 +115,8 @@ class vm final : public open_file<Caller> {
   /// A device behind its descriptor (struct kvm_device).
   class device final : public open_file<Caller> {
    public:
-    constexpr device(vm& owner, device_type<vm>& type) noexcept : vm_(owner), type_(type) {}
+    constexpr device(detail::device_owner<Caller>& owner, device_type<vm>& type) noexcept
+        : vm_(owner), type_(type) {}
     [[nodiscard]] constexpr const char* name() const noexcept override { return type_.name(); }
     // kvm_device_ioctl
     [[nodiscard]] constexpr errc ioctl(Caller& from, std::uint64_t request,
@@ -114,16 +130,12 @@ class vm final : public open_file<Caller> {
       return number == uapi::set_device_attr ? operations_->set_attr(from, attr)
                                              : operations_->has_attr(attr);
     }
-    // kvm_device_release. The VM reference goes last, and this object before it.
-    constexpr void release() noexcept override {
-      vm& owner = vm_;
-      owner.remove(*this);
-      owner.put();
-    }
+    // kvm_device_release. This object is gone afterwards.
+    constexpr void release() noexcept override { vm_.closed(*this); }
 
    private:
     friend vm;
-    vm& vm_;
+    detail::device_owner<Caller>& vm_;
     device_type<vm>& type_;
     device_operations<Caller>* operations_ = nullptr;
     device* next_ = nullptr;
@@ -161,7 +173,13 @@ class vm final : public open_file<Caller> {
     return errc::ok;
   }
 
-  constexpr void remove(device& d) noexcept {
+  // The VM reference goes last.
+  constexpr void closed(open_file<Caller>& d) noexcept override {
+    remove(d);
+    put();
+  }
+
+  constexpr void remove(open_file<Caller>& d) noexcept {
     device* found = nullptr;
     {
       guard held(lock_.get());
