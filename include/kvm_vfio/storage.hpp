@@ -47,8 +47,9 @@ struct heap_storage {
 static_assert(storage<heap_storage>);
 
 /// Room for `Capacity` objects of each type inside the owner; no heap. The next object is refused
-/// (ENOMEM). In constant evaluation, where raw bytes cannot hold objects, the heap stands in; the
-/// capacity is the same.
+/// (ENOMEM). Safe to use from any number of threads, without a lock; linear in the capacity. In
+/// constant evaluation, where raw bytes cannot hold objects, the heap stands in; the capacity is
+/// the same.
 template <std::size_t Capacity>
 struct inline_storage {
   static_assert(Capacity > 0, "inline_storage needs a capacity of at least one");
@@ -56,34 +57,35 @@ struct inline_storage {
   template <class T>
   class pool {
    public:
-    constexpr explicit pool(const inline_storage&) noexcept {
-      for (std::size_t i = 0; i < Capacity; ++i) free_[i] = i;
-    }
+    constexpr explicit pool(const inline_storage&) noexcept {}
     pool(const pool&) = delete;
     pool& operator=(const pool&) = delete;
 
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
-      if (used_ == Capacity) return nullptr;
-      const std::size_t slot = free_[used_++];
-      if (std::is_constant_evaluated()) return new T{static_cast<Args&&>(args)...};
-      return new (bytes_ + slot * sizeof(T)) T{static_cast<Args&&>(args)...};
+      if (std::is_constant_evaluated())
+        return made_ == Capacity ? nullptr : (++made_, new T{static_cast<Args&&>(args)...});
+      for (std::size_t slot = 0; slot < Capacity; ++slot)
+        if (!__atomic_test_and_set(&taken_[slot], __ATOMIC_ACQUIRE))
+          return new (bytes_ + slot * sizeof(T)) T{static_cast<Args&&>(args)...};
+      return nullptr;
     }
     constexpr void destroy(T* object) noexcept {
-      --used_;
       if (std::is_constant_evaluated()) {
+        --made_;
         delete object;
         return;
       }
-      object->~T();
       const auto* at = reinterpret_cast<const unsigned char*>(object);
-      free_[used_] = static_cast<std::size_t>(at - bytes_) / sizeof(T);
+      const auto slot = static_cast<std::size_t>(at - bytes_) / sizeof(T);
+      object->~T();
+      __atomic_clear(&taken_[slot], __ATOMIC_RELEASE);
     }
 
    private:
     alignas(T) unsigned char bytes_[Capacity * sizeof(T)];
-    std::size_t free_[Capacity];  // the slots from used_ on are free
-    std::size_t used_ = 0;
+    bool taken_[Capacity] = {};
+    std::size_t made_ = 0;  // in constant evaluation
   };
 };
 static_assert(storage<inline_storage<1>>);

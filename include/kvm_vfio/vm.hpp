@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace kvm_vfio {
 
@@ -38,7 +39,7 @@ class device_owner : public open_file<Caller> {
 /// \tparam Caller  the tasks that hold descriptors of the VM
 /// \tparam Handle  what names this VM to VFIO (`Symbols::vm`)
 /// \tparam Lock    the VM's lock
-/// \tparam Storage where its devices live
+/// \tparam Storage where its devices live; a create that will say busy needs room all the same
 template <vm_caller Caller, handle Handle, lockable Lock = null_lock,
           storage Storage = heap_storage>
 class vm final : public detail::device_owner<Caller> {
@@ -96,10 +97,13 @@ class vm final : public detail::device_owner<Caller> {
   [[nodiscard]] constexpr int users() const noexcept { return users_.value(); }
 
   /// From now on every ioctl of the VM and of its devices says io (kvm_vm_dead).
-  constexpr void kill() noexcept { dead_ = true; }
+  constexpr void kill() noexcept {
+    if (std::is_constant_evaluated()) dead_ = true;
+    else __atomic_store_n(&dead_, true, __ATOMIC_RELAXED);
+  }
   /// Whether a call from this task gets past the first check of every ioctl.
   [[nodiscard]] constexpr bool answers(Caller& from) const noexcept override {
-    return !dead_ && from.address_space() == owner_;
+    return !dead() && from.address_space() == owner_;
   }
 
   /// Whether the VM has a device of this type. \pre the VM's lock is held, as in `create`
@@ -140,6 +144,11 @@ class vm final : public detail::device_owner<Caller> {
     device_operations<Caller>* operations_ = nullptr;
     device* next_ = nullptr;
   };
+
+  [[nodiscard]] constexpr bool dead() const noexcept {
+    if (std::is_constant_evaluated()) return dead_;
+    return __atomic_load_n(&dead_, __ATOMIC_RELAXED);
+  }
 
   // kvm_ioctl_create_device
   constexpr errc create_device(Caller& from, kvm_create_device& create) noexcept {
