@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSL-1.0
+// Many threads on one device and on one VM, with a real lock. What the policies do under the lock
+// is plain memory, so the thread sanitizer sees a call that is made without it.
+
+#include <kvm_vfio/kvm_vfio.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "calls.hpp"
+
+namespace tests {
+namespace {
+
+using namespace kvm_vfio;
+
+class KVM_VFIO_CAPABILITY("mutex") mutex_lock {
+ public:
+  void lock() noexcept KVM_VFIO_ACQUIRE() { mutex_.lock(); }
+  void unlock() noexcept KVM_VFIO_RELEASE() { mutex_.unlock(); }
+
+ private:
+  std::mutex mutex_;
+};
+static_assert(lockable<mutex_lock>);
+
+constexpr int file_count = 12;
+
+// Files 1 … 12, every third of them noncoherent. Validity is asked without the lock, and symbols
+// are looked up for it: these are atomic or constant. The rest is not.
+class shared_vfio {
+ public:
+  using file = int;
+  using vm = int;
+  bool symbol_get(symbol) noexcept {
+    ++symbols_;
+    return true;
+  }
+  void symbol_put(symbol) noexcept { --symbols_; }
+  bool file_is_valid(const file& f) noexcept { return f > 0 && f <= file_count; }
+  bool file_is_group(const file& f) noexcept { return file_is_valid(f); }
+  void file_set_kvm(const file& f, const vm& to) noexcept { vms_[index(f)] = to; }
+  bool file_enforced_coherent(const file& f) noexcept {
+    ++asked_;
+    return f % 3 != 0;
+  }
+  [[nodiscard]] int vm_of(file f) const { return vms_[index(f)]; }
+  [[nodiscard]] int symbols() const { return symbols_; }
+  [[nodiscard]] int asked() const { return asked_; }
+
+ private:
+  static std::size_t index(file f) { return static_cast<std::size_t>(f); }
+  std::atomic<int> symbols_ = 0;
+  std::array<int, file_count + 1> vms_{};
+  int asked_ = 0;
+};
+
+struct shared_iommu {
+  int registered = 0;
+  int assigned = 0;
+  bool alternates = true;
+  void register_noncoherent_dma(int) noexcept { alternates = ++registered == 1 && alternates; }
+  void unregister_noncoherent_dma(int) noexcept { alternates = --registered == 0 && alternates; }
+  void start_assignment(int) noexcept { ++assigned; }
+  void end_assignment(int) noexcept { --assigned; }
+};
+
+// References on files, which come and go without the device's lock.
+using counts = std::array<std::atomic<int>, file_count + 1>;
+struct shared_files {
+  counts* references;
+  result<int> get_file(int f) noexcept {
+    if (f > 0 && f <= file_count) ++(*references)[static_cast<std::size_t>(f)];
+    return f;
+  }
+  void fput(int f) noexcept {
+    if (f > 0 && f <= file_count) --(*references)[static_cast<std::size_t>(f)];
+  }
+};
+
+template <class Body>
+void on_threads(int count, Body body) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < count; ++t) threads.emplace_back(body, t);
+  for (std::thread& t : threads) t.join();
+}
+
+TEMPLATE_TEST_CASE("Threads add, delete and observe on one device", "", linux_7_3, linux_6_12,
+                   linux_6_1) {
+  shared_vfio vfio;
+  shared_iommu iommu;
+  counts references{};
+  std::array<std::atomic<int>, file_count + 1> balance{};  // ADDs less DELs that said ok
+  std::atomic<int> surprises = 0;
+  {
+    device<shared_vfio, mutex_lock, shared_iommu, TestType, inline_storage<file_count>,
+           shared_files>
+        dev(vfio, iommu, 1, TestType{}, {}, shared_files{&references});
+    on_threads(4, [&](int t) {
+      for (int i = 0; i < 300; ++i) {
+        const int f = 1 + (i * (t + 1)) % file_count;
+        const auto at = static_cast<std::size_t>(f);
+        const errc added = dev.add(f);
+        if (added == errc::ok) ++balance[at];
+        else if (added != errc::exists) ++surprises;
+        if (dev.add(0) != errc::inval) ++surprises;
+        (void)dev.noncoherent();
+        std::size_t visited = 0;
+        dev.for_each([&visited](int) { ++visited; });
+        if (visited > file_count || dev.size() > file_count) ++surprises;
+        const int gone = 1 + (i + t) % file_count;
+        const errc deleted = dev.del(gone);
+        if (deleted == errc::ok) --balance[static_cast<std::size_t>(gone)];
+        else if (deleted != errc::noent) ++surprises;
+      }
+    });
+    CHECK(surprises == 0);
+    CHECK(iommu.alternates);
+    std::array<int, file_count + 1> tracked{};
+    bool noncoherent = false;
+    dev.for_each([&](int f) {
+      ++tracked[static_cast<std::size_t>(f)];
+      noncoherent = noncoherent || f % 3 == 0;
+    });
+    int count = 0;
+    for (int f = 1; f <= file_count; ++f) {
+      const auto at = static_cast<std::size_t>(f);
+      INFO("file " << f);
+      CHECK(tracked[at] == balance[at]);
+      CHECK(references[at] == tracked[at]);
+      CHECK(vfio.vm_of(f) == tracked[at]);
+      count += tracked[at];
+    }
+    CHECK(dev.size() == static_cast<std::size_t>(count));
+    CHECK(dev.noncoherent() == noncoherent);
+    CHECK(iommu.registered == (noncoherent ? 1 : 0));
+    CHECK(iommu.assigned == (TestType::counts_assignments ? count : 0));
+    CHECK(vfio.asked() > 0);
+  }
+  CHECK(vfio.symbols() == 0);
+  CHECK(iommu.registered == 0);
+  CHECK(iommu.assigned == 0);
+  for (const auto& r : references) CHECK(r == 0);
+}
+
+// A task with one descriptor at a time, whose memory is this program's.
+class tasklet {
+ public:
+  using address_space_id = int;
+  int address_space() noexcept { return 1; }
+  result<int> install(open_file<tasklet>& made) noexcept {
+    made_ = &made;
+    return 3;
+  }
+  result<int> fget(int fd) noexcept { return fd; }
+  template <class T>
+  bool copy_from_user(std::uint64_t address, T& object) noexcept {
+    std::memcpy(&object, reinterpret_cast<const void*>(address), sizeof object);
+    return true;
+  }
+  template <class T>
+  bool copy_to_user(std::uint64_t address, const T& object) noexcept {
+    std::memcpy(reinterpret_cast<void*>(address), &object, sizeof object);
+    return true;
+  }
+  open_file<tasklet>* made() { return made_; }
+
+ private:
+  open_file<tasklet>* made_ = nullptr;
+};
+
+template <class T>
+std::uint64_t address(T& object) {
+  return reinterpret_cast<std::uintptr_t>(&object);
+}
+
+TEMPLATE_TEST_CASE("Threads create, use and close the one device of a VM", "", heap_storage,
+                   inline_storage<8>) {
+  using machine = kvm_vfio::vm<tasklet, int, mutex_lock, TestType>;
+  shared_vfio vfio;
+  shared_iommu iommu;
+  typename machine::types types;
+  mutex_lock vfio_lock;
+  vfio_device_type<machine, shared_vfio, mutex_lock&, shared_iommu, linux_7_3, TestType> type(
+      vfio, vfio_lock, iommu);
+  REQUIRE(types.register_type(uapi::dev_type_vfio, type) == errc::ok);
+  tasklet creator;
+  machine kvm(types, 1, creator);
+  std::atomic<int> created = 0, surprises = 0;
+  on_threads(4, [&](int t) {
+    tasklet task;
+    for (int i = 0; i < 300; ++i) {
+      kvm_create_device argument{uapi::dev_type_vfio, 0, 0};
+      const errc answer = kvm.ioctl(task, uapi::create_device, address(argument));
+      if (answer == errc::busy) continue;
+      if (answer != errc::ok || argument.fd != 3) {
+        ++surprises;
+        continue;
+      }
+      if (created.fetch_add(1) < 0) ++surprises;
+      std::int32_t fd = 1 + t;
+      kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, address(fd)};
+      if (task.made()->ioctl(task, uapi::set_device_attr, address(attr)) != errc::ok) ++surprises;
+      if (task.made()->ioctl(task, uapi::set_device_attr, address(attr)) != errc::exists)
+        ++surprises;
+      task.made()->release();
+    }
+  });
+  CHECK(created > 0);
+  CHECK(surprises == 0);
+  CHECK(kvm.users() == 1);
+  CHECK(vfio.symbols() == 0);
+  CHECK(iommu.registered == 0);
+  for (int f = 1; f <= file_count; ++f) CHECK(vfio.vm_of(f) == 0);
+}
+
+TEST_CASE("A VM dies while its device is used") {
+  using machine = kvm_vfio::vm<tasklet, int, mutex_lock>;
+  shared_vfio vfio;
+  shared_iommu iommu;
+  machine::types types;
+  vfio_device_type<machine, shared_vfio, mutex_lock, shared_iommu> type(vfio, iommu);
+  REQUIRE(types.register_type(uapi::dev_type_vfio, type) == errc::ok);
+  tasklet creator;
+  machine kvm(types, 1, creator);
+  kvm_create_device argument{uapi::dev_type_vfio, 0, 0};
+  REQUIRE(kvm.ioctl(creator, uapi::create_device, address(argument)) == errc::ok);
+  std::atomic<int> surprises = 0;
+  on_threads(3, [&](int t) {
+    if (t == 0) {
+      kvm.kill();
+      return;
+    }
+    tasklet task;
+    kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0};
+    for (int i = 0; i < 100; ++i) {
+      const errc e = creator.made()->ioctl(task, uapi::has_device_attr, address(attr));
+      if (e != errc::ok && e != errc::io) ++surprises;
+    }
+  });
+  CHECK(surprises == 0);
+  kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0};
+  CHECK(creator.made()->ioctl(creator, uapi::has_device_attr, address(attr)) == errc::io);
+  creator.made()->release();
+  CHECK(kvm.users() == 1);
+}
+
+}  // namespace
+}  // namespace tests
