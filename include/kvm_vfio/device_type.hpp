@@ -11,14 +11,17 @@
 namespace kvm_vfio {
 
 /// A device's attributes, behind its descriptor.
-template <class Caller>
+/// \tparam Vm the VMs that have such devices
+template <class Vm>
 class device_operations {
  public:
+  using caller_type = typename Vm::caller_type;
+
   device_operations() = default;
   device_operations(const device_operations&) = delete;
   device_operations& operator=(const device_operations&) = delete;
 
-  [[nodiscard]] virtual constexpr errc set_attr(Caller& from,
+  [[nodiscard]] virtual constexpr errc set_attr(caller_type& from,
                                                 const kvm_device_attr& attr) noexcept = 0;
   [[nodiscard]] virtual constexpr errc has_attr(const kvm_device_attr& attr) noexcept = 0;
 
@@ -32,7 +35,7 @@ template <class Vm>
 class device_type {
  public:
   /// What such a device answers to.
-  using operations = device_operations<typename Vm::caller_type>;
+  using operations = device_operations<Vm>;
 
   device_type() = default;
   device_type(const device_type&) = delete;

@@ -141,7 +141,7 @@ class vm final : public detail::device_owner<Caller> {
     friend vm;
     detail::device_owner<Caller>& vm_;
     device_type<vm>& type_;
-    device_operations<Caller>* operations_ = nullptr;
+    device_operations<vm>* operations_ = nullptr;
     device* next_ = nullptr;
   };
 
@@ -174,7 +174,7 @@ class vm final : public detail::device_owner<Caller> {
 
   constexpr errc add(device& d) noexcept {
     guard held(lock_.get());
-    const result<device_operations<Caller>*> state = d.type_.create(*this);
+    const result<device_operations<vm>*> state = d.type_.create(*this);
     if (!state) return state.error();
     d.operations_ = *state;
     d.next_ = devices_;
