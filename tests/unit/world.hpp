@@ -127,7 +127,7 @@ struct world {
                                 open_files::policy>;
 
   // Addresses in the process: of the ioctl's struct, and of what that points to.
-  static constexpr std::uint64_t page = 0x1000;
+  static constexpr std::uint64_t page = 0x100;
   static constexpr std::uint64_t outer = 0x1000;
   static constexpr std::uint64_t inner = 0x3000;
 

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// For each concept the least that models it, and nothing more: what compiles with these compiles
+/// with every model. Each bears its concept's name.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/storage.hpp>
+
+#include <cstdint>
+
+namespace kvm_vfio::testing::archetypes {
+
+/// Base of those that need not be copied or moved.
+struct pinned {
+  pinned() = default;
+  pinned(const pinned&) = delete;
+  pinned& operator=(const pinned&) = delete;
+};
+
+/// A file, a VM or an IOMMU group, by `Tag`.
+template <class Tag>
+struct handle {
+  friend constexpr bool operator==(const handle&, const handle&) = default;
+};
+using file_handle = handle<struct file_tag>;
+using vm_handle = handle<struct vm_tag>;
+using group_handle = handle<struct group_tag>;
+static_assert(kvm_vfio::handle<file_handle>);
+
+struct lockable : pinned {
+  constexpr void lock() noexcept {}
+  constexpr void unlock() noexcept {}
+};
+static_assert(kvm_vfio::lockable<lockable> && kvm_vfio::lockable<lockable&>);
+
+struct symbol_lookup : pinned {
+  constexpr bool symbol_get(symbol) noexcept { return true; }
+  constexpr void symbol_put(symbol) noexcept {}
+};
+static_assert(kvm_vfio::symbol_lookup<symbol_lookup>);
+
+struct symbol_provider : symbol_lookup {
+  using file = file_handle;
+  using vm = vm_handle;
+  constexpr bool file_is_valid(const file&) noexcept { return true; }
+  constexpr void file_set_kvm(const file&, const vm&) noexcept {}
+  constexpr bool file_enforced_coherent(const file&) noexcept { return true; }
+};
+static_assert(kvm_vfio::symbol_provider<symbol_provider>);
+
+struct group_symbol_provider : symbol_provider {
+  constexpr bool file_is_group(const file&) noexcept { return true; }
+};
+static_assert(kvm_vfio::group_symbol_provider<group_symbol_provider>);
+static_assert(!kvm_vfio::group_symbol_provider<symbol_provider>);
+
+struct spapr_symbol_provider : symbol_provider {
+  using iommu_group = group_handle;
+  constexpr iommu_group file_iommu_group(const file&) noexcept { return {}; }
+};
+static_assert(kvm_vfio::spapr_symbol_provider<spapr_symbol_provider>);
+static_assert(!kvm_vfio::spapr_symbol_provider<symbol_provider>);
+
+struct iommu_backend : pinned {
+  constexpr void register_noncoherent_dma(const vm_handle&) noexcept {}
+  constexpr void unregister_noncoherent_dma(const vm_handle&) noexcept {}
+};
+static_assert(kvm_vfio::iommu_backend<iommu_backend, vm_handle>);
+
+struct assignment_backend : iommu_backend {
+  constexpr void start_assignment(const vm_handle&) noexcept {}
+  constexpr void end_assignment(const vm_handle&) noexcept {}
+};
+static_assert(kvm_vfio::assignment_backend<assignment_backend, vm_handle>);
+static_assert(!kvm_vfio::assignment_backend<iommu_backend, vm_handle>);
+
+struct spapr_backend : iommu_backend {
+  using iommu_group = group_handle;
+  constexpr errc spapr_tce_attach(const vm_handle&, int, const iommu_group&) noexcept {
+    return errc::ok;
+  }
+  constexpr void spapr_tce_release(const vm_handle&, const iommu_group&) noexcept {}
+  constexpr void iommu_group_put(const iommu_group&) noexcept {}
+  constexpr void warn(spapr_warning) noexcept {}
+};
+static_assert(kvm_vfio::spapr_backend<spapr_backend, vm_handle>);
+static_assert(!kvm_vfio::spapr_backend<iommu_backend, vm_handle>);
+
+struct profile {
+  static constexpr const char* name = "archetype";
+  static constexpr symbol validity = symbol::file_is_valid;
+  static constexpr bool counts_assignments = false;
+  static constexpr bool updates_coherency_apart = false;
+  static constexpr bool updates_coherency_on_noent = false;
+  static constexpr bool del_unlinks_first = false;
+  static constexpr bool add_keeps_looked_up = false;
+  static constexpr bool group_without_container_is_coherent = false;
+};
+static_assert(kvm_vfio::profile<profile>);
+
+/// Room for one object at a time.
+struct storage {
+  template <class T>
+  class pool : inline_storage<1>::pool<T> {
+   public:
+    constexpr explicit pool(const storage&) noexcept : inline_storage<1>::pool<T>({}) {}
+    using inline_storage<1>::pool<T>::make;
+    using inline_storage<1>::pool<T>::destroy;
+  };
+};
+static_assert(kvm_vfio::storage<storage>);
+
+struct file_references {
+  file_references() = default;
+  file_references(const file_references&) = default;
+  file_references& operator=(const file_references&) = delete;
+  constexpr result<file_handle> get_file(const file_handle& f) noexcept { return f; }
+  constexpr void fput(const file_handle&) noexcept {}
+};
+static_assert(kvm_vfio::file_references<file_references, file_handle>);
+
+struct file_table : pinned {
+  constexpr result<file_handle> fget(int) noexcept { return errc::badf; }
+};
+static_assert(kvm_vfio::file_table<file_table, file_handle>);
+
+struct user_memory : pinned {
+  constexpr bool copy_from_user(std::uint64_t, std::int32_t&) noexcept { return false; }
+  constexpr bool copy_from_user(std::uint64_t, kvm_vfio_spapr_tce&) noexcept { return false; }
+};
+static_assert(kvm_vfio::user_memory<user_memory>);
+
+/// A task that only makes calls on a device.
+struct caller : file_table, user_memory {};
+static_assert(kvm_vfio::caller<caller, file_handle>);
+
+/// A task that can hold VMs, too.
+struct vm_caller : caller {
+  using address_space_id = handle<struct address_space_tag>;
+  constexpr address_space_id address_space() noexcept { return {}; }
+  constexpr result<int> install(open_file<vm_caller>&) noexcept { return errc::mfile; }
+  using user_memory::copy_from_user;
+  constexpr bool copy_from_user(std::uint64_t, kvm_create_device&) noexcept { return false; }
+  constexpr bool copy_from_user(std::uint64_t, kvm_device_attr&) noexcept { return false; }
+  constexpr bool copy_to_user(std::uint64_t, kvm_create_device&) noexcept { return false; }
+};
+static_assert(kvm_vfio::vm_caller<vm_caller> && kvm_vfio::caller<vm_caller, file_handle>);
+
+struct endpoint : pinned {
+  errc set_attr(const kvm_device_attr&) noexcept { return errc::nxio; }
+  errc has_attr(const kvm_device_attr&) noexcept { return errc::nxio; }
+  errc ioctl(unsigned long, void*) noexcept { return errc::notty; }
+};
+static_assert(kvm_vfio::endpoint<endpoint>);
+
+}  // namespace kvm_vfio::testing::archetypes
