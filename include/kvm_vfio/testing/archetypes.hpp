@@ -141,7 +141,10 @@ static_assert(kvm_vfio::caller<caller, file_handle>);
 struct vm_caller : caller {
   using address_space_id = handle<struct address_space_tag>;
   constexpr address_space_id address_space() noexcept { return {}; }
-  constexpr result<int> install(open_file<vm_caller>&) noexcept { return errc::mfile; }
+  template <class Caller>
+  constexpr result<int> install(open_file<Caller>&) noexcept {
+    return errc::mfile;
+  }
   using user_memory::copy_from_user;
   constexpr bool copy_from_user(std::uint64_t, kvm_create_device&) noexcept { return false; }
   constexpr bool copy_from_user(std::uint64_t, kvm_device_attr&) noexcept { return false; }
