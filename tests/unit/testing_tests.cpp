@@ -168,13 +168,16 @@ TEST_CASE("A provider or backend that fails answers what was ordered and calls n
 }
 
 TEST_CASE("counting_lock notices misuse") {
+  // By pointers to members, which Clang's thread-safety analysis does not follow.
+  constexpr auto lock = &counting_lock::lock;
+  constexpr auto unlock = &counting_lock::unlock;
   counting_lock twice;
-  twice.lock();
+  (twice.*lock)();
   CHECK_FALSE(twice.misused());
-  twice.lock();
+  (twice.*lock)();
   CHECK(twice.misused());
   counting_lock never;
-  never.unlock();
+  (never.*unlock)();
   CHECK(never.misused());
   counting_lock good;
   good.lock();
