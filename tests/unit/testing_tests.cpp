@@ -422,7 +422,7 @@ TEST_CASE("attach: the file goes with its guard") {
   }
   SECTION("moving hands over; move assignment detaches what was there") {
     auto first = attach(v.device, a).value();
-    attachment<model_endpoint> second(std::move(first));
+    attachment<endpoint_view<model_endpoint>> second(std::move(first));
     CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): the moved-from state is the point
     CHECK(v.w.kept() == 1);
     auto third = attach(v.device, b).value();
@@ -434,7 +434,7 @@ TEST_CASE("attach: the file goes with its guard") {
     third = std::move(same);
     CHECK(third);
     CHECK(v.w.kept() == 1);
-    third = attachment<model_endpoint>();
+    third = {};
     CHECK(v.w.kept() == 0);
   }
 }
