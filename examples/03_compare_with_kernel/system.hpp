@@ -6,6 +6,7 @@
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/native/process.hpp>
+#include <kvm_vfio/native/vfio_file.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,7 +16,6 @@
 #include <cstdint>
 #include <list>
 #include <string>
-#include <string_view>
 
 namespace compare {
 
@@ -81,20 +81,15 @@ class kernel_system final : public system {
   kv::native::kvm kvm_;
 };
 
-/// VFIO as far as the answers of calls show it: what a descriptor is called decides.
+/// VFIO as far as the answers of calls show it: what a descriptor is decides.
 struct descriptor_symbols : kv::linked_symbols {
   using file = kv::native::file;
   using vm = int;
   bool file_is_valid(const file& f) noexcept {
-    const std::string name = link_of(f.fd);
-    return file_is_group(f) || name.starts_with("/dev/vfio/devices/") ||
-           name == "anon_inode:[vfio-device]";
+    return kv::native::vfio_kind_of(f.fd) != kv::native::vfio_file_kind::none;
   }
   bool file_is_group(const file& f) noexcept {
-    constexpr std::string_view directory = "/dev/vfio/";
-    const std::string name = link_of(f.fd);
-    return name.starts_with(directory) && name.size() > directory.size() &&
-           name.find_first_not_of("0123456789", directory.size()) == std::string::npos;
+    return kv::native::vfio_kind_of(f.fd) == kv::native::vfio_file_kind::group;
   }
   void file_set_kvm(const file&, vm) noexcept {}
   bool file_enforced_coherent(const file&) noexcept { return true; }

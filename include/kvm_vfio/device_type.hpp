@@ -15,6 +15,7 @@ namespace kvm_vfio {
 template <class Vm>
 class device_operations {
  public:
+  /// The tasks that make calls on it.
   using caller_type = typename Vm::caller_type;
 
   device_operations() = default;

@@ -27,5 +27,8 @@ namespace kvm_vfio {
 
 }  // namespace kvm_vfio
 
+namespace std {
+/// Lets an errc become an error_code by itself.
 template <>
-struct std::is_error_code_enum<kvm_vfio::errc> : std::true_type {};
+struct is_error_code_enum<kvm_vfio::errc> : true_type {};
+}  // namespace std

@@ -18,6 +18,7 @@ class coherency_callback {
  public:
   /// Nobody is called.
   constexpr coherency_callback() noexcept = default;
+  /// `call(vm, noncoherent)` is called on each edge; it must outlive this object and its copies.
   template <class Callback>
     requires requires(Callback& callback, vm_ref of) {
       { callback(of, true) } noexcept;
@@ -61,7 +62,9 @@ class spapr_iommu : public coherency_callback {
                                       const iommu_group& group) noexcept {
     return set_spapr_tce(device_, group.fd, tablefd);
   }
+  /// The kernel releases and puts by itself, when FILE_DEL reaches it.
   void spapr_tce_release(const vm_ref&, const iommu_group&) const noexcept {}
+  /// As above.
   void iommu_group_put(const iommu_group&) const noexcept {}
   /// The kernel warns for itself.
   void warn(spapr_warning) const noexcept {}

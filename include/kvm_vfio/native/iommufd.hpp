@@ -13,10 +13,10 @@ namespace kvm_vfio::native::vfio {
 /// Memory of this process that devices see at `iova`. Sizes and addresses in bytes, multiples of
 /// the page size.
 struct dma_mapping {
-  std::uint64_t iova = 0;
-  void* memory = nullptr;
-  std::uint64_t size = 0;
-  bool writable = true;
+  std::uint64_t iova = 0;  ///< where devices see it
+  void* memory = nullptr;  ///< where it is
+  std::uint64_t size = 0;  ///< in bytes
+  bool writable = true;    ///< whether devices may write
 };
 
 /// An IOMMU address space of an iommufd; 0: none.
@@ -26,6 +26,7 @@ enum class ioas_id : std::uint32_t {};
 class iommufd_ref {
  public:
   constexpr iommufd_ref() noexcept = default;
+  /// A view of an open descriptor.
   constexpr explicit iommufd_ref(int fd) noexcept : fd_(fd) {}
 
   /// \return as open(2); noent: the kernel has no iommufd

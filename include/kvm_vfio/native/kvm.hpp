@@ -90,6 +90,7 @@ class vm_ref {
 
   /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
+  /// The same descriptor.
   friend constexpr bool operator==(const vm_ref&, const vm_ref&) = default;
 
  private:

@@ -22,6 +22,7 @@ namespace kvm_vfio::native::vfio {
 class container_ref {
  public:
   constexpr container_ref() noexcept = default;
+  /// A view of an open descriptor.
   constexpr explicit container_ref(int fd) noexcept : fd_(fd) {}
 
   /// A new container. \return as open(2); noent: VFIO is not loaded · notty: not a container ·
@@ -77,6 +78,7 @@ using container = owned<container_ref>;
 class device_ref {
  public:
   constexpr device_ref() noexcept = default;
+  /// A view of an open descriptor.
   constexpr explicit device_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens /dev/vfio/devices/vfioN (Linux 6.6). \return as open(2); noent: no such device, or the
@@ -87,6 +89,7 @@ class device_ref {
     dev << "/dev/vfio/devices/vfio" << static_cast<unsigned>(number);
     return open<Owner>(dev.get());
   }
+  /// The same by its path.
   template <class Owner = owned<device_ref>>
   [[nodiscard]] static result<Owner> open(const char* at) noexcept {
     result<unique_fd> fd = sys::open(at, O_RDWR);
@@ -125,6 +128,7 @@ using device = owned<device_ref>;
 class group_ref {
  public:
   constexpr group_ref() noexcept = default;
+  /// A view of an open descriptor.
   constexpr explicit group_ref(int fd) noexcept : fd_(fd) {}
 
   /// \return as open(2); noent: no such group, or none of its devices is bound to VFIO · busy:
@@ -135,6 +139,7 @@ class group_ref {
     dev << "/dev/vfio/" << static_cast<unsigned>(number);
     return open<Owner>(dev.get());
   }
+  /// The same by its path.
   template <class Owner = owned<group_ref>>
   [[nodiscard]] static result<Owner> open(const char* at) noexcept {
     result<unique_fd> fd = sys::open(at, O_RDWR);

@@ -24,7 +24,9 @@ concept container_lookup = requires(C& containers, const file& f) {
 
 /// All groups are in one container, as in most VMMs.
 struct one_container {
+  /// That container; borrowed.
   vfio::container_ref container;
+  /// The same for every file.
   [[nodiscard]] vfio::container_ref operator()(const file&) const noexcept { return container; }
 };
 static_assert(container_lookup<one_container>);

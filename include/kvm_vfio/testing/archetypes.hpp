@@ -25,9 +25,9 @@ template <class Tag>
 struct handle {
   friend constexpr bool operator==(const handle&, const handle&) = default;
 };
-using file_handle = handle<struct file_tag>;
-using vm_handle = handle<struct vm_tag>;
-using group_handle = handle<struct group_tag>;
+using file_handle = handle<struct any_file>;
+using vm_handle = handle<struct any_vm>;
+using group_handle = handle<struct any_group>;
 static_assert(kvm_vfio::handle<file_handle>);
 
 struct lockable : pinned {
