@@ -420,6 +420,60 @@ TEST_CASE("The table of device types") {
   CHECK(table.register_type(2, w.type) == errc::ok);
 }
 
+// A kind of device of a test's own, which notes how many users the VM has when it goes.
+struct witness final : device_type<w73::machine> {
+  struct state final : operations {
+    [[nodiscard]] errc set_attr(process&, const kvm_device_attr&) noexcept override {
+      return errc::ok;
+    }
+    [[nodiscard]] errc has_attr(const kvm_device_attr&) noexcept override { return errc::ok; }
+  };
+  [[nodiscard]] const char* name() const noexcept override { return "witness"; }
+  [[nodiscard]] result<operations*> create(w73::machine& of) noexcept override {
+    vm = &of;
+    return static_cast<operations*>(&device);
+  }
+  void release(operations&) noexcept override { users_at_release = vm->users(); }
+  state device;
+  w73::machine* vm = nullptr;
+  int users_at_release = -1;
+};
+
+TEST_CASE("A device's reference on the VM goes after the device, and before one half made") {
+  w73 w;
+  witness type;
+  REQUIRE(w.types.register_type(5, type) == errc::ok);
+  REQUIRE(w.create(5) == errc::ok);
+  CHECK(w.task.name_of(w.device_fd) == std::string_view("witness"));
+  CHECK(w.close(w.vm_fd) == errc::ok);
+  CHECK(w.close(w.device_fd) == errc::ok);
+  CHECK(type.users_at_release == 1);
+  CHECK(w.kvm.users() == 0);
+
+  w73 half;
+  REQUIRE(half.types.register_type(5, type) == errc::ok);
+  half.plan.fail(fault::install, 1, errc::mfile);
+  CHECK(half.create(5) == errc::mfile);
+  CHECK(type.users_at_release == 1);  // the VM's own descriptor
+  CHECK(half.kvm.users() == 1);
+}
+
+TEST_CASE("A VM may have devices of several kinds") {
+  w73 w;
+  witness type;
+  REQUIRE(w.types.register_type(5, type) == errc::ok);
+  REQUIRE(w.create() == errc::ok);
+  const int first = w.device_fd;
+  REQUIRE(w.create(5) == errc::ok);
+  CHECK(w.create() == errc::busy);
+  CHECK(w.kvm.users() == 3);
+  // The older of the two leaves the middle of the VM's list.
+  CHECK(w.close(first) == errc::ok);
+  CHECK(w.create() == errc::ok);
+  CHECK(w.close(w.device_fd) == errc::ok);
+  CHECK(w.kvm.users() == 2);
+}
+
 TEST_CASE("A type that is unregistered makes no new devices; those that exist go on") {
   w73 w;
   REQUIRE(w.create() == errc::ok);
