@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSL-1.0
+// A VMM gives its VM a device, in the one order that is safe on every kernel: group into container,
+// IOMMU set, FILE_ADD, then the device. Every step undoes itself. Without arguments it shows what a
+// failing step says.
+//   04_attach_in_a_vmm [GROUP DEVICE]     for example: 26 0000:06:0d.0
+#include <kvm_vfio/native/explain.hpp>
+#include <kvm_vfio/native/kvm.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace kv = kvm_vfio;
+namespace vfio = kvm_vfio::native::vfio;
+using kv::native::operation;
+
+namespace {
+
+// Says what failed, what that means and what to do.
+int failed(operation what, kv::errc why, int fd = -1) {
+  char text[256];
+  kv::native::explain(text, sizeof text, what, why, fd);
+  std::printf("%s\n", text);
+  return 1;
+}
+
+int plug(const kv::native::vm& vm, int number, const char* name) {
+  auto group = vfio::group_ref::open(number);
+  if (!group) return failed(operation::open_group, group.error());
+  auto container = vfio::container_ref::open();
+  if (!container) return failed(operation::open_container, container.error());
+  if (const kv::errc e = group->set_container(*container); e != kv::errc::ok)
+    return failed(operation::set_container, e, group->fd());
+  if (const kv::errc e = container->set_iommu(VFIO_TYPE1v2_IOMMU); e != kv::errc::ok)
+    return failed(operation::set_iommu, e, container->fd());
+
+  const auto kvm_vfio = vm.create_vfio_device();
+  if (!kvm_vfio) return failed(operation::create_device, kvm_vfio.error());
+  const auto attached = kvm_vfio->attach(group->fd());  // FILE_DEL when it goes
+  if (!attached) return failed(operation::file_add, attached.error(), group->fd());
+  const auto device = group->get_device(name);
+  if (!device) return failed(operation::get_device, device.error(), group->fd());
+  std::printf("%s of group %d is the VM's\n", name, number);
+  return 0;
+}
+
+// Without VFIO: what a VMM's user reads when it hands over the wrong descriptor.
+int show_an_error(const kv::native::vm& vm) {
+  const auto kvm_vfio = vm.create_vfio_device();
+  if (!kvm_vfio) return failed(operation::create_device, kvm_vfio.error());
+  const auto attached = kvm_vfio->attach(STDOUT_FILENO);
+  if (attached) return 1;
+  (void)failed(operation::file_add, attached.error(), STDOUT_FILENO);
+  return attached.error() == kv::errc::inval ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 1 && argc != 3) {
+    std::fprintf(stderr, "usage: %s [GROUP DEVICE]\n", argv[0]);
+    return 2;
+  }
+  const auto kvm = kv::native::kvm::open();
+  if (!kvm) {
+    (void)failed(operation::open_kvm, kvm.error());
+    std::puts("SKIPPED: there is no KVM to use");
+    return 0;
+  }
+  const auto vm = kvm->create_vm();
+  if (!vm) return failed(operation::create_vm, vm.error());
+  return argc == 3 ? plug(*vm, std::atoi(argv[1]), argv[2]) : show_an_error(*vm);
+}
