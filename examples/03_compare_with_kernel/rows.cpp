@@ -204,6 +204,8 @@ void other_rows(rows& out) {
   add("write", [](stage& s) { return words(s.sys.write(s.device)); });
   add("lseek", [](stage& s) { return words(s.sys.lseek(s.device)); });
   add("mmap", [](stage& s) { return words(s.sys.mmap(s.device)); });
+  add("lseek of the VM", [](stage& s) { return words(s.sys.lseek(s.vm)); });
+  add("mmap of the VM", [](stage& s) { return words(s.sys.mmap(s.vm)); });
 }
 
 void lifetime_rows(rows& out) {

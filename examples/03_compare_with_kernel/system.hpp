@@ -123,16 +123,16 @@ class model_system final : public system {
     return process_.ioctl(fd, request, reinterpret_cast<std::uintptr_t>(argument));
   }
   kv::errc close(int fd) override { return process_.close(fd); }
-  kv::errc read(int) override { return vm::read(); }
-  kv::errc write(int) override { return vm::write(); }
-  kv::errc lseek(int) override { return vm::lseek(); }
-  kv::errc mmap(int) override { return vm::mmap(); }
-  std::string name_of(int fd) override {
-    const char* const name = process_.name_of(fd);
-    return std::string("anon_inode:") + (name ? name : "");
-  }
+  kv::errc read(int fd) override { return file(fd).read(); }
+  kv::errc write(int fd) override { return file(fd).write(); }
+  kv::errc lseek(int fd) override { return file(fd).lseek(); }
+  kv::errc mmap(int fd) override { return file(fd).mmap(); }
+  std::string name_of(int fd) override { return std::string("anon_inode:") + file(fd).name(); }
 
  private:
+  // The comparison hands over the model's descriptors only.
+  kv::open_file<process>& file(int fd) const { return *process_.made(fd); }
+
   descriptor_symbols symbols_;
   silent_iommu iommu_;
   vfio_type vfio_type_{symbols_, iommu_, Profile{}, {}, {}};

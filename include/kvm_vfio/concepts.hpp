@@ -19,8 +19,11 @@ namespace kvm_vfio {
 /// A value that names something of somebody else's: an open file, a VM, an IOMMU group. Cheap to
 /// copy; a default-constructed one names nothing.
 template <class T>
-concept handle = std::regular<T> && std::is_nothrow_copy_constructible_v<T> &&
-                 std::is_nothrow_default_constructible_v<T>;
+concept handle = std::regular<T> && std::is_nothrow_default_constructible_v<T> &&
+                 std::is_nothrow_copy_constructible_v<T> && std::is_nothrow_copy_assignable_v<T> &&
+                 requires(const T& a) {
+                   { a == a } noexcept;
+                 };
 
 /// VFIO, as KVM sees it.
 template <class S>
@@ -105,13 +108,14 @@ concept spapr_backend =  //
 
 /// References on open files.
 template <class R, class File>
-concept file_references = std::copy_constructible<R> && requires(R& files, const File& file) {
-  // One more reference, and the handle to keep (get_file). The kernel's cannot fail; one over
-  // descriptors may (mfile).
-  { files.get_file(file) } noexcept -> std::same_as<result<File>>;
-  // One reference less (fput).
-  { files.fput(file) } noexcept;
-};
+concept file_references =
+    std::is_nothrow_copy_constructible_v<R> && requires(R& files, const File& file) {
+      // One more reference, and the handle to keep (get_file). The kernel's cannot fail; one over
+      // descriptors may (mfile).
+      { files.get_file(file) } noexcept -> std::same_as<result<File>>;
+      // One reference less (fput).
+      { files.fput(file) } noexcept;
+    };
 
 /// The descriptors of a task.
 template <class T, class File>

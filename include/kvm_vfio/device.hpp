@@ -25,8 +25,9 @@ static_assert(file_references<unowned_files<int>, int>);
 ///
 /// Every operation is noexcept. With a real lock any number of threads may call `add`, `del`,
 /// `set_spapr_tce`, `set_attr` and the observers; construction and destruction are one thread's.
-/// The policies are called with the lock held, but for validity, which is asked before, and for
-/// everything at destruction.
+/// The policies are called with the lock held, except: the validity of a file with its look-up, the
+/// calling task, the caller's own file reference (get_file, fput), and everything at destruction.
+/// Policies that several devices share are called under several locks.
 ///
 /// \tparam Symbols the VFIO symbol provider
 /// \tparam Lock    the lock; a reference type to share one of the caller's
@@ -51,6 +52,10 @@ class device {
       "an IOMMU backend that names an iommu_group must model spapr_backend");
   static_assert(!spapr || spapr_symbol_provider<Symbols>,
                 "with a spapr_backend the symbol provider must model spapr_symbol_provider");
+  static_assert(
+      !spapr || requires {
+        requires std::same_as<typename Symbols::iommu_group, typename Iommu::iommu_group>;
+      }, "provider and backend must name the same iommu_group");
   static_assert(!Profile::counts_assignments || assignment_backend<Iommu, vm_handle>,
                 "this profile counts assignments: the backend must model assignment_backend");
   static_assert(Profile::validity != symbol::file_is_group || group_symbol_provider<Symbols>,
@@ -76,7 +81,8 @@ class device {
   device& operator=(const device&) = delete;
 
   /// Frees every entry in insertion order, then updates coherency once. Does not take the lock:
-  /// nobody else can reach the device (kvm_vfio_release). A provider's failures are ignored.
+  /// nobody else can reach the device; but where an update is a critical section of its own, it is
+  /// one here too (kvm_vfio_release). A provider's failures are ignored.
   constexpr ~device() {
     while (entry* e = tracked_.first()) {
       release_iommu_group(*e);
@@ -86,7 +92,12 @@ class device {
       tracked_.destroy(*e);
       end_assignment();
     }
-    update_coherency();
+    if constexpr (Profile::updates_coherency_apart) {
+      guard held(lock_.get());
+      update_coherency();
+    } else {
+      update_coherency();
+    }
   }
 
   /// FILE_ADD: tracks a file, as if through a descriptor that refers to it (kvm_vfio_file_add).
@@ -158,7 +169,8 @@ class device {
     guard held(lock_.get());
     return coherency_.noncoherent();
   }
-  /// Calls `visit(file)` for each tracked file in insertion order, with the lock held.
+  /// Calls `visit(file)` for each tracked file in insertion order, with the lock held; `visit` must
+  /// neither throw nor call the device.
   template <class Visitor>
   constexpr void for_each(Visitor&& visit) const noexcept {
     guard held(lock_.get());

@@ -116,13 +116,13 @@ class attachment {
   }
   ~attachment() { (void)detach(); }
 
-  /// FILE_DEL now, with its answer. On failure the file counts as attached no more: the kernel
-  /// either does not track it or cannot be reached. Ok when nothing is attached.
+  /// FILE_DEL now, with its answer; ok when nothing is attached, noent when somebody else deleted
+  /// the file. After any other failure it is attached still, and may be detached again.
   errc detach() noexcept {
     if (fd_ < 0) return errc::ok;
-    const int fd = fd_;
-    dismiss();
-    return file_del(device_, fd);
+    const errc e = file_del(device_, fd_);
+    if (e == errc::ok || e == errc::noent) dismiss();
+    return e;
   }
   /// Leaves the file attached for as long as the device lives.
   void dismiss() noexcept { fd_ = -1; }

@@ -29,10 +29,11 @@ class open_file {
   /// The last reference to the open file is gone: called once, and nothing after it.
   virtual constexpr void release() noexcept = 0;
 
+  /// lseek(2).
+  [[nodiscard]] virtual constexpr errc lseek() noexcept = 0;
   /// The calls that no such file has.
   [[nodiscard]] static constexpr errc read() noexcept { return errc::inval; }
   [[nodiscard]] static constexpr errc write() noexcept { return errc::inval; }
-  [[nodiscard]] static constexpr errc lseek() noexcept { return errc::spipe; }
   [[nodiscard]] static constexpr errc mmap() noexcept { return errc::nodev; }
 
  protected:

@@ -20,7 +20,7 @@ struct storage_probe {
 /// allocates it makes a pool.
 template <class S>
 concept storage =
-    std::copy_constructible<S> &&
+    std::is_nothrow_copy_constructible_v<S> &&
     // The pool of one type, made from the storage.
     std::constructible_from<typename S::template pool<detail::storage_probe>, const S&> &&
     requires(typename S::template pool<detail::storage_probe>& pool, detail::storage_probe* p) {
@@ -83,7 +83,7 @@ struct inline_storage {
     }
 
    private:
-    alignas(T) unsigned char bytes_[Capacity * sizeof(T)];
+    alignas(T) unsigned char bytes_[Capacity * sizeof(T)] = {};
     bool taken_[Capacity] = {};
     std::size_t made_ = 0;  // in constant evaluation
   };

@@ -43,6 +43,8 @@ class vfio_device_type final : public device_type<Vm> {
 
   /// \return busy: the VM has a kvm-vfio already · nomem
   [[nodiscard]] constexpr result<operations*> create(Vm& vm) noexcept override {
+    static_assert(std::same_as<typename Vm::handle_type, typename Symbols::vm>,
+                  "VM and provider must name VMs by the same handle");
     if (vm.has(*this)) return errc::busy;
     state* const made = pool_.make(*this, vm.self());
     if (!made) return errc::nomem;

@@ -86,6 +86,8 @@ class vm final : public detail::device_owner<Caller> {
     return from.copy_to_user(argument, create) ? errc::ok : errc::fault;
   }
 
+  /// A VM's position is where it always was.
+  [[nodiscard]] constexpr errc lseek() noexcept override { return errc::ok; }
   /// The last close of the VM's descriptor. Its devices keep it alive.
   constexpr void release() noexcept override { put(); }
 
@@ -134,6 +136,7 @@ class vm final : public detail::device_owner<Caller> {
       return number == uapi::set_device_attr ? operations_->set_attr(from, attr)
                                              : operations_->has_attr(attr);
     }
+    [[nodiscard]] constexpr errc lseek() noexcept override { return errc::spipe; }
     // kvm_device_release. This object is gone afterwards.
     constexpr void release() noexcept override { vm_.closed(*this); }
 
@@ -189,15 +192,12 @@ class vm final : public detail::device_owner<Caller> {
   }
 
   constexpr void remove(open_file<Caller>& d) noexcept {
-    device* found = nullptr;
-    {
-      guard held(lock_.get());
-      device** link = &devices_;
-      while (*link != &d) link = &(*link)->next_;
-      found = *link;
-      *link = found->next_;
-      found->type_.release(*found->operations_);
-    }
+    guard held(lock_.get());
+    device** link = &devices_;
+    while (*link != &d) link = &(*link)->next_;
+    device* const found = *link;
+    *link = found->next_;
+    found->type_.release(*found->operations_);
     pool_.destroy(found);
   }
 

@@ -30,8 +30,9 @@ struct mismatch {
 
 /// What a run did.
 struct tally {
-  long steps = 0;  ///< steps that had something to do
-  long calls = 0;  ///< calls across the boundary, compared one by one
+  long steps = 0;       ///< steps that had something to do
+  long calls = 0;       ///< calls across the boundary, compared one by one
+  long references = 0;  ///< file references taken and given back, the same
 };
 
 /// Runs the steps on fresh worlds up to the first mismatch.

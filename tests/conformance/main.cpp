@@ -12,6 +12,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <vector>
 
 using namespace conformance;
 
@@ -23,7 +24,9 @@ constexpr const char* usage =
     "  coherent=0|1           whether the IOMMU enforces coherency (0)\n"
     "  seed=N operations=N    where to start, and at least how many steps to compare (1, 20000)\n"
     "  length=N               steps per sequence (120)\n"
-    "  events=FILE            compare the kernel's calls too, traced by these kprobe events\n"
+    "  events=FILE            compare the kernel's calls too, traced by these kprobe events; may "
+    "be\n"
+    "                         repeated\n"
     "  model=1                the model alone, without a kernel; groups=N mediated=N cdevs=N\n"
     "                         spapr=0|1 fail_nth=0|1 say what machine it was (0)\n"
     "  verbose=1              print every step\n"
@@ -34,7 +37,7 @@ struct options {
   std::uint64_t seed = 1;
   long operations = 20000;
   int length = 120;
-  std::string events;
+  std::vector<std::string> events;
   bool model_alone = false;
   bool verbose = false;
 };
@@ -62,7 +65,7 @@ options parse(int argc, char** argv) {
     else if (key == "seed") o.seed = static_cast<std::uint64_t>(n());
     else if (key == "operations") o.operations = n();
     else if (key == "length") o.length = static_cast<int>(n());
-    else if (key == "events") o.events = value;
+    else if (key == "events") o.events.push_back(value);
     else if (key == "model") o.model_alone = n() != 0;
     else if (key == "groups") o.s.has.groups = static_cast<int>(n());
     else if (key == "mediated") o.s.has.mediated = static_cast<int>(n());
@@ -138,11 +141,12 @@ int run(options o) {
   ::uname(&u);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::printf(
-      "LOCKSTEP kernel=%s %s seeds=%llu..%llu operations=%ld calls=%ld locks=%d threads=%s "
+      "LOCKSTEP kernel=%s %s seeds=%llu..%llu operations=%ld calls=%ld references=%ld "
+      "locks=%d threads=%s "
       "mismatches=0 seconds=%.1f\n",
       o.model_alone ? "none" : u.release, in_words(o).c_str(),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1), t.steps,
-      t.calls, trace ? trace->sees_locks() : 0, threads.c_str(), seconds.count());
+      t.calls, t.references, trace ? trace->sees_locks() : 0, threads.c_str(), seconds.count());
   return 0;
 }
 

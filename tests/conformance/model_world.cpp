@@ -71,12 +71,19 @@ class model final : public observed_world {
     return result;
   }
   call_list calls(bool with_locks) override {
-    call_list chosen;
-    for (const kt::event& e : log_.all())
-      if (kt::crosses_boundary(e.what) ||
-          (with_locks && (e.what == kt::call::lock || e.what == kt::call::unlock)))
-        chosen.push_back(e);
-    return chosen;
+    return chosen([=](kt::call c) {
+      return kt::crosses_boundary(c) ||
+             (with_locks && (c == kt::call::lock || c == kt::call::unlock));
+    });
+  }
+  call_list references(bool looked_up_counts) override {
+    call_list all = chosen([](kt::call c) { return c == kt::call::fget || c == kt::call::fput; });
+    for (kt::event& e : all) e.value = 0;
+    if (looked_up_counts || all.empty()) return all;
+    // The first is the looked-up reference, the last gives it back; a look-up may have failed.
+    if (all.front().file) all.pop_back();
+    all.erase(all.begin());
+    return all;
   }
   bool is_live(kt::file_id f) override { return files_.references(f) > 0; }
   bool is_live(kt::vm_id v) override {
@@ -114,6 +121,14 @@ class model final : public observed_world {
     int fd = -1;
     vm_model* vm = nullptr;
   };
+
+  template <class Predicate>
+  call_list chosen(Predicate wanted) const {
+    call_list some;
+    for (const kt::event& e : log_.all())
+      if (wanted(e.what)) some.push_back(e);
+    return some;
+  }
 
   static outcome nothing() { return {}; }
   static outcome answer(kv::errc e, int detail = 0) { return {true, e, detail}; }
@@ -202,10 +217,10 @@ class model final : public observed_world {
         return on_device(o, [&](int fd) { return ioctl(o, fd, o.number, 0); });
       case verb::vm_ioctl:
         return vms_[o.vm].fd < 0 ? nothing() : answer(ioctl(o, vms_[o.vm].fd, o.number, 0));
-      case verb::read: return on_device(o, [](int) { return vm_model::read(); });
-      case verb::write: return on_device(o, [](int) { return vm_model::write(); });
-      case verb::lseek: return on_device(o, [](int) { return vm_model::lseek(); });
-      case verb::mmap: return on_device(o, [](int) { return vm_model::mmap(); });
+      case verb::read: return on_device(o, [this](int fd) { return task_.read(fd); });
+      case verb::write: return on_device(o, [this](int fd) { return task_.write(fd); });
+      case verb::lseek: return on_device(o, [this](int fd) { return task_.lseek(fd); });
+      case verb::mmap: return on_device(o, [this](int fd) { return task_.mmap(fd); });
       case verb::open_group: return open_group(o);
       case verb::open_device: return open_device(o);
       case verb::open_cdev: return open_cdev(o);

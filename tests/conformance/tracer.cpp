@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string_view>
 
@@ -48,19 +50,64 @@ int signed_field(std::string_view line, std::string_view key) {
       std::strtoll(std::string(line.substr(at + wanted.size(), 24)).c_str(), nullptr, 0));
 }
 
+struct known {
+  const char* event;
+  call what;
+};
+constexpr known entries[] = {
+    {"is_valid", call::is_valid},
+    {"is_group", call::is_group},
+    {"set_kvm", call::set_kvm},
+    {"coherent", call::enforced_coherent},
+    {"register", call::register_noncoherent},
+    {"unregister", call::unregister_noncoherent},
+    {"start", call::start_assignment},
+    {"end", call::end_assignment},
+    {"attach", call::spapr_tce_attach},
+    {"release", call::spapr_tce_release},
+    {"iommu_group", call::iommu_group},
+    {"group_put", call::iommu_group_put},
+    {"fget", call::fget},
+    {"fput", call::fput},
+    {"lock_acquire", call::lock},
+    {"lock_release", call::unlock},
+};
+
+// Notes the answer of the last call of that name. What the kernel did before it answered was the
+// call's own affair: a look-up of an O_PATH descriptor takes a reference and gives it back.
+void answer(std::vector<kernel_call>& calls, std::string_view of, std::string_view line) {
+  const auto* const found = std::find_if(std::begin(entries), std::end(entries),
+                                         [&](const known& k) { return of == k.event; });
+  if (found == std::end(entries)) return;
+  const auto last = std::find_if(calls.rbegin(), calls.rend(),
+                                 [&](const kernel_call& c) { return c.what == found->what; });
+  if (last == calls.rend()) return;
+  calls.erase(last.base(), calls.end());
+  switch (found->what) {
+    case call::iommu_group: calls.back().group = field(line, "group"); break;
+    case call::fget: calls.back().file = field(line, "file"); break;
+    case call::spapr_tce_attach: break;
+    default: calls.back().value = signed_field(line, "ret") != 0; break;
+  }
+}
+
 }  // namespace
 
-tracer::tracer(const std::string& events_file) {
+tracer::tracer(const std::vector<std::string>& events_files) {
   must_write("tracing_on", "0");
   must_write("kprobe_events", "", O_TRUNC);
-  std::ifstream definitions(events_file);
-  if (!definitions) throw std::runtime_error(events_file + ": cannot be read");
-  for (std::string line; std::getline(definitions, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    // What the kernel does not have is not called either.
-    events_ += write_to("kprobe_events", line + "\n", O_APPEND);
+  for (const std::string& file : events_files) {
+    std::ifstream definitions(file);
+    if (!definitions) throw std::runtime_error(file + ": cannot be read");
+    for (std::string line; std::getline(definitions, line);) {
+      if (line.empty() || line[0] == '#') continue;
+      // What the kernel does not have is not called either.
+      const bool has = write_to("kprobe_events", line + "\n", O_APPEND);
+      events_ += has;
+      sees_references_ = sees_references_ || (has && line.find("/fput ") != std::string::npos);
+    }
   }
-  if (events_ == 0) throw std::runtime_error(events_file + ": this kernel has none of the events");
+  if (events_ == 0) throw std::runtime_error("this kernel has none of the events");
   const std::string filter = "name ~ \"*kv->lock*\"";
   sees_locks_ = write_to("events/lock/lock_acquire/filter", filter) &&
                 write_to("events/lock/lock_release/filter", filter) &&
@@ -120,26 +167,6 @@ std::vector<kernel_call> tracer::take() {
 }
 
 std::vector<kernel_call> tracer::parse(const std::string& text) {
-  struct known {
-    const char* event;
-    call what;
-  };
-  static constexpr known entries[] = {
-      {"is_valid", call::is_valid},
-      {"is_group", call::is_group},
-      {"set_kvm", call::set_kvm},
-      {"coherent", call::enforced_coherent},
-      {"register", call::register_noncoherent},
-      {"unregister", call::unregister_noncoherent},
-      {"start", call::start_assignment},
-      {"end", call::end_assignment},
-      {"attach", call::spapr_tce_attach},
-      {"release", call::spapr_tce_release},
-      {"iommu_group", call::iommu_group},
-      {"group_put", call::iommu_group_put},
-      {"lock_acquire", call::lock},
-      {"lock_release", call::unlock},
-  };
   std::vector<kernel_call> calls;
   for (std::size_t at = 0; at < text.size();) {
     std::size_t line_end = text.find('\n', at);
@@ -153,14 +180,7 @@ std::vector<kernel_call> tracer::parse(const std::string& text) {
     if (name_at == std::string_view::npos || name_end == std::string_view::npos) continue;
     const std::string_view event = line.substr(name_at + 2, name_end - name_at - 2);
     if (event.ends_with("_ret")) {
-      // The answer of the last call of that name.
-      const std::string_view of = event.substr(0, event.size() - 4);
-      for (const known& k : entries)
-        if (of == k.event && !calls.empty() && calls.back().what == k.what) {
-          if (k.what == call::iommu_group) calls.back().group = field(line, "group");
-          else if (k.what != call::spapr_tce_attach)
-            calls.back().value = signed_field(line, "ret") != 0;
-        }
+      answer(calls, event.substr(0, event.size() - 4), line);
       continue;
     }
     for (const known& k : entries) {

@@ -25,9 +25,9 @@ std::string to_string(const kernel_call& c);
 /// Traces this process. One at a time.
 class tracer {
  public:
-  /// Sets the events up that the file defines, as far as this kernel has the functions; throws
+  /// Sets the events up that the files define, as far as this kernel has the functions; throws
   /// std::runtime_error where that fails.
-  explicit tracer(const std::string& events_file);
+  explicit tracer(const std::vector<std::string>& events_files);
   tracer(const tracer&) = delete;
   tracer& operator=(const tracer&) = delete;
   ~tracer();
@@ -39,6 +39,8 @@ class tracer {
   int take_warnings();
   /// Whether the device's lock is among the calls.
   [[nodiscard]] bool sees_locks() const { return sees_locks_; }
+  /// Whether file references are among the calls.
+  [[nodiscard]] bool sees_references() const { return sees_references_; }
   /// How many of the defined events this kernel has.
   [[nodiscard]] int events() const { return events_; }
 
@@ -48,6 +50,7 @@ class tracer {
   int messages_ = -1;
   int events_ = 0;
   bool sees_locks_ = false;
+  bool sees_references_ = false;
 };
 
 }  // namespace conformance

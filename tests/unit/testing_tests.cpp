@@ -290,6 +290,7 @@ struct probe final : open_file<process> {
                                      std::uint64_t argument) noexcept override {
     return static_cast<errc>(argument);
   }
+  [[nodiscard]] constexpr errc lseek() noexcept override { return errc::nospc; }
   constexpr void release() noexcept override { ++released; }
 };
 

@@ -36,7 +36,8 @@ TEMPLATE_TEST_CASE("KVM_CREATE_DEVICE, fault by fault", "", linux_7_3, linux_6_1
   };
   const string read = "copy_from_user() = true; ";
   const string made = read + "allocate() = true; lock(1); allocate() = true; unlock(1); ";
-  const string undone = "lock(1); free(); unlock(1); free()";
+  const string apart = TestType::updates_coherency_apart ? "lock(2); unlock(2); " : "";
+  const string undone = "lock(1); " + apart + "free(); free(); unlock(1)";
   const row rows[] = {
       {"all is well", fault::allocate, 0, errc::ok, errc::ok, 2, errc::busy,
        made + "install() = 1; copy_to_user() = true"},
@@ -246,10 +247,15 @@ TEST_CASE("What the descriptors refuse") {
     CHECK(w.task.ioctl(w.device_fd, uapi::has_device_attr, straddling) == errc::fault);
   }
   SECTION("read, write, lseek and mmap") {
-    CHECK(open_file<process>::read() == errc::inval);
-    CHECK(open_file<process>::write() == errc::inval);
-    CHECK(open_file<process>::lseek() == errc::spipe);
-    CHECK(open_file<process>::mmap() == errc::nodev);
+    for (const int fd : {w.device_fd, w.vm_fd}) {
+      CHECK(w.task.read(fd) == errc::inval);
+      CHECK(w.task.write(fd) == errc::inval);
+      CHECK(w.task.mmap(fd) == errc::nodev);
+    }
+    CHECK(w.task.lseek(w.device_fd) == errc::spipe);
+    CHECK(w.task.lseek(w.vm_fd) == errc::ok);
+    CHECK(w.task.lseek(-1) == errc::badf);
+    CHECK(w.task.mmap(w.task.open(file_id{-7})) == errc::notty);
   }
 }
 
@@ -281,7 +287,10 @@ TEMPLATE_TEST_CASE("The last close, fault by fault", "", linux_7_3, linux_6_12, 
     return told + "fput(file " + std::to_string(file) + "); free(); " +
            (counts ? "end_assignment(vm 1); " : "");
   };
-  const string done = "unregister_noncoherent(vm 1); free(); unlock(1); free()";
+  const string told = "unregister_noncoherent(vm 1); ";
+  const string done =
+      (TestType::updates_coherency_apart ? "lock(2); " + told + "unlock(2); " : told) +
+      "free(); free(); unlock(1)";
   const string failed = "symbol_get(vfio_file_set_kvm); symbol_put(vfio_file_set_kvm); ";
   const row rows[] = {
       {"all is well", fault::set_kvm, errc::ok,
@@ -317,7 +326,7 @@ TEST_CASE("The last close of a device that tracks nothing tells nobody") {
   w73 w;
   REQUIRE(w.create() == errc::ok);
   CHECK(w.close(w.device_fd) == errc::ok);
-  CHECK(to_string(w.log.all()) == calls("lock(1); free(); unlock(1); free()"));
+  CHECK(to_string(w.log.all()) == calls("lock(1); free(); free(); unlock(1)"));
 }
 
 TEST_CASE("A dup'ed device descriptor keeps the device") {

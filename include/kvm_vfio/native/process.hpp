@@ -60,10 +60,10 @@ class process : public current_task {
     if (const node* const n = find(fd)) return n->made->ioctl(*this, request, argument);
     return ::fcntl(fd, F_GETFD) < 0 ? errc::badf : errc::notty;
   }
-  /// The name of a file of the model's; null for any other descriptor.
-  [[nodiscard]] const char* name_of(int fd) const noexcept {
+  /// The file of the model's behind a descriptor; null for any other descriptor.
+  [[nodiscard]] open_file<process>* made(int fd) const noexcept {
     const node* const n = find(fd);
-    return n ? n->made->name() : nullptr;
+    return n ? n->made : nullptr;
   }
 
  private:

@@ -131,7 +131,8 @@ constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
 constexpr event install(errc error) { return {call::install, {}, {}, {}, kernel_return(error)}; }
 }  // namespace events
 
-/// The calls that the mocks of one test received, in order.
+/// The calls that the mocks of one test received, in order. One thread only: a device with a real
+/// lock still calls some policies outside it.
 class journal {
  public:
   /// Appends one.

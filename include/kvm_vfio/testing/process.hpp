@@ -17,7 +17,8 @@ namespace kvm_vfio::testing {
 
 class process;
 
-/// The open files of the mock system and the references on them; shared by its processes.
+/// The open files of the mock system and the references on them; shared by its processes. One
+/// thread only.
 class open_files {
  public:
   /// `log`, and `plan` if there is one, must outlive the files.
@@ -106,7 +107,7 @@ class open_files {
 };
 static_assert(file_references<open_files::policy, file_id>);
 
-/// A process: the model's caller, and the test's hand in it.
+/// A process: the model's caller, and the test's hand in it. One thread only.
 class process {
  public:
   using address_space_id = int;
@@ -126,7 +127,8 @@ class process {
 
   /// A descriptor of the file.
   constexpr int open(file_id f) { return insert({f, false, true}, nullptr); }
-  /// A descriptor of a file of the model's, a VM for example.
+  /// A descriptor of a file of the model's, a VM for example. `made` must outlive every descriptor
+  /// of it: declare it before the process, or close them first.
   constexpr int open(open_file<process>& made) {
     return insert({files_.name_own(), false, true}, &made);
   }
@@ -150,20 +152,31 @@ class process {
     for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)close(static_cast<int>(fd));
   }
   /// fork(2): a child with the same descriptors in an address space of its own. Its memory is
-  /// empty.
+  /// empty. \pre `child` has no descriptors
   constexpr void fork_into(process& child) {
-    for (std::size_t fd = 0; fd < slots_.size(); ++fd) {
-      if (slots_[fd].open) files_.get(slots_[fd].file, nullptr);
-      child.slots_.push_back(slots_[fd]);
-    }
+    for (const descriptor& d : slots_)
+      if (d.open) files_.get(d.file, nullptr);
+    child.slots_ = slots_;
   }
   /// No more than this many descriptors from now on (RLIMIT_NOFILE).
   constexpr void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
   /// ioctl(2): badf, notty for a file that is not the model's, or the file's answer.
   constexpr errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
-    if (!is_open(fd) || slot(fd).path) return errc::badf;
-    open_file<process>* const made = files_.made(slot(fd).file);
-    return made ? made->ioctl(*this, request, argument) : errc::notty;
+    return on(fd, [&](open_file<process>& f) { return f.ioctl(*this, request, argument); });
+  }
+  /// read(2), write(2), lseek(2) and mmap(2) of a file of the model's: badf, notty for another
+  /// file, or the file's answer.
+  [[nodiscard]] constexpr errc read(int fd) noexcept {
+    return on(fd, [](open_file<process>& f) { return f.read(); });
+  }
+  [[nodiscard]] constexpr errc write(int fd) noexcept {
+    return on(fd, [](open_file<process>& f) { return f.write(); });
+  }
+  [[nodiscard]] constexpr errc lseek(int fd) noexcept {
+    return on(fd, [](open_file<process>& f) { return f.lseek(); });
+  }
+  [[nodiscard]] constexpr errc mmap(int fd) noexcept {
+    return on(fd, [](open_file<process>& f) { return f.mmap(); });
   }
   /// The open file behind a descriptor; the empty id: not open.
   [[nodiscard]] constexpr file_id file_of(int fd) const noexcept {
@@ -229,6 +242,12 @@ class process {
   [[nodiscard]] constexpr bool is_open(int fd) const noexcept {
     return fd >= 0 && static_cast<std::size_t>(fd) < slots_.size() &&
            slots_[static_cast<std::size_t>(fd)].open;
+  }
+  template <class Call>
+  [[nodiscard]] constexpr errc on(int fd, Call call) noexcept {
+    if (!is_open(fd) || slot(fd).path) return errc::badf;
+    open_file<process>* const made = files_.made(slot(fd).file);
+    return made ? call(*made) : errc::notty;
   }
   [[nodiscard]] constexpr descriptor& slot(int fd) noexcept {
     return slots_[static_cast<std::size_t>(fd)];

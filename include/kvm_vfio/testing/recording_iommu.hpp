@@ -59,7 +59,7 @@ class recording_spapr_iommu : public recording_iommu {
 
   /// What attaching to this table answers from now on.
   constexpr void table(int tablefd, errc answer) { tables_.push_back({tablefd, answer}); }
-  /// Groups that are attached to some table of a VM.
+  /// Pairs of a VM and a group that is attached to some table of it.
   [[nodiscard]] constexpr int attached() const noexcept {
     return static_cast<int>(attached_.size());
   }
@@ -71,11 +71,11 @@ class recording_spapr_iommu : public recording_iommu {
     errc answer = tablefd < 0 ? errc::badf : errc::inval;
     for (const told& t : tables_)
       if (t.tablefd == tablefd) answer = t.answer;
-    if (answer == errc::ok && !is_attached(group)) attached_.push_back(group);
+    if (answer == errc::ok && !is_attached({vm, group})) attached_.push_back({vm, group});
     return answer;
   }
   constexpr void spapr_tce_release(const vm_id& vm, const group_id& group) noexcept {
-    std::erase(attached_, group);
+    std::erase(attached_, attachment{vm, group});
     log().add(events::spapr_tce_release(vm, group));
   }
   constexpr void iommu_group_put(const group_id& group) noexcept {
@@ -89,14 +89,19 @@ class recording_spapr_iommu : public recording_iommu {
     int tablefd;
     errc answer;
   };
-  [[nodiscard]] constexpr bool is_attached(const group_id& group) const noexcept {
-    for (const group_id& g : attached_)
-      if (g == group) return true;
+  struct attachment {
+    vm_id vm;
+    group_id group;
+    friend constexpr bool operator==(const attachment&, const attachment&) = default;
+  };
+  [[nodiscard]] constexpr bool is_attached(const attachment& wanted) const noexcept {
+    for (const attachment& a : attached_)
+      if (a == wanted) return true;
     return false;
   }
 
   std::vector<told> tables_;
-  std::vector<group_id> attached_;
+  std::vector<attachment> attached_;
   int groups_put_ = 0;
 };
 static_assert(assignment_backend<recording_spapr_iommu, vm_id>);

@@ -21,6 +21,7 @@ struct file_answers {
 };
 
 /// A symbol provider whose files answer as told and which writes every call to a journal.
+/// One thread only.
 class recording_symbols {
  public:
   using file = file_id;
@@ -36,9 +37,14 @@ class recording_symbols {
     return {static_cast<int>(files_.size())};
   }
   /// The answers of a file that was made here, to change them. \pre made here
-  constexpr file_answers& answers(file_id f) { return files_[index(f)].answers; }
-  /// The VM that set_kvm gave the file last; none: null, or never called.
-  [[nodiscard]] constexpr vm_id vm_of(file_id f) const { return files_[index(f)].vm; }
+  constexpr file_answers& answers(file_id f) {
+    if (!known(f)) __builtin_trap();
+    return files_[index(f)].answers;
+  }
+  /// The VM that set_kvm gave the file last; none: null, never called, or not made here.
+  [[nodiscard]] constexpr vm_id vm_of(file_id f) const {
+    return known(f) ? files_[index(f)].vm : vm_id{};
+  }
   /// References on a symbol that were not given back.
   [[nodiscard]] constexpr int held(symbol s) const noexcept {
     return held_[static_cast<unsigned>(s)];

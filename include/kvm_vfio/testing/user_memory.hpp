@@ -28,19 +28,19 @@ class mapped_memory {
   }
   /// Changes what may be done with the range that holds `address`. \pre it is mapped
   constexpr void protect(std::uint64_t address, access allowed) {
-    find(address)->allowed = allowed;
+    mapped(address).allowed = allowed;
   }
   /// Puts an object at an address, whatever the range allows. \pre it is mapped
   template <class T>
   constexpr void poke(std::uint64_t address, const T& object) {
     const auto bytes = std::bit_cast<std::array<unsigned char, sizeof(T)>>(object);
-    for (std::size_t i = 0; i < sizeof(T); ++i) *at(address + i) = bytes[i];
+    for (std::size_t i = 0; i < sizeof(T); ++i) at(address + i) = bytes[i];
   }
   /// Reads an object, whatever the range allows. \pre it is mapped
   template <class T>
   [[nodiscard]] constexpr T peek(std::uint64_t address) {
     std::array<unsigned char, sizeof(T)> bytes{};
-    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = *at(address + i);
+    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = at(address + i);
     return std::bit_cast<T>(bytes);
   }
   /// From now on addresses outside every range are this process's own, read and written without
@@ -76,9 +76,15 @@ class mapped_memory {
     }
     return nullptr;
   }
-  [[nodiscard]] constexpr unsigned char* at(std::uint64_t address) noexcept {
+  // A test that breaks a precondition of its own memory stops here.
+  [[nodiscard]] constexpr range& mapped(std::uint64_t address) noexcept {
     range* const r = find(address);
-    return r ? &r->bytes[static_cast<std::size_t>(address - r->address)] : nullptr;
+    if (!r) __builtin_trap();
+    return *r;
+  }
+  [[nodiscard]] constexpr unsigned char& at(std::uint64_t address) noexcept {
+    range& r = mapped(address);
+    return r.bytes[static_cast<std::size_t>(address - r.address)];
   }
   [[nodiscard]] constexpr bool allows(std::uint64_t address, std::size_t size,
                                       access wanted) noexcept {

@@ -14,9 +14,9 @@ cache=${KVM_VFIO_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither KVM_VFIO_CACHE nor HOM
 # shellcheck disable=SC2034  # the callers use them
 kernel() {
   local name
-  while IFS=$'\t' read -r name k_arch k_suites k_packages k_release k_modules k_machine k_profile k_fragment; do
+  while IFS=$'\t' read -r name k_arch k_suites k_packages k_release k_modules k_machine k_profile k_fragment k_has; do
     if [[ $name == "$1" ]]; then
-      [[ -n $k_fragment ]] || die "kernels.tsv: the line of $1 has fewer than nine fields"
+      [[ -n $k_has ]] || die "kernels.tsv: the line of $1 has fewer than ten fields"
       [[ $k_modules != - ]] || k_modules=
       [[ $k_fragment != - ]] || k_fragment=
       return 0
