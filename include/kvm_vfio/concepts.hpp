@@ -25,6 +25,29 @@ concept handle = std::regular<T> && std::is_nothrow_default_constructible_v<T> &
                    { a == a } noexcept;
                  };
 
+/// The number by which a pointer or an integer is found. A handle of another type may offer one
+/// too: a function of this name beside the type (a hidden friend), as `hashable_file` says.
+template <class T>
+[[nodiscard]] constexpr std::uint64_t identity_hash(T* const& p) noexcept {
+  if (std::is_constant_evaluated()) return 0;  // no addresses there
+  return reinterpret_cast<std::uintptr_t>(p);
+}
+/// An integer's is its value.
+template <std::integral T>
+[[nodiscard]] constexpr std::uint64_t identity_hash(const T& n) noexcept {
+  return static_cast<std::uint64_t>(n);
+}
+
+/// A file handle that can be found without comparing it with every other. Files without one are
+/// looked for one by one, as the kernel does.
+template <class F>
+concept hashable_file = handle<F> && requires(const F& file) {
+  // The same number for equal handles, and for one handle each time while the file is tracked. The
+  // fewer different files share a number, the faster; how its bits are distributed is no matter.
+  { identity_hash(file) } noexcept -> std::same_as<std::uint64_t>;
+};
+static_assert(hashable_file<void*> && hashable_file<int>);
+
 /// VFIO, as KVM sees it.
 template <class S>
 concept symbol_provider =
@@ -45,6 +68,16 @@ concept symbol_provider =
       // Does the IOMMU ignore no-snoop for all DMA of this file (vfio_file_enforced_coherent)?
       { vfio.file_enforced_coherent(file) } noexcept -> std::same_as<bool>;
     };
+
+/// VFIO that can say when its answers about coherency may have changed. The device then asks only
+/// the files whose answer it does not know, in the kernel's order still.
+template <class S>
+concept epoch_symbol_provider = symbol_provider<S> && requires(S& vfio) {
+  // A number that was never given before whenever file_enforced_coherent could answer otherwise
+  // than before about any file, the symbol's absence counting as a no. It changes after the
+  // answers do, not before. Asked with the device's lock held.
+  { vfio.coherency_epoch() } noexcept -> std::same_as<std::uint64_t>;
+};
 
 /// VFIO of Linux 6.1, which knows group files only.
 template <class S>
@@ -116,6 +149,14 @@ concept file_references =
       // One reference less (fput).
       { files.fput(file) } noexcept;
     };
+
+/// The files policy of users whose file handles own nothing: references are not counted.
+template <class File>
+struct unowned_files {
+  constexpr result<File> get_file(const File& file) noexcept { return file; }
+  constexpr void fput(const File&) noexcept {}
+};
+static_assert(file_references<unowned_files<int>, int>);
 
 /// The descriptors of a task.
 template <class T, class File>

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/published.hpp>
 #include <kvm_vfio/file_list.hpp>
 #include <kvm_vfio/storage.hpp>
 
@@ -12,14 +13,6 @@
 #include <cstdint>
 
 namespace kvm_vfio {
-
-/// The files policy of users whose file handles own nothing: references are not counted.
-template <class File>
-struct unowned_files {
-  constexpr result<File> get_file(const File& file) noexcept { return file; }
-  constexpr void fput(const File&) noexcept {}
-};
-static_assert(file_references<unowned_files<int>, int>);
 
 /// Tells a VM which VFIO files it uses (virt/kvm/vfio.c).
 ///
@@ -46,6 +39,11 @@ class device {
 
   /// Whether attribute 3, GROUP_SET_SPAPR_TCE, exists.
   static constexpr bool spapr = spapr_backend<Iommu, vm_handle>;
+  /// Whether a coherency update asks only the files that it has not asked in this epoch. Otherwise
+  /// it asks every one up to the first that is noncoherent, as the kernel does.
+  static constexpr bool coherency_epoch = epoch_symbol_provider<Symbols>;
+  /// Whether a tracked file is found in constant time; see `file_list`.
+  static constexpr bool indexed = has_index<file, Storage>;
 
   static_assert(
       !requires { typename Iommu::iommu_group; } || spapr,
@@ -101,7 +99,8 @@ class device {
   }
 
   /// FILE_ADD: tracks a file, as if through a descriptor that refers to it (kvm_vfio_file_add).
-  /// Linear in the tracked files; allocates one entry.
+  /// Constant time if `indexed` and `coherency_epoch`, else linear in the tracked files; allocates
+  /// one entry.
   /// \return inval: not a VFIO file, or the validity symbol is missing · exists: tracked already ·
   ///         nomem · whatever get_file or set_kvm failed with; nothing has changed then
   [[nodiscard]] constexpr errc add(const file& f) noexcept {
@@ -109,7 +108,7 @@ class device {
     return held ? add_looked_up(held) : held.error();
   }
 
-  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Linear in the tracked files.
+  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Costs as `add`; does not allocate.
   /// \return noent: not tracked · whatever get_file or set_kvm failed with; the file stays tracked
   ///         then, on sPAPR without its TCE tables
   [[nodiscard]] constexpr errc del(const file& f) noexcept {
@@ -159,22 +158,27 @@ class device {
     return known ? errc::ok : errc::nxio;
   }
 
-  /// How many files are tracked. Takes the lock.
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    guard held(lock_.get());
-    return tracked_.size();
-  }
-  /// Whether KVM was told that the VM has noncoherent DMA. Takes the lock.
-  [[nodiscard]] constexpr bool noncoherent() const noexcept {
-    guard held(lock_.get());
-    return coherency_.noncoherent();
-  }
-  /// Calls `visit(file)` for each tracked file in insertion order, with the lock held; `visit` must
-  /// neither throw nor call the device.
+  /// How many files are tracked: by the calls that are done, not the one that is under way. Does
+  /// not take the lock.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_.get(); }
+  /// Whether KVM was told that the VM has noncoherent DMA. Does not take the lock.
+  [[nodiscard]] constexpr bool noncoherent() const noexcept { return coherency_.noncoherent(); }
+  /// Calls `visit(file)` for each tracked file in insertion order, with the lock held: other
+  /// threads' calls wait for the last visit. `visit` must neither throw nor call the device.
   template <class Visitor>
   constexpr void for_each(Visitor&& visit) const noexcept {
     guard held(lock_.get());
     for (const entry* e = tracked_.first(); e; e = tracked_.next(*e)) visit(e->file);
+  }
+  /// Copies the tracked files, oldest first, as many as there is room for; no references on them
+  /// are taken. Holds the lock for the copying only.
+  /// \return how many are tracked; more than `room`: the newest are missing
+  constexpr std::size_t snapshot(file* files, std::size_t room) const noexcept {
+    guard held(lock_.get());
+    std::size_t n = 0;
+    for (const entry* e = tracked_.first(); e && n < room; e = tracked_.next(*e))
+      files[n++] = e->file;
+    return tracked_.size();
   }
   /// The VM that this device belongs to.
   [[nodiscard]] constexpr const vm_handle& vm() const noexcept { return vm_; }
@@ -198,26 +202,29 @@ class device {
   class looked_up {
    public:
     constexpr looked_up(Files& files, const result<file>& found) noexcept
-        : files_(files), found_(found), owned_(found.has_value()) {}
+        : files_(files), error_(found.error()), owned_(found.has_value()) {
+      if (found) file_ = *found;
+    }
     looked_up(const looked_up&) = delete;
     looked_up& operator=(const looked_up&) = delete;
     constexpr ~looked_up() { put(); }
-    constexpr explicit operator bool() const noexcept { return found_.has_value(); }
-    [[nodiscard]] constexpr errc error() const noexcept { return found_.error(); }
-    [[nodiscard]] constexpr const file& get() const noexcept { return *found_; }
+    constexpr explicit operator bool() const noexcept { return error_ == errc::ok; }
+    [[nodiscard]] constexpr errc error() const noexcept { return error_; }
+    [[nodiscard]] constexpr const file& get() const noexcept { return file_; }
     // Somebody else owns the reference from now on.
     constexpr const file& keep() noexcept {
       owned_ = false;
-      return *found_;
+      return file_;
     }
     constexpr void put() noexcept {
-      if (owned_) files_.fput(*found_);
+      if (owned_) files_.fput(file_);
       owned_ = false;
     }
 
    private:
     Files& files_;
-    result<file> found_;
+    file file_{};
+    errc error_;
     bool owned_;
   };
 
@@ -257,8 +264,10 @@ class device {
       tracked_.unlink(*e);
       files_.fput(e->file);
       tracked_.destroy(*e);
+      return told;
     }
-    return told;
+    size_.set(tracked_.size());
+    return errc::ok;
   }
 
   constexpr errc del_looked_up(looked_up& f) noexcept {
@@ -291,7 +300,9 @@ class device {
     }
     files_.fput(e.file);
     if constexpr (!Profile::del_unlinks_first) tracked_.unlink(e);
+    walk_.forget(e);
     tracked_.destroy(e);
+    size_.set(tracked_.size());
     return errc::ok;
   }
 
@@ -323,17 +334,20 @@ class device {
     }
   }
 
-  // Asks the files in insertion order, up to the first that is noncoherent: adding one file may
-  // change the answer of others that share its IOMMU domain, so all are asked each time.
+  // Adding one file may change the answer of others that share its IOMMU domain, so all are asked
+  // each time, unless an epoch says that nothing has changed.
   constexpr void update_coherency() noexcept {
-    bool noncoherent = false;
-    for (entry* e = tracked_.first(); e && !noncoherent; e = tracked_.next(*e))
-      noncoherent = !enforced_coherent(e->file);
-    switch (coherency_.update(noncoherent)) {
+    switch (coherency_.update(tracked_.first() && any_noncoherent())) {
       case coherency_edge::none: return;
       case coherency_edge::to_noncoherent: return iommu_.register_noncoherent_dma(vm_);
       case coherency_edge::to_coherent: return iommu_.unregister_noncoherent_dma(vm_);
     }
+  }
+  constexpr bool any_noncoherent() noexcept {
+    const auto ask = [this](const file& f) { return enforced_coherent(f); };
+    if constexpr (coherency_epoch)
+      return walk_.any_noncoherent(tracked_, symbols_.coherency_epoch(), ask);
+    else return walk_.any_noncoherent(tracked_, ask);
   }
   constexpr void update_coherency_after_del(errc answer) noexcept {
     if (answer == errc::ok || (Profile::updates_coherency_on_noent && answer == errc::noent))
@@ -377,7 +391,9 @@ class device {
   [[no_unique_address]] lock_holder<Lock> lock_;
   [[no_unique_address]] Files files_;
   coherency coherency_;
+  detail::published<std::size_t> size_{0};
   list tracked_;
+  [[no_unique_address]] coherency_walk<list, coherency_epoch> walk_{tracked_};
 };
 
 /// A lock given as an lvalue is shared, one given as an rvalue becomes the device's.

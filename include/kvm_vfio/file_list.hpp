@@ -3,18 +3,47 @@
 /// \file
 /// The tracked files, in insertion order, found by identity. Calls nobody.
 
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/hash_index.hpp>
 #include <kvm_vfio/storage.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <type_traits>
 
 namespace kvm_vfio {
 
+namespace detail {
+template <class Storage>
+inline constexpr std::size_t table_limit = 0;
+template <table_storage Storage>
+inline constexpr std::size_t table_limit<Storage> = Storage::template tables<storage_probe*>::limit;
+}  // namespace detail
+
+/// Up to so many files are looked for one by one, whatever they are: that is faster.
+inline constexpr std::size_t linear_limit = 16;
+
+/// Whether a list of such files in such a storage has an index.
+template <class File, class Storage>
+inline constexpr bool has_index =
+    hashable_file<File> && (detail::table_limit<Storage> > linear_limit);
+
 /// A list of tracked files that owns its entries and nothing that they name.
+///
+/// With a `hashable_file` and a `table_storage` the list has an index from the 17th file on. For
+/// each file it costs 12 bytes in the entry and 8 to 16 in tables, which stay until the list goes.
+/// Without memory for them look-up is slower, and that is all.
 /// \tparam File  handle of an open file; `==` is identity
 /// \tparam Group handle of an IOMMU group, or an empty type
 template <class File, class Group, storage Storage>
 class file_list {
+  template <int>
+  struct no_field {};
+
  public:
+  /// Whether look-up takes constant time, on average over what the hash makes of the files.
+  static constexpr bool indexed = has_index<File, Storage>;
+
   /// One tracked file.
   class entry {
    public:
@@ -25,12 +54,16 @@ class file_list {
 
    private:
     friend file_list;
-    entry* previous_ = nullptr;
+    template <class, class>
+    friend class detail::hash_index;
+    [[no_unique_address]] std::conditional_t<indexed, std::uint32_t, no_field<0>> hash_{};
+    entry** link_ = nullptr;  // what points here: the entry before, or the list
     entry* next_ = nullptr;
+    [[no_unique_address]] std::conditional_t<indexed, entry*, no_field<1>> chained_{};
   };
 
   /// An empty list.
-  constexpr explicit file_list(const Storage& storage) noexcept : pool_(storage) {}
+  constexpr explicit file_list(const Storage& storage) noexcept : pool_(storage), index_(storage) {}
   file_list(const file_list&) = delete;
   file_list& operator=(const file_list&) = delete;
 
@@ -39,23 +72,27 @@ class file_list {
   /// Frees an entry that is not in the list.
   constexpr void destroy(entry& e) noexcept { pool_.destroy(&e); }
 
-  /// Appends at the tail.
+  /// Appends at the tail. Constant time; makes the index at the 17th file.
   constexpr void append(entry& e) noexcept {
-    e.previous_ = tail_;
+    e.link_ = tail_;
     e.next_ = nullptr;
     link(e);
   }
-  /// Takes an entry out; it stays allocated and remembers its place.
+  /// Takes an entry out; it stays allocated and remembers its place. Constant time.
   constexpr void unlink(entry& e) noexcept {
-    (e.previous_ ? e.previous_->next_ : head_) = e.next_;
-    (e.next_ ? e.next_->previous_ : tail_) = e.previous_;
+    *e.link_ = e.next_;
+    (e.next_ ? e.next_->link_ : tail_) = e.link_;
     --size_;
+    if constexpr (indexed)
+      if (index_) index_.remove(e);
   }
   /// Undoes the last `unlink`. \pre nothing was linked or unlinked since
   constexpr void relink(entry& e) noexcept { link(e); }
 
-  /// The entry of this file, or null. Linear.
+  /// The entry of this file, or null. Constant time if there is an index, else linear.
   [[nodiscard]] constexpr entry* find(const File& file) noexcept {
+    if constexpr (indexed)
+      if (index_) return index_.find(file, identity_hash(file));
     for (entry* e = head_; e; e = e->next_)
       if (e->file == file) return e;
     return nullptr;
@@ -64,19 +101,69 @@ class file_list {
   [[nodiscard]] constexpr entry* first() const noexcept { return head_; }
   /// The entry after this one, or null.
   [[nodiscard]] static constexpr entry* next(const entry& e) noexcept { return e.next_; }
+
+  /// A place between two entries, before the first or behind the last.
+  class position {
+   public:
+    /// The entry behind, or null.
+    [[nodiscard]] constexpr entry* get() const noexcept { return *link_; }
+    /// Goes behind it. \pre there is one
+    constexpr void advance() noexcept { link_ = &(*link_)->next_; }
+    /// The same place.
+    friend constexpr bool operator==(const position&, const position&) noexcept = default;
+
+   private:
+    friend file_list;
+    constexpr explicit position(entry* const* link) noexcept : link_(link) {}
+    entry* const* link_;
+  };
+  /// Before the first entry.
+  [[nodiscard]] constexpr position begin() const noexcept { return position(&head_); }
+  /// Before this entry, or where it was if nothing was linked or unlinked since.
+  [[nodiscard]] static constexpr position before(const entry& e) noexcept {
+    return position(e.link_);
+  }
+  /// Behind this entry, on the same condition.
+  [[nodiscard]] static constexpr position behind(const entry& e) noexcept {
+    return position(&e.next_);
+  }
+  /// How many entries there are.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
 
  private:
+  struct no_index {
+    constexpr explicit no_index(const Storage&) noexcept {}
+  };
+  template <class S, bool>
+  struct index_of {
+    using type = no_index;
+  };
+  template <class S>
+  struct index_of<S, true> {
+    using type = detail::hash_index<entry, typename S::template tables<entry*>>;
+  };
+
   constexpr void link(entry& e) noexcept {
-    (e.previous_ ? e.previous_->next_ : head_) = &e;
-    (e.next_ ? e.next_->previous_ : tail_) = &e;
+    *e.link_ = &e;
+    (e.next_ ? e.next_->link_ : tail_) = &e.next_;
     ++size_;
+    if constexpr (indexed) {
+      if (index_) [[unlikely]]
+        index_.insert(e, identity_hash(e.file), size_);
+      else if (size_ > linear_limit) make_index();
+    }
+  }
+  [[gnu::noinline]] constexpr void make_index() noexcept {
+    if (!index_.start()) return;
+    std::size_t count = 0;
+    for (entry* e = head_; e; e = e->next_) index_.insert(*e, identity_hash(e->file), ++count);
   }
 
   entry* head_ = nullptr;
-  entry* tail_ = nullptr;
+  entry** tail_ = &head_;
   std::size_t size_ = 0;
-  [[no_unique_address]] typename Storage::template pool<entry> pool_;
+  [[no_unique_address]] own_pool<Storage, entry> pool_;
+  [[no_unique_address]] typename index_of<Storage, indexed>::type index_;
 };
 
 }  // namespace kvm_vfio

@@ -3,6 +3,8 @@
 /// \file
 /// Where the model's objects live: on the heap, or in a capacity fixed at compile time.
 
+#include <kvm_vfio/detail/free_slots.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <new>
@@ -14,10 +16,16 @@ namespace detail {
 struct storage_probe {
   int value;
 };
+// The next power of two, without the cost of `<bit>`.
+constexpr std::size_t power_of_two(std::size_t least) noexcept {
+  std::size_t power = 1;
+  while (power < least) power *= 2;
+  return power;
+}
 }  // namespace detail
 
 /// A source of memory. A storage is a small copyable object; for each type that the model
-/// allocates it makes a pool.
+/// allocates it makes a pool. Several threads may use a pool at a time.
 template <class S>
 concept storage =
     std::is_nothrow_copy_constructible_v<S> &&
@@ -30,9 +38,44 @@ concept storage =
       { pool.destroy(p) } noexcept;
     };
 
+namespace detail {
+template <class S, class T>
+struct own_pool {
+  using type = typename S::template pool<T>;
+};
+template <class S, class T>
+  requires requires { typename S::template pool<T, false>; }
+struct own_pool<S, T> {
+  using type = typename S::template pool<T, false>;
+};
+}  // namespace detail
+
+/// The pool of an owner that uses it from one thread at a time. A storage may have a cheaper one
+/// for that: its `pool<T, false>`.
+template <class S, class T>
+using own_pool = typename detail::own_pool<S, T>::type;
+
+/// A storage that has memory for tables too: what only makes look-up faster, so that a refusal is
+/// no error and nobody hears of it.
+template <class S>
+concept table_storage =
+    storage<S> &&
+    // The tables of one owner, made from the storage.
+    std::constructible_from<typename S::template tables<detail::storage_probe*>, const S&> &&
+    requires(typename S::template tables<detail::storage_probe*>& tables, detail::storage_probe** p,
+             std::size_t n) {
+      // How many elements all tables of the owner can have together, known at compile time.
+      typename std::integral_constant<std::size_t,
+                                      S::template tables<detail::storage_probe*>::limit>;
+      // `n` elements without a value, or null: no memory.
+      { tables.make(n) } noexcept -> std::same_as<detail::storage_probe**>;
+      // Takes a table of `n` elements back.
+      { tables.destroy(p, n) } noexcept;
+    };
+
 /// The heap, by non-throwing `operator new`.
 struct heap_storage {
-  template <class T>
+  template <class T, bool Shared = true>
   class pool {
    public:
     constexpr explicit pool(const heap_storage&) noexcept {}
@@ -43,18 +86,61 @@ struct heap_storage {
     }
     constexpr void destroy(T* object) noexcept { delete object; }
   };
+  /// Keeps the memory of the last object that went for the next one.
+  template <class T>
+    requires(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+  class pool<T, false> : pool<T> {
+   public:
+    using pool<T>::pool;
+    pool(const pool&) = delete;
+    pool& operator=(const pool&) = delete;
+    constexpr ~pool() { free_spare(); }
+
+    template <class... Args>
+    [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
+      if (!spare_) return pool<T>::make(static_cast<Args&&>(args)...);
+      void* const at = spare_;
+      spare_ = nullptr;
+      return new (at) T{static_cast<Args&&>(args)...};
+    }
+    constexpr void destroy(T* object) noexcept {
+      if (std::is_constant_evaluated()) return pool<T>::destroy(object);
+      free_spare();
+      object->~T();
+      spare_ = object;
+    }
+
+   private:
+    constexpr void free_spare() noexcept {
+      if (spare_) ::operator delete(spare_);
+    }
+    void* spare_ = nullptr;
+  };
+
+  /// Tables, also by non-throwing `operator new`.
+  template <class T>
+  class tables {
+   public:
+    /// Above this many files look-up slows down again.
+    static constexpr std::size_t limit = std::size_t{1} << 24;
+    constexpr explicit tables(const heap_storage&) noexcept {}
+    [[nodiscard]] constexpr T* make(std::size_t n) noexcept {
+      if (std::is_constant_evaluated()) return new T[n];
+      return new (std::nothrow) T[n];
+    }
+    constexpr void destroy(T* table, std::size_t) noexcept { delete[] table; }
+  };
 };
-static_assert(storage<heap_storage>);
+static_assert(table_storage<heap_storage>);
 
 /// Room for `Capacity` objects of each type inside the owner; no heap. The next object is refused
-/// (ENOMEM). Safe to use from any number of threads, without a lock; linear in the capacity. In
-/// constant evaluation, where raw bytes cannot hold objects, the heap stands in; the capacity is
-/// the same.
+/// (ENOMEM). Constant time, without a lock. In constant evaluation, where raw bytes cannot hold
+/// objects, the heap stands in; the capacity is the same.
 template <std::size_t Capacity>
 struct inline_storage {
   static_assert(Capacity > 0, "inline_storage needs a capacity of at least one");
 
-  template <class T>
+  template <class T, bool Shared = true>
   class pool {
    public:
     constexpr explicit pool(const inline_storage&) noexcept {}
@@ -63,31 +149,50 @@ struct inline_storage {
 
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
-      if (std::is_constant_evaluated())
-        return made_ == Capacity ? nullptr : (++made_, new T{static_cast<Args&&>(args)...});
-      for (std::size_t slot = 0; slot < Capacity; ++slot)
-        if (!__atomic_test_and_set(&taken_[slot], __ATOMIC_ACQUIRE))
-          return new (bytes_ + slot * sizeof(T)) T{static_cast<Args&&>(args)...};
-      return nullptr;
+      const std::size_t slot = free_.take();
+      if (slot == Capacity) return nullptr;
+      if (std::is_constant_evaluated()) return new T{static_cast<Args&&>(args)...};
+      return new (bytes_ + slot * sizeof(T)) T{static_cast<Args&&>(args)...};
     }
     constexpr void destroy(T* object) noexcept {
       if (std::is_constant_evaluated()) {
-        --made_;
         delete object;
+        free_.give_back(0);
         return;
       }
       const auto* at = reinterpret_cast<const unsigned char*>(object);
       const auto slot = static_cast<std::size_t>(at - bytes_) / sizeof(T);
       object->~T();
-      __atomic_clear(&taken_[slot], __ATOMIC_RELEASE);
+      free_.give_back(slot);
     }
 
    private:
     alignas(T) unsigned char bytes_[Capacity * sizeof(T)] = {};
-    bool taken_[Capacity] = {};
-    std::size_t made_ = 0;  // in constant evaluation
+    detail::free_slots<Capacity, Shared> free_;
+  };
+
+  /// One element for each object, rounded up to a power of two.
+  template <class T>
+  class tables {
+   public:
+    /// Elements in all tables.
+    static constexpr std::size_t limit = detail::power_of_two(Capacity);
+    constexpr explicit tables(const inline_storage&) noexcept {}
+    tables(const tables&) = delete;
+    tables& operator=(const tables&) = delete;
+    [[nodiscard]] constexpr T* make(std::size_t n) noexcept {
+      if (n > limit - used_) return nullptr;
+      used_ += n;
+      return elements_ + (used_ - n);
+    }
+    // The tables go together, with their owner.
+    constexpr void destroy(T*, std::size_t) noexcept {}
+
+   private:
+    T elements_[limit] = {};
+    std::size_t used_ = 0;
   };
 };
-static_assert(storage<inline_storage<1>>);
+static_assert(table_storage<inline_storage<1>>);
 
 }  // namespace kvm_vfio

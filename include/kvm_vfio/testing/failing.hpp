@@ -8,6 +8,9 @@
 #include <kvm_vfio/testing/faults.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 
+#include <cstdint>
+#include <type_traits>
+
 namespace kvm_vfio::testing {
 
 /// A symbol provider in which symbols go missing and set_kvm fails, as the plan says.
@@ -31,6 +34,12 @@ class failing_symbols : public Base {
       return Base::file_set_kvm(f, to);
     else Base::file_set_kvm(f, to);
     return errc::ok;
+  }
+  // Every strike begins an epoch: what a fault answered is not remembered.
+  constexpr std::uint64_t coherency_epoch() noexcept
+    requires epoch_symbol_provider<Base>
+  {
+    return Base::coherency_epoch() + static_cast<std::uint64_t>(plan_.struck());
   }
 
  private:
@@ -65,7 +74,7 @@ class failing_storage {
                                      const Base& base = {}) noexcept
       : plan_(&plan), log_(log), base_(base) {}
 
-  template <class T>
+  template <class T, bool Shared = true>
   class pool {
    public:
     constexpr explicit pool(const failing_storage& owner) noexcept
@@ -86,7 +95,16 @@ class failing_storage {
    private:
     fault_plan& plan_;
     journal* log_;
-    typename Base::template pool<T> pool_;
+    std::conditional_t<Shared, typename Base::template pool<T>, own_pool<Base, T>> pool_;
+  };
+
+  /// The base's tables. They neither fail to order nor are they recorded: nobody hears of them.
+  template <class T>
+    requires table_storage<Base>
+  class tables : public Base::template tables<T> {
+   public:
+    constexpr explicit tables(const failing_storage& owner) noexcept
+        : Base::template tables<T>(owner.base_) {}
   };
 
  private:
@@ -94,6 +112,6 @@ class failing_storage {
   journal* log_;
   [[no_unique_address]] Base base_;
 };
-static_assert(storage<failing_storage<>>);
+static_assert(table_storage<failing_storage<>>);
 
 }  // namespace kvm_vfio::testing

@@ -3,6 +3,8 @@
 /// \file
 /// What the mocks call files, VMs and IOMMU groups: small numbers, 0 for none.
 
+#include <cstdint>
+
 namespace kvm_vfio::testing {
 
 namespace detail {
@@ -10,6 +12,9 @@ template <class Tag>
 struct id {
   int number = 0;
   friend constexpr bool operator==(const id&, const id&) = default;
+  friend constexpr std::uint64_t identity_hash(const id& i) noexcept {
+    return static_cast<std::uint64_t>(i.number);
+  }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return number != 0; }
 };
 }  // namespace detail

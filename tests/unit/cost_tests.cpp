@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: BSL-1.0
+// What look-up by hash and the coherency epoch may change: how much is done. And what they may
+// not: answers, edges, order, memory.
+
+#include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/testing/epoch_symbols.hpp>
+#include <kvm_vfio/testing/failing.hpp>
+#include <kvm_vfio/testing/recording_iommu.hpp>
+#include <kvm_vfio/testing/recording_symbols.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+
+namespace {
+
+using namespace kvm_vfio;
+using namespace kvm_vfio::testing;
+
+// A file that counts how often it is compared. `Hashed` 0: no hash; 1: a good one; 2: all alike.
+template <int Hashed>
+struct counted {
+  int number = 0;
+  static inline std::size_t comparisons = 0;
+  friend bool operator==(const counted& a, const counted& b) noexcept {
+    ++comparisons;
+    return a.number == b.number;
+  }
+  friend std::uint64_t identity_hash(const counted& f) noexcept
+    requires(Hashed != 0)
+  {
+    return Hashed == 1 ? static_cast<std::uint64_t>(f.number) : 7;
+  }
+};
+struct no_group {};
+static_assert(!hashable_file<counted<0>> && hashable_file<counted<1>>);
+static_assert(hashable_file<file_id> && hashable_file<const char*> && !hashable_file<float>);
+
+// A heap whose tables run out. Entries do not.
+struct scarce_storage : heap_storage {
+  int* tables_left;
+  template <class T>
+  class tables : public heap_storage::tables<T> {
+   public:
+    constexpr explicit tables(const scarce_storage& from) noexcept
+        : heap_storage::tables<T>(from), left_(from.tables_left) {}
+    [[nodiscard]] constexpr T* make(std::size_t n) noexcept {
+      if (*left_ == 0) return nullptr;
+      --*left_;
+      return heap_storage::tables<T>::make(n);
+    }
+
+   private:
+    int* left_;
+  };
+};
+static_assert(table_storage<scarce_storage>);
+
+// A storage from before there were tables.
+struct plain_storage {
+  template <class T>
+  struct pool : heap_storage::pool<T> {
+    constexpr explicit pool(const plain_storage&) noexcept
+        : heap_storage::pool<T>(heap_storage{}) {}
+  };
+};
+static_assert(storage<plain_storage> && !table_storage<plain_storage>);
+
+static_assert(has_index<int, heap_storage> && has_index<int*, inline_storage<17>>);
+static_assert(has_index<file_id, failing_storage<>>);
+static_assert(!has_index<counted<0>, heap_storage>);
+static_assert(!has_index<int, inline_storage<linear_limit>> && !has_index<int, plain_storage>);
+
+// What an index costs in memory, on machines with 8-byte pointers.
+template <class File, class Storage>
+using entry_of = typename file_list<File, no_group, Storage>::entry;
+static_assert(sizeof(void*) != 8 || sizeof(entry_of<int*, plain_storage>) == 24);
+static_assert(sizeof(void*) != 8 || sizeof(entry_of<int*, heap_storage>) == 40);
+static_assert(sizeof(void*) != 8 || sizeof(entry_of<int, heap_storage>) == 32);
+
+// A list beside the simplest thing that keeps files in order, and random but repeatable steps.
+template <class File, class Storage>
+class list_and_vector {
+ public:
+  constexpr explicit list_and_vector(const Storage& memory = {}) : list_(memory) {}
+  constexpr ~list_and_vector() {
+    while (auto* e = list_.first()) {
+      list_.unlink(*e);
+      list_.destroy(*e);
+    }
+  }
+  /// Whether list and vector agree after each of `steps` steps on files 1 … `range`.
+  constexpr bool agree(int steps, int range) {
+    for (int i = 0; i < steps; ++i) {
+      const int number = 1 + random(range);
+      auto* const found = list_.find(File{number});
+      const auto at = std::find(order_.begin(), order_.end(), number);
+      if ((found != nullptr) != (at != order_.end())) return false;
+      if (!found) {
+        auto* const made = list_.make(File{number});
+        if (!made) continue;
+        list_.append(*made);
+        order_.push_back(number);
+      } else {
+        if (found->file.number != number) return false;
+        list_.unlink(*found);
+        if (random(4) == 0) {
+          list_.relink(*found);
+        } else {
+          list_.destroy(*found);
+          order_.erase(at);
+        }
+      }
+      if (list_.size() != order_.size()) return false;
+    }
+    const auto* e = list_.first();
+    for (const int number : order_) {
+      if (!e || e->file.number != number) return false;
+      e = list_.next(*e);
+    }
+    return e == nullptr;
+  }
+  [[nodiscard]] constexpr std::size_t size() const { return list_.size(); }
+
+ private:
+  constexpr int random(int below) {
+    state_ = state_ * 1664525 + 1013904223;
+    return static_cast<int>((state_ >> 8) % static_cast<std::uint32_t>(below));
+  }
+  std::uint32_t state_ = 1;
+  file_list<File, no_group, Storage> list_;
+  std::vector<int> order_;
+};
+
+TEMPLATE_TEST_CASE("A list finds what a vector finds", "", counted<0>, counted<1>, counted<2>) {
+  CHECK(list_and_vector<TestType, heap_storage>().agree(4000, 300));
+  CHECK(list_and_vector<TestType, plain_storage>().agree(2000, 100));
+  CHECK(list_and_vector<TestType, inline_storage<4>>().agree(500, 8));
+  CHECK(list_and_vector<TestType, inline_storage<100>>().agree(4000, 300));
+  for (int tables = 0; tables < 5; ++tables) {
+    INFO("room for " << tables << " tables");
+    int left = tables;
+    CHECK(list_and_vector<TestType, scarce_storage>({{}, &left}).agree(2000, 300));
+    CHECK(left == (hashable_file<TestType> ? std::max(0, tables - 4) : tables));
+  }
+}
+template <class Storage>
+constexpr bool agree() {
+  list_and_vector<file_id, Storage> both;
+  return both.agree(100, 60) && both.size() > linear_limit;
+}
+static_assert(agree<heap_storage>() && agree<inline_storage<40>>());
+
+TEST_CASE("An index that was refused is made when there is memory again") {
+  int left = 0;
+  file_list<counted<1>, no_group, scarce_storage> list(scarce_storage{{}, &left});
+  const auto add = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      auto* const made = list.make({i});
+      REQUIRE(made);
+      list.append(*made);
+    }
+  };
+  const auto comparisons = [&](int number) {
+    counted<1>::comparisons = 0;
+    CHECK(list.find({number}));
+    return counted<1>::comparisons;
+  };
+  add(0, 100);
+  CHECK(comparisons(99) == 100);
+  left = 8;
+  add(100, 101);
+  CHECK(left < 8);
+  CHECK(comparisons(99) == 1);
+  CHECK(comparisons(100) == 1);
+  while (auto* e = list.first()) {
+    list.unlink(*e);
+    list.destroy(*e);
+  }
+}
+
+// Comparisons for looking up every one of `n` files, and as many that are not there.
+template <class File, class Storage>
+std::pair<std::size_t, std::size_t> comparisons(int n) {
+  auto list = file_list<File, no_group, Storage>(Storage{});
+  for (int i = 0; i < n; ++i) list.append(*list.make(File{i * 64}));
+  bool right = true;
+  File::comparisons = 0;
+  for (int i = 0; i < n; ++i) right = list.find(File{i * 64}) && right;
+  const std::size_t found = File::comparisons;
+  File::comparisons = 0;
+  for (int i = 0; i < n; ++i) right = !list.find(File{i * 64 + 1}) && right;
+  CHECK(right);
+  const std::size_t missed = File::comparisons;
+  while (auto* e = list.first()) {
+    list.unlink(*e);
+    list.destroy(*e);
+  }
+  return {found, missed};
+}
+
+TEST_CASE("From the 17th file on a look-up compares once, or not at all") {
+  CHECK(comparisons<counted<1>, heap_storage>(16) == std::pair<std::size_t, std::size_t>(136, 256));
+  for (const int n : {17, 32, 33, 1000, 5000}) {
+    INFO(n << " files");
+    const auto files = static_cast<std::size_t>(n);
+    CHECK(comparisons<counted<1>, heap_storage>(n) == std::pair(files, std::size_t{0}));
+    CHECK(comparisons<counted<1>, inline_storage<5000>>(n) == std::pair(files, std::size_t{0}));
+    if (n <= 1000) {
+      CHECK(comparisons<counted<0>, heap_storage>(n) ==
+            std::pair(files * (files + 1) / 2, files * files));
+    }
+  }
+}
+
+// What a step asks of the provider: the files that it asks for coherency, in order.
+std::vector<int> asked(const journal& log) {
+  std::vector<int> files;
+  for (const event& e : log.all())
+    if (e.what == call::enforced_coherent) files.push_back(e.file.number);
+  return files;
+}
+using numbers = std::vector<int>;
+
+TEST_CASE("While an epoch lasts each file is asked once") {
+  journal log;
+  epoch_symbols vfio(log);
+  recording_iommu iommu(log);
+  device dev(vfio, null_lock{}, iommu, vm_id{1});
+  static_assert(decltype(dev)::coherency_epoch && decltype(dev)::indexed);
+  const file_id a = vfio.make(), b = vfio.make({.coherent = false}), c = vfio.make(),
+                d = vfio.make({.coherent = false});
+  const auto asks = [&](errc answer) {
+    CHECK(answer == errc::ok);
+    const numbers files = asked(log);
+    log.clear();
+    return files;
+  };
+  CHECK(asks(dev.add(a)) == numbers{1});
+  CHECK(asks(dev.add(b)) == numbers{2});
+  CHECK(dev.noncoherent());
+  CHECK(asks(dev.add(c)) == numbers{});  // behind one that said no
+  CHECK(asks(dev.add(d)) == numbers{});
+  CHECK(asks(dev.del(a)) == numbers{});
+  CHECK(asks(dev.del(b)) == numbers{3, 4});  // on from where it stood
+  CHECK(dev.noncoherent());
+  CHECK(asks(dev.del(c)) == numbers{});
+  CHECK(asks(dev.del(d)) == numbers{});
+  CHECK_FALSE(dev.noncoherent());
+  CHECK(asks(dev.add(c)) == numbers{3});  // it was let go meanwhile
+  CHECK(asks(dev.add(a)) == numbers{1});
+  vfio.begin_epoch();
+  CHECK(asks(dev.add(b)) == numbers{3, 1, 2});
+  vfio.answers(b).coherent = true;
+  CHECK(asks(dev.add(d)) == numbers{3, 1, 2, 4});
+  CHECK(dev.noncoherent());
+  vfio.answers(d).coherent = true;
+  CHECK(asks(dev.del(a)) == numbers{3, 2, 4});
+  CHECK_FALSE(dev.noncoherent());
+}
+
+TEST_CASE("Without an epoch every file is asked each time, up to the first that says no") {
+  journal log;
+  recording_symbols vfio(log);
+  recording_iommu iommu(log);
+  device dev(vfio, null_lock{}, iommu, vm_id{1});
+  static_assert(!decltype(dev)::coherency_epoch);
+  const file_id a = vfio.make(), b = vfio.make({.coherent = false}), c = vfio.make();
+  for (const file_id f : {a, b, c}) CHECK(dev.add(f) == errc::ok);
+  CHECK(asked(log) == numbers{1, 1, 2, 1, 2});
+}
+
+// Two devices side by side, one of them with an epoch: random ADDs and DELs, faults and changing
+// answers.
+template <class Profile>
+struct side_by_side {
+  template <class Symbols>
+  struct side {
+    journal log;
+    fault_plan plan;
+    failing_symbols<Symbols> vfio{plan, log};
+    recording_iommu iommu{log};
+    device<failing_symbols<Symbols>, null_lock, recording_iommu, Profile, failing_storage<>> dev{
+        vfio, iommu, vm_id{1}, Profile{}, failing_storage<>{plan, &log}};
+  };
+  side<recording_symbols> plain;
+  side<epoch_symbols> epoch;
+
+  constexpr errc on(auto step) {
+    plain.log.clear();
+    epoch.log.clear();
+    const errc answer = step(plain);
+    return step(epoch) == answer ? answer : errc::nxio;  // which no step here answers
+  }
+  // The calls but for what was asked about coherency, with its symbols.
+  static constexpr std::vector<event> other_calls(const journal& log) {
+    std::vector<event> others;
+    for (const event& e : log.all()) {
+      const bool symbol = e.what == call::symbol_get || e.what == call::symbol_put;
+      if (e.what == call::enforced_coherent ||
+          (symbol && e.value == static_cast<int>(symbol::file_enforced_coherent)))
+        continue;
+      others.push_back(e);
+    }
+    return others;
+  }
+  // Whether the epoch left calls out, but neither added nor reordered any.
+  [[nodiscard]] constexpr bool same() const {
+    const auto& more = plain.log.all();
+    auto at = more.begin();
+    for (const event& e : epoch.log.all()) {
+      at = std::find(at, more.end(), e);
+      if (at++ == more.end()) return false;
+    }
+    return other_calls(plain.log) == other_calls(epoch.log) &&
+           plain.dev.noncoherent() == epoch.dev.noncoherent() &&
+           plain.dev.size() == epoch.dev.size() &&
+           plain.iommu.registered() == epoch.iommu.registered();
+  }
+};
+
+template <class Profile>
+constexpr bool epoch_only_leaves_out(int steps, int files) {
+  side_by_side<Profile> pair;
+  std::uint32_t state = 7;
+  const auto random = [&state](int below) {
+    state = state * 1664525 + 1013904223;
+    return static_cast<int>((state >> 8) % static_cast<std::uint32_t>(below));
+  };
+  for (int f = 0; f < files; ++f) {
+    (void)pair.plain.vfio.make({.coherent = f % 3 != 0});
+    (void)pair.epoch.vfio.make({.coherent = f % 3 != 0});
+  }
+  constexpr fault faults[] = {fault::set_kvm, fault::allocate, missing(Profile::validity),
+                              fault::symbol_set_kvm};
+  for (int i = 0; i < steps; ++i) {
+    const file_id f{1 + random(files)};
+    const fault at = faults[random(4)];
+    const int kind = random(12);
+    const bool coherent = random(4) != 0;
+    (void)pair.on([&](auto& side) {
+      if (kind == 0) side.vfio.answers(f).coherent = coherent;
+      if (kind == 1) side.plan.fail(at, 1, errc::nomem);
+      return errc::ok;
+    });
+    const bool adds = random(2) == 0;
+    const errc answer = pair.on([&](auto& side) {
+      const errc e = adds ? side.dev.add(f) : side.dev.del(f);
+      side.plan.clear();
+      return e;
+    });
+    if (answer == errc::nxio || !pair.same()) return false;
+  }
+  return true;
+}
+
+TEMPLATE_TEST_CASE("An epoch leaves calls out and changes nothing else", "", linux_7_3, linux_6_12,
+                   linux_6_1) {
+  CHECK(epoch_only_leaves_out<TestType>(3000, 12));
+  CHECK(epoch_only_leaves_out<TestType>(3000, 120));
+}
+static_assert(epoch_only_leaves_out<linux_7_3>(60, 5));
+static_assert(epoch_only_leaves_out<linux_6_1>(60, 5));
+
+TEST_CASE("A missing symbol is a no for one update only") {
+  journal log;
+  fault_plan plan;
+  failing_symbols<epoch_symbols> vfio(plan, log);
+  recording_iommu iommu(log);
+  device dev(vfio, null_lock{}, iommu, vm_id{1});
+  const file_id a = vfio.make(), b = vfio.make();
+  plan.fail(fault::symbol_enforced_coherent, 1, errc::noent);
+  CHECK(dev.add(a) == errc::ok);
+  CHECK(plan.struck() == 1);
+  CHECK(dev.noncoherent());
+  CHECK(dev.add(b) == errc::ok);
+  CHECK_FALSE(dev.noncoherent());
+  CHECK(asked(log) == numbers{1, 2});
+}
+
+TEST_CASE("Tables are no allocation that anybody hears of, and ADD has one that can fail") {
+  journal log;
+  fault_plan plan;
+  recording_symbols vfio(log);
+  recording_iommu iommu(log);
+  constexpr int files = 200;
+  {
+    device dev(vfio, null_lock{}, iommu, vm_id{1}, linux_7_3{}, failing_storage<>(plan, &log));
+    static_assert(decltype(dev)::indexed);
+    for (int i = 1; i <= files; ++i) {
+      const file_id f = vfio.make();
+      plan.fail(fault::allocate, 1, errc::nomem);
+      CHECK(dev.add(f) == errc::nomem);
+      CHECK(plan.struck() == i);
+      plan.fail(fault::allocate, 2, errc::nomem);
+      CHECK(dev.add(f) == errc::ok);
+      CHECK(plan.struck() == i);
+      plan.clear();
+      CHECK(log.count(call::allocate) == static_cast<std::size_t>(2 * i));
+    }
+  }
+  CHECK(log.count(call::free) == static_cast<std::size_t>(files));
+}
+
+TEST_CASE("Observers do not wait: they read what the last call left") {
+  // Looks at the device in the middle of its calls, where the lock is held.
+  struct nosy {
+    using file = int;
+    using vm = int;
+    const void* dev = nullptr;
+    std::size_t (*size)(const void*) = nullptr;
+    std::vector<std::size_t> seen;
+    bool symbol_get(symbol) noexcept { return true; }
+    void symbol_put(symbol) noexcept {}
+    bool file_is_valid(int) noexcept { return true; }
+    errc file_set_kvm(int f, int) noexcept {
+      seen.push_back(size(dev));
+      return f == 3 ? errc::io : errc::ok;
+    }
+    bool file_enforced_coherent(int f) noexcept { return f != 2; }
+  };
+  nosy vfio;
+  struct silent {
+    void register_noncoherent_dma(int) noexcept {}
+    void unregister_noncoherent_dma(int) noexcept {}
+  } iommu;
+  device<nosy, null_lock, silent> dev(vfio, iommu, 1);
+  vfio.dev = &dev;
+  vfio.size = [](const void* d) {
+    return static_cast<const device<nosy, null_lock, silent>*>(d)->size();
+  };
+  CHECK(dev.add(1) == errc::ok);
+  CHECK(dev.add(2) == errc::ok);
+  CHECK(dev.noncoherent());
+  CHECK(dev.add(3) == errc::io);
+  CHECK(dev.del(1) == errc::ok);
+  CHECK(dev.size() == 1);
+  CHECK(vfio.seen == std::vector<std::size_t>{0, 1, 2, 2});
+}
+
+TEST_CASE("A snapshot has the oldest files, as many as there is room for") {
+  journal log;
+  recording_symbols vfio(log);
+  recording_iommu iommu(log);
+  device dev(vfio, null_lock{}, iommu, vm_id{1});
+  for (int i = 0; i < 5; ++i) CHECK(dev.add(vfio.make()) == errc::ok);
+  CHECK(dev.del({2}) == errc::ok);
+  std::vector<file_id> files(3);
+  CHECK(dev.snapshot(files.data(), files.size()) == 4);
+  CHECK(files == std::vector<file_id>{{1}, {3}, {4}});
+  files.assign(6, {});
+  CHECK(dev.snapshot(files.data(), files.size()) == 4);
+  CHECK(files == std::vector<file_id>{{1}, {3}, {4}, {5}, {}, {}});
+  CHECK(dev.snapshot(nullptr, 0) == 4);
+}
+
+}  // namespace
