@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/looked_up.hpp>
 #include <kvm_vfio/detail/published.hpp>
 #include <kvm_vfio/file_list.hpp>
 #include <kvm_vfio/storage.hpp>
@@ -197,36 +198,7 @@ class device {
   using list = file_list<file, typename group_of<spapr>::type, Storage>;
   using entry = typename list::entry;
 
-  // The file reference that a call looked up, or why there is none. Given back at the end of the
-  // call, after the unlock.
-  class looked_up {
-   public:
-    constexpr looked_up(Files& files, const result<file>& found) noexcept
-        : files_(files), error_(found.error()), owned_(found.has_value()) {
-      if (found) file_ = *found;
-    }
-    looked_up(const looked_up&) = delete;
-    looked_up& operator=(const looked_up&) = delete;
-    constexpr ~looked_up() { put(); }
-    constexpr explicit operator bool() const noexcept { return error_ == errc::ok; }
-    [[nodiscard]] constexpr errc error() const noexcept { return error_; }
-    [[nodiscard]] constexpr const file& get() const noexcept { return file_; }
-    // Somebody else owns the reference from now on.
-    constexpr const file& keep() noexcept {
-      owned_ = false;
-      return file_;
-    }
-    constexpr void put() noexcept {
-      if (owned_) files_.fput(file_);
-      owned_ = false;
-    }
-
-   private:
-    Files& files_;
-    file file_{};
-    errc error_;
-    bool owned_;
-  };
+  using looked_up = detail::looked_up<Files, file>;
 
   constexpr errc add_looked_up(looked_up& f) noexcept {
     if (!is_valid(f.get())) return errc::inval;

@@ -348,7 +348,8 @@ class kernel final : public world {
 #ifdef __powerpc64__
     // Pages of 4 KiB from bus address 0 are what the host's default window has.
     kvm_create_spapr_tce_64 table{};
-    table.liobn = 0x80000000U + ++liobn_;
+    static unsigned liobn = 0x80000000;
+    table.liobn = ++liobn;
     table.page_shift = 12;
     table.offset = o.other ? 0x100000 : 0;
     table.size = 0x40000;
@@ -368,7 +369,6 @@ class kernel final : public world {
   slot slots_[file_slots];
   int tables_[table_slots] = {-1, -1, -1};
   std::vector<int> leaked_;
-  unsigned liobn_ = 0;
 };
 
 void add_devices(host& h, const fs::path& directory, int& count) {
