@@ -53,6 +53,10 @@ class vfio_device_type final : public device_type<Vm> {
   constexpr void release(operations& device) noexcept override {
     pool_.destroy(static_cast<state*>(&device));
   }
+  /// The device behind what `create` made, for those who look on.
+  [[nodiscard]] static constexpr const device_model& model(const operations& device) noexcept {
+    return static_cast<const state&>(device).device_;
+  }
 
  private:
   class state final : public operations {
@@ -72,6 +76,7 @@ class vfio_device_type final : public device_type<Vm> {
     }
 
    private:
+    friend vfio_device_type;
     device_model device_;
   };
 
