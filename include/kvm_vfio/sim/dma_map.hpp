@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// DMA mappings by I/O virtual address, and which addresses are allowed. Calls nobody.
+
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+struct dma_mapping {
+  std::uint64_t iova = 0;
+  std::uint64_t size = 0;
+  std::uint64_t address = 0;  ///< in the process
+  std::uint32_t flags = 0;    ///< as mapped
+  [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
+};
+
+/// Mappings that do not overlap.
+class dma_map {
+ public:
+  /// The first mapping that touches [first, last], or null.
+  [[nodiscard]] const dma_mapping* find(std::uint64_t first, std::uint64_t last) const noexcept {
+    auto next = by_iova_.upper_bound(first);
+    if (next != by_iova_.begin()) {
+      const dma_mapping& before = std::prev(next)->second;
+      if (before.last() >= first) return &before;
+    }
+    return next != by_iova_.end() && next->second.iova <= last ? &next->second : nullptr;
+  }
+  /// \pre nothing touches it
+  void add(const dma_mapping& m) { by_iova_.emplace(m.iova, m); }
+  void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
+  void clear() noexcept { by_iova_.clear(); }
+  [[nodiscard]] std::size_t size() const noexcept { return by_iova_.size(); }
+  [[nodiscard]] const std::map<std::uint64_t, dma_mapping>& all() const noexcept {
+    return by_iova_;
+  }
+
+ private:
+  std::map<std::uint64_t, dma_mapping> by_iova_;
+};
+
+/// `ranges` without what `reserved` touches. Both sorted or not; the result is sorted if `ranges`
+/// is.
+[[nodiscard]] inline std::vector<iova_range> without(std::vector<iova_range> ranges,
+                                                     const std::vector<iova_range>& reserved) {
+  for (const iova_range& hole : reserved) {
+    std::vector<iova_range> left;
+    for (const iova_range& r : ranges) {
+      if (hole.last < r.first || hole.first > r.last) {
+        left.push_back(r);
+        continue;
+      }
+      if (r.first < hole.first) left.push_back({r.first, hole.first - 1});
+      if (r.last > hole.last) left.push_back({hole.last + 1, r.last});
+    }
+    ranges = std::move(left);
+  }
+  return ranges;
+}
+
+/// What both allow.
+[[nodiscard]] inline std::vector<iova_range> intersection(const std::vector<iova_range>& a,
+                                                          const iova_range& b) {
+  std::vector<iova_range> out;
+  for (const iova_range& r : a) {
+    const iova_range both{r.first > b.first ? r.first : b.first, r.last < b.last ? r.last : b.last};
+    if (both.first <= both.last) out.push_back(both);
+  }
+  return out;
+}
+
+/// Whether one range holds all of [first, last].
+[[nodiscard]] inline bool allowed(const std::vector<iova_range>& ranges, std::uint64_t first,
+                                  std::uint64_t last) noexcept {
+  for (const iova_range& r : ranges)
+    if (r.first <= first && last <= r.last) return true;
+  return false;
+}
+
+}  // namespace kvm_vfio::sim

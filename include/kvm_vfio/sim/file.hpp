@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// An open file of the simulated system: released at its last reference, not at close(2).
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/ref_count.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace kvm_vfio::sim {
+
+class process;
+class vfio_group;
+class device_file;
+class event_file;
+
+/// What a system call answers: a value, 0 when there is nothing to say, or an error.
+using answer = result<std::int64_t>;
+
+/// The answer of a call that has no value.
+[[nodiscard]] constexpr answer to_answer(errc e) noexcept {
+  return e == errc::ok ? answer(0) : answer(e);
+}
+/// An error number that `errc` has no name for, kept as it is.
+[[nodiscard]] constexpr errc error(int number) noexcept { return static_cast<errc>(number); }
+
+/// What user space sees behind a descriptor.
+enum class file_kind : unsigned char {
+  container,  ///< /dev/vfio/vfio
+  group,      ///< /dev/vfio/N
+  device,     ///< /dev/vfio/devices/vfioN, or a descriptor that a group handed out
+  iommufd,    ///< /dev/iommu
+  event,      ///< eventfd(2)
+  kvm,        ///< /dev/kvm, a VM, a device of a VM
+  tce_table,  ///< a TCE table of a VM
+  other,
+};
+
+/// An open file description. Starts with one reference, its maker's.
+class file {
+ public:
+  explicit file(file_kind kind) noexcept : kind_(kind) {}
+  file(const file&) = delete;
+  file& operator=(const file&) = delete;
+
+  [[nodiscard]] file_kind kind() const noexcept { return kind_; }
+  [[nodiscard]] int references() const noexcept { return references_.value(); }
+  void get() noexcept { references_.get(); }
+  /// One reference less; at the last the file is released and freed.
+  void put() noexcept {
+    if (!references_.put()) return;
+    release();
+    delete this;
+  }
+
+  /// What /proc shows for the descriptor.
+  [[nodiscard]] virtual const char* name() const noexcept = 0;
+  /// \param request the low 32 bits of ioctl(2)'s
+  virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/) {
+    return errc::notty;
+  }
+  virtual answer pread(void*, std::size_t, std::uint64_t /*offset*/) { return errc::inval; }
+  virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/) { return errc::inval; }
+
+  /// The VFIO group or device behind the file, or null.
+  [[nodiscard]] virtual vfio_group* as_group() noexcept { return nullptr; }
+  [[nodiscard]] virtual device_file* as_device() noexcept { return nullptr; }
+  /// What an interrupt can be sent to, or null.
+  [[nodiscard]] virtual event_file* as_event() noexcept { return nullptr; }
+
+ protected:
+  virtual ~file() = default;
+  /// The last reference is gone.
+  virtual void release() noexcept {}
+
+ private:
+  file_kind kind_;
+  kvm_vfio::detail::ref_count references_;
+};
+
+/// A counted reference on a file.
+class file_ref {
+ public:
+  file_ref() = default;
+  /// Takes over a reference that the caller owns.
+  explicit file_ref(file* owned) noexcept : file_(owned) {}
+  file_ref(file_ref&& other) noexcept : file_(other.take()) {}
+  file_ref& operator=(file_ref&& other) noexcept {
+    if (this != &other) reset(other.take());
+    return *this;
+  }
+  ~file_ref() { reset(); }
+
+  void reset(file* owned = nullptr) noexcept {
+    file* const old = file_;
+    file_ = owned;
+    if (old) old->put();
+  }
+  /// Gives the reference to the caller.
+  [[nodiscard]] file* take() noexcept {
+    file* const f = file_;
+    file_ = nullptr;
+    return f;
+  }
+  [[nodiscard]] file* get() const noexcept { return file_; }
+  file* operator->() const noexcept { return file_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return file_ != nullptr; }
+
+ private:
+  file* file_ = nullptr;
+};
+
+/// The files policy of `kvm_vfio::device` over simulated files.
+struct counted_files {
+  result<file*> get_file(file* const& f) noexcept {
+    f->get();
+    return f;
+  }
+  void fput(file* const& f) noexcept { f->put(); }
+};
+static_assert(file_references<counted_files, file*>);
+
+/// eventfd(2): a counter. An interposer derives from it to signal a real one.
+class event_file : public file {
+ public:
+  event_file() noexcept : file(file_kind::event) {}
+  [[nodiscard]] const char* name() const noexcept override { return "[eventfd]"; }
+  [[nodiscard]] event_file* as_event() noexcept override { return this; }
+  /// Adds one to the counter.
+  virtual void signal() noexcept { __atomic_add_fetch(&count_, 1, __ATOMIC_ACQ_REL); }
+  /// read(2) of eight bytes: the counter, which starts over; error EAGAIN while it is 0, inval
+  /// for a smaller buffer.
+  answer pread(void* to, std::size_t size, std::uint64_t) override {
+    if (size < sizeof(std::uint64_t)) return errc::inval;
+    const std::uint64_t n = __atomic_exchange_n(&count_, 0, __ATOMIC_ACQ_REL);
+    if (n == 0) return error(EAGAIN);
+    __builtin_memcpy(to, &n, sizeof n);
+    return answer(static_cast<std::int64_t>(sizeof n));
+  }
+
+ private:
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace kvm_vfio::sim

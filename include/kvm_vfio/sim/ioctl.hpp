@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The rules of VFIO's extensible structs: copied by parts, held to argsz and flags.
+
+#include <kvm_vfio/sim/process.hpp>
+
+#include <vector>
+
+namespace kvm_vfio::sim::detail {
+
+/// Reads the first `size` bytes of a struct whose first word is argsz.
+/// \return fault · inval: argsz says less than `size`
+template <class T>
+[[nodiscard]] errc read_argsz(process& from, std::uint64_t address, T& object, std::size_t size) {
+  if (!from.mem().read(address, &object, size)) return errc::fault;
+  std::uint32_t argsz = 0;
+  __builtin_memcpy(&argsz, &object, sizeof argsz);
+  return argsz < size ? errc::inval : errc::ok;
+}
+
+/// Writes the first bytes of a struct back.
+template <class T>
+[[nodiscard]] answer write_back(process& to, std::uint64_t address, const T& object,
+                                std::size_t size) {
+  return to.mem().write(address, &object, size) ? answer(0) : answer(errc::fault);
+}
+
+/// Capabilities that follow an info struct, chained by offsets (struct vfio_info_cap_header).
+class capability_chain {
+ public:
+  /// Appends one; `body` is what follows its header. Padded to eight bytes.
+  void add(std::uint16_t id, std::uint16_t version, const std::vector<unsigned char>& body) {
+    const std::size_t at = bytes_.size();
+    const vfio_info_cap_header header{.id = id, .version = version, .next = 0};
+    const auto* raw = reinterpret_cast<const unsigned char*>(&header);
+    bytes_.insert(bytes_.end(), raw, raw + sizeof header);
+    bytes_.insert(bytes_.end(), body.begin(), body.end());
+    bytes_.resize((bytes_.size() + 7) & ~std::size_t{7});
+    starts_.push_back(at);
+  }
+  /// The bytes as they stand behind an info struct of `offset` bytes.
+  [[nodiscard]] std::vector<unsigned char> placed_after(std::size_t offset) const {
+    std::vector<unsigned char> out = bytes_;
+    for (std::size_t i = 0; i + 1 < starts_.size(); ++i) {
+      const auto next = static_cast<std::uint32_t>(offset + starts_[i + 1]);
+      __builtin_memcpy(&out[starts_[i] + offsetof(vfio_info_cap_header, next)], &next, sizeof next);
+    }
+    return out;
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+
+ private:
+  std::vector<unsigned char> bytes_;
+  std::vector<std::size_t> starts_;
+};
+
+/// The bytes of some integers, one after the other.
+template <class... Ints>
+[[nodiscard]] std::vector<unsigned char> bytes_of(Ints... values) {
+  std::vector<unsigned char> out;
+  const auto append = [&out](auto v) {
+    const auto* raw = reinterpret_cast<const unsigned char*>(&v);
+    out.insert(out.end(), raw, raw + sizeof v);
+  };
+  (append(values), ...);
+  return out;
+}
+
+}  // namespace kvm_vfio::sim::detail

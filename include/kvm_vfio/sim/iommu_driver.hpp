@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What a container does with DMA: the contract of VFIO's two IOMMU drivers, and what all of
+/// VFIO's files share.
+
+#include <kvm_vfio/sim/dma_map.hpp>
+#include <kvm_vfio/sim/generation.hpp>
+#include <kvm_vfio/sim/ioctl.hpp>
+#include <kvm_vfio/sim/objects.hpp>
+
+#include <cstdint>
+
+namespace kvm_vfio::sim {
+
+/// Shared by everything of one world.
+struct vfio_system {
+  generation release;
+  world_options options;
+  mutex lock{};  ///< held by every operation on VFIO's objects
+  int open_containers = 0;
+  int open_iommufds = 0;
+};
+
+/// An IOMMU of a container (struct vfio_iommu_driver_ops). Called with the world's lock held.
+class iommu_driver {
+ public:
+  iommu_driver() = default;
+  iommu_driver(const iommu_driver&) = delete;
+  iommu_driver& operator=(const iommu_driver&) = delete;
+  virtual ~iommu_driver() = default;
+
+  /// VFIO_CHECK_EXTENSION.
+  [[nodiscard]] virtual bool has(std::uint64_t extension) const noexcept = 0;
+  /// \return perm: unsafe interrupts · inval: mappings touch what the group reserves
+  [[nodiscard]] virtual errc attach(vfio_group& group) = 0;
+  virtual void detach(vfio_group& group) noexcept = 0;
+  /// Every ioctl of the container that is not the container's own; notty: unknown.
+  virtual answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) = 0;
+
+  /// For those who look on: the domains and the mappings.
+  [[nodiscard]] virtual const std::vector<std::unique_ptr<domain>>& domains() const noexcept = 0;
+  [[nodiscard]] virtual const dma_map& mappings() const noexcept = 0;
+  [[nodiscard]] virtual const char* name() const noexcept = 0;
+};
+
+namespace detail {
+/// EPERM as VFIO gives it to devices whose interrupts nobody isolates.
+[[nodiscard]] inline errc check_interrupts(const vfio_system& system,
+                                           const vfio_group& group) noexcept {
+  const bool safe = group.mediated() || group.iommu().interrupt_remapping ||
+                    system.options.allow_unsafe_interrupts;
+  return safe ? errc::ok : errc::perm;
+}
+
+/// Puts a group into a domain of its kind of coherency, an existing one if there is.
+inline void join_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group) {
+  const bool enforce = group.iommu().snoop_control;
+  for (const auto& d : domains)
+    if (d->enforce_coherency == enforce) return d->groups.push_back(&group);
+  domains.push_back(std::make_unique<domain>());
+  domains.back()->enforce_coherency = enforce;
+  domains.back()->groups.push_back(&group);
+}
+/// Takes a group out of its domain, which goes with its last group.
+inline void leave_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group) {
+  for (const auto& d : domains) std::erase(d->groups, &group);
+  std::erase_if(domains, [](const auto& d) { return d->groups.empty(); });
+}
+}  // namespace detail
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A world and the KVM that goes with it: /dev/kvm, VMs and their kvm-vfio devices, all answered
+/// by the model. The one header of sim/ that uses the model beside its contracts.
+
+#include <kvm_vfio/sim/snapshot.hpp>
+#include <kvm_vfio/vfio_device_type.hpp>
+#include <kvm_vfio/vm.hpp>
+
+#include <memory>
+
+namespace kvm_vfio::sim {
+
+/// The kernel side of a simulated system. Must outlive every process that opened something of it.
+/// \tparam Profile which Linux; the world should be of the same generation
+/// \tparam Iommu   `iommu`, or `spapr_iommu` on POWER
+template <profile Profile = linux_7_3, class Iommu = iommu>
+class kernel final : public filesystem {
+  using vm_model = kvm_vfio::vm<process, machine*, mutex>;
+  using model_type =
+      vfio_device_type<vm_model, symbols, mutex, Iommu, Profile, heap_storage, counted_files>;
+
+ public:
+  explicit kernel(world& of) noexcept
+      : world_(of), vfio(of), arch(of), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
+    (void)types_.register_type(kvm_vfio::uapi::dev_type_vfio, devices_);
+  }
+
+  /// \return as the world's; /dev/kvm always opens
+  result<file*> open(const char* path, int flags) override {
+    if (std::string_view(path) == "/dev/kvm") return static_cast<file*>(new kvm_file(*this));
+    return world_.open(path, flags);
+  }
+
+  /// The VMs that still have users, with what they track.
+  [[nodiscard]] std::vector<vm_state> vms() {
+    std::vector<vm_state> out;
+    const guard held(lock_);
+    for (const auto& g : guests_)
+      if (g->users() > 0) out.push_back(state_of_guest(*g));
+    return out;
+  }
+  /// A VM by its number, in the order of creation from 0, dead ones too.
+  [[nodiscard]] const machine& vm(std::size_t number) {
+    const guard held(lock_);
+    return *guests_.at(number);
+  }
+  [[nodiscard]] snapshot look() { return snapshot_of(world_, vms()); }
+  /// The VM is dead from now on: every ioctl says io.
+  void kill(std::size_t number) {
+    const guard held(lock_);
+    guests_.at(number)->model.kill();
+  }
+
+ private:
+  // Before the public members that are built from it.
+  world& world_;
+
+ public:
+  symbols vfio;
+  Iommu arch;
+
+ private:
+  class guest final : public machine {
+   public:
+    guest(const typename vm_model::types& types, process& creator, std::string name)
+        : machine(std::move(name)), model(types, this, creator) {}
+    void get() noexcept override { model.get(); }
+    void put() noexcept override { model.put(); }
+    [[nodiscard]] int users() const noexcept override { return model.users(); }
+    vm_model model;
+    typename device_type<vm_model>::operations* device = nullptr;
+  };
+
+  // kvm-vfio as the model has it; remembers each VM's, for those who look on.
+  class watched_type final : public device_type<vm_model> {
+   public:
+    using operations = typename device_type<vm_model>::operations;
+    explicit watched_type(kernel& of) noexcept : kernel_(of) {}
+    [[nodiscard]] const char* name() const noexcept override { return kernel_.model_.name(); }
+    [[nodiscard]] result<operations*> create(vm_model& vm) noexcept override {
+      if (vm.has(*this)) return errc::busy;
+      const result<operations*> made = kernel_.model_.create(vm);
+      if (made) {
+        const guard held(kernel_.lock_);
+        static_cast<guest*>(vm.self())->device = *made;
+      }
+      return made;
+    }
+    void release(operations& device) noexcept override {
+      {
+        const guard held(kernel_.lock_);
+        for (const auto& g : kernel_.guests_)
+          if (g->device == &device) g->device = nullptr;
+      }
+      kernel_.model_.release(device);
+    }
+
+   private:
+    kernel& kernel_;
+  };
+
+  class vm_file final : public file {
+   public:
+    vm_file(kernel& of, guest& vm) noexcept : file(file_kind::kvm), kernel_(of), guest_(vm) {}
+    [[nodiscard]] const char* name() const noexcept override { return "kvm-vm"; }
+    answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
+      if (guest_.model.answers(from)) {
+        if (request == KVM_CHECK_EXTENSION) return has_extension(argument);
+        if constexpr (requires { &Iommu::make_table; })
+          if (request == uapi::request_create_spapr_tce_64) return make_table(from, argument);
+      }
+      return to_answer(guest_.model.ioctl(from, request, argument));
+    }
+
+   private:
+    void release() noexcept override { guest_.model.release(); }
+    answer make_table(process& from, std::uint64_t argument) {
+      uapi::create_spapr_tce_64 c{};
+      if (!from.copy_from_user(argument, c)) return errc::fault;
+      if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
+      const tce_window window{.page_shift = c.page_shift, .offset = c.offset, .size = c.size};
+      return from.insert(file_ref(kernel_.arch.make_table(guest_, window)));
+    }
+    kernel& kernel_;
+    guest& guest_;
+  };
+
+  class kvm_file final : public file {
+   public:
+    explicit kvm_file(kernel& of) noexcept : file(file_kind::kvm), kernel_(of) {}
+    [[nodiscard]] const char* name() const noexcept override { return "/dev/kvm"; }
+    answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
+      switch (request) {
+        case KVM_GET_API_VERSION: return argument ? answer(errc::inval) : answer(KVM_API_VERSION);
+        case KVM_CHECK_EXTENSION: return has_extension(argument);
+        case KVM_CREATE_VM:
+          return argument ? answer(errc::inval) : from.insert(file_ref(kernel_.make_vm(from)));
+        default: return errc::inval;
+      }
+    }
+
+   private:
+    kernel& kernel_;
+  };
+
+  static answer has_extension(std::uint64_t extension) noexcept {
+    return extension == KVM_CAP_DEVICE_CTRL ? 1 : 0;
+  }
+  file* make_vm(process& creator) {
+    const guard held(lock_);
+    auto name = "vm" + std::to_string(guests_.size());
+    guests_.push_back(std::make_unique<guest>(types_, creator, std::move(name)));
+    return new vm_file(*this, *guests_.back());
+  }
+  vm_state state_of_guest(const guest& g) {
+    vm_state s{g.name(), g.users(), g.noncoherent(), g.assigned(), g.device != nullptr, {}};
+    if (!g.device) return s;
+    model_type::model(*g.device).for_each([&](file* f) {
+      const guard held(world_.lock());
+      s.tracked.push_back(state_of(world_.release(), *f));
+    });
+    return s;
+  }
+
+  mutex lock_;  // the list of guests, and each one's `device`
+  watched_type devices_;
+  model_type model_;
+  typename vm_model::types types_;
+  std::vector<std::unique_ptr<guest>> guests_;  // dead VMs stay: someone may still name them
+};
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A VM as VFIO and the architecture see it: something to hold a reference on.
+
+#include <kvm_vfio/sim/file.hpp>
+
+#include <string>
+#include <utility>
+
+namespace kvm_vfio::sim {
+
+/// struct kvm, from outside. `Symbols::vm` is a pointer to one.
+class machine {
+ public:
+  explicit machine(std::string name) : name_(std::move(name)) {}
+  machine(const machine&) = delete;
+  machine& operator=(const machine&) = delete;
+
+  /// kvm_get_kvm and kvm_put_kvm.
+  virtual void get() noexcept = 0;
+  virtual void put() noexcept = 0;
+  /// 0: the kernel has destroyed the VM.
+  [[nodiscard]] virtual int users() const noexcept = 0;
+
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  /// Registrations for noncoherent DMA, and assigned files (kernels up to 6.12).
+  [[nodiscard]] int noncoherent() const noexcept { return load(noncoherent_); }
+  [[nodiscard]] int assigned() const noexcept { return load(assigned_); }
+  void add_noncoherent(int n) noexcept { add(noncoherent_, n); }
+  void add_assigned(int n) noexcept { add(assigned_, n); }
+
+ protected:
+  ~machine() = default;
+
+ private:
+  static int load(const int& n) noexcept { return __atomic_load_n(&n, __ATOMIC_ACQUIRE); }
+  static void add(int& n, int by) noexcept { __atomic_add_fetch(&n, by, __ATOMIC_ACQ_REL); }
+
+  std::string name_;
+  int noncoherent_ = 0;
+  int assigned_ = 0;
+};
+
+}  // namespace kvm_vfio::sim

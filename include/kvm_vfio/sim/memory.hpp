@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The memory of a simulated process, for the arguments of its calls.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// Copies between the simulator and a process. The default is this very process's memory, in
+/// which the first page and whatever was forbidden cannot be accessed; an interposer that must
+/// survive wild pointers overrides both copies.
+class memory {
+ public:
+  memory() = default;
+  memory(const memory&) = delete;
+  memory& operator=(const memory&) = delete;
+  virtual ~memory() = default;
+
+  /// False when any byte cannot be read; `to` is unspecified then.
+  [[nodiscard]] virtual bool read(std::uint64_t from, void* to, std::size_t size) noexcept {
+    if (size == 0) return true;
+    if (!allowed(from, size, false)) return false;
+    std::memcpy(to, pointer(from), size);
+    return true;
+  }
+  /// False when any byte cannot be written; nothing was written then.
+  [[nodiscard]] virtual bool write(std::uint64_t to, const void* from, std::size_t size) noexcept {
+    if (size == 0) return true;
+    if (!allowed(to, size, true)) return false;
+    std::memcpy(pointer(to), from, size);
+    return true;
+  }
+
+  /// From now on the range cannot be written and, unless `readable`, not be read.
+  void forbid(const void* at, std::size_t size, bool readable = false) {
+    forbidden_.push_back({reinterpret_cast<std::uintptr_t>(at), size, readable});
+  }
+
+ private:
+  struct range {
+    std::uint64_t first;
+    std::size_t size;
+    bool readable;
+  };
+  static constexpr std::uint64_t first_page = 4096;
+
+  [[nodiscard]] static void* pointer(std::uint64_t address) noexcept {
+    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
+  }
+  [[nodiscard]] bool allowed(std::uint64_t at, std::size_t size, bool write) const noexcept {
+    // The upper half is the kernel's.
+    if (at < first_page || at + size < at || (at + size) >> 63 != 0) return false;
+    for (const range& r : forbidden_)
+      if (at < r.first + r.size && r.first < at + size && (write || !r.readable)) return false;
+    return true;
+  }
+
+  std::vector<range> forbidden_;
+};
+
+}  // namespace kvm_vfio::sim

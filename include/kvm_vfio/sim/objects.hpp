@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The state behind VFIO's files: groups, devices, IOMMU domains. Guarded by the world's lock;
+/// what happens to it is the files' business.
+
+#include <kvm_vfio/sim/machine.hpp>
+#include <kvm_vfio/sim/mutex.hpp>
+#include <kvm_vfio/sim/pci_endpoint.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+class container;
+class device_file;
+class vfio_group;
+
+/// A device that VFIO drives.
+class vfio_device {
+ public:
+  vfio_device(const device_spec& spec, vfio_group& group, int number)
+      : spec_(spec), group_(group), number_(number), pci(spec.pci) {}
+  [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
+  [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
+  [[nodiscard]] vfio_group& group() const noexcept { return group_; }
+  /// /dev/vfio/devices/vfio<number>
+  [[nodiscard]] int number() const noexcept { return number_; }
+
+ private:
+  device_spec spec_;
+  vfio_group& group_;
+  int number_;
+
+ public:
+  int open_count = 0;
+  machine* vm = nullptr;  ///< whom the driver's open saw, until the last close
+  bool holds_vm = false;
+  device_file* bound = nullptr;  ///< the character device's file that is bound to an iommufd
+  pci_endpoint pci;
+};
+
+/// A window of DMA addresses that a group's hardware table translates (sPAPR).
+struct tce_window {
+  std::uint32_t page_shift = 12;
+  std::uint64_t offset = 0;  ///< in pages
+  std::uint64_t size = 0;    ///< in pages
+  friend bool operator==(const tce_window&, const tce_window&) = default;
+};
+
+/// An IOMMU group and VFIO's group of the same number.
+class vfio_group {
+ public:
+  vfio_group(const group_spec& spec, const iommu_spec& iommu)
+      : number_(spec.number), iommu_(iommu) {}
+  [[nodiscard]] int number() const noexcept { return number_; }
+  [[nodiscard]] const iommu_spec& iommu() const noexcept { return iommu_; }
+
+  /// A host driver owns a device of the group.
+  [[nodiscard]] bool owned_by_host() const noexcept {
+    for (const auto& d : devices)
+      if (d->spec().bound == driver::other) return true;
+    return false;
+  }
+  /// VFIO drives a device of the group: /dev/vfio/N exists.
+  [[nodiscard]] bool exists() const noexcept {
+    for (const auto& d : devices)
+      if (d->spec().bound == driver::vfio) return true;
+    return false;
+  }
+  /// All of it is mediated: no hardware domain, nobody to claim DMA from.
+  [[nodiscard]] bool mediated() const noexcept {
+    for (const auto& d : devices)
+      if (!d->spec().mediated) return false;
+    return true;
+  }
+  /// Every device can enforce coherency.
+  [[nodiscard]] bool can_enforce_coherency() const noexcept {
+    for (const auto& d : devices)
+      if (d->spec().bound == driver::vfio && !enforces_coherency(*d)) return false;
+    return true;
+  }
+  [[nodiscard]] bool enforces_coherency(const vfio_device& d) const noexcept {
+    return iommu_.snoop_control && !d.spec().mediated;
+  }
+  /// Takes DMA away from the host for `who`, once more. \return perm: somebody else has it
+  [[nodiscard]] errc claim_dma(const void* who) noexcept {
+    if (mediated()) return errc::ok;
+    if (owned_by_host() || (dma_claims > 0 && dma_owner != who)) return errc::perm;
+    dma_owner = who;
+    ++dma_claims;
+    return errc::ok;
+  }
+  void release_dma() noexcept {
+    if (!mediated() && --dma_claims == 0) dma_owner = nullptr;
+  }
+  /// VFIO_GROUP_FLAGS_VIABLE, while there is no container.
+  [[nodiscard]] bool dma_owner_claimed() const noexcept {
+    return !mediated() && (owned_by_host() || dma_claims > 0);
+  }
+
+  std::vector<std::unique_ptr<vfio_device>> devices;
+  file* opened = nullptr;  ///< the one open group file
+  int bound_devices = 0;   ///< devices bound as character devices: the group cannot be opened
+  container* in = nullptr;
+  int container_users = 0;  ///< 1 for SET_CONTAINER, and one for each opened device
+  machine* vm = nullptr;    ///< what set_kvm said last
+  const void* dma_owner = nullptr;
+  int dma_claims = 0;
+  int references = 0;          ///< handed out by file_iommu_group (sPAPR)
+  bool has_table_data = true;  ///< sPAPR: iommu_group_get_iommudata finds something
+  std::vector<tce_window> windows{};
+
+ private:
+  int number_;
+  const iommu_spec& iommu_;
+};
+
+/// An IOMMU domain and the groups in it.
+struct domain {
+  bool enforce_coherency = false;
+  std::vector<vfio_group*> groups{};
+};
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A PCI function's configuration space as vfio-pci shows it: BARs that can be sized, MSI whose
+/// enable bit only SET_IRQS sets, a read-only MSI-X capability.
+
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <linux/pci_regs.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+class pci_config {
+ public:
+  explicit pci_config(const pci_spec& spec)
+      : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE),
+        writable_(bytes_.size()) {
+    build_header(spec);
+    build_bars(spec);
+    build_capabilities(spec);
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  [[nodiscard]] std::uint8_t at(std::size_t offset) const noexcept { return bytes_[offset]; }
+  /// \pre the bytes lie inside
+  [[nodiscard]] std::uint16_t at16(std::size_t offset) const noexcept {
+    return static_cast<std::uint16_t>(bytes_[offset] | bytes_[offset + 1] << 8);
+  }
+  [[nodiscard]] std::uint32_t at32(std::size_t offset) const noexcept {
+    return at16(offset) | std::uint32_t{at16(offset + 2)} << 16;
+  }
+  /// Writes what can be written of one byte.
+  void write(std::size_t offset, std::uint8_t value) noexcept {
+    const std::uint8_t mask = writable_[offset];
+    bytes_[offset] = static_cast<std::uint8_t>((bytes_[offset] & ~mask) | (value & mask));
+    if (msi_ != 0 && offset == msi_ + PCI_MSI_FLAGS) limit_msi();
+  }
+
+  [[nodiscard]] bool memory_enabled() const noexcept {
+    return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0;
+  }
+  /// Where the capability is, 0: nowhere.
+  [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
+  [[nodiscard]] std::size_t msix() const noexcept { return msix_; }
+  /// SET_IRQS armed or disarmed the kind of interrupt: its enable bit follows.
+  void enable_msi(bool on) noexcept {
+    if (msi_ == 0) return;
+    msi_armed_ = on;
+    set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, on);
+  }
+  void enable_msix(bool on) noexcept {
+    if (msix_ != 0) set_bit(msix_ + PCI_MSIX_FLAGS + 1, PCI_MSIX_FLAGS_ENABLE >> 8, on);
+  }
+
+ private:
+  void put(std::size_t offset, std::uint64_t value, std::size_t width) noexcept {
+    for (std::size_t i = 0; i < width; ++i, value >>= 8)
+      bytes_[offset + i] = static_cast<std::uint8_t>(value);
+  }
+  void allow(std::size_t offset, std::uint64_t mask, std::size_t width) noexcept {
+    for (std::size_t i = 0; i < width; ++i, mask >>= 8)
+      writable_[offset + i] = static_cast<std::uint8_t>(mask);
+  }
+  void set_bit(std::size_t offset, unsigned bit, bool on) noexcept {
+    const unsigned b = bytes_[offset];
+    bytes_[offset] = static_cast<std::uint8_t>(on ? b | bit : b & ~bit);
+  }
+  // The enable bit is SET_IRQS's, and no more vectors can be enabled than there are.
+  void limit_msi() noexcept {
+    unsigned b = bytes_[msi_ + PCI_MSI_FLAGS];
+    if (!msi_armed_) b &= ~unsigned{PCI_MSI_FLAGS_ENABLE};
+    const unsigned most = (b & PCI_MSI_FLAGS_QMASK) << 3;
+    if ((b & PCI_MSI_FLAGS_QSIZE) > most) b = (b & ~unsigned{PCI_MSI_FLAGS_QSIZE}) | most;
+    bytes_[msi_ + PCI_MSI_FLAGS] = static_cast<std::uint8_t>(b);
+  }
+
+  void build_header(const pci_spec& spec) noexcept {
+    put(PCI_VENDOR_ID, spec.vendor, 2);
+    put(PCI_DEVICE_ID, spec.device, 2);
+    allow(PCI_COMMAND,
+          PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
+              PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE,
+          2);
+    put(PCI_REVISION_ID, spec.revision, 1);
+    put(PCI_CLASS_PROG, spec.class_code, 3);
+    allow(PCI_CACHE_LINE_SIZE, 0xff, 1);
+    put(PCI_SUBSYSTEM_VENDOR_ID, spec.subsystem_vendor, 2);
+    put(PCI_SUBSYSTEM_ID, spec.subsystem, 2);
+    put(PCI_INTERRUPT_PIN, spec.intx ? 1 : 0, 1);
+    allow(PCI_INTERRUPT_LINE, 0xff, 1);
+  }
+  void build_bars(const pci_spec& spec) noexcept {
+    for (std::size_t i = 0; i < spec.bars.size() && i < PCI_STD_NUM_BARS; ++i) {
+      const bar_spec& bar = spec.bars[i];
+      if (bar.size == 0) continue;
+      std::uint64_t type = PCI_BASE_ADDRESS_SPACE_MEMORY;
+      if (bar.is_64bit) type |= PCI_BASE_ADDRESS_MEM_TYPE_64;
+      if (bar.prefetchable) type |= PCI_BASE_ADDRESS_MEM_PREFETCH;
+      const std::size_t at = PCI_BASE_ADDRESS_0 + 4 * i;
+      put(at, type, 4);
+      allow(at, ~(bar.size - 1), bar.is_64bit && i + 1 < PCI_STD_NUM_BARS ? 8 : 4);
+    }
+    if (spec.rom_size != 0)
+      allow(PCI_ROM_ADDRESS, ~(spec.rom_size - 1) | PCI_ROM_ADDRESS_ENABLE, 4);
+  }
+  void build_capabilities(const pci_spec& spec) noexcept {
+    std::size_t link = PCI_CAPABILITY_LIST;
+    std::size_t at = 0x40;
+    const auto add = [&](unsigned id, std::size_t size) {
+      put(link, at, 1);
+      put(at, id, 1);
+      put(PCI_STATUS, PCI_STATUS_CAP_LIST, 2);
+      link = at + PCI_CAP_LIST_NEXT;
+      const std::size_t here = at;
+      at += (size + 3) & ~std::size_t{3};
+      return here;
+    };
+    if (spec.express) {
+      const std::size_t cap = add(PCI_CAP_ID_EXP, 0x3c);
+      put(cap + PCI_EXP_FLAGS, 2, 2);  // version 2, an endpoint
+      put(cap + PCI_EXP_DEVCAP, spec.resets ? PCI_EXP_DEVCAP_FLR : 0, 4);
+    }
+    if (spec.msi_vectors != 0) {
+      msi_ = add(PCI_CAP_ID_MSI, 0x0e);
+      unsigned log2 = 0;
+      while ((1U << (log2 + 1)) <= spec.msi_vectors) ++log2;
+      put(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_64BIT | log2 << 1, 2);
+      allow(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE, 2);
+      allow(msi_ + PCI_MSI_ADDRESS_LO, 0xfffffffc, 4);
+      allow(msi_ + PCI_MSI_ADDRESS_HI, 0xffffffff, 4);
+      allow(msi_ + PCI_MSI_DATA_64, 0xffff, 2);
+    }
+    if (spec.msix_vectors != 0) {
+      msix_ = add(PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
+      put(msix_ + PCI_MSIX_FLAGS, spec.msix_vectors - 1, 2);
+      put(msix_ + PCI_MSIX_TABLE, spec.msix_bar, 4);
+      put(msix_ + PCI_MSIX_PBA, spec.msix_bar | spec.msix_vectors * PCI_MSIX_ENTRY_SIZE, 4);
+    }
+  }
+
+  std::vector<std::uint8_t> bytes_;
+  std::vector<std::uint8_t> writable_;
+  std::size_t msi_ = 0;
+  std::size_t msix_ = 0;
+  bool msi_armed_ = false;
+};
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A generic PCI function behind vfio-pci: regions, interrupts, reset.
+
+#include <kvm_vfio/sim/pci_config.hpp>
+#include <kvm_vfio/sim/pci_irqs.hpp>
+
+#include <cstring>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+class pci_endpoint {
+ public:
+  /// Where a region starts in the device's file.
+  static constexpr unsigned offset_shift = 40;
+  static constexpr std::uint64_t page = 4096;
+
+  explicit pci_endpoint(const pci_spec& spec) : irqs(spec), spec_(spec), config_(spec) {}
+
+  pci_irqs irqs;
+  [[nodiscard]] const pci_config& config() const noexcept { return config_; }
+  /// How often the device was reset.
+  [[nodiscard]] int resets() const noexcept { return resets_; }
+  /// Bytes of a region; 0: it is not there.
+  [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept {
+    if (index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.size();
+    if (index == VFIO_PCI_ROM_REGION_INDEX) return spec_.rom_size;
+    return index < spec_.bars.size() && index < PCI_STD_NUM_BARS ? spec_.bars[index].size : 0;
+  }
+  /// Whether a region can be mapped: a BAR of at least a page.
+  [[nodiscard]] bool mappable(std::uint32_t index) const noexcept {
+    return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page;
+  }
+  /// The memory behind a BAR, made when first asked for.
+  [[nodiscard]] std::vector<unsigned char>& bar(std::uint32_t index) {
+    std::vector<unsigned char>& bytes = bars_[index];
+    if (bytes.empty()) bytes.resize(static_cast<std::size_t>(size(index)));
+    return bytes;
+  }
+
+  /// The device's own ioctls (vfio_pci_core_ioctl); notty: it has none of that number.
+  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) {
+    switch (request) {
+      case VFIO_DEVICE_GET_INFO: return get_info(from, argument);
+      case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(from, argument);
+      case VFIO_DEVICE_GET_IRQ_INFO: return get_irq_info(from, argument);
+      case VFIO_DEVICE_SET_IRQS: {
+        const errc e = irqs.set(from, argument);
+        follow_irqs();
+        return to_answer(e);
+      }
+      case VFIO_DEVICE_RESET:
+        if (!spec_.resets) return errc::inval;
+        ++resets_;
+        return 0;
+      case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+      case VFIO_DEVICE_PCI_HOT_RESET: return errc::nodev;  // neither slot nor bus reset
+      default: return errc::notty;
+    }
+  }
+  /// pread(2): as many bytes as the region has from there.
+  /// \return fault: past the config space · inval: no such region, or past it · io: memory is
+  ///         disabled in the command register
+  answer read(void* to, std::size_t size, std::uint64_t offset) {
+    const span s = find(offset, size);
+    if (s.error != errc::ok) return s.error;
+    auto* const bytes = static_cast<unsigned char*>(to);
+    for (std::size_t i = 0; i < s.size; ++i) bytes[i] = read_byte(s, i);
+    return static_cast<std::int64_t>(s.size);
+  }
+  answer write(const void* from, std::size_t size, std::uint64_t offset) {
+    const span s = find(offset, size);
+    if (s.error != errc::ok) return s.error;
+    if (s.index == VFIO_PCI_ROM_REGION_INDEX) return errc::inval;
+    const auto* const bytes = static_cast<const unsigned char*>(from);
+    for (std::size_t i = 0; i < s.size; ++i) write_byte(s, i, bytes[i]);
+    return static_cast<std::int64_t>(s.size);
+  }
+  /// The last close: interrupts off.
+  void close() noexcept {
+    irqs.reset();
+    follow_irqs();
+  }
+
+ private:
+  struct span {
+    errc error = errc::ok;
+    std::uint32_t index = 0;
+    std::size_t at = 0;
+    std::size_t size = 0;
+  };
+
+  answer get_info(process& to, std::uint64_t argument) const {
+    vfio_device_info info{};
+    constexpr std::size_t least = offsetof(vfio_device_info, num_irqs) + sizeof info.num_irqs;
+    if (const errc e = detail::read_argsz(to, argument, info, least); e != errc::ok) return e;
+    const std::size_t size = info.argsz < sizeof info ? least : sizeof info;
+    info.flags = VFIO_DEVICE_FLAGS_PCI;
+    if (spec_.resets) info.flags |= VFIO_DEVICE_FLAGS_RESET;
+    info.num_regions = VFIO_PCI_NUM_REGIONS;
+    info.num_irqs = VFIO_PCI_NUM_IRQS;
+    info.cap_offset = 0;
+    return detail::write_back(to, argument, info, size);
+  }
+  answer get_region_info(process& to, std::uint64_t argument) const {
+    vfio_region_info info{};
+    if (const errc e = detail::read_argsz(to, argument, info, sizeof info); e != errc::ok) return e;
+    if (info.index >= VFIO_PCI_VGA_REGION_INDEX) return errc::inval;
+    info.flags = 0;
+    info.cap_offset = 0;
+    info.size = size(info.index);
+    info.offset = std::uint64_t{info.index} << offset_shift;
+    if (info.size != 0) info.flags |= VFIO_REGION_INFO_FLAG_READ;
+    if (info.size != 0 && info.index != VFIO_PCI_ROM_REGION_INDEX)
+      info.flags |= VFIO_REGION_INFO_FLAG_WRITE;
+    if (mappable(info.index)) info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
+    detail::capability_chain caps;
+    if (has_table(info.index) && mappable(info.index))
+      caps.add(VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, {});
+    if (caps.size() != 0) {
+      info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+      const std::size_t whole = sizeof info + caps.size();
+      if (info.argsz < whole) {
+        info.argsz = static_cast<std::uint32_t>(whole);
+      } else {
+        const auto bytes = caps.placed_after(sizeof info);
+        if (!to.mem().write(argument + sizeof info, bytes.data(), bytes.size())) return errc::fault;
+        info.cap_offset = sizeof info;
+      }
+    }
+    return detail::write_back(to, argument, info, sizeof info);
+  }
+  answer get_irq_info(process& to, std::uint64_t argument) const {
+    vfio_irq_info info{};
+    if (const errc e = detail::read_argsz(to, argument, info, sizeof info); e != errc::ok) return e;
+    if (info.index >= VFIO_PCI_NUM_IRQS ||
+        (info.index == VFIO_PCI_ERR_IRQ_INDEX && irqs.count(info.index) == 0))
+      return errc::inval;
+    info.flags = VFIO_IRQ_INFO_EVENTFD;
+    info.flags |= info.index == VFIO_PCI_INTX_IRQ_INDEX
+                      ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
+                      : VFIO_IRQ_INFO_NORESIZE;
+    info.count = irqs.count(info.index);
+    return detail::write_back(to, argument, info, sizeof info);
+  }
+
+  [[nodiscard]] bool has_table(std::uint32_t index) const noexcept {
+    return spec_.msix_vectors != 0 && index == spec_.msix_bar;
+  }
+  [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept {
+    const std::uint64_t index = offset >> offset_shift;
+    const std::uint64_t at = offset & ((std::uint64_t{1} << offset_shift) - 1);
+    if (index >= VFIO_PCI_VGA_REGION_INDEX) return {errc::inval};
+    const auto region = static_cast<std::uint32_t>(index);
+    const std::uint64_t end = size(region);
+    if (region == VFIO_PCI_CONFIG_REGION_INDEX) {
+      if (at > end || count > end - at) return {errc::fault};
+    } else {
+      if (at >= end) return {errc::inval};
+      if (!config_.memory_enabled()) return {errc::io};
+      if (count > end - at) count = static_cast<std::size_t>(end - at);
+    }
+    return {errc::ok, region, static_cast<std::size_t>(at), count};
+  }
+  // The MSI-X table is VFIO's own: it reads as ones and ignores writes.
+  [[nodiscard]] bool in_table(const span& s, std::size_t i) const noexcept {
+    return has_table(s.index) && s.at + i < std::size_t{spec_.msix_vectors} * PCI_MSIX_ENTRY_SIZE;
+  }
+  [[nodiscard]] unsigned char read_byte(const span& s, std::size_t i) {
+    if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.at(s.at + i);
+    if (s.index == VFIO_PCI_ROM_REGION_INDEX) return 0xff;
+    return in_table(s, i) ? 0xff : bar(s.index)[s.at + i];
+  }
+  void write_byte(const span& s, std::size_t i, unsigned char value) {
+    if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) config_.write(s.at + i, value);
+    else if (!in_table(s, i)) bar(s.index)[s.at + i] = value;
+  }
+  void follow_irqs() noexcept {
+    config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);
+    config_.enable_msix(irqs.armed() == VFIO_PCI_MSIX_IRQ_INDEX);
+  }
+
+  pci_spec spec_;
+  pci_config config_;
+  std::vector<unsigned char> bars_[PCI_STD_NUM_BARS];
+  int resets_ = 0;
+};
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// VFIO's type 1 IOMMU, versions 1 and 2: mappings, and domains with or without snoop control.
+
+#include <kvm_vfio/sim/iommu_driver.hpp>
+
+namespace kvm_vfio::sim {
+
+/// drivers/vfio/vfio_iommu_type1.c
+class type1_iommu final : public iommu_driver {
+ public:
+  /// \param v2 unmapping never bisects
+  type1_iommu(const vfio_system& system, bool v2) noexcept
+      : system_(system), v2_(v2), available_(system.options.dma_entry_limit) {}
+
+  [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept {
+    return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
+           extension == VFIO_UNMAP_ALL;
+  }
+  [[nodiscard]] bool has(std::uint64_t extension) const noexcept override {
+    return extension == VFIO_DMA_CC_IOMMU ? coherent() : has_unopened(extension);
+  }
+  [[nodiscard]] errc attach(vfio_group& group) override {
+    if (group.mediated()) {
+      ++mediated_;
+      return errc::ok;
+    }
+    if (const errc e = detail::check_interrupts(system_, group); e != errc::ok) return e;
+    const auto ranges = narrowed(group);
+    for (const auto& [iova, m] : maps_.all())
+      if (!allowed(ranges, m.iova, m.last())) return errc::inval;
+    ranges_ = ranges;
+    detail::join_domain(domains_, group);
+    pick_page_sizes();
+    return errc::ok;
+  }
+  void detach(vfio_group& group) noexcept override {
+    if (group.mediated()) --mediated_;
+    else detail::leave_domain(domains_, group);
+    if (domains_.empty() && mediated_ == 0) maps_.clear();
+    ranges_ = everything();
+    for (const auto& d : domains_)
+      for (const vfio_group* g : d->groups) ranges_ = narrowed(*g);
+    pick_page_sizes();
+  }
+  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
+    switch (request) {
+      case VFIO_IOMMU_GET_INFO: return get_info(from, argument);
+      case VFIO_IOMMU_MAP_DMA: return map(from, argument);
+      case VFIO_IOMMU_UNMAP_DMA: return unmap(from, argument);
+      default: return errc::notty;
+    }
+  }
+  [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override {
+    return domains_;
+  }
+  [[nodiscard]] const dma_map& mappings() const noexcept override { return maps_; }
+  [[nodiscard]] const char* name() const noexcept override { return v2_ ? "type1v2" : "type1"; }
+
+ private:
+  static std::vector<iova_range> everything() { return {{0, ~std::uint64_t{0}}}; }
+  [[nodiscard]] std::vector<iova_range> narrowed(const vfio_group& group) const {
+    return without(intersection(ranges_, group.iommu().aperture), group.iommu().reserved);
+  }
+  // Every domain enforces it; there being none, nothing is in the way.
+  [[nodiscard]] bool coherent() const noexcept {
+    for (const auto& d : domains_)
+      if (!d->enforce_coherency) return false;
+    return true;
+  }
+  void pick_page_sizes() noexcept {
+    page_sizes_ = ~std::uint64_t{0} << 12;
+    for (const auto& d : domains_)
+      for (const vfio_group* g : d->groups) page_sizes_ &= g->iommu().page_sizes;
+  }
+  [[nodiscard]] std::uint64_t page() const noexcept { return page_sizes_ & (~page_sizes_ + 1); }
+
+  answer get_info(process& to, std::uint64_t argument) {
+    vfio_iommu_type1_info info{};
+    constexpr std::size_t least = offsetof(vfio_iommu_type1_info, cap_offset);
+    if (const errc e = detail::read_argsz(to, argument, info, least); e != errc::ok) return e;
+    const std::size_t size = info.argsz < sizeof info ? info.argsz : sizeof info;
+    detail::capability_chain caps;
+    caps.add(VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
+             detail::bytes_of(std::uint32_t{0}, std::uint32_t{0}, page(), std::uint64_t{1} << 28));
+    caps.add(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1,
+             detail::bytes_of(available_ - static_cast<std::uint32_t>(maps_.size())));
+    if (!domains_.empty()) {
+      auto body = detail::bytes_of(static_cast<std::uint32_t>(ranges_.size()), std::uint32_t{0});
+      for (const iova_range& r : ranges_) {
+        const auto raw = detail::bytes_of(r.first, r.last);
+        body.insert(body.end(), raw.begin(), raw.end());
+      }
+      caps.add(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1, body);
+    }
+    info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
+    info.iova_pgsizes = page_sizes_;
+    info.cap_offset = 0;
+    const std::size_t whole = sizeof info + caps.size();
+    if (info.argsz < whole) {
+      info.argsz = static_cast<std::uint32_t>(whole);
+    } else {
+      const auto bytes = caps.placed_after(sizeof info);
+      if (!to.mem().write(argument + sizeof info, bytes.data(), bytes.size())) return errc::fault;
+      info.cap_offset = sizeof info;
+    }
+    return detail::write_back(to, argument, info, size);
+  }
+
+  answer map(process& from, std::uint64_t argument) {
+    vfio_iommu_type1_dma_map m{};
+    if (const errc e = detail::read_argsz(from, argument, m, sizeof m); e != errc::ok) return e;
+    constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+    if ((m.flags & ~access) || !(m.flags & access)) return errc::inval;
+    if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1))) return errc::inval;
+    const std::uint64_t last = m.iova + m.size - 1;
+    if (last < m.iova || m.vaddr + m.size - 1 < m.vaddr) return errc::inval;
+    if (maps_.find(m.iova, last)) return errc::exists;
+    if (maps_.size() >= available_) return errc::nospc;
+    if (!allowed(ranges_, m.iova, last)) return errc::inval;
+    maps_.add({m.iova, m.size, m.vaddr, m.flags});
+    return 0;
+  }
+
+  answer unmap(process& from, std::uint64_t argument) {
+    vfio_iommu_type1_dma_unmap u{};
+    constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
+    if (const errc e = detail::read_argsz(from, argument, u, size); e != errc::ok) return e;
+    if (u.flags & ~std::uint32_t{VFIO_DMA_UNMAP_FLAG_ALL}) return errc::inval;
+    const bool all = u.flags & VFIO_DMA_UNMAP_FLAG_ALL;
+    if (u.iova & (page() - 1)) return errc::inval;
+    const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
+    if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)) || last < u.iova))
+      return errc::inval;
+    if (v2_ && !all) {
+      const dma_mapping* m = maps_.find(u.iova, u.iova);
+      if (m && m->iova != u.iova) return errc::inval;
+      m = maps_.find(last, last);
+      if (m && m->last() != last) return errc::inval;
+    }
+    u.size = 0;
+    while (const dma_mapping* m = maps_.find(u.iova, last)) {
+      if (!v2_ && m->iova < u.iova) break;  // version 1: a mapping goes whole, from its start
+      u.size += m->size;
+      maps_.remove(*m);
+    }
+    return detail::write_back(from, argument, u, size);
+  }
+
+  const vfio_system& system_;
+  bool v2_;
+  std::uint32_t available_;
+  int mediated_ = 0;
+  std::uint64_t page_sizes_ = ~std::uint64_t{0} << 12;
+  std::vector<iova_range> ranges_ = everything();
+  std::vector<std::unique_ptr<domain>> domains_;
+  dma_map maps_;
+};
+
+}  // namespace kvm_vfio::sim

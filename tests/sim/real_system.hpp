@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The same system calls on the real system, for the same scenarios.
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+class real_system {
+ public:
+  long open(const char* path) { return value(::open(path, O_RDWR | O_CLOEXEC)); }
+  long close(int fd) { return value(::close(fd)); }
+  long dup(int fd) { return value(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+  long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
+    return value(::ioctl(fd, request, argument));
+  }
+  long pread(int fd, void* to, std::size_t size, std::uint64_t offset) {
+    return value(::pread(fd, to, size, static_cast<off_t>(offset)));
+  }
+  long pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset) {
+    return value(::pwrite(fd, from, size, static_cast<off_t>(offset)));
+  }
+  long eventfd() { return value(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+  long read_event(int fd, std::uint64_t& count) { return value(::read(fd, &count, 8)); }
+
+ private:
+  static long value(long r) noexcept { return r < 0 ? -errno : r; }
+};

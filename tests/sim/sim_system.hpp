@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// System calls on a simulated process: -1 and an errno become one negative number.
+
+#include <kvm_vfio/sim/process.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+class sim_system {
+ public:
+  explicit sim_system(kvm_vfio::sim::process& task) noexcept : task_(task) {}
+  long open(const char* path) { return value(task_.open(path)); }
+  long close(int fd) { return value(task_.close(fd)); }
+  long dup(int fd) { return value(task_.dup(fd)); }
+  long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
+    return value(task_.ioctl(fd, request, argument));
+  }
+  long pread(int fd, void* to, std::size_t size, std::uint64_t offset) {
+    return value(task_.pread(fd, to, size, offset));
+  }
+  long pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset) {
+    return value(task_.pwrite(fd, from, size, offset));
+  }
+  long eventfd() { return value(task_.eventfd()); }
+  long read_event(int fd, std::uint64_t& count) { return value(task_.pread(fd, &count, 8, 0)); }
+
+ private:
+  static long value(const kvm_vfio::sim::answer& a) noexcept {
+    return a ? static_cast<long>(*a) : kvm_vfio::kernel_return(a.error());
+  }
+  kvm_vfio::sim::process& task_;
+};

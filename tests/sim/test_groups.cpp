@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSL-1.0
+// Groups, containers, domains: what a single scenario on one group does not reach.
+#include "../catch.hpp"
+#include "fixture.hpp"
+
+namespace {
+/// Group 1 behind an IOMMU with snoop control, group 2 behind one without, 3 mediated, 4 whose
+/// second device the host uses.
+sim::topology mixed() {
+  sim::topology t;
+  t.iommus = {{.name = "snoops", .snoop_control = true}, {.name = "plain", .snoop_control = false}};
+  t.groups.push_back({.number = 1, .iommu = "snoops", .devices = {{.name = "a"}}});
+  t.groups.push_back({.number = 2, .iommu = "plain", .devices = {{.name = "b"}}});
+  t.groups.push_back(
+      {.number = 3, .iommu = "snoops", .devices = {{.name = "m", .mediated = true}}});
+  t.groups.push_back({.number = 4,
+                      .iommu = "snoops",
+                      .devices = {{.name = "c"}, {.name = "d", .bound = sim::driver::other}}});
+  return t;
+}
+long has(machine_under_test<>& m, int container, int extension) {
+  return static_cast<long>(
+      m.task.ioctl(container, VFIO_CHECK_EXTENSION, static_cast<std::uint64_t>(extension)).value());
+}
+}  // namespace
+
+TEST_CASE("a container's coherency is that of all its domains") {
+  machine_under_test<> m(mixed());
+  int container = -1;
+  const int g1 = m.group_with_iommu("/dev/vfio/1", &container);
+  REQUIRE(g1 >= 0);
+  CHECK(has(m, container, VFIO_DMA_CC_IOMMU) == 1);
+  const int g2 = m.open("/dev/vfio/2");
+  REQUIRE(m.set_container(g2, container) == errc::ok);
+  CHECK(has(m, container, VFIO_DMA_CC_IOMMU) == 0);
+  const sim::snapshot s = m.kernel.look();
+  REQUIRE(s.containers.size() == 1);
+  CHECK(s.containers[0].groups == std::vector{1, 2});
+  CHECK(s.containers[0].domains.size() == 2);
+  REQUIRE(m.ioctl(g2, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
+  CHECK(has(m, container, VFIO_DMA_CC_IOMMU) == 1);
+}
+
+TEST_CASE("a mediated group needs no domain and stops nothing") {
+  machine_under_test<> m(mixed());
+  int container = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/3", &container) >= 0);
+  CHECK(m.kernel.look().containers.at(0).domains.empty());
+  CHECK(has(m, container, VFIO_DMA_CC_IOMMU) == 1);
+}
+
+TEST_CASE("a group with a host driver's device is not viable") {
+  machine_under_test<> m(mixed());
+  const int g = m.open("/dev/vfio/4");
+  vfio_group_status s{.argsz = sizeof s, .flags = 99};
+  REQUIRE(m.ioctl_at(g, VFIO_GROUP_GET_STATUS, s) == errc::ok);
+  CHECK(s.flags == 0);
+  CHECK(m.set_container(g, m.open("/dev/vfio/vfio")) == errc::perm);
+  CHECK(m.ioctl_at(g, VFIO_GROUP_GET_STATUS, s) == errc::ok);
+  CHECK(m.kernel.look().groups.at(3).container == -1);
+}
+
+TEST_CASE("interrupts that nobody isolates are refused, and nothing is left") {
+  sim::topology t = two_groups();
+  t.iommus[0].interrupt_remapping = false;
+  {
+    machine_under_test<> m(t);
+    const int g = m.open("/dev/vfio/1");
+    const int c = m.open("/dev/vfio/vfio");
+    REQUIRE(m.set_container(g, c) == errc::ok);
+    CHECK(m.set_iommu(c) == errc::perm);
+    CHECK(m.kernel.look().containers.at(0).iommu.empty());
+    CHECK(m.ioctl(g, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
+  }
+  machine_under_test<> m(t, {.allow_unsafe_interrupts = true});
+  CHECK(m.group_with_iommu("/dev/vfio/1") >= 0);
+}
+
+TEST_CASE("the container outlives its descriptor and goes with its last group") {
+  machine_under_test<> m;
+  int container = -1;
+  const int g = m.group_with_iommu("/dev/vfio/1", &container);
+  REQUIRE(m.task.close(container));
+  CHECK(m.world.containers() == 1);
+  const sim::answer device = m.device_fd(g, "0000:00:04.0");
+  REQUIRE(device);
+  REQUIRE(m.task.close(g));
+  CHECK(m.world.containers() == 1);  // the device holds the group file
+  REQUIRE(m.task.close(static_cast<int>(*device)));
+  CHECK(m.world.containers() == 0);
+}
+
+TEST_CASE("mappings are refused at the limit and counted down") {
+  machine_under_test<> m(two_groups(), {.dma_entry_limit = 2});
+  int container = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/1", &container) >= 0);
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = VFIO_DMA_MAP_FLAG_READ,
+                               .vaddr = 0x10000,
+                               .iova = 0,
+                               .size = 4096};
+  CHECK(m.ioctl_at(container, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
+  map.iova = 0x1000;
+  CHECK(m.ioctl_at(container, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
+  map.iova = 0x2000;
+  CHECK(m.ioctl_at(container, VFIO_IOMMU_MAP_DMA, map) == errc::nospc);
+}
+
+TEST_CASE("GET_INFO's capabilities are a chain that ends") {
+  machine_under_test<> m;
+  int container = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/1", &container) >= 0);
+  alignas(8) unsigned char buffer[512] = {};
+  auto* const info = reinterpret_cast<vfio_iommu_type1_info*>(buffer);
+  info->argsz = sizeof(vfio_iommu_type1_info);
+  REQUIRE(m.ioctl_at(container, VFIO_IOMMU_GET_INFO, buffer) == errc::ok);
+  const std::uint32_t whole = info->argsz;
+  CHECK(info->cap_offset == 0);
+  REQUIRE(whole > sizeof(vfio_iommu_type1_info));
+  REQUIRE(m.ioctl_at(container, VFIO_IOMMU_GET_INFO, buffer) == errc::ok);
+  std::vector<int> ids;
+  std::uint32_t at = info->cap_offset;
+  while (at != 0) {
+    REQUIRE(at + sizeof(vfio_info_cap_header) <= whole);
+    vfio_info_cap_header header{};
+    std::memcpy(&header, buffer + at, sizeof header);
+    ids.push_back(header.id);
+    if (header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) {
+      std::uint64_t ranges[4] = {};
+      std::memcpy(ranges, buffer + at + 16, sizeof ranges);
+      CHECK(ranges[0] == 0);
+      CHECK(ranges[1] == 0xfedfffff);
+      CHECK(ranges[2] == 0xfef00000);
+      CHECK(ranges[3] == 0xffffffffffff);
+    }
+    at = header.next;
+  }
+  CHECK(ids == std::vector<int>{VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
+                                VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+                                VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE});
+}
+
+TEST_CASE("devices of one group cannot be split between iommufds") {
+  namespace u = sim::uapi;
+  machine_under_test<> m;
+  const auto bind = [&](int device, int to) {
+    u::device_bind_iommufd b{.argsz = sizeof b, .flags = 0, .iommufd = to, .out_devid = 0};
+    return m.ioctl_at(device, u::request_bind_iommufd, b);
+  };
+  const int fd1 = m.open("/dev/iommu");
+  const int fd2 = m.open("/dev/iommu");
+  const int d1 = m.open("/dev/vfio/devices/vfio1");
+  const int d2 = m.open("/dev/vfio/devices/vfio2");
+  CHECK(bind(d1, fd1) == errc::ok);
+  CHECK(bind(d2, fd2) == errc::perm);
+  CHECK(bind(d2, fd1) == errc::ok);
+  CHECK(m.world.iommufds() == 2);
+  REQUIRE(m.task.close(fd1));
+  REQUIRE(m.task.close(fd2));
+  CHECK(m.world.iommufds() == 1);
+  REQUIRE(m.task.close(d1));
+  REQUIRE(m.task.close(d2));
+  CHECK(m.world.iommufds() == 0);
+}
+
+TEST_CASE("an open group keeps its devices from being bound") {
+  namespace u = sim::uapi;
+  machine_under_test<> m;
+  const int g = m.open("/dev/vfio/1");
+  const int d = m.open("/dev/vfio/devices/vfio0");
+  u::device_bind_iommufd b{
+      .argsz = sizeof b, .flags = 0, .iommufd = m.open("/dev/iommu"), .out_devid = 0};
+  CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::busy);
+  REQUIRE(m.task.close(g));
+  CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::ok);
+}
+
+TEST_CASE("no descriptor is left: the device is closed again") {
+  machine_under_test<> m;
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  m.task.limit(m.task.descriptors());
+  CHECK(m.device_fd(g, "0000:00:04.0").error() == errc::mfile);
+  CHECK(m.world.find_device("0000:00:04.0")->open_count == 0);
+  CHECK(m.ioctl(g, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
+}

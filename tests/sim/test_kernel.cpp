@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSL-1.0
+// kvm-vfio on the simulated world: coherency by release, who sees the VM, who keeps it alive.
+#include "../catch.hpp"
+#include "fixture.hpp"
+
+TEMPLATE_TEST_CASE("a noncoherent group registers the VM, and its going unregisters it", "",
+                   kvm_vfio::linux_7_3, kvm_vfio::linux_6_12, kvm_vfio::linux_6_1) {
+  machine_under_test<TestType> m(two_groups(/*snoop_control=*/false));
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(m.kernel.vm(0).noncoherent() == 1);
+  CHECK(m.kernel.vm(0).assigned() == (TestType::counts_assignments ? 1 : 0));
+  REQUIRE(m.del(dev, g) == errc::ok);
+  CHECK(m.kernel.vm(0).noncoherent() == 0);
+  CHECK(m.kernel.vm(0).assigned() == 0);
+}
+
+TEST_CASE("on 6.1 a group added before its container has an IOMMU misleads, silently") {
+  machine_under_test<kvm_vfio::linux_6_1> m(two_groups(/*snoop_control=*/false));
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.open("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(m.kernel.vm(0).noncoherent() == 0);  // no container: reads as coherent
+  const int c = m.open("/dev/vfio/vfio");
+  REQUIRE(m.set_container(g, c) == errc::ok);
+  REQUIRE(m.set_iommu(c) == errc::ok);
+  CHECK(m.kernel.vm(0).noncoherent() == 0);  // wrong, and nobody asks again …
+  CHECK_FALSE(m.kernel.vms().at(0).tracked.at(0).coherent);
+  CHECK(m.del(dev, dev) == errc::noent);
+  CHECK(m.kernel.vm(0).noncoherent() == 1);  // … until the next ADD or DEL
+}
+
+TEST_CASE("6.1 takes group files only") {
+  machine_under_test<kvm_vfio::linux_6_1> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
+  CHECK(m.add(dev, d) == errc::inval);
+  CHECK(m.add(dev, g) == errc::ok);
+  CHECK(m.task.open("/dev/iommu").error() == errc::noent);
+  CHECK(m.task.open("/dev/vfio/devices/vfio0").error() == errc::noent);
+}
+
+TEMPLATE_TEST_CASE("a driver that needs the VM opens only after FILE_ADD", "", kvm_vfio::linux_7_3,
+                   kvm_vfio::linux_6_12, kvm_vfio::linux_6_1) {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].needs_vm = true;
+  machine_under_test<TestType> m(t);
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  CHECK(m.device_fd(g, "0000:00:04.0").error() == sim::error(ESRCH));
+  CHECK(m.world.find_device("0000:00:04.0")->open_count == 0);
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(m.device_fd(g, "0000:00:04.0"));
+  CHECK(m.world.find_device("0000:00:04.0")->vm == &m.kernel.vm(0));
+}
+
+TEMPLATE_TEST_CASE("whether an opened device keeps the VM alive depends on the release", "",
+                   kvm_vfio::linux_7_3, kvm_vfio::linux_6_12, kvm_vfio::linux_6_1) {
+  machine_under_test<TestType> m;
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
+  REQUIRE(m.task.close(vm));
+  REQUIRE(m.task.close(dev));
+  CHECK(m.kernel.vm(0).users() == (TestType::group_without_container_is_coherent ? 0 : 1));
+  REQUIRE(m.task.close(d));
+  CHECK(m.kernel.vm(0).users() == 0);
+}
+
+TEST_CASE("a device file must be added before it is bound, if its driver needs the VM") {
+  namespace u = sim::uapi;
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].needs_vm = true;
+  machine_under_test<> m(t);
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int d = m.open("/dev/vfio/devices/vfio0");
+  u::device_bind_iommufd b{
+      .argsz = sizeof b, .flags = 0, .iommufd = m.open("/dev/iommu"), .out_devid = 0};
+  CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == sim::error(ESRCH));
+  REQUIRE(m.add(dev, d) == errc::ok);
+  CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::ok);
+}
+
+TEST_CASE("two VMs may track one file: the last wins, and closing either clears it") {
+  machine_under_test<> m;
+  const int dev0 = m.create_kvm_vfio(m.create_vm());
+  const int dev1 = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(dev0, g) == errc::ok);
+  REQUIRE(m.add(dev1, g) == errc::ok);
+  CHECK(m.world.find_group(1)->vm == &m.kernel.vm(1));
+  REQUIRE(m.task.close(dev0));
+  CHECK(m.world.find_group(1)->vm == nullptr);
+  CHECK(m.kernel.vms().at(1).tracked.size() == 1);
+}
+
+TEST_CASE("another address space and a dead VM are answered EIO first") {
+  machine_under_test<> m;
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  sim::process child(m.kernel, m.memory, 2);
+  m.task.fork_into(child);
+  CHECK(child.ioctl(vm, KVM_CREATE_DEVICE, 0).error() == errc::io);
+  CHECK(child.ioctl(dev, 0, 0).error() == errc::io);
+  CHECK(m.ioctl(dev, 0) == errc::notty);
+  m.kernel.kill(0);
+  CHECK(m.ioctl(dev, 0) == errc::io);
+}
+
+TEST_CASE("the request number is 32 bits wide: a sign-extended one is the same") {
+  machine_under_test<> m;
+  const int vm = m.create_vm();
+  kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  const auto wide = static_cast<std::uint64_t>(
+      static_cast<std::int64_t>(static_cast<std::int32_t>(KVM_CREATE_DEVICE)));
+  CHECK(m.ioctl_at(vm, wide, create) == errc::ok);
+}
+
+TEST_CASE("VFIO is not loaded: nothing is a VFIO file") {
+  machine_under_test<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  m.kernel.vfio.load(false);
+  CHECK(m.add(dev, g) == errc::inval);
+  m.kernel.vfio.load(true);
+  CHECK(m.add(dev, g) == errc::ok);
+}
+
+TEST_CASE("an argument that cannot be written back leaves the device and its descriptor") {
+  machine_under_test<> m;
+  const int vm = m.create_vm();
+  kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  const std::size_t before = m.task.descriptors();
+  m.memory.forbid(&create, sizeof create, /*readable=*/true);
+  CHECK(m.ioctl_at(vm, KVM_CREATE_DEVICE, create) == errc::fault);
+  CHECK(m.task.descriptors() == before + 1);
+  kvm_create_device again{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  CHECK(m.ioctl_at(vm, KVM_CREATE_DEVICE, again) == errc::busy);
+}
+
+namespace {
+using spapr = machine_under_test<kvm_vfio::linux_7_3, sim::spapr_iommu>;
+
+int make_table(spapr& m, int vm, std::uint32_t page_shift, std::uint64_t pages,
+               std::uint64_t offset = 0) {
+  sim::uapi::create_spapr_tce_64 c{
+      .liobn = 1, .page_shift = page_shift, .flags = 0, .offset = offset, .size = pages};
+  return static_cast<int>(
+      m.task.ioctl(vm, sim::uapi::request_create_spapr_tce_64, reinterpret_cast<std::uintptr_t>(&c))
+          .value());
+}
+errc set_tce(spapr& m, int dev, int group, int table) {
+  kvm_vfio_spapr_tce tce{.groupfd = group, .tablefd = table};
+  kvm_device_attr attr{.flags = 0,
+                       .group = kvm_vfio::uapi::dev_vfio_file,
+                       .attr = 3,
+                       .addr = reinterpret_cast<std::uintptr_t>(&tce)};
+  return m.ioctl_at(dev, KVM_SET_DEVICE_ATTR, attr);
+}
+}  // namespace
+
+TEST_CASE("sPAPR: which table fits which group, and when") {
+  spapr m(two_groups(), {.iommu = sim::iommu_kind::spapr, .device_files = false});
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  const int fits_4k = make_table(m, vm, 12, 1 << 18);
+  const int fits_64k = make_table(m, vm, 16, 1 << 14);
+  const int too_small = make_table(m, vm, 12, 1 << 17);
+  const int elsewhere = make_table(m, vm, 12, 1 << 18, 16);
+  const int others = make_table(m, m.create_vm(), 12, 1 << 18);
+  const int g = m.open("/dev/vfio/1");
+  CHECK(set_tce(m, dev, -1, fits_4k) == errc::badf);
+  CHECK(set_tce(m, dev, g, -1) == errc::noent);  // before the table is looked at
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(set_tce(m, dev, g, -1) == errc::badf);
+  CHECK(set_tce(m, dev, g, vm) == errc::inval);
+  CHECK(set_tce(m, dev, g, too_small) == errc::inval);
+  CHECK(set_tce(m, dev, g, elsewhere) == errc::inval);
+  CHECK(set_tce(m, dev, g, others) == errc::inval);
+  CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);  // no container: the host's window
+  CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);
+  CHECK(set_tce(m, dev, g, fits_64k) == errc::ok);
+  CHECK(m.world.find_group(1)->references == 1);
+
+  const int c = m.open("/dev/vfio/vfio");
+  REQUIRE(m.set_container(g, c) == errc::ok);
+  CHECK(m.set_iommu(c, VFIO_TYPE1v2_IOMMU) == errc::nodev);
+  REQUIRE(m.set_iommu(c, VFIO_SPAPR_TCE_IOMMU) == errc::ok);
+  CHECK(set_tce(m, dev, g, fits_4k) == errc::inval);  // before the first mapping
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = VFIO_DMA_MAP_FLAG_READ,
+                               .vaddr = 0x10000,
+                               .iova = 0,
+                               .size = 4096};
+  CHECK(m.ioctl_at(c, VFIO_IOMMU_MAP_DMA, map) == errc::perm);
+  REQUIRE(m.ioctl(c, VFIO_IOMMU_ENABLE) == errc::ok);
+  REQUIRE(m.ioctl_at(c, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
+  CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);
+
+  m.world.find_group(1)->has_table_data = false;
+  CHECK(set_tce(m, dev, g, fits_4k) == errc::fault);
+  const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
+  REQUIRE(m.add(dev, d) == errc::ok);
+  CHECK(set_tce(m, dev, d, fits_4k) == errc::io);
+  using kvm_vfio::spapr_warning;
+  CHECK(m.kernel.arch.warnings(spapr_warning::attach_without_iommu_group) == 1);
+  REQUIRE(m.task.close(dev));
+  CHECK(m.kernel.arch.warnings(spapr_warning::release_without_iommu_group) == 1);
+  CHECK(m.world.find_group(1)->references == 0);
+}
