@@ -236,7 +236,7 @@ void dma(System& sys, const target& on, std::vector<std::string>& lines) {
   alignas(4096) static char memory[4 * 4096];
   constexpr std::uint64_t page = 4096;
   constexpr std::uint64_t iova = 0x100000;
-  for (const unsigned long type : {VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU}) {
+  for (const unsigned long type : {3UL, 1UL}) {  // VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU
     client<System> c(sys, on, lines);
     const auto map = [&](const char* label, std::uint64_t where, std::uint64_t size,
                          std::uint32_t flags = VFIO_DMA_MAP_FLAG_READ) {

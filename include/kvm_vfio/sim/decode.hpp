@@ -59,6 +59,10 @@ inline void decode_argument(call& c, memory& from) {
       c.number = set.index;
       c.flags = set.flags;
       c.count = set.count;
+      std::int32_t event = -1;
+      if ((set.flags & VFIO_IRQ_SET_DATA_EVENTFD) && set.count != 0 &&
+          detail::peek(from, c.argument + offsetof(vfio_irq_set, data), event))
+        c.subject = event;
       return;
     }
     case u::request_bind_iommufd: {
@@ -87,7 +91,8 @@ inline void decode_answer(call& c, memory& from, const answer& a) noexcept {
     case call_kind::ioctl: break;
     default: return;
   }
-  if (c.request == VFIO_GROUP_GET_DEVICE_FD) c.made = static_cast<int>(*a);
+  if (c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM)
+    c.made = static_cast<int>(*a);
   if (c.request != kvm_vfio::uapi::create_device) return;
   // With the TEST flag nothing is made, and the field keeps what it was: that is the trap.
   kvm_create_device create{};

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What a VMM can do wrong with kvm-vfio, mostly without any call failing.
+
+#include <cstddef>
+
+namespace kvm_vfio::sim {
+
+/// A rule of the contract between a VMM and kvm-vfio.
+enum class rule : unsigned char {
+  add_before_iommu,
+  open_before_add,
+  bind_before_add,
+  close_without_del,
+  reopen_while_tracked,
+  file_in_two_vms,
+  add_repeated,
+  del_untracked,
+  left_in_container,
+  irqs_armed,
+  second_kvm_vfio,
+  test_create_closed,
+};
+inline constexpr std::size_t rule_count = 12;
+
+struct rule_text {
+  const char* id;    ///< stable, for suppressions and searches
+  const char* what;  ///< what happened, and what it does
+  const char* fix;
+};
+
+[[nodiscard]] constexpr rule_text text_of(rule r) noexcept {
+  switch (r) {
+    case rule::add_before_iommu:
+      return {"add-before-iommu",
+              "FILE_ADD of a group whose container has no IOMMU yet: up to Linux 6.1 the group "
+              "without a container reads as coherent and nobody asks again",
+              "SET_CONTAINER and SET_IOMMU first, then FILE_ADD"};
+    case rule::open_before_add:
+      return {"open-before-add",
+              "GET_DEVICE_FD on a group that no VM tracks: the driver's open does not see the VM",
+              "FILE_ADD the group before GET_DEVICE_FD"};
+    case rule::bind_before_add:
+      return {"bind-before-add",
+              "BIND_IOMMUFD of a device file that no VM tracks: the driver's open does not see the "
+              "VM",
+              "FILE_ADD the device file before BIND_IOMMUFD"};
+    case rule::close_without_del:
+      return {"close-without-del",
+              "the last descriptor of a tracked file was closed: kvm-vfio holds the file, the "
+              "device or group stays in use",
+              "FILE_DEL before close, on every path, also when a later step of the plug failed"};
+    case rule::reopen_while_tracked:
+      return {"reopen-while-tracked",
+              "EBUSY: the VMM has closed this group, and a kvm-vfio still holds it",
+              "FILE_DEL before the group is closed; now only closing that kvm-vfio helps"};
+    case rule::file_in_two_vms:
+      return {"file-in-two-vms",
+              "the file is tracked by another kvm-vfio: the last one wins, and either one's close "
+              "clears the VM for both",
+              "FILE_DEL from the one before FILE_ADD to the other"};
+    case rule::add_repeated:
+      return {"add-repeated", "FILE_ADD of a file that is tracked already: EEXIST",
+              "add a group once, however many of its devices are plugged; count its users"};
+    case rule::del_untracked:
+      return {"del-untracked",
+              "FILE_DEL of a file that is not tracked: ENOENT. Identity is the open file, not the "
+              "path: another open of it is another file",
+              "delete the descriptor that was added, or a dup of it, once"};
+    case rule::left_in_container:
+      return {"left-in-container",
+              "the group's last descriptor was closed with the group in its "
+              "container",
+              "UNSET_CONTAINER before close, so that a failure can be seen"};
+    case rule::irqs_armed:
+      return {"irqs-armed", "the device's last descriptor was closed with interrupts armed",
+              "disarm by SET_IRQS with DATA_NONE and count 0, so that no event comes after the "
+              "unplug"};
+    case rule::second_kvm_vfio:
+      return {"second-kvm-vfio",
+              "KVM_CREATE_DEVICE of a second kvm-vfio: EBUSY. What is added through the "
+              "descriptor that was not made is tracked by nobody",
+              "create one kvm-vfio per VM and use it for every device"};
+    case rule::test_create_closed:
+      return {"test-create-closed",
+              "close of the number in a KVM_CREATE_DEVICE_TEST's fd: that call makes no "
+              "descriptor, the number is an unrelated one (0: standard input)",
+              "do not own the fd of a test create"};
+  }
+  return {"", "", ""};
+}
+
+}  // namespace kvm_vfio::sim

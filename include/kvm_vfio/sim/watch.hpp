@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Shows observers the calls that are made elsewhere than on a simulated process: on real system
+/// calls, or on an endpoint, the kernel's own for example.
+
+#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/sim/decode.hpp>
+
+namespace kvm_vfio::sim {
+
+/// An endpoint that tells an observer of every call. The other calls of the VMM (opening groups,
+/// containers …) are the user's to tell; without them the rules about kvm-vfio alone are held.
+template <endpoint E>
+class watched_endpoint {
+ public:
+  /// \param fd the number of the device's descriptor, as the observer is to know it
+  watched_endpoint(E& device, call_observer& observer, int fd, int process = 1)
+      : device_(device), observer_(observer), fd_(fd), process_(process) {
+    observer_.called({.kind = call_kind::ioctl,
+                      .process = process_,
+                      .request = kvm_vfio::uapi::create_device,
+                      .made = fd_,
+                      .number = kvm_vfio::uapi::dev_type_vfio});
+  }
+  [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
+    call c = made(kvm_vfio::uapi::set_device_attr, &attr);
+    return told(c, device_.set_attr(attr));
+  }
+  [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
+    call c = made(kvm_vfio::uapi::has_device_attr, &attr);
+    return told(c, device_.has_attr(attr));
+  }
+  [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
+    call c = made(static_cast<std::uint32_t>(request), argument);
+    return told(c, device_.ioctl(request, argument));
+  }
+
+ private:
+  call made(std::uint32_t request, const void* argument) noexcept {
+    call c{.kind = call_kind::ioctl,
+           .process = process_,
+           .fd = fd_,
+           .request = request,
+           .argument = reinterpret_cast<std::uintptr_t>(argument)};
+    decode_argument(c, memory_);
+    return c;
+  }
+  errc told(call& c, errc e) noexcept {
+    decode_answer(c, memory_, to_answer(e));
+    observer_.called(c);
+    return e;
+  }
+
+  E& device_;
+  call_observer& observer_;
+  memory memory_;
+  int fd_;
+  int process_;
+};
+
+/// A system (open, close, dup, ioctl; a value, or an error number negated) that tells an observer
+/// of every call.
+template <class System>
+class watched_system {
+ public:
+  watched_system(System& system, call_observer& observer, int process = 1) noexcept
+      : system_(system), observer_(observer), process_(process) {}
+
+  long open(const char* path) {
+    call c{.kind = call_kind::open, .process = process_, .text = path};
+    return told(c, system_.open(path));
+  }
+  long close(int fd) {
+    call c{.kind = call_kind::close, .process = process_, .fd = fd};
+    return told(c, system_.close(fd));
+  }
+  long dup(int fd) {
+    call c{.kind = call_kind::dup, .process = process_, .fd = fd};
+    return told(c, system_.dup(fd));
+  }
+  long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
+    call c{.kind = call_kind::ioctl,
+           .process = process_,
+           .fd = fd,
+           .request = static_cast<std::uint32_t>(request),
+           .argument = argument};
+    decode_argument(c, memory_);
+    return told(c, system_.ioctl(fd, request, argument));
+  }
+
+ private:
+  long told(call& c, long value) {
+    const answer a = value < 0 ? answer(static_cast<errc>(-value)) : answer(value);
+    decode_answer(c, memory_, a);
+    observer_.called(c);
+    return value;
+  }
+
+  System& system_;
+  call_observer& observer_;
+  memory memory_;
+  int process_;
+};
+
+}  // namespace kvm_vfio::sim
