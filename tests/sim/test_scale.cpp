@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSL-1.0
+// Many groups, and many threads. Counts operations; nothing depends on time.
+#include "../catch.hpp"
+#include "fixture.hpp"
+
+#include <kvm_vfio/sim/checker.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+namespace {
+std::string device_name(int group, int device) {
+  return "d" + std::to_string(group) + "." + std::to_string(device);
+}
+sim::topology many(int groups, int devices) {
+  sim::topology t;
+  t.iommus = {{.name = "snoops"}, {.name = "plain", .snoop_control = false}};
+  for (int g = 0; g < groups; ++g) {
+    sim::group_spec spec{.number = g, .iommu = g % 2 ? "plain" : "snoops"};
+    for (int d = 0; d < devices; ++d) spec.devices.push_back({.name = device_name(g, d)});
+    t.groups.push_back(std::move(spec));
+  }
+  return t;
+}
+/// Counts the calls by kind of answer.
+struct counter final : sim::call_observer {
+  void called(const sim::call& c) override { ++(c.error == errc::ok ? ok : failed); }
+  std::size_t ok = 0;
+  std::size_t failed = 0;
+};
+/// Counts what kvm-vfio asks of VFIO.
+struct counting_symbols : sim::symbols {
+  using sim::symbols::symbols;
+  bool file_enforced_coherent(const file& f) noexcept {
+    ++asked;
+    return sim::symbols::file_enforced_coherent(f);
+  }
+  std::size_t asked = 0;
+};
+}  // namespace
+
+TEST_CASE("1,000 groups with 4,000 devices: plugged, seen, unplugged") {
+  constexpr int groups = 1000;
+  constexpr int devices = 4;
+  const auto start = std::chrono::steady_clock::now();
+  machine_under_test<> m(many(groups, devices));
+  counter calls;
+  sim::checker check;
+  m.task.observe(calls);
+  m.task.observe(check);
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int container = m.open("/dev/vfio/vfio");
+  std::vector<int> group_fds;
+  std::vector<int> device_fds;
+  for (int g = 0; g < groups; ++g) {
+    group_fds.push_back(m.open(("/dev/vfio/" + std::to_string(g)).c_str()));
+    REQUIRE(m.set_container(group_fds.back(), container) == errc::ok);
+    if (g == 0) REQUIRE(m.set_iommu(container) == errc::ok);
+    REQUIRE(m.add(dev, group_fds.back()) == errc::ok);
+    for (int d = 0; d < devices; ++d)
+      device_fds.push_back(
+          static_cast<int>(m.device_fd(group_fds.back(), device_name(g, d).c_str()).value()));
+  }
+  const sim::snapshot s = m.kernel.look();
+  CHECK(s.vms.at(0).tracked.size() == groups);
+  CHECK(s.vms[0].tracked[999].name == "/dev/vfio/999");
+  CHECK(s.vms[0].noncoherent == 1);
+  CHECK(s.vms[0].users == 2 + groups * devices);
+  CHECK(s.containers.at(0).domains.size() == 2);
+
+  for (const int d : device_fds) REQUIRE(m.task.close(d));
+  for (const int g : group_fds) {
+    REQUIRE(m.del(dev, g) == errc::ok);
+    REQUIRE(m.ioctl(g, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
+    REQUIRE(m.task.close(g));
+  }
+  REQUIRE(m.task.close(dev));
+  CHECK(m.kernel.vm(0).noncoherent() == 0);
+  CHECK(m.kernel.vm(0).users() == 1);
+  // /dev/kvm, the VM, its device, the container with its IOMMU: 5 and a close; a group: six calls;
+  // a device: two.
+  CHECK(calls.ok == 6 + groups * (6 + devices * 2));
+  CHECK(calls.failed == 0);
+  INFO(check.text());
+  CHECK(check.reports().empty());
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  std::printf("1000 groups, 4000 devices, %zu calls: %.3f s\n", calls.ok, took.count());
+}
+
+TEST_CASE("coherency asks each file at most once per ADD, up to the first noncoherent") {
+  machine_under_test<> m(many(100, 1));
+  counting_symbols vfio(m.world);
+  sim::iommu arch(m.world);
+  struct guest final : sim::machine {
+    guest() : sim::machine("g") {}
+    void get() noexcept override {}
+    void put() noexcept override {}
+    [[nodiscard]] int users() const noexcept override { return 1; }
+  } vm;
+  kvm_vfio::device dev(vfio, kvm_vfio::null_lock{}, arch, static_cast<sim::machine*>(&vm),
+                       kvm_vfio::linux_7_3{}, kvm_vfio::heap_storage{}, sim::counted_files{});
+  std::vector<int> even;
+  for (int g = 0; g < 100; g += 2) {
+    even.push_back(m.open(("/dev/vfio/" + std::to_string(g)).c_str()));
+    REQUIRE(dev.add(m.task.file_of(even.back())) == errc::ok);
+  }
+  CHECK(vfio.asked == 50 * 51 / 2);
+  CHECK(vm.noncoherent() == 0);
+  vfio.asked = 0;
+  REQUIRE(dev.add(m.task.file_of(m.open("/dev/vfio/1"))) == errc::ok);
+  CHECK(vfio.asked == 51);
+  CHECK(vm.noncoherent() == 1);
+  REQUIRE(dev.del(m.task.file_of(even.front())) == errc::ok);
+}
+
+TEST_CASE("threads plug and unplug beside each other, each a group; one VM, one container") {
+  constexpr int threads = 4;
+  constexpr int rounds = 50;
+  machine_under_test<> m(many(threads + 1, 2));
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  int container = -1;
+  REQUIRE(m.group_with_iommu(("/dev/vfio/" + std::to_string(threads)).c_str(), &container) >= 0);
+  const std::size_t before = m.task.descriptors();
+  int failures[threads] = {};
+  std::vector<std::thread> running;
+  for (int t = 0; t < threads; ++t) {
+    running.emplace_back([&, t] {
+      for (int i = 0; i < rounds; ++i) {
+        const sim::answer g = m.task.open(("/dev/vfio/" + std::to_string(t)).c_str());
+        if (!g) {
+          ++failures[t];
+          continue;
+        }
+        const int fd = static_cast<int>(*g);
+        failures[t] += m.set_container(fd, container) != errc::ok;
+        failures[t] += m.add(dev, fd) != errc::ok;
+        const sim::answer d = m.device_fd(fd, device_name(t, i % 2).c_str());
+        failures[t] += !d || !m.task.close(static_cast<int>(*d));
+        failures[t] += m.del(dev, fd) != errc::ok;
+        failures[t] += !m.task.close(fd);
+      }
+    });
+  }
+  for (int i = 0; i < rounds; ++i) (void)m.kernel.look();  // and someone looks on
+  for (std::thread& t : running) t.join();
+  for (const int f : failures) CHECK(f == 0);
+  CHECK(m.task.descriptors() == before);
+  CHECK(m.kernel.vm(0).noncoherent() == 0);
+  CHECK(m.kernel.vms().at(0).tracked.empty());
+  CHECK(m.kernel.look().containers.at(0).groups == std::vector{threads});
+}
