@@ -15,6 +15,7 @@ enum class call_kind : unsigned char { open, close, dup, ioctl, pread, pwrite, e
 
 /// One call. A field that the call has no use for keeps its default.
 struct call {
+  /// Which call, whose, on which descriptor, with what.
   call_kind kind = call_kind::open;
   int process = 0;              ///< whose (an address space's number)
   int fd = -1;                  ///< the descriptor that it was made on
@@ -37,6 +38,7 @@ class call_observer {
   call_observer() = default;
   call_observer(const call_observer&) = delete;
   call_observer& operator=(const call_observer&) = delete;
+  /// \param c the call, decoded
   virtual void called(const call& c) = 0;
 
  protected:

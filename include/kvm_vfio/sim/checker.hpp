@@ -16,6 +16,7 @@ namespace kvm_vfio::sim {
 
 /// A rule was broken.
 struct report {
+  /// Which rule, by which call.
   rule broken = rule::add_before_iommu;
   call by{};               ///< the call that broke it
   std::size_t number = 0;  ///< which one of all, from 1
@@ -30,8 +31,10 @@ struct report {
          "\n  fix: " + t.fix + "\n";
 }
 
+/// Follows the open files through the calls and holds the rules against each. Any thread.
 class checker final : public call_observer {
  public:
+  /// Any thread's calls, one after the other.
   void called(const call& c) override {
     const guard held(mutex_);
     ++number_;

@@ -12,10 +12,12 @@ namespace kvm_vfio::sim {
 /// struct vfio_container. Everything with the world's lock held.
 class container {
  public:
+  /// An empty container, with one reference: its file's.
   explicit container(vfio_system& system) : system_(system) { ++system_.open_containers; }
   container(const container&) = delete;
   container& operator=(const container&) = delete;
 
+  /// References: the file's, and one for each group.
   void get() noexcept { ++references_; }
   void put() noexcept {
     if (--references_ == 0) delete this;
@@ -96,6 +98,7 @@ class container {
 /// An open /dev/vfio/vfio.
 class container_file final : public file {
  public:
+  /// A new container of its own.
   explicit container_file(vfio_system& system)
       : file(file_kind::container), system_(system), container_(new container(system)) {}
   [[nodiscard]] const char* name() const noexcept override { return "/dev/vfio/vfio"; }

@@ -96,10 +96,12 @@ namespace kvm_vfio::sim {
 /// Every call, in the order of the answers.
 class timeline final : public call_observer {
  public:
+  /// Any thread's calls, one after the other.
   void called(const call& c) override {
     const guard held(mutex_);
     calls_.push_back(c);
   }
+  /// What was seen so far.
   [[nodiscard]] std::vector<call> calls() const {
     const guard held(mutex_);
     return calls_;

@@ -11,6 +11,7 @@ namespace kvm_vfio::sim {
 
 /// What a mapping of a device's file shows: a region, and where in it.
 struct region_span {
+  /// The region's number, and which of its bytes.
   std::uint32_t index = 0;
   std::uint64_t offset = 0;
   std::uint64_t size = 0;

@@ -13,11 +13,14 @@
 
 namespace kvm_vfio::sim {
 
+/// One mapping.
 struct dma_mapping {
+  /// Where the device sees it, and how many bytes.
   std::uint64_t iova = 0;
   std::uint64_t size = 0;
   std::uint64_t address = 0;  ///< in the process
   std::uint32_t flags = 0;    ///< as mapped
+  /// The last address of it.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
 };
 

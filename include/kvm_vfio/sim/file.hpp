@@ -39,12 +39,13 @@ enum class file_kind : unsigned char {
 };
 
 /// An open file description. Starts with one reference, its maker's.
-class file {
+class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): put() alone deletes
  public:
   explicit file(file_kind kind) noexcept : kind_(kind) {}
   file(const file&) = delete;
   file& operator=(const file&) = delete;
 
+  /// What it is, and how many refer to it.
   [[nodiscard]] file_kind kind() const noexcept { return kind_; }
   [[nodiscard]] int references() const noexcept { return references_.value(); }
   void get() noexcept { references_.get(); }
@@ -57,7 +58,7 @@ class file {
 
   /// What /proc shows for the descriptor.
   [[nodiscard]] virtual const char* name() const noexcept = 0;
-  /// \param request the low 32 bits of ioctl(2)'s
+  /// ioctl(2), by the low 32 bits of the request; pread(2); pwrite(2).
   virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/) {
     return errc::notty;
   }
@@ -93,6 +94,7 @@ class file_ref {
   }
   ~file_ref() { reset(); }
 
+  /// Lets go of what it holds; takes over `owned`.
   void reset(file* owned = nullptr) noexcept {
     file* const old = file_;
     file_ = owned;

@@ -7,6 +7,7 @@
 
 namespace kvm_vfio::sim {
 
+/// The facts.
 struct generation {
   const char* name;
   /// A group file answers with its container's VFIO_DMA_CC_IOMMU, true while it has no container;

@@ -8,6 +8,7 @@
 
 namespace kvm_vfio::sim {
 
+/// struct file of a group.
 class group_file final : public file {
  public:
   /// With the world's lock held. \pre the group is not open

@@ -13,6 +13,7 @@ namespace kvm_vfio::sim {
 /// drivers/iommu/iommufd/io_pagetable.c, as far as user space sees it.
 class ioas {
  public:
+  /// The granularity of mappings, in bytes.
   static constexpr std::uint64_t page = 4096;
 
   /// What the attached devices leave; `groups` iterates over their IOMMUs.

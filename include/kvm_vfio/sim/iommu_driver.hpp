@@ -15,9 +15,11 @@ namespace kvm_vfio::sim {
 
 /// Shared by everything of one world.
 struct vfio_system {
+  /// Which Linux, and with what.
   generation release;
   world_options options;
   mutex lock{};  ///< held by every operation on VFIO's objects
+  /// How many exist.
   int open_containers = 0;
   int open_iommufds = 0;
 };
@@ -34,6 +36,7 @@ class iommu_driver {
   [[nodiscard]] virtual bool has(std::uint64_t extension) const noexcept = 0;
   /// \return perm: unsafe interrupts · inval: mappings touch what the group reserves
   [[nodiscard]] virtual errc attach(vfio_group& group) = 0;
+  /// A group leaves.
   virtual void detach(vfio_group& group) noexcept = 0;
   /// Every ioctl of the container that is not the container's own; notty: unknown.
   virtual answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) = 0;

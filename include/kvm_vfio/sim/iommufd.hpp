@@ -13,7 +13,9 @@ namespace kvm_vfio::sim {
 
 /// What an iommufd's number names.
 struct iommufd_object {
+  /// What there is.
   enum class type : unsigned char { ioas, hwpt, device };
+  /// Which of them it is.
   type kind = type::ioas;
   int users = 0;                  ///< DESTROY says busy
   ioas space{};                   ///< ioas
@@ -26,6 +28,7 @@ struct iommufd_object {
 /// An open /dev/iommu.
 class iommufd_file final : public file {
  public:
+  /// An iommufd without objects.
   explicit iommufd_file(vfio_system& system) noexcept : file(file_kind::iommufd), system_(system) {
     ++system_.open_iommufds;
   }
@@ -63,6 +66,7 @@ class iommufd_file final : public file {
     objects_[id].users = 1;  // the driver's
     return id;
   }
+  /// The device is closed: detached, and its number free.
   void unbind(std::uint32_t id) noexcept {
     detach(id);
     objects_[id].device->group().release_dma();
@@ -99,6 +103,7 @@ class iommufd_file final : public file {
     pt = id_of(*to);
     return errc::ok;
   }
+  /// DETACH_IOMMUFD_PT; nothing happens if it is not attached.
   void detach(std::uint32_t id) noexcept {
     iommufd_object& d = objects_[id];
     iommufd_object* const from = d.of;

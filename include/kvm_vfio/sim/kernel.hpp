@@ -22,6 +22,7 @@ class kernel final : public filesystem {
       vfio_device_type<vm_model, symbols, mutex, Iommu, Profile, heap_storage, counted_files>;
 
  public:
+  /// A kernel without VMs; `of` must outlive it.
   explicit kernel(world& of) noexcept
       : world_(of), vfio(of), arch(of), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
     (void)types_.register_type(kvm_vfio::uapi::dev_type_vfio, devices_);
@@ -58,6 +59,7 @@ class kernel final : public filesystem {
   world& world_;
 
  public:
+  /// What kvm-vfio asks: VFIO, and the architecture's part of KVM.
   symbols vfio;
   Iommu arch;
 

@@ -13,6 +13,7 @@ namespace kvm_vfio::sim {
 /// struct kvm, from outside. `Symbols::vm` is a pointer to one.
 class machine {
  public:
+  /// \param name for dumps
   explicit machine(std::string name) : name_(std::move(name)) {}
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;

@@ -22,12 +22,14 @@ class vfio_group;
 /// A device that VFIO drives.
 class vfio_device {
  public:
+  /// \param number of its character device
   vfio_device(const device_spec& spec, vfio_group& group, int number)
       : spec_(spec), group_(group), number_(number), pci(spec.pci) {}
+  /// As the topology has it.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
   [[nodiscard]] vfio_group& group() const noexcept { return group_; }
-  /// /dev/vfio/devices/vfio<number>
+  /// Of its node, /dev/vfio/devices/vfioN.
   [[nodiscard]] int number() const noexcept { return number_; }
 
  private:
@@ -36,26 +38,32 @@ class vfio_device {
   int number_;
 
  public:
+  /// How often it is open, and for whom.
   int open_count = 0;
   machine* vm = nullptr;  ///< whom the driver's open saw, until the last close
   bool holds_vm = false;
   device_file* bound = nullptr;  ///< the character device's file that is bound to an iommufd
+  /// What answers its ioctls.
   pci_endpoint pci;
 };
 
 /// A window of DMA addresses that a group's hardware table translates (sPAPR).
 struct tce_window {
+  /// Page size, and where it lies.
   std::uint32_t page_shift = 12;
   std::uint64_t offset = 0;  ///< in pages
   std::uint64_t size = 0;    ///< in pages
+  /// Equal in all.
   friend bool operator==(const tce_window&, const tce_window&) = default;
 };
 
 /// An IOMMU group and VFIO's group of the same number.
 class vfio_group {
  public:
+  /// Closed, in no container.
   vfio_group(const group_spec& spec, const iommu_spec& iommu)
       : number_(spec.number), iommu_(iommu) {}
+  /// As the topology has it.
   [[nodiscard]] int number() const noexcept { return number_; }
   [[nodiscard]] const iommu_spec& iommu() const noexcept { return iommu_; }
 
@@ -94,6 +102,7 @@ class vfio_group {
     ++dma_claims;
     return errc::ok;
   }
+  /// Gives one claim back.
   void release_dma() noexcept {
     if (!mediated() && --dma_claims == 0) dma_owner = nullptr;
   }
@@ -102,6 +111,7 @@ class vfio_group {
     return !mediated() && (owned_by_host() || dma_claims > 0);
   }
 
+  /// Its devices, its file, its container, its VM, and who owns its DMA.
   std::vector<std::unique_ptr<vfio_device>> devices;
   file* opened = nullptr;  ///< the one open group file
   int bound_devices = 0;   ///< devices bound as character devices: the group cannot be opened
@@ -121,6 +131,7 @@ class vfio_group {
 
 /// An IOMMU domain and the groups in it.
 struct domain {
+  /// What its IOMMU does, and whose DMA goes through it.
   bool enforce_coherency = false;
   std::vector<vfio_group*> groups{};
 };

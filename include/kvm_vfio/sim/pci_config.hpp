@@ -14,8 +14,10 @@
 
 namespace kvm_vfio::sim {
 
+/// The bytes, and which bits of them can be written.
 class pci_config {
  public:
+  /// After a reset: no BAR is placed, memory is disabled.
   explicit pci_config(const pci_spec& spec)
       : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE),
         writable_(bytes_.size()) {
@@ -24,6 +26,7 @@ class pci_config {
     build_capabilities(spec);
   }
 
+  /// Bytes: 256, or 4096 of an Express function.
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
   [[nodiscard]] std::uint8_t at(std::size_t offset) const noexcept { return bytes_[offset]; }
   /// \pre the bytes lie inside
@@ -40,6 +43,7 @@ class pci_config {
     if (msi_ != 0 && offset == msi_ + PCI_MSI_FLAGS) limit_msi();
   }
 
+  /// Whether BARs answer (the command register).
   [[nodiscard]] bool memory_enabled() const noexcept {
     return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0;
   }

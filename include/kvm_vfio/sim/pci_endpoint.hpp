@@ -11,14 +11,17 @@
 
 namespace kvm_vfio::sim {
 
+/// A function's state. Guarded by the world's lock.
 class pci_endpoint {
  public:
   /// Where a region starts in the device's file.
   static constexpr unsigned offset_shift = 40;
   static constexpr std::uint64_t page = 4096;
 
+  /// As after a reset.
   explicit pci_endpoint(const pci_spec& spec) : irqs(spec), spec_(spec), config_(spec) {}
 
+  /// Its interrupts and its configuration space.
   pci_irqs irqs;
   [[nodiscard]] const pci_config& config() const noexcept { return config_; }
   /// How often the device was reset.

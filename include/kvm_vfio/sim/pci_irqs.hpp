@@ -15,12 +15,23 @@ namespace kvm_vfio::sim {
 /// The interrupts of one function. INTx, MSI and MSI-X exclude each other.
 class pci_irqs {
  public:
+  /// Nothing is armed.
   explicit pci_irqs(const pci_spec& spec) noexcept
-      : counts_{spec.intx ? 1U : 0U, spec.msi_vectors, spec.msix_vectors, spec.express ? 1U : 0U,
-                1U} {}
+      : intx_(spec.intx ? 1 : 0),
+        msi_(spec.msi_vectors),
+        msix_(spec.msix_vectors),
+        errors_(spec.express ? 1 : 0) {}
 
   /// How many interrupts an index has. \pre `index < VFIO_PCI_NUM_IRQS`
-  [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept { return counts_[index]; }
+  [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept {
+    switch (index) {
+      case VFIO_PCI_INTX_IRQ_INDEX: return intx_;
+      case VFIO_PCI_MSI_IRQ_INDEX: return msi_;
+      case VFIO_PCI_MSIX_IRQ_INDEX: return msix_;
+      case VFIO_PCI_ERR_IRQ_INDEX: return errors_;
+      default: return 1;  // the request interrupt
+    }
+  }
   /// The armed one of INTx, MSI and MSI-X; VFIO_PCI_NUM_IRQS: none.
   [[nodiscard]] std::uint32_t armed() const noexcept { return armed_; }
   /// Whether any event is connected.
@@ -180,7 +191,10 @@ class pci_irqs {
     return index == armed_ && vector < vectors_.size() ? &vectors_[vector] : nullptr;
   }
 
-  std::uint32_t counts_[VFIO_PCI_NUM_IRQS];
+  std::uint32_t intx_;
+  std::uint32_t msi_;
+  std::uint32_t msix_;
+  std::uint32_t errors_;
   std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
   bool intx_masked_ = false;
   std::vector<file_ref> vectors_;

@@ -33,6 +33,7 @@ class filesystem {
 /// The task whose call this thread is in: the kernel's `current`; null outside of calls.
 inline thread_local process* current_process = nullptr;
 
+/// A process: a table of descriptors, and memory for arguments.
 class process {
  public:
   using address_space_id = int;
@@ -86,6 +87,7 @@ class process {
     const file_ref f = look_up(fd);
     return told(c, f ? f->ioctl(*this, c.request, argument) : answer(errc::badf));
   }
+  /// pread(2) and pwrite(2), as the file has them; badf.
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset) {
     call c{.kind = call_kind::pread, .process = space_, .fd = fd, .argument = offset};
     const file_ref f = look_up(fd);
@@ -177,7 +179,7 @@ class process {
     process* before;
   };
 
-  const slot* find(int fd) const noexcept {
+  [[nodiscard]] const slot* find(int fd) const noexcept {
     const auto i = static_cast<std::size_t>(fd);
     return fd >= 0 && i < slots_.size() && slots_[i].open ? &slots_[i] : nullptr;
   }
@@ -222,6 +224,7 @@ class process {
 /// A descriptor's file that the model made: a VM, or a device of one.
 class model_file final : public file {
  public:
+  /// A file for what the model made; `made` is released with it.
   explicit model_file(open_file<process>& made) noexcept : file(file_kind::kvm), made_(made) {}
   [[nodiscard]] const char* name() const noexcept override { return made_.name(); }
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {

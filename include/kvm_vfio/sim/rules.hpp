@@ -24,12 +24,14 @@ enum class rule : unsigned char {
 };
 inline constexpr std::size_t rule_count = 12;
 
+/// A rule in words.
 struct rule_text {
   const char* id;    ///< stable, for suppressions and searches
   const char* what;  ///< what happened, and what it does
-  const char* fix;
+  const char* fix;   ///< what to do instead
 };
 
+/// Its words.
 [[nodiscard]] constexpr rule_text text_of(rule r) noexcept {
   switch (r) {
     case rule::add_before_iommu:

@@ -7,53 +7,71 @@
 
 namespace kvm_vfio::sim {
 
+/// A file that a kvm-vfio tracks.
 struct file_state {
   std::string name{};
   std::string vm{};  ///< whom set_kvm named last; empty: nobody
+  /// What VFIO answers, and why.
   bool coherent = true;
   std::string why{};
   int references = 0;
 };
+/// A VM.
 struct vm_state {
   std::string name{};
+  /// References on it, and what KVM was told about it.
   int users = 0;
   int noncoherent = 0;  ///< registrations
   int assigned = 0;
   bool has_device = false;            ///< a kvm-vfio
   std::vector<file_state> tracked{};  ///< in order
 };
+/// A device.
 struct device_state {
   std::string name{};
+  /// How often it is open.
   int open_count = 0;
   std::string vm{};  ///< whom its open saw
+  /// Whether it holds a reference on the VM.
   bool holds_vm = false;
   int iommufd = -1;   ///< index in `snapshot::iommufds`; -1: not bound
   bool irqs = false;  ///< interrupts are armed
 };
+/// A group.
 struct group_state {
+  /// What GET_STATUS tells, and more.
   int number = 0;
   bool open = false;
   bool viable = true;
   int container = -1;  ///< index in `snapshot::containers`
   std::string vm{};
+  /// Its devices, in the topology's order.
   std::vector<device_state> devices{};
 };
+/// A domain of a container, or a page table of an iommufd.
 struct domain_state {
+  /// What its IOMMU does.
   bool enforce_coherency = false;
   std::vector<int> groups{};  ///< their numbers; iommufd: once for each device
 };
+/// A container.
 struct container_state {
   std::string iommu{};  ///< empty: not set
+  /// Its groups by number, its domains, and how many mappings.
   std::vector<int> groups{};
   std::vector<domain_state> domains{};
   std::size_t mappings = 0;
 };
+/// An iommufd.
 struct iommufd_state {
+  /// How many address spaces and mappings; its page tables.
   std::size_t spaces = 0;
   std::size_t mappings = 0;
   std::vector<domain_state> tables{};
 };
+/// All of it.
 struct snapshot {
+  /// Which Linux, its VMs, its groups.
   std::string release{};
   std::vector<vm_state> vms{};
   std::vector<group_state> groups{};

@@ -16,8 +16,10 @@ inline constexpr tce_window default_window{.page_shift = 12, .offset = 0, .size 
 /// the first mapping.
 class spapr_iommu_driver final : public iommu_driver {
  public:
+  /// No group, not enabled.
   explicit spapr_iommu_driver(const vfio_system&) noexcept {}
 
+  /// What CHECK_EXTENSION says before there is an instance.
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept {
     return extension == VFIO_SPAPR_TCE_IOMMU;
   }
@@ -112,6 +114,7 @@ class tce_table;
 /// Every TCE table there is. Guarded by the world's lock.
 struct tce_tables {
   mutex& lock;
+  /// In the order of creation.
   std::vector<tce_table*> all{};
 };
 
@@ -141,6 +144,7 @@ class tce_table final : public file {
     if (std::ranges::find(attached_, &group) == attached_.end()) attached_.push_back(&group);
     return errc::ok;
   }
+  /// kvm_spapr_tce_release_iommu_group, for one table.
   void detach(const machine& vm, const vfio_group& group) noexcept {
     if (&vm == &vm_) std::erase(attached_, &group);
   }

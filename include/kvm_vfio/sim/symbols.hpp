@@ -9,6 +9,7 @@ namespace kvm_vfio::sim {
 
 /// Why a file's DMA is enforced coherent, or is not.
 struct coherency_answer {
+  /// The answer, and the reason in words.
   bool coherent = true;
   const char* why = "";
 };
@@ -42,6 +43,7 @@ class symbols {
   using vm = machine*;
   using iommu_group = vfio_group*;
 
+  /// `of` must outlive it.
   explicit symbols(world& of) noexcept : world_(of) {}
 
   /// VFIO's module goes and comes: while it is away every symbol is missing.
@@ -76,6 +78,7 @@ static_assert(group_symbol_provider<symbols> && spapr_symbol_provider<symbols>);
 /// What KVM does about noncoherent devices: it counts, in the VM.
 class iommu {
  public:
+  /// Counts in the VMs themselves.
   explicit iommu(world&) noexcept {}
   void register_noncoherent_dma(machine* const& vm) noexcept { vm->add_noncoherent(1); }
   void unregister_noncoherent_dma(machine* const& vm) noexcept { vm->add_noncoherent(-1); }
@@ -88,6 +91,7 @@ static_assert(assignment_backend<iommu, machine*> && !spapr_backend<iommu, machi
 class spapr_iommu : public iommu {
  public:
   using iommu_group = vfio_group*;
+  /// Without tables; `of` must outlive it.
   explicit spapr_iommu(world& of) noexcept : iommu(of), world_(of), tables_{.lock = of.lock()} {}
 
   /// A new table of a VM (KVM_CREATE_SPAPR_TCE_64), with a reference for the caller.

@@ -12,8 +12,10 @@ namespace kvm_vfio::sim {
 
 /// An inclusive range of I/O virtual addresses.
 struct iova_range {
+  /// Both belong to it.
   std::uint64_t first = 0;
   std::uint64_t last = 0;
+  /// Equal in both.
   friend bool operator==(const iova_range&, const iova_range&) = default;
 };
 
@@ -34,11 +36,13 @@ struct iommu_spec {
 struct bar_spec {
   std::uint64_t size = 0;  ///< bytes, a power of two of at least 16; 0: the BAR is not there
   bool is_64bit = false;   ///< the next BAR is its upper half
+  /// The bit in the register.
   bool prefetchable = false;
 };
 
 /// What a PCI function shows.
 struct pci_spec {
+  /// The identification registers.
   std::uint16_t vendor = 0x1234;
   std::uint16_t device = 0x11e8;
   std::uint32_t class_code = 0xff0000;  ///< 24 bits
@@ -46,6 +50,7 @@ struct pci_spec {
   std::uint16_t subsystem_vendor = 0;
   std::uint16_t subsystem = 0;
   std::vector<bar_spec> bars{{0x1000, false, false}};  ///< at most six
+  /// Bytes of the ROM; 0: none. Whether there is a pin interrupt.
   std::uint64_t rom_size = 0;
   bool intx = true;
   std::uint32_t msi_vectors = 0;   ///< 0 or a power of two up to 32
@@ -62,8 +67,10 @@ enum class driver : unsigned char {
   other,  ///< a driver of the host's: its group is not viable
 };
 
+/// A device and who drives it.
 struct device_spec {
   std::string name = "0000:00:04.0";
+  /// Who drives it.
   driver bound = driver::vfio;
   /// The driver cannot open without a VM (ESRCH), as those of some mediated devices.
   bool needs_vm = false;
@@ -72,13 +79,17 @@ struct device_spec {
   pci_spec pci{};
 };
 
+/// An IOMMU group.
 struct group_spec {
-  int number = 0;                ///< /dev/vfio/<number>
+  int number = 0;                ///< /dev/vfio/N
   std::string iommu = "iommu0";  ///< by name
+  /// At least one.
   std::vector<device_spec> devices{};
 };
 
+/// The machine.
 struct topology {
+  /// Its IOMMUs and its groups.
   std::vector<iommu_spec> iommus{{}};
   std::vector<group_spec> groups{};
 };
@@ -88,8 +99,10 @@ enum class iommu_kind : unsigned char { type1, spapr };
 
 /// What VFIO's answers depend on beside the topology.
 struct world_options {
+  /// The driver, what exists, what is allowed, how much.
   iommu_kind iommu = iommu_kind::type1;
   bool device_files = true;  ///< iommufd and /dev/vfio/devices (not before Linux 6.6)
+  /// vfio_iommu_type1's module parameter.
   bool allow_unsafe_interrupts = false;
   std::uint32_t dma_entry_limit = 65535;  ///< mappings per container
 };

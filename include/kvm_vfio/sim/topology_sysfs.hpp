@@ -119,7 +119,7 @@ inline void read_config(const std::filesystem::path& device, pci_spec& pci) {
   for (const fs::directory_entry& group :
        fs::directory_iterator(root / "kernel/iommu_groups", none)) {
     group_spec g;
-    g.number = std::atoi(group.path().filename().c_str());
+    g.number = static_cast<int>(std::strtol(group.path().filename().c_str(), nullptr, 10));
     g.iommu = "group" + std::to_string(g.number);
     for (const fs::directory_entry& d : fs::directory_iterator(group.path() / "devices", none))
       g.devices.push_back(detail::read_device(d.path()));

@@ -14,6 +14,7 @@ class type1_iommu final : public iommu_driver {
   type1_iommu(const vfio_system& system, bool v2) noexcept
       : system_(system), v2_(v2), available_(system.options.dma_entry_limit) {}
 
+  /// What CHECK_EXTENSION says before there is an instance.
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept {
     return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
            extension == VFIO_UNMAP_ALL;

@@ -19,22 +19,29 @@ namespace kvm_vfio::sim::uapi {
 
 // Device files (character devices), since Linux 6.6.
 
+/// The kernel's `vfio_device_bind_iommufd`, field by field.
 struct device_bind_iommufd {
+  /// As the kernel documents them.
   std::uint32_t argsz;
   std::uint32_t flags;
   std::int32_t iommufd;
   std::uint32_t out_devid;
 };
+/// The kernel's `vfio_device_attach_iommufd_pt`, field by field.
 struct device_attach_iommufd_pt {
+  /// As the kernel documents them.
   std::uint32_t argsz;
   std::uint32_t flags;
   std::uint32_t pt_id;
 };
+/// The kernel's `vfio_device_detach_iommufd_pt`, field by field.
 struct device_detach_iommufd_pt {
+  /// As the kernel documents them.
   std::uint32_t argsz;
   std::uint32_t flags;
 };
 
+/// Requests of a device file.
 inline constexpr std::uint32_t request_bind_iommufd = _IO(VFIO_TYPE, VFIO_BASE + 18);
 inline constexpr std::uint32_t request_attach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 19);
 inline constexpr std::uint32_t request_detach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 20);
@@ -55,20 +62,28 @@ static_assert(offsetof(device_attach_iommufd_pt, pt_id) ==
 
 // iommufd, since Linux 6.2. Each struct starts with its size.
 
+/// The kernel's `iommu_destroy`, field by field.
 struct iommu_destroy {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t id;
 };
+/// The kernel's `iommu_ioas_alloc`, field by field.
 struct iommu_ioas_alloc {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t out_ioas_id;
 };
+/// The kernel's `iommu_iova_range`, field by field.
 struct iommu_iova_range {
+  /// As the kernel documents them.
   std::uint64_t start;
   std::uint64_t last;
 };
+/// The kernel's `iommu_ioas_iova_ranges`, field by field.
 struct iommu_ioas_iova_ranges {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t ioas_id;
   std::uint32_t num_iovas;
@@ -76,7 +91,9 @@ struct iommu_ioas_iova_ranges {
   std::uint64_t allowed_iovas;
   std::uint64_t out_iova_alignment;
 };
+/// The kernel's `iommu_ioas_map`, field by field.
 struct iommu_ioas_map {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t ioas_id;
@@ -85,13 +102,17 @@ struct iommu_ioas_map {
   std::uint64_t length;
   std::uint64_t iova;
 };
+/// The kernel's `iommu_ioas_unmap`, field by field.
 struct iommu_ioas_unmap {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t ioas_id;
   std::uint64_t iova;
   std::uint64_t length;
 };
+/// The kernel's `iommu_hwpt_alloc`, field by field.
 struct iommu_hwpt_alloc {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t dev_id;
@@ -102,7 +123,9 @@ struct iommu_hwpt_alloc {
   std::uint32_t data_len;
   std::uint64_t data_uptr;
 };
+/// The kernel's `iommu_hw_info`, field by field.
 struct iommu_hw_info {
+  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t dev_id;
@@ -113,10 +136,12 @@ struct iommu_hw_info {
   std::uint64_t out_capabilities;
 };
 
+/// Flags of IOAS_MAP.
 inline constexpr std::uint32_t map_fixed_iova = 1;
 inline constexpr std::uint32_t map_writeable = 2;
 inline constexpr std::uint32_t map_readable = 4;
 
+/// The first request's number, and the requests of an iommufd.
 inline constexpr std::uint32_t iommufd_base = 0x80;
 inline constexpr std::uint32_t request_destroy = _IO(';', 0x80);
 inline constexpr std::uint32_t request_ioas_alloc = _IO(';', 0x81);
@@ -145,13 +170,16 @@ static_assert(request_get_hw_info == IOMMU_GET_HW_INFO &&
 
 // KVM's TCE tables on POWER; `<linux/kvm.h>` has the struct on that architecture alone.
 
+/// The kernel's `kvm_create_spapr_tce_64`, field by field.
 struct create_spapr_tce_64 {
+  /// As the kernel documents them.
   std::uint64_t liobn;
   std::uint32_t page_shift;
   std::uint32_t flags;
   std::uint64_t offset;  ///< in pages
   std::uint64_t size;    ///< in pages
 };
+/// Makes one, on a VM.
 inline constexpr std::uint32_t request_create_spapr_tce_64 = _IOW(0xAE, 0xa8, create_spapr_tce_64);
 
 }  // namespace kvm_vfio::sim::uapi

@@ -23,6 +23,7 @@ class watched_endpoint {
                       .made = fd_,
                       .number = kvm_vfio::uapi::dev_type_vfio});
   }
+  /// As the endpoint's.
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     call c = made(kvm_vfio::uapi::set_device_attr, &attr);
     return told(c, device_.set_attr(attr));
@@ -64,9 +65,11 @@ class watched_endpoint {
 template <class System>
 class watched_system {
  public:
+  /// \param process the number that observers see
   watched_system(System& system, call_observer& observer, int process = 1) noexcept
       : system_(system), observer_(observer), process_(process) {}
 
+  /// The calls, passed on.
   long open(const char* path) {
     call c{.kind = call_kind::open, .process = process_, .text = path};
     return told(c, system_.open(path));

@@ -14,7 +14,7 @@ namespace kvm_vfio::sim {
 
 /// One machine's VFIO. Opens /dev/vfio/vfio, /dev/vfio/N, /dev/vfio/devices/vfioN and /dev/iommu.
 /// Must outlive every file that came of it.
-class world : public filesystem {
+class world final : public filesystem {
  public:
   /// \param of    the machine; a group that names an unknown IOMMU gets the first
   /// \param release which Linux's VFIO (`generation_of<linux_7_3>()`)

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSL-1.0
+// The generic PCI function: what the scenarios, which must run on any device, cannot look at.
+#include "../catch.hpp"
+#include "fixture.hpp"
+
+namespace {
+constexpr const char* device_name = "0000:00:04.0";
+
+struct plugged : machine_under_test<> {
+  plugged() { device = static_cast<int>(device_fd(group, device_name).value()); }
+  int group = group_with_iommu("/dev/vfio/1");
+  int device = -1;
+
+  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
+  template <class T = std::uint32_t>
+  T get(std::uint64_t where) {
+    T v{};
+    REQUIRE(task.pread(device, &v, sizeof v, where));
+    return v;
+  }
+  template <class T = std::uint32_t>
+  void put(std::uint64_t where, T v) {
+    REQUIRE(task.pwrite(device, &v, sizeof v, where));
+  }
+  // Where a capability is; 0: nowhere.
+  std::uint64_t capability(std::uint8_t id) {
+    std::uint8_t at = get<std::uint8_t>(config + PCI_CAPABILITY_LIST);
+    while (at != 0 && get<std::uint8_t>(config + at) != id) at = get<std::uint8_t>(config + at + 1);
+    return at;
+  }
+  errc arm(std::uint32_t index, std::uint32_t start, std::vector<std::int32_t> fds) {
+    std::vector<std::uint32_t> words{static_cast<std::uint32_t>(20 + 4 * fds.size()),
+                                     VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, index,
+                                     start, static_cast<std::uint32_t>(fds.size())};
+    for (const std::int32_t fd : fds) words.push_back(static_cast<std::uint32_t>(fd));
+    return ioctl(device, VFIO_DEVICE_SET_IRQS, reinterpret_cast<std::uintptr_t>(words.data()));
+  }
+  std::uint64_t count(int event) {
+    std::uint64_t n = 0;
+    return task.pread(event, &n, 8, 0) ? n : 0;
+  }
+};
+}  // namespace
+
+TEST_CASE("a 64-bit BAR is sized over both registers, an absent one reads as nothing") {
+  plugged p;
+  p.put(p.config + PCI_BASE_ADDRESS_0, ~0U);
+  p.put(p.config + PCI_BASE_ADDRESS_1, ~0U);
+  CHECK(p.get(p.config + PCI_BASE_ADDRESS_0) == 0xffffc00c);  // 16 KiB, 64-bit, prefetchable
+  CHECK(p.get(p.config + PCI_BASE_ADDRESS_1) == 0xffffffff);
+  p.put(p.config + PCI_BASE_ADDRESS_3, ~0U);
+  CHECK(p.get(p.config + PCI_BASE_ADDRESS_3) == 0);
+}
+
+TEST_CASE("the capabilities are chained and say what was asked for") {
+  plugged p;
+  const std::uint64_t msi = p.capability(PCI_CAP_ID_MSI);
+  const std::uint64_t msix = p.capability(PCI_CAP_ID_MSIX);
+  REQUIRE(msi != 0);
+  REQUIRE(msix != 0);
+  CHECK(p.capability(PCI_CAP_ID_EXP) != 0);
+  CHECK(p.capability(PCI_CAP_ID_AGP) == 0);
+  CHECK((p.get<std::uint16_t>(p.config + msi + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_QMASK) == 2 << 1);
+  CHECK(p.get<std::uint16_t>(p.config + msix + PCI_MSIX_FLAGS) == 8 - 1);
+  CHECK(p.get(p.config + msix + PCI_MSIX_PBA) == 8 * 16);
+}
+
+TEST_CASE("the MSI enable bit is SET_IRQS's") {
+  plugged p;
+  const std::uint64_t flags = p.config + p.capability(PCI_CAP_ID_MSI) + PCI_MSI_FLAGS;
+  const auto enabled = [&] { return (p.get<std::uint16_t>(flags) & PCI_MSI_FLAGS_ENABLE) != 0; };
+  p.put<std::uint16_t>(flags, PCI_MSI_FLAGS_ENABLE);
+  CHECK_FALSE(enabled());
+  const int event = static_cast<int>(p.task.eventfd().value());
+  REQUIRE(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {event}) == errc::ok);
+  CHECK(enabled());
+}
+
+TEST_CASE("each vector signals its event; a bad descriptor undoes the call") {
+  plugged p;
+  const int a = static_cast<int>(p.task.eventfd().value());
+  const int b = static_cast<int>(p.task.eventfd().value());
+  sim::vfio_device& d = *p.world.find_device(device_name);
+  REQUIRE(p.arm(VFIO_PCI_MSIX_IRQ_INDEX, 0, {a, -1, b}) == errc::ok);
+  CHECK(p.world.raise(d, VFIO_PCI_MSIX_IRQ_INDEX, 0));
+  CHECK_FALSE(p.world.raise(d, VFIO_PCI_MSIX_IRQ_INDEX, 1));
+  CHECK(p.world.raise(d, VFIO_PCI_MSIX_IRQ_INDEX, 2));
+  CHECK_FALSE(p.world.raise(d, VFIO_PCI_MSI_IRQ_INDEX, 0));
+  CHECK(p.count(a) == 1);
+  CHECK(p.count(b) == 1);
+  CHECK(p.arm(VFIO_PCI_MSIX_IRQ_INDEX, 1, {a, p.group}) == errc::inval);
+  CHECK_FALSE(p.world.raise(d, VFIO_PCI_MSIX_IRQ_INDEX, 1));
+  CHECK(p.world.raise(d, VFIO_PCI_MSIX_IRQ_INDEX, 0));
+  // The device holds the events; its last close lets them go.
+  CHECK(p.task.file_of(a)->references() == 2);
+  REQUIRE(p.task.close(p.device));
+  CHECK(p.task.file_of(a)->references() == 1);
+}
+
+TEST_CASE("INTx masks itself until it is unmasked") {
+  plugged p;
+  const int event = static_cast<int>(p.task.eventfd().value());
+  sim::vfio_device& d = *p.world.find_device(device_name);
+  REQUIRE(p.arm(VFIO_PCI_INTX_IRQ_INDEX, 0, {event}) == errc::ok);
+  CHECK(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  CHECK_FALSE(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  std::uint32_t unmask[] = {20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, 0, 0, 1};
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, unmask) == errc::ok);
+  CHECK(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  CHECK(p.count(event) == 2);
+}
+
+TEST_CASE("BAR memory keeps what is written, but for the MSI-X table") {
+  plugged p;
+  p.put<std::uint16_t>(p.config + PCI_COMMAND, PCI_COMMAND_MEMORY);
+  p.put(0, 0x12345678U);  // the table
+  CHECK(p.get(0) == 0xffffffff);
+  p.put(0x1000, 0x12345678U);
+  CHECK(p.get(0x1000) == 0x12345678);
+  CHECK(p.world.find_device(device_name)->pci.bar(0)[0x1000] == 0x78);
+  std::uint64_t v = 0;
+  CHECK(p.task.pread(p.device, &v, 8, 0x3ffc).value() == 4);  // as far as the BAR goes
+}
+
+TEST_CASE("the region with the MSI-X table says that it can be mapped whole") {
+  plugged p;
+  struct {
+    vfio_region_info info;
+    vfio_info_cap_header cap;
+  } r{};
+  r.info.argsz = sizeof r.info;
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_GET_REGION_INFO, r) == errc::ok);
+  CHECK(r.info.argsz == sizeof r);
+  CHECK(r.info.cap_offset == 0);
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_GET_REGION_INFO, r) == errc::ok);
+  CHECK(r.info.flags == (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
+                         VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS));
+  CHECK(r.info.cap_offset == sizeof r.info);
+  CHECK(r.cap.id == VFIO_REGION_INFO_CAP_MSIX_MAPPABLE);
+}
+
+TEST_CASE("a mapping is a BAR of at least a page, or EINVAL") {
+  plugged p;
+  sim::device_file& f = *p.task.file_of(p.device)->as_device();
+  const auto whole = f.mmap(0x1000, 0x3000);
+  REQUIRE(whole);
+  CHECK(whole->index == 0);
+  CHECK(whole->offset == 0x1000);
+  CHECK(f.mmap(0x1000, 0x4000).error() == errc::inval);
+  CHECK(f.mmap(std::uint64_t{2} << 40, 0x100).error() == errc::inval);  // 256 bytes
+  CHECK(f.mmap(p.config, 0x100).error() == errc::inval);
+}
