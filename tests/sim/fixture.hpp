@@ -27,6 +27,22 @@ using kvm_vfio::errc;
   return t;
 }
 
+/// One group with QEMU's "edu" device: what the booted kernels have, too.
+[[nodiscard]] inline sim::topology one_edu(bool snoop_control = true) {
+  sim::topology t;
+  t.iommus[0].snoop_control = snoop_control;
+  const sim::pci_spec edu{.vendor = 0x1234,
+                          .device = 0x11e8,
+                          .class_code = 0x00ff00,
+                          .revision = 0x10,
+                          .bars = {{0x100000}},
+                          .msi_vectors = 1,
+                          .express = false,
+                          .resets = false};
+  t.groups.push_back({.number = 1, .devices = {{.name = "0000:00:04.0", .pci = edu}}});
+  return t;
+}
+
 /// A machine and its only process.
 template <class Profile = kvm_vfio::linux_7_3, class Iommu = sim::iommu>
 struct machine_under_test {

@@ -230,6 +230,24 @@ void tracking(System& sys, const target& on, std::vector<std::string>& lines) {
   c.del("FILE_DEL group, vm closed", c.group);
 }
 
+/// What VFIO says about cache coherency, before and after there is an IOMMU.
+template <class System>
+void coherency(System& sys, const target& on, std::vector<std::string>& lines) {
+  client<System> c(sys, on, lines);
+  const auto ask = [&](const char* label) {
+    c.say.value(label, sys.ioctl(c.container, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU));
+  };
+  c.open_container();
+  ask("empty container");
+  c.open_group();
+  c.set_container();
+  ask("no IOMMU");
+  c.set_iommu();
+  ask("an IOMMU");
+  c.say.value("UNSET_CONTAINER", sys.ioctl(c.group, VFIO_GROUP_UNSET_CONTAINER, 0));
+  ask("no group any more");
+}
+
 /// Mapping and unmapping, version 2 and version 1.
 template <class System>
 void dma(System& sys, const target& on, std::vector<std::string>& lines) {
@@ -283,6 +301,7 @@ void dma(System& sys, const target& on, std::vector<std::string>& lines) {
     map("map", iova, 2 * page);
     unmap("unmap unaligned", iova + 1, page);
     unmap("unmap size 0", iova, 0);
+    unmap("unmap wrapping", ~std::uint64_t{0} & ~(page - 1), 2 * page);
     unmap("unmap more than both", iova, 16 * page);
     map("map", iova, page);
     unmap("unmap all, with a size", 0, page, VFIO_DMA_UNMAP_FLAG_ALL);
@@ -310,11 +329,16 @@ void device(System& sys, const target& on, std::vector<std::string>& lines) {
     region.index = i;
     c.say.value("region " + std::to_string(i),
                 sys.ioctl(c.device, VFIO_DEVICE_GET_REGION_INFO, at(region)));
+    c.say.hex("flags", region.flags);
+    c.say.hex("size", region.size);
     if (i == VFIO_PCI_CONFIG_REGION_INDEX) config = region;
   }
   for (std::uint32_t i = 0; i <= VFIO_PCI_NUM_IRQS; ++i) {
     vfio_irq_info irq{.argsz = sizeof irq, .flags = 0, .index = i, .count = 0};
-    c.say.value("irq " + std::to_string(i), sys.ioctl(c.device, VFIO_DEVICE_GET_IRQ_INFO, at(irq)));
+    const long a = sys.ioctl(c.device, VFIO_DEVICE_GET_IRQ_INFO, at(irq));
+    c.say.value("irq " + std::to_string(i), a);
+    if (a == 0) c.say.hex("flags", irq.flags);
+    if (a == 0) c.say.hex("count", irq.count);
   }
   const auto get = [&](std::uint64_t where) {
     std::uint32_t v = 0;
@@ -385,6 +409,10 @@ void interrupts(System& sys, const target& on, std::vector<std::string>& lines) 
   set("request: arm", VFIO_PCI_REQ_IRQ_INDEX, connect, 0, 1, event);
   set("request: fire", VFIO_PCI_REQ_IRQ_INDEX, fire, 0, 1);
   events();
+  set("error: arm", VFIO_PCI_ERR_IRQ_INDEX, connect, 0, 1, event);
+  set("error: fire", VFIO_PCI_ERR_IRQ_INDEX, fire, 0, 1);
+  set("error: disarm", VFIO_PCI_ERR_IRQ_INDEX, connect, 0, 1, -1);
+  set("error: fire, disarmed", VFIO_PCI_ERR_IRQ_INDEX, fire, 0, 1);
   c.shut("close event", event);
 }
 
@@ -461,8 +489,9 @@ void iommufd(System& sys, const target& on, std::vector<std::string>& lines) {
   c.open_group();
 }
 
-/// All of them, for a usage line.
-inline constexpr const char* names = "groups lifetimes tracking dma device interrupts iommufd";
+/// All of them.
+inline constexpr const char* names[] = {"groups", "lifetimes", "tracking",   "coherency",
+                                        "dma",    "device",    "interrupts", "iommufd"};
 
 /// One by its name; empty: there is none, or it cannot run on this target.
 template <class System>
@@ -471,6 +500,7 @@ template <class System>
   if (name == "groups") groups(sys, on, lines);
   else if (name == "lifetimes") lifetimes(sys, on, lines);
   else if (name == "tracking") tracking(sys, on, lines);
+  else if (name == "coherency") coherency(sys, on, lines);
   else if (name == "dma") dma(sys, on, lines);
   else if (name == "device") device(sys, on, lines);
   else if (name == "interrupts") interrupts(sys, on, lines);

@@ -17,6 +17,10 @@ struct generation {
   bool device_holds_vm;
   /// VFIO knows device files: character devices, and validity of what a group handed out.
   bool device_files;
+  /// MAP_DMA and UNMAP_DMA past the last address say EOVERFLOW, not inval.
+  bool says_overflow;
+  /// The error interrupt is there without PCI Express too.
+  bool always_error_irq;
 };
 
 /// The VFIO that belongs to a profile of kvm-vfio.
@@ -26,7 +30,9 @@ template <profile P>
   return {.name = P::name,
           .coherency_of_container = old,
           .device_holds_vm = !old,
-          .device_files = !old};
+          .device_files = !old,
+          .says_overflow = !P::counts_assignments,
+          .always_error_irq = !P::counts_assignments};
 }
 
 }  // namespace kvm_vfio::sim

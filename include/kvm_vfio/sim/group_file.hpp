@@ -47,12 +47,11 @@ class group_file final : public file {
     else if (!group_.dma_owner_claimed()) s.flags = VFIO_GROUP_FLAGS_VIABLE;
     return detail::write_back(from, argument, s, sizeof s);
   }
-  // fault · inval: negative, or in a container already · badf · EBADFD (6.1: inval): not a
+  // fault · badf · inval: in a container already · EBADFD (6.1: inval): not a
   // container · as container::attach
   answer set_container(process& from, std::uint64_t argument) {
     std::int32_t fd = -1;
     if (!from.copy_from_user(argument, fd)) return errc::fault;
-    if (fd < 0) return errc::inval;
     const result<file*> f = from.fget(fd);
     if (!f) return f.error();
     const file_ref held(*f);

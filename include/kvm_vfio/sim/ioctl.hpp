@@ -58,12 +58,9 @@ class capability_chain {
 /// The bytes of some integers, one after the other.
 template <class... Ints>
 [[nodiscard]] std::vector<unsigned char> bytes_of(Ints... values) {
-  std::vector<unsigned char> out;
-  const auto append = [&out](auto v) {
-    const auto* raw = reinterpret_cast<const unsigned char*>(&v);
-    out.insert(out.end(), raw, raw + sizeof v);
-  };
-  (append(values), ...);
+  std::vector<unsigned char> out((sizeof values + ...));
+  unsigned char* at = out.data();
+  ((__builtin_memcpy(at, &values, sizeof values), at += sizeof values), ...);
   return out;
 }
 

@@ -23,8 +23,8 @@ class vfio_group;
 class vfio_device {
  public:
   /// \param number of its character device
-  vfio_device(const device_spec& spec, vfio_group& group, int number)
-      : spec_(spec), group_(group), number_(number), pci(spec.pci) {}
+  vfio_device(const device_spec& spec, vfio_group& group, int number, bool always_error_irq)
+      : spec_(spec), group_(group), number_(number), pci(spec.pci, always_error_irq) {}
   /// As the topology has it.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }

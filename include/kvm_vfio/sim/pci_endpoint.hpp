@@ -19,7 +19,9 @@ class pci_endpoint {
   static constexpr std::uint64_t page = 4096;
 
   /// As after a reset.
-  explicit pci_endpoint(const pci_spec& spec) : irqs(spec), spec_(spec), config_(spec) {}
+  /// \param always_error the error interrupt is there without PCI Express too
+  pci_endpoint(const pci_spec& spec, bool always_error)
+      : irqs(spec, always_error), spec_(spec), config_(spec) {}
 
   /// Its interrupts and its configuration space.
   pci_irqs irqs;

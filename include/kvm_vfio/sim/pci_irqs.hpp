@@ -16,11 +16,11 @@ namespace kvm_vfio::sim {
 class pci_irqs {
  public:
   /// Nothing is armed.
-  explicit pci_irqs(const pci_spec& spec) noexcept
+  pci_irqs(const pci_spec& spec, bool always_error) noexcept
       : intx_(spec.intx ? 1 : 0),
         msi_(spec.msi_vectors),
         msix_(spec.msix_vectors),
-        errors_(spec.express ? 1 : 0) {}
+        errors_(spec.express || always_error ? 1 : 0) {}
 
   /// How many interrupts an index has. \pre `index < VFIO_PCI_NUM_IRQS`
   [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept {

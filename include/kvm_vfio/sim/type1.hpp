@@ -109,6 +109,10 @@ class type1_iommu final : public iommu_driver {
     return detail::write_back(to, argument, info, size);
   }
 
+  [[nodiscard]] errc overflow() const noexcept {
+    return system_.release.says_overflow ? error(EOVERFLOW) : errc::inval;
+  }
+
   answer map(process& from, std::uint64_t argument) {
     vfio_iommu_type1_dma_map m{};
     if (const errc e = detail::read_argsz(from, argument, m, sizeof m); e != errc::ok) return e;
@@ -116,7 +120,7 @@ class type1_iommu final : public iommu_driver {
     if ((m.flags & ~access) || !(m.flags & access)) return errc::inval;
     if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1))) return errc::inval;
     const std::uint64_t last = m.iova + m.size - 1;
-    if (last < m.iova || m.vaddr + m.size - 1 < m.vaddr) return errc::inval;
+    if (last < m.iova || m.vaddr + m.size - 1 < m.vaddr) return overflow();
     if (maps_.find(m.iova, last)) return errc::exists;
     if (maps_.size() >= available_) return errc::nospc;
     if (!allowed(ranges_, m.iova, last)) return errc::inval;
@@ -132,8 +136,8 @@ class type1_iommu final : public iommu_driver {
     const bool all = u.flags & VFIO_DMA_UNMAP_FLAG_ALL;
     if (u.iova & (page() - 1)) return errc::inval;
     const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
-    if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)) || last < u.iova))
-      return errc::inval;
+    if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)))) return errc::inval;
+    if (last < u.iova) return overflow();
     if (v2_ && !all) {
       const dma_mapping* m = maps_.find(u.iova, u.iova);
       if (m && m->iova != u.iova) return errc::inval;

@@ -28,7 +28,8 @@ class world final : public filesystem {
       auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
       if (options.iommu == iommu_kind::spapr) g->windows.assign(1, default_window);
       for (const device_spec& d : spec.devices) {
-        g->devices.push_back(std::make_unique<vfio_device>(d, *g, number++));
+        g->devices.push_back(
+            std::make_unique<vfio_device>(d, *g, number++, release.always_error_irq));
         by_number_.push_back(g->devices.back().get());
         by_name_[d.name] = g->devices.back().get();
       }
