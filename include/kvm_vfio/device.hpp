@@ -5,9 +5,9 @@
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>
-#include <kvm_vfio/detail/looked_up.hpp>
 #include <kvm_vfio/detail/published.hpp>
 #include <kvm_vfio/file_list.hpp>
+#include <kvm_vfio/looked_up.hpp>
 #include <kvm_vfio/storage.hpp>
 
 #include <cstddef>

@@ -12,6 +12,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/file_list.hpp>
 #include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/looked_up.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/result.hpp>

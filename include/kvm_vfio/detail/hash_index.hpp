@@ -95,7 +95,9 @@ class hash_index {
   [[gnu::noinline]] constexpr void grow() noexcept {
     if (chains_ == round_ * 2) {
       const int next = table_of(chains_);
-      if (next == directory_size || !(tables_[next] = memory_.make(chains_))) return;
+      if (next == directory_size) return;
+      tables_[next] = memory_.make(chains_);
+      if (!tables_[next]) return;
       round_ = chains_;
     }
     Entry*& old = chain(chains_ - round_);

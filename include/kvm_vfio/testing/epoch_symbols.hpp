@@ -22,7 +22,7 @@ class epoch_symbols : public recording_symbols {
   }
   /// Any answer may be another from now on.
   constexpr void begin_epoch() noexcept { ++epoch_; }
-  [[nodiscard]] constexpr std::uint64_t coherency_epoch() noexcept { return epoch_; }
+  [[nodiscard]] constexpr std::uint64_t coherency_epoch() const noexcept { return epoch_; }
 
  private:
   std::uint64_t epoch_ = 0;

@@ -8,7 +8,7 @@
 namespace kvm_vfio::detail {
 
 // The file reference that a call looked up, or why there is none. Given back at the end of the
-// call, after the unlock.
+// call, after the unlock. `Files` models file_references.
 template <class Files, class File>
 class looked_up {
  public:
