@@ -3,10 +3,13 @@
 // IOMMU set, FILE_ADD, then the device. Every step undoes itself. Without arguments it shows what a
 // failing step says.
 //   04_attach_in_a_vmm [GROUP DEVICE]     for example: 26 0000:06:0d.0
+// Exit status: 0 it worked; 1 a step failed; 2 wrong arguments; 77 no KVM on this machine.
 #include <kvm_vfio/native/explain.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/native/vfio.hpp>
 
+#include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 
@@ -22,6 +25,15 @@ int failed(operation what, kv::errc why, int fd = -1) {
   kv::native::explain(text, sizeof text, what, why, fd);
   std::printf("%s\n", text);
   return 1;
+}
+
+// A decimal number that fits; -1: the text is none.
+int group_number(const char* text) {
+  char* end = nullptr;
+  errno = 0;
+  const long number = std::strtol(text, &end, 10);
+  const bool good = *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 && number <= INT_MAX;
+  return good ? static_cast<int>(number) : -1;
 }
 
 int plug(const kv::native::vm& vm, int number, const char* name) {
@@ -61,13 +73,19 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s [GROUP DEVICE]\n", argv[0]);
     return 2;
   }
+  const int number = argc == 3 ? group_number(argv[1]) : 0;
+  if (number < 0) {
+    std::fprintf(stderr, "%s: not a group number: %s\n", argv[0], argv[1]);
+    return 2;
+  }
   const auto kvm = kv::native::kvm::open();
   if (!kvm) {
-    (void)failed(operation::open_kvm, kvm.error());
+    const int status = failed(operation::open_kvm, kvm.error());
+    if (!kv::native::kvm_is_lacking(kvm.error())) return status;
     std::puts("SKIPPED: there is no KVM to use");
-    return 0;
+    return 77;
   }
   const auto vm = kvm->create_vm();
   if (!vm) return failed(operation::create_vm, vm.error());
-  return argc == 3 ? plug(*vm, std::atoi(argv[1]), argv[2]) : show_an_error(*vm);
+  return argc == 3 ? plug(*vm, number, argv[2]) : show_an_error(*vm);
 }

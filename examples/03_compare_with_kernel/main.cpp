@@ -6,6 +6,8 @@
 #include "rows.hpp"
 #include "system.hpp"
 
+#include <kvm_vfio/native/explain.hpp>
+
 #include <sys/utsname.h>
 
 #include <cstdio>
@@ -81,6 +83,12 @@ int main(int argc, char** argv) {
     ::uname(&release);
     where.kernel = release.release;
     kernel = std::make_unique<kernel_system>(std::move(kvm).value());
+  } else if (!kv::native::kvm_is_lacking(kvm.error())) {
+    const char* const known = kv::name(kvm.error());
+    std::fprintf(stderr, "03_compare_with_kernel: --kvm %s: %s: %s\n", o.kvm.c_str(),
+                 known ? known : std::strerror(static_cast<int>(kvm.error())),
+                 kv::native::explain(kv::native::operation::open_kvm, kvm.error()));
+    return 2;
   } else {
     std::fprintf(stderr, "%s: %s; the model runs alone, nothing is compared\n", o.kvm.c_str(),
                  std::strerror(static_cast<int>(kvm.error())));
@@ -89,5 +97,6 @@ int main(int argc, char** argv) {
   const std::vector<outcome> outcomes = run(kernel.get(), *model, o.vfio_files);
   if (o.json) print_json(where, outcomes);
   else print_table(where, outcomes);
+  if (!kernel) return 77;
   return count(outcomes).differing == 0 ? 0 : 1;
 }

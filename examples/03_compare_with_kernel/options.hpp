@@ -30,8 +30,10 @@ inline constexpr const char* usage =
     "  --kvm FILE   KVM's device (/dev/kvm)\n"
     "  --help       print this\n"
     "\n"
-    "Exit status: 0 all answers agree, or there is no KVM and the model ran alone; 1 some differ;\n"
-    "2 the command line is wrong, or a call that the comparison itself needs failed.\n";
+    "Exit status: 0 all answers agree; 1 some differ; 2 the command line is wrong, --kvm names a\n"
+    "file that is not KVM's, or a call that the comparison itself needs failed; 77 this machine "
+    "or\n"
+    "user has no KVM: the model ran alone and nothing was compared.\n";
 
 inline options parse(const std::vector<std::string>& arguments) {
   options o;

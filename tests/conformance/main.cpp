@@ -4,6 +4,8 @@
 #include "comparison.hpp"
 #include "threads.hpp"
 
+#include <kvm_vfio/native/kvm.hpp>
+
 #include <sys/utsname.h>
 
 #include <chrono>
@@ -30,7 +32,8 @@ constexpr const char* usage =
     "  model=1                the model alone, without a kernel; groups=N mediated=N cdevs=N\n"
     "                         spapr=0|1 fail_nth=0|1 say what machine it was (0)\n"
     "  verbose=1              print every step\n"
-    "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run.\n";
+    "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine or user has no\n"
+    "/dev/kvm.\n";
 
 struct options {
   setting s;
@@ -106,6 +109,11 @@ int run(options o) {
   host h;
   std::unique_ptr<tracer> trace;
   if (!o.model_alone) {
+    const auto kvm = kvm_vfio::native::kvm::open();
+    if (!kvm && kvm_vfio::native::kvm_is_lacking(kvm.error())) {
+      std::printf("SKIPPED: /dev/kvm: %s\n", std::strerror(static_cast<int>(kvm.error())));
+      return 77;
+    }
     h = find_host();
     o.s.has = h.has;
     o.s.kernel = &h;

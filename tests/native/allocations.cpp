@@ -40,11 +40,11 @@ TEST_CASE_METHOD(support::no_leaks, "The kernel's own device is reached without 
   const support::pipe_ends pipe;
   const int before = allocations;
   const auto kvm = native::kvm::open();
-  if (!kvm) return support::skip("/dev/kvm cannot be opened", kvm.error());
+  if (!kvm) return support::skip_without_kvm("/dev/kvm cannot be opened", kvm.error());
   const auto vm = kvm->create_vm();
-  if (!vm) return support::skip("no VM can be made", vm.error());
+  if (!vm) return support::skip_without_kvm("no VM can be made", vm.error());
   const auto device = vm->create_vfio_device();
-  if (!device) return support::skip("no kvm-vfio", device.error());
+  if (!device) return support::skip_without_kvm("no kvm-vfio", device.error());
   const errc answer = device->attach(pipe.in.get()).error();
   const int after = allocations;
   CHECK(after == before);

@@ -64,7 +64,15 @@ struct no_leaks {
 /// Says why a case cannot run here.
 inline void skip(const char* why, errc e) {
   const char* const known = kv::name(e);
-  std::printf("SKIPPED: %s: %s (errno %d)\n", why, known ? known : "", static_cast<int>(e));
+  skipping::skip(std::string(why) + ": " + (known ? known : "") + " (errno " +
+                 std::to_string(static_cast<int>(e)) + ")");
+}
+
+/// The same of a call to KVM, if it is the machine that lacks KVM; any other error fails.
+inline void skip_without_kvm(const char* why, errc e) {
+  INFO(why << ": " << static_cast<int>(e));
+  REQUIRE(native::kvm_is_lacking(e));
+  skip(why, e);
 }
 
 /// Runs `body` in a forked child; its answer must fit an exit status. 255: it crashed.

@@ -144,4 +144,11 @@ class kvm_ref {
 /// /dev/kvm, owned. VMs do not need it after they are made.
 using kvm = owned<kvm_ref>;
 
+/// Whether opening KVM, making a VM or its kvm-vfio failed because this machine, or this user, has
+/// none to give: what a test may skip for. Any other error is the caller's or the kernel's.
+[[nodiscard]] constexpr bool kvm_is_lacking(errc why) noexcept {
+  return why == errc::noent || why == errc::access || why == errc::perm || why == errc::nodev ||
+         why == errc::nxio;
+}
+
 }  // namespace kvm_vfio::native
