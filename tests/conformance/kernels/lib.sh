@@ -7,6 +7,9 @@ self=${0##*/}
 say() { printf '%s: %s\n' "$self" "$*" >&2; }
 die() { say "$*"; exit "${failure:-1}"; }
 
+# depmod and modprobe are there, and not everybody's PATH names it.
+PATH=$PATH:/usr/sbin:/sbin
+
 # shellcheck disable=SC2034  # for the callers
 cache=${KVM_VFIO_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither KVM_VFIO_CACHE nor HOME is set}/.cache}/kvm_vfio}/kernels
 
