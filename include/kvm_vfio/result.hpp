@@ -37,8 +37,10 @@ class [[nodiscard]] result {
   [[nodiscard]] constexpr T& operator*() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T operator*() && noexcept { return static_cast<T&&>(checked()); }
-  [[nodiscard]] constexpr T* operator->() noexcept { return &checked(); }
-  [[nodiscard]] constexpr const T* operator->() const noexcept { return &checked(); }
+  [[nodiscard]] constexpr T* operator->() & noexcept { return &checked(); }
+  [[nodiscard]] constexpr const T* operator->() const& noexcept { return &checked(); }
+  /// Not of a temporary: what it points to, an owner perhaps, would go at once. `value()` says so.
+  constexpr const T* operator->() const&& = delete;
 
  private:
   [[nodiscard]] constexpr T& checked() noexcept {
