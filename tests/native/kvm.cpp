@@ -36,6 +36,17 @@ kvm_device_attr attr(std::uint32_t group, std::uint64_t number, const void* addr
       .flags = 0, .group = group, .attr = number, .addr = reinterpret_cast<std::uintptr_t>(addr)};
 }
 
+// A guard needs its device open: an owner that goes at once attaches nothing, a view does.
+template <class Device>
+concept attaches = requires(Device&& device) { static_cast<Device&&>(device).attach(3); };
+static_assert(attaches<native::vfio_device&> && attaches<const native::vfio_device&>);
+static_assert(!attaches<native::vfio_device> && !attaches<const native::vfio_device>);
+static_assert(attaches<native::vfio_device_ref> && attaches<native::vfio_device_ref&>);
+template <class Result>
+concept attaches_by_arrow = requires(Result&& made) { static_cast<Result&&>(made)->attach(3); };
+static_assert(attaches_by_arrow<kv::result<native::vfio_device>&>);
+static_assert(!attaches_by_arrow<kv::result<native::vfio_device>>);
+
 TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error") {
   CHECK(native::kvm::open("/dev/kvm_that_is_not_there").error() == errc::noent);
   CHECK(native::kvm::open("/dev/null").error() == errc::notty);

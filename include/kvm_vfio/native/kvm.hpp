@@ -57,7 +57,17 @@ class vfio_device_ref {
 static_assert(endpoint<vfio_device_ref>);
 
 /// A kvm-vfio device of the kernel's, owned. Closing it stops the tracking of every file.
-using vfio_device = owned<vfio_device_ref>;
+class vfio_device : public owned<vfio_device_ref> {
+ public:
+  using owned::owned;
+
+  /// As the view's.
+  [[nodiscard]] result<attachment<vfio_device_ref>> attach(int vfio_fd) const& noexcept {
+    return vfio_device_ref::attach(vfio_fd);
+  }
+  /// An owner that goes at once would close the device before the guard's FILE_DEL.
+  result<attachment<vfio_device_ref>> attach(int vfio_fd) const&& = delete;
+};
 static_assert(endpoint<vfio_device>);
 
 /// A VM by its descriptor. Every call is one ioctl and allocates nothing.
