@@ -29,6 +29,8 @@ TEST_CASE_METHOD(support::no_leaks, "Without iommufd there is none") {
 TEST_CASE_METHOD(support::no_leaks, "Groups and devices that are not there are ENOENT") {
   CHECK(vfio::group::open(no_such_number).error() == errc::noent);
   CHECK(vfio::device::open(no_such_number).error() == errc::noent);
+  CHECK(vfio::group::open(-1).error() == errc::inval);
+  CHECK(vfio::device::open(-1).error() == errc::inval);
   CHECK(vfio::group::open("/dev/vfio/nowhere").error() == errc::noent);
   CHECK(vfio::group::open("/").error() == static_cast<errc>(EISDIR));
 }

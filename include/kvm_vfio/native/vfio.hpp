@@ -82,9 +82,10 @@ class device_ref {
   constexpr explicit device_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens /dev/vfio/devices/vfioN (Linux 6.6). \return as open(2); noent: no such device, or the
-  ///         kernel has no VFIO_DEVICE_CDEV
+  ///         kernel has no VFIO_DEVICE_CDEV · inval: a negative number
   template <class Owner = owned<device_ref>>  // complete only when called
   [[nodiscard]] static result<Owner> open(int number) noexcept {
+    if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/devices/vfio" << static_cast<unsigned>(number);
     return open<Owner>(dev.get());
@@ -132,9 +133,10 @@ class group_ref {
   constexpr explicit group_ref(int fd) noexcept : fd_(fd) {}
 
   /// \return as open(2); noent: no such group, or none of its devices is bound to VFIO · busy:
-  ///         open already, or kvm-vfio still holds it
+  ///         open already, or kvm-vfio still holds it · inval: a negative number
   template <class Owner = owned<group_ref>>  // complete only when called
   [[nodiscard]] static result<Owner> open(int number) noexcept {
+    if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/" << static_cast<unsigned>(number);
     return open<Owner>(dev.get());
