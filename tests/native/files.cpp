@@ -5,6 +5,7 @@
 #include "support.hpp"
 
 #include <kvm_vfio/native/caller.hpp>
+#include <kvm_vfio/native/process.hpp>
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -234,6 +235,47 @@ TEST_CASE_METHOD(support::no_leaks, "A bad address is an answer in a sandbox as 
   if (wrong == no_filter) return support::skip("no seccomp filter", errc::inval);
   INFO((wrong ? accesses(p)[static_cast<std::size_t>(wrong) - 1].where : ""));
   CHECK(wrong == 0);
+}
+
+// A file of the model's that counts its releases.
+struct counted final : kv::open_file<native::process> {
+  int released = 0;
+  [[nodiscard]] const char* name() const noexcept override { return "counted"; }
+  [[nodiscard]] errc ioctl(native::process&, std::uint64_t, std::uint64_t) noexcept override {
+    return errc::ok;
+  }
+  void release() noexcept override { ++released; }
+};
+
+TEST_CASE_METHOD(support::no_leaks, "The last descriptor of a model's file releases it once") {
+  counted made;
+  {
+    native::process p;
+    const auto first = p.install(made);
+    REQUIRE(first);
+    const auto second = p.dup(*first);
+    REQUIRE(second);
+    CHECK((::fcntl(*second, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(p.close(*first) == errc::ok);
+    CHECK(p.close(*first) == errc::badf);
+    CHECK(made.released == 0);
+    CHECK(p.ioctl(*second, 0, 0) == errc::ok);
+  }
+  CHECK(made.released == 1);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "An error of close(2) releases a model's file all the same") {
+  counted made;
+  {
+    native::process p;
+    const auto fd = p.install(made);
+    REQUIRE(fd);
+    REQUIRE(::close(*fd) == 0);  // behind its back
+    CHECK(p.close(*fd) == errc::badf);
+    CHECK(made.released == 1);
+    CHECK(p.ioctl(*fd, 0, 0) == errc::badf);
+  }
+  CHECK(made.released == 1);
 }
 
 TEST_CASE("The address space is the process's") {

@@ -26,7 +26,8 @@ class process : public current_task {
     while (files_) (void)close(files_->fd);
   }
 
-  /// A descriptor of a file of the model's: mfile, nfile, nomem.
+  /// A descriptor of a file of the model's, O_CLOEXEC: mfile, nfile, nomem. `made` must outlive
+  /// every descriptor of it: the last `close`, or this object's destructor.
   [[nodiscard]] result<int> install(open_file<process>& made) noexcept {
     unique_fd fd(::memfd_create(made.name(), MFD_CLOEXEC));
     if (!fd) return sys::last_error();
@@ -35,7 +36,8 @@ class process : public current_task {
     files_ = added;
     return fd.release();
   }
-  /// dup(2), for every descriptor: badf, mfile, nomem.
+  /// One more descriptor, for every descriptor: unlike dup(2)'s it is O_CLOEXEC, and the lowest
+  /// free number from 3 on. badf, mfile, nomem.
   [[nodiscard]] result<int> dup(int fd) noexcept {
     result<int> copy = sys::dup(fd);
     const node* const original = find(fd);
@@ -48,12 +50,13 @@ class process : public current_task {
     files_ = added;
     return copy;
   }
-  /// close(2), for every descriptor; the last one of a file of the model's releases it.
+  /// close(2), for every descriptor; the last one of a file of the model's releases it. Whatever
+  /// error close(2) reports, the descriptor is gone.
   errc close(int fd) noexcept {
     open_file<process>* const gone = forget(fd);
-    if (::close(fd) != 0) return sys::last_error();
+    const errc answer = ::close(fd) == 0 ? errc::ok : sys::last_error();
     if (gone && !holds(*gone)) gone->release();
-    return errc::ok;
+    return answer;
   }
   /// ioctl(2) of a file of the model's: its answer; notty for another open file, badf for none.
   [[nodiscard]] errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
