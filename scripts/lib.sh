@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 # What the scripts share. Sourced, never run.
 
+# shellcheck disable=SC2034  # for the scripts
+caller_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }

@@ -10,7 +10,7 @@
 int ioctl(int fd, unsigned long request, ...) {
   va_list arguments;
   va_start(arguments, request);
-  void *const argument = va_arg(arguments, void *);
+  void* const argument = va_arg(arguments, void*);
   va_end(arguments);
   if (request == KVM_SET_DEVICE_ATTR) return 0;
   return (int)syscall(SYS_ioctl, fd, request, argument);

@@ -30,7 +30,7 @@ __attribute__((noinline)) int attach_and_detach(int device, int fd) {
   return added == 0 && deleted == 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const int rounds = atoi(argv[1]);
   const int fd = atoi(argv[2]);
