@@ -108,6 +108,71 @@ TEST_CASE_METHOD(world, "ADD and DEL reach the kernel's device and the VMM") {
   CHECK(edges == 4);
 }
 
+// Linux 6.1's VFIO, over these descriptors.
+struct accepting_6_1 : native::vfio_symbols<recorded_kernel, native::one_container, kv::linux_6_1> {
+  using vfio_symbols::vfio_symbols;
+  [[nodiscard]] bool file_is_group(const file&) const noexcept { return true; }
+};
+
+TEST_CASE_METHOD(world, "A group without a known container is coherent on Linux 6.1 only") {
+  const native::file group{event.get()};
+  CHECK_FALSE(vfio.file_enforced_coherent(group));
+  accepting_6_1 old{recorded_kernel(kernel)};
+  CHECK(old.file_enforced_coherent(group));
+  // A container that is known and does not answer is not coherent on any kernel.
+  const native::one_container wrong{native::vfio::container_ref(event.get())};
+  CHECK_FALSE(accepting_6_1(recorded_kernel(kernel), wrong).file_enforced_coherent(group));
+
+  kv::device<accepting_6_1, native::mutex, native::coherency_callback, kv::linux_6_1,
+             kv::inline_storage<4>, native::held_files>
+      model(old, iommu, native::vm_ref(77));
+  CHECK(set(model, 1, event.get()) == errc::ok);
+  CHECK(edges == 0);
+  CHECK(set(model, 2, event.get()) == errc::ok);
+  CHECK(edges == 0);
+}
+
+int function_heard = 0;
+void on_edge(native::vm_ref vm, bool noncoherent) noexcept {
+  if (vm == native::vm_ref(5)) function_heard = noncoherent ? 1 : 2;
+}
+void throwing(native::vm_ref, bool) {}
+
+TEST_CASE("The VMM hears by an object, a const one or a function") {
+  const native::vm_ref vm(5);
+  int heard = 0;
+  const auto constant = [&heard](native::vm_ref of, bool noncoherent) noexcept {
+    heard += of == native::vm_ref(5) ? (noncoherent ? 1 : 10) : 100;
+  };
+  const native::coherency_callback by_constant(constant);
+  by_constant.register_noncoherent_dma(vm);
+  by_constant.unregister_noncoherent_dma(vm);
+  CHECK(heard == 11);
+
+  auto changing = [count = 0, &heard](native::vm_ref, bool) mutable noexcept { heard = ++count; };
+  const native::coherency_callback by_changing(changing);
+  by_changing.register_noncoherent_dma(vm);
+  by_changing.register_noncoherent_dma(vm);
+  CHECK(heard == 2);
+
+  const native::coherency_callback by_function(on_edge);
+  by_function.register_noncoherent_dma(vm);
+  CHECK(function_heard == 1);
+  by_function.unregister_noncoherent_dma(vm);
+  CHECK(function_heard == 2);
+
+  native::coherency_callback().register_noncoherent_dma(vm);
+  CHECK(function_heard == 2);
+}
+
+using native::coherency_callback;
+static_assert(!std::is_constructible_v<coherency_callback, decltype(throwing)&>);
+static_assert(!std::is_constructible_v<coherency_callback, world::listener>);        // a temporary
+static_assert(!std::is_constructible_v<coherency_callback, const world::listener>);  // one more
+static_assert(std::is_constructible_v<coherency_callback, const world::listener&>);
+static_assert(std::is_nothrow_copy_constructible_v<coherency_callback> &&
+              std::is_nothrow_move_constructible_v<coherency_callback>);
+
 TEST_CASE_METHOD(world, "A failed ADD or DEL changes nothing and keeps no descriptor") {
   device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
   const auto before = support::descriptors();

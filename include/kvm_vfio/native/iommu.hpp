@@ -9,11 +9,14 @@
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 
+#include <type_traits>
+
 namespace kvm_vfio::native {
 
 /// Calls the VMM when a VM's DMA becomes noncoherent or coherent again. A reference to a callable
-/// of the VMM's, which must outlive it: `callback(vm_ref, bool noncoherent)`, noexcept. It is
-/// called with the device's lock held (at destruction without), so it must not call the device.
+/// or a function of the VMM's: `callback(vm_ref, bool noncoherent)`, noexcept. A callable, const or
+/// not, must outlive it. It is called with the device's lock held (at destruction without), so it
+/// must not call the device.
 class coherency_callback {
  public:
   /// Nobody is called.
@@ -24,9 +27,14 @@ class coherency_callback {
       { callback(of, true) } noexcept;
     }
   explicit coherency_callback(Callback& call) noexcept
-      : context_(&call), call_([](void* context, vm_ref of, bool noncoherent) noexcept {
-          (*static_cast<Callback*>(context))(of, noncoherent);
+      : target_(to(call)), call_([](target t, vm_ref of, bool noncoherent) noexcept {
+          if constexpr (std::is_function_v<Callback>)
+            reinterpret_cast<Callback*>(t.function)(of, noncoherent);
+          else (*static_cast<Callback*>(const_cast<void*>(t.object)))(of, noncoherent);
         }) {}
+  /// A temporary would be gone before the first edge.
+  template <class Callback>
+  explicit coherency_callback(const Callback&& call) = delete;
 
   void register_noncoherent_dma(const vm_ref& of) const noexcept { call(of, true); }
   void unregister_noncoherent_dma(const vm_ref& of) const noexcept { call(of, false); }
@@ -35,12 +43,22 @@ class coherency_callback {
   void end_assignment(const vm_ref&) const noexcept {}
 
  private:
+  union target {
+    const void* object;
+    void (*function)();  // a pointer to an object cannot hold it
+  };
+  template <class Callback>
+  static target to(Callback& call) noexcept {
+    if constexpr (std::is_function_v<Callback>)
+      return {.function = reinterpret_cast<void (*)()>(&call)};
+    else return {.object = __builtin_addressof(call)};
+  }
   void call(vm_ref of, bool noncoherent) const noexcept {
-    if (call_) call_(context_, of, noncoherent);
+    if (call_) call_(target_, of, noncoherent);
   }
 
-  void* context_ = nullptr;
-  void (*call_)(void*, vm_ref, bool) noexcept = nullptr;
+  target target_{.object = nullptr};
+  void (*call_)(target, vm_ref, bool) noexcept = nullptr;
 };
 static_assert(iommu_backend<coherency_callback, vm_ref>);
 static_assert(assignment_backend<coherency_callback, vm_ref>);

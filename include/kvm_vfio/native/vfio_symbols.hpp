@@ -10,6 +10,7 @@
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_file.hpp>
+#include <kvm_vfio/profile.hpp>
 
 #include <concepts>
 
@@ -39,7 +40,9 @@ static_assert(container_lookup<one_container>);
 ///
 /// \tparam Kernel     the kvm-vfio device: `vfio_device_ref`, or a model in tests
 /// \tparam Containers which container a file is in
-template <endpoint Kernel = vfio_device_ref, container_lookup Containers = one_container>
+/// \tparam Profile    the kernel generation, the same as the device's
+template <endpoint Kernel = vfio_device_ref, container_lookup Containers = one_container,
+          profile Profile = linux_7_3>
 class vfio_symbols : public linked_symbols {
  public:
   using file = native::file;
@@ -66,10 +69,13 @@ class vfio_symbols : public linked_symbols {
   [[nodiscard]] errc file_set_kvm(const file& f, const vm& owner) noexcept {
     return owner == vm() ? file_del(device_, f.fd) : file_add(device_, f.fd);
   }
-  /// VFIO_DMA_CC_IOMMU of the file's container. False, which is safe, without a container and when
-  /// it does not answer: for a device that is bound to an iommufd the kernel offers no such query.
+  /// VFIO_DMA_CC_IOMMU of the file's container. False, which is safe, when it does not answer: for
+  /// a device that is bound to an iommufd the kernel offers no such query. Without a container the
+  /// answer is the generation's own: false, or on Linux 6.1 true.
   [[nodiscard]] bool file_enforced_coherent(const file& f) noexcept {
-    const result<bool> coherent = containers_(f).check_extension(VFIO_DMA_CC_IOMMU);
+    const vfio::container_ref container = containers_(f);
+    if (container.fd() < 0) return Profile::group_without_container_is_coherent;
+    const result<bool> coherent = container.check_extension(VFIO_DMA_CC_IOMMU);
     return coherent && *coherent;
   }
   /// sPAPR: the file, kept open by the entry that asks. That a device's file has no IOMMU group the
