@@ -170,6 +170,7 @@ static_assert(!std::is_constructible_v<coherency_callback, decltype(throwing)&>)
 static_assert(!std::is_constructible_v<coherency_callback, world::listener>);        // a temporary
 static_assert(!std::is_constructible_v<coherency_callback, const world::listener>);  // one more
 static_assert(std::is_constructible_v<coherency_callback, const world::listener&>);
+static_assert(std::is_constructible_v<coherency_callback, const coherency_callback>);
 static_assert(std::is_nothrow_copy_constructible_v<coherency_callback> &&
               std::is_nothrow_move_constructible_v<coherency_callback>);
 

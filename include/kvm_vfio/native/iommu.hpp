@@ -34,6 +34,7 @@ class coherency_callback {
         }) {}
   /// A temporary would be gone before the first edge.
   template <class Callback>
+    requires requires(const Callback& callback, vm_ref of) { callback(of, true); }
   explicit coherency_callback(const Callback&& call) = delete;
 
   void register_noncoherent_dma(const vm_ref& of) const noexcept { call(of, true); }
