@@ -136,7 +136,6 @@ int function_heard = 0;
 void on_edge(native::vm_ref vm, bool noncoherent) noexcept {
   if (vm == native::vm_ref(5)) function_heard = noncoherent ? 1 : 2;
 }
-void throwing(native::vm_ref, bool) {}
 
 TEST_CASE("The VMM hears by an object, a const one or a function") {
   const native::vm_ref vm(5);
@@ -166,7 +165,7 @@ TEST_CASE("The VMM hears by an object, a const one or a function") {
 }
 
 using native::coherency_callback;
-static_assert(!std::is_constructible_v<coherency_callback, decltype(throwing)&>);
+static_assert(!std::is_constructible_v<coherency_callback, void (&)(native::vm_ref, bool)>);
 static_assert(!std::is_constructible_v<coherency_callback, world::listener>);        // a temporary
 static_assert(!std::is_constructible_v<coherency_callback, const world::listener>);  // one more
 static_assert(std::is_constructible_v<coherency_callback, const world::listener&>);
