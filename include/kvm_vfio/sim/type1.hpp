@@ -7,6 +7,15 @@
 
 namespace kvm_vfio::sim {
 
+namespace detail {
+// Unmapping everything at once is newer (Linux 5.12) than some systems' headers.
+inline constexpr std::uint64_t unmap_all_extension = 9;
+inline constexpr std::uint32_t dma_unmap_all = 1U << 1;
+#ifdef VFIO_DMA_UNMAP_FLAG_ALL
+static_assert(unmap_all_extension == VFIO_UNMAP_ALL && dma_unmap_all == VFIO_DMA_UNMAP_FLAG_ALL);
+#endif
+}  // namespace detail
+
 /// drivers/vfio/vfio_iommu_type1.c
 class type1_iommu final : public iommu_driver {
  public:
@@ -17,7 +26,7 @@ class type1_iommu final : public iommu_driver {
   /// What CHECK_EXTENSION says before there is an instance.
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept {
     return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
-           extension == VFIO_UNMAP_ALL;
+           extension == detail::unmap_all_extension;
   }
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override {
     return extension == VFIO_DMA_CC_IOMMU ? coherent() : has_unopened(extension);
@@ -132,8 +141,8 @@ class type1_iommu final : public iommu_driver {
     vfio_iommu_type1_dma_unmap u{};
     constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
     if (const errc e = detail::read_argsz(from, argument, u, size); e != errc::ok) return e;
-    if (u.flags & ~std::uint32_t{VFIO_DMA_UNMAP_FLAG_ALL}) return errc::inval;
-    const bool all = u.flags & VFIO_DMA_UNMAP_FLAG_ALL;
+    if (u.flags & ~std::uint32_t{detail::dma_unmap_all}) return errc::inval;
+    const bool all = u.flags & detail::dma_unmap_all;
     if (u.iova & (page() - 1)) return errc::inval;
     const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
     if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)))) return errc::inval;
