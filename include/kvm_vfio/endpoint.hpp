@@ -116,13 +116,14 @@ class attachment {
   }
   ~attachment() { (void)detach(); }
 
-  /// FILE_DEL now, with its answer; ok when nothing is attached, noent when somebody else deleted
-  /// the file. After any other failure it is attached still, and may be detached again.
+  /// FILE_DEL now, with its answer; ok when nothing is attached. The file is the caller's again,
+  /// whatever the answer: after noent somebody else deleted it, after any other failure the device
+  /// still tracks it, and `file_del` may be tried again.
   errc detach() noexcept {
     if (fd_ < 0) return errc::ok;
-    const errc e = file_del(device_, fd_);
-    if (e == errc::ok || e == errc::noent) dismiss();
-    return e;
+    const int fd = fd_;
+    dismiss();
+    return file_del(device_, fd);
   }
   /// Leaves the file attached for as long as the device lives.
   void dismiss() noexcept { fd_ = -1; }

@@ -244,6 +244,7 @@ struct counted final : kv::open_file<native::process> {
   [[nodiscard]] errc ioctl(native::process&, std::uint64_t, std::uint64_t) noexcept override {
     return errc::ok;
   }
+  [[nodiscard]] errc lseek() noexcept override { return errc::spipe; }
   void release() noexcept override { ++released; }
 };
 
