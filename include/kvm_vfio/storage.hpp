@@ -155,11 +155,7 @@ struct inline_storage {
       return new (bytes_ + slot * sizeof(T)) T{static_cast<Args&&>(args)...};
     }
     constexpr void destroy(T* object) noexcept {
-      if (std::is_constant_evaluated()) {
-        delete object;
-        free_.give_back(0);
-        return;
-      }
+      if (std::is_constant_evaluated()) return (delete object), free_.give_back(0);
       const auto* at = reinterpret_cast<const unsigned char*>(object);
       const auto slot = static_cast<std::size_t>(at - bytes_) / sizeof(T);
       object->~T();

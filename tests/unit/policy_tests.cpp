@@ -196,6 +196,7 @@ TEST_CASE("Symbols have the kernel's names") {
                                     "vfio_file_iommu_group"};
   static_assert(std::size(names) == symbol_count);
   for (int s = 0; s < symbol_count; ++s) CHECK(name(static_cast<symbol>(s)) == names[s]);
+  CHECK(name(static_cast<symbol>(symbol_count)) == nullptr);
 }
 
 TEST_CASE("symbol_ref gives back what it got, and only that") {

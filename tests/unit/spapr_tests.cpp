@@ -195,5 +195,26 @@ TEST_CASE("Attribute 3 exists with an sPAPR backend alone") {
   CHECK(w.set(1, 3, w.inner + w.page - 7) == errc::fault);
 }
 
+TEST_CASE("A table is attached by file handle, without a calling task") {
+  journal log;
+  fault_plan plan;
+  recording_symbols vfio(log);
+  recording_spapr_iommu iommu(log);
+  open_files files(log, &plan);
+  iommu.table(50, errc::ok);
+  device dev(vfio, null_lock{}, iommu, vm_id{1}, linux_7_3{}, heap_storage{},
+             open_files::policy(files));
+  const file_id f = vfio.make({.iommu_group = {7}});
+  CHECK(dev.set_spapr_tce(f, 50) == errc::noent);
+  REQUIRE(dev.add(f) == errc::ok);
+  CHECK(dev.set_spapr_tce(f, 50) == errc::ok);
+  CHECK(dev.set_spapr_tce(f, 51) == errc::inval);
+  CHECK(dev.set_spapr_tce(f, -1) == errc::badf);
+  plan.fail(fault::get_file, 1, errc::mfile);
+  CHECK(dev.set_spapr_tce(f, 50) == errc::mfile);
+  CHECK(iommu.attached() == 1);
+  CHECK(files.references(f) == 1);
+}
+
 }  // namespace
 }  // namespace tests

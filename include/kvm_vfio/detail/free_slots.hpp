@@ -42,10 +42,7 @@ class free_slots {
   }
   /// \pre `slot` was taken
   constexpr void give_back(std::size_t slot) noexcept {
-    if (std::is_constant_evaluated()) {
-      --top_;
-      return;
-    }
+    if (std::is_constant_evaluated()) return static_cast<void>(--top_);
     if constexpr (!Shared) {
       below_[slot] = static_cast<std::uint32_t>(top_);
       top_ = slot;
