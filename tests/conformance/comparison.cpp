@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "comparison.hpp"
 
+#include "shrink.hpp"
+
 #include <kvm_vfio/uapi.hpp>
 
 #include <algorithm>
 #include <iterator>
 #include <map>
 #include <set>
+#include <utility>
 
 namespace conformance {
 
@@ -149,33 +152,11 @@ std::optional<mismatch> compare(const setting& s, const std::vector<operation>& 
 }
 
 std::vector<operation> shrink(const setting& s, std::vector<operation> steps, std::size_t failing) {
-  steps.resize(std::min(steps.size(), failing + 1));
-  const auto fails = [&s](const std::vector<operation>& candidate) -> std::optional<std::size_t> {
+  return shrink(std::move(steps), failing, [&s](const std::vector<operation>& candidate) {
     tally unused;
     const auto found = compare(s, candidate, unused);
     return found ? std::optional(found->step) : std::nullopt;
-  };
-  // Pieces of halving size are taken away, from the end, as long as any can be.
-  for (std::size_t size = steps.size() / 2; size > 0;) {
-    bool shorter = false;
-    for (std::size_t end = steps.size(); end >= size && end > 0;) {
-      std::vector<operation> without(steps.begin(),
-                                     steps.end() - static_cast<long>(steps.size() - end + size));
-      without.insert(without.end(), steps.end() - static_cast<long>(steps.size() - end),
-                     steps.end());
-      if (const auto at = fails(without)) {
-        without.resize(*at + 1);
-        steps = without;
-        shorter = true;
-        end = std::min(end - size, steps.size());
-      } else {
-        --end;
-      }
-    }
-    if (size > 1) size /= 2;
-    else if (!shorter) break;
-  }
-  return steps;
+  });
 }
 
 }  // namespace conformance
