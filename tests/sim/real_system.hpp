@@ -14,7 +14,7 @@
 
 class real_system {
  public:
-  long open(const char* path) { return value(::open(path, O_RDWR | O_CLOEXEC)); }
+  long open(const char* path, int flags = O_RDWR | O_CLOEXEC) { return value(::open(path, flags)); }
   long close(int fd) { return value(::close(fd)); }
   long dup(int fd) { return value(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
   long ioctl(int fd, unsigned long request, std::uintptr_t argument) {

@@ -11,7 +11,9 @@
 class sim_system {
  public:
   explicit sim_system(kvm_vfio::sim::process& task) noexcept : task_(task) {}
-  long open(const char* path) { return value(task_.open(path)); }
+  long open(const char* path, int flags = O_RDWR | O_CLOEXEC) {
+    return value(task_.open(path, flags));
+  }
   long close(int fd) { return value(task_.close(fd)); }
   long dup(int fd) { return value(task_.dup(fd)); }
   long ioctl(int fd, unsigned long request, std::uintptr_t argument) {

@@ -92,7 +92,8 @@ TEST_CASE("a running system's groups become a world") {
   CHECK(d.pci.vendor == 0x8086);
   CHECK(d.pci.class_code == 0x020000);
   CHECK(d.pci.bars.at(0).size == 0x20000);
-  CHECK(d.pci.bars.at(2).size == 0);  // I/O ports
+  CHECK(d.pci.bars.at(2).size == 0x20);
+  CHECK(d.pci.bars.at(2).io);
   CHECK(d.pci.bars.at(3).size == 0x4000);
   CHECK(d.pci.bars.at(3).is_64bit);
   CHECK(d.pci.rom_size == 0x40000);

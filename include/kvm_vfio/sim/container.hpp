@@ -60,8 +60,9 @@ class container {
   /// VFIO_CHECK_EXTENSION. VFIO_DMA_CC_IOMMU is no while there is no IOMMU.
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept {
     if (driver_) return driver_->has(extension);
-    return system_.options.iommu == iommu_kind::type1 ? type1_iommu::has_unopened(extension)
-                                                      : spapr_iommu_driver::has_unopened(extension);
+    return system_.options.iommu == iommu_kind::type1
+               ? type1_iommu::has_unopened(system_.release, extension)
+               : spapr_iommu_driver::has_unopened(extension);
   }
   [[nodiscard]] const iommu_driver* driver() const noexcept { return driver_.get(); }
   [[nodiscard]] const std::vector<vfio_group*>& groups() const noexcept { return groups_; }
@@ -78,11 +79,13 @@ class container {
     } else if (type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU) {
       made = std::make_unique<type1_iommu>(system_, type == VFIO_TYPE1v2_IOMMU);
     }
-    if (!made) return errc::nodev;
-    for (std::size_t i = 0; i < groups_.size(); ++i) {
+    // Whatever a driver calls an extension leads to it. (No IOMMU here can nest.)
+    if (!made) return has(type) ? errc::inval : errc::nodev;
+    // The last that joined is the first.
+    for (std::size_t i = groups_.size(); i-- > 0;) {
       const errc e = made->attach(*groups_[i]);
       if (e == errc::ok) continue;
-      while (i-- > 0) made->detach(*groups_[i]);
+      while (++i < groups_.size()) made->detach(*groups_[i]);
       return e;
     }
     driver_ = std::move(made);

@@ -43,7 +43,7 @@ class device_file final : public file {
 
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
     const guard held(system_.lock);
-    if (request == uapi::request_bind_iommufd && system_.release.device_files)
+    if (request == uapi::request_bind_iommufd && system_.options.device_files)
       return bind(from, argument);
     if (!opened_) return errc::inval;
     if (!group_ && request == uapi::request_attach_iommufd_pt) return attach(from, argument);
@@ -115,7 +115,7 @@ class device_file final : public file {
   // · badf, EBADFD: not an iommufd · perm: somebody else owns its DMA · ESRCH: needs a VM
   answer bind(process& from, std::uint64_t argument) {
     uapi::device_bind_iommufd c{};
-    if (const errc e = detail::read_argsz(from, argument, c, sizeof c); e != errc::ok) return e;
+    if (const errc e = read_bind(from, argument, c); e != errc::ok) return e;
     vfio_group& g = device_.group();
     if (c.flags || c.iommufd < 0 || group_) return errc::inval;
     if (g.opened) return errc::busy;
@@ -145,6 +145,19 @@ class device_file final : public file {
     opened_ = true;
     return 0;
   }
+  errc read_bind(process& from, std::uint64_t argument, uapi::device_bind_iommufd& c) {
+    if (!system_.release.bind_checks_rest) return detail::read_argsz(from, argument, c, sizeof c);
+    if (!from.copy_from_user(argument, c.argsz)) return errc::fault;
+    if (c.argsz < sizeof c) return errc::inval;
+    // What it knows ends with the token's address.
+    unsigned char known[sizeof c + sizeof(std::uint64_t)];
+    const std::size_t size = std::min<std::size_t>(c.argsz, sizeof known);
+    const errc e = detail::zeros(from, argument, sizeof known, c.argsz);
+    if (e != errc::ok) return e;
+    if (!from.mem().read(argument, known, size)) return errc::fault;
+    __builtin_memcpy(&c, known, sizeof c);
+    return errc::ok;
+  }
   answer attach(process& from, std::uint64_t argument) {
     uapi::device_attach_iommufd_pt c{};
     if (const errc e = detail::read_argsz(from, argument, c, sizeof c); e != errc::ok) return e;
@@ -171,8 +184,7 @@ class device_file final : public file {
     const bool get = c.flags & VFIO_DEVICE_FEATURE_GET;
     const bool set = c.flags & VFIO_DEVICE_FEATURE_SET;
     const bool probe = c.flags & VFIO_DEVICE_FEATURE_PROBE;
-    if ((c.flags & ~known) || (!probe && get && set) || (!probe && !get && !set))
-      return errc::inval;
+    if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
     return errc::notty;
   }
 

@@ -20,6 +20,7 @@ struct dma_mapping {
   std::uint64_t size = 0;
   std::uint64_t address = 0;  ///< in the process
   std::uint32_t flags = 0;    ///< as mapped
+  bool stale = false;         ///< UNMAP_DMA took its address away (VFIO_DMA_UNMAP_FLAG_VADDR)
   /// The last address of it.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
 };
@@ -38,7 +39,22 @@ class dma_map {
   }
   /// \pre nothing touches it
   void add(const dma_mapping& m) { by_iova_.emplace(m.iova, m); }
+  /// The first mapping at or above an address, or null.
+  [[nodiscard]] dma_mapping* at_or_after(std::uint64_t iova) noexcept {
+    const auto next = by_iova_.lower_bound(iova);
+    return next == by_iova_.end() ? nullptr : &next->second;
+  }
   void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
+  /// Whatever of [first, last] is mapped is so no more; what is left keeps its addresses.
+  void cut(std::uint64_t first, std::uint64_t last) {
+    while (const dma_mapping* const found = find(first, last)) {
+      const dma_mapping m = *found;
+      remove(m);
+      if (m.iova < first) add({m.iova, first - m.iova, m.address, m.flags, m.stale});
+      if (m.last() > last)
+        add({last + 1, m.last() - last, m.address + (last + 1 - m.iova), m.flags, m.stale});
+    }
+  }
   void clear() noexcept { by_iova_.clear(); }
   [[nodiscard]] std::size_t size() const noexcept { return by_iova_.size(); }
   [[nodiscard]] const std::map<std::uint64_t, dma_mapping>& all() const noexcept {

@@ -17,22 +17,35 @@ struct generation {
   bool device_holds_vm;
   /// VFIO knows device files: character devices, and validity of what a group handed out.
   bool device_files;
-  /// MAP_DMA and UNMAP_DMA past the last address say EOVERFLOW, not inval.
-  bool says_overflow;
-  /// The error interrupt is there without PCI Express too.
-  bool always_error_irq;
+  /// A capability starts at a multiple of eight bytes.
+  bool aligned_capabilities;
+  /// MAP_DMA: addresses that wrap are EOVERFLOW, before alignment is looked at; otherwise EINVAL.
+  bool wrapping_overflows;
+  /// A function that is not PCI Express has an error interrupt too.
+  bool error_irq_always;
+  /// Type 1 has nesting as an extension, whatever the IOMMUs can do.
+  bool nesting;
+  /// BIND_IOMMUFD looks at all of a struct that is longer than it knows: E2BIG.
+  bool bind_checks_rest;
+  /// Bytes of the longest vfio_device_info.
+  std::uint32_t device_info_size;
 };
 
 /// The VFIO that belongs to a profile of kvm-vfio.
 template <profile P>
 [[nodiscard]] constexpr generation generation_of() noexcept {
   constexpr bool old = P::group_without_container_is_coherent;
+  constexpr bool newest = !P::counts_assignments;
   return {.name = P::name,
           .coherency_of_container = old,
           .device_holds_vm = !old,
           .device_files = !old,
-          .says_overflow = !P::counts_assignments,
-          .always_error_irq = !P::counts_assignments};
+          .aligned_capabilities = !old,
+          .wrapping_overflows = newest,
+          .error_irq_always = newest,
+          .nesting = !newest,
+          .bind_checks_rest = newest,
+          .device_info_size = old ? 20 : 24};
 }
 
 }  // namespace kvm_vfio::sim

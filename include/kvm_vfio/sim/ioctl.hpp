@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/sim/process.hpp>
 
+#include <cerrno>
 #include <vector>
 
 namespace kvm_vfio::sim::detail {
@@ -19,6 +20,19 @@ template <class T>
   return argsz < size ? errc::inval : errc::ok;
 }
 
+/// Whether the bytes of a struct from `first` to `size` are all zero, as copy_struct_from_user
+/// asks.
+/// \return fault · E2BIG
+[[nodiscard]] inline errc zeros(process& from, std::uint64_t address, std::size_t first,
+                                std::size_t size) {
+  for (std::size_t at = first; at < size; ++at) {
+    unsigned char byte = 0;
+    if (!from.mem().read(address + at, &byte, 1)) return errc::fault;
+    if (byte != 0) return error(E2BIG);
+  }
+  return errc::ok;
+}
+
 /// Writes the first bytes of a struct back.
 template <class T>
 [[nodiscard]] answer write_back(process& to, std::uint64_t address, const T& object,
@@ -29,14 +43,16 @@ template <class T>
 /// Capabilities that follow an info struct, chained by offsets (struct vfio_info_cap_header).
 class capability_chain {
  public:
-  /// Appends one; `body` is what follows its header. Padded to eight bytes.
+  /// \param aligned each starts at a multiple of eight bytes
+  explicit capability_chain(bool aligned = true) noexcept : aligned_(aligned) {}
+  /// Appends one; `body` is what follows its header.
   void add(std::uint16_t id, std::uint16_t version, const std::vector<unsigned char>& body) {
     const std::size_t at = bytes_.size();
     const vfio_info_cap_header header{.id = id, .version = version, .next = 0};
     const auto* raw = reinterpret_cast<const unsigned char*>(&header);
     bytes_.insert(bytes_.end(), raw, raw + sizeof header);
     bytes_.insert(bytes_.end(), body.begin(), body.end());
-    bytes_.resize((bytes_.size() + 7) & ~std::size_t{7});
+    if (aligned_) bytes_.resize((bytes_.size() + 7) & ~std::size_t{7});
     starts_.push_back(at);
   }
   /// The bytes as they stand behind an info struct of `offset` bytes.
@@ -51,6 +67,7 @@ class capability_chain {
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
 
  private:
+  bool aligned_;
   std::vector<unsigned char> bytes_;
   std::vector<std::size_t> starts_;
 };
@@ -58,9 +75,9 @@ class capability_chain {
 /// The bytes of some integers, one after the other.
 template <class... Ints>
 [[nodiscard]] std::vector<unsigned char> bytes_of(Ints... values) {
-  std::vector<unsigned char> out((sizeof values + ...));
-  unsigned char* at = out.data();
-  ((__builtin_memcpy(at, &values, sizeof values), at += sizeof values), ...);
+  std::vector<unsigned char> out((sizeof(Ints) + ... + 0));
+  std::size_t at = 0;
+  ((__builtin_memcpy(&out[at], &values, sizeof values), at += sizeof values), ...);
   return out;
 }
 

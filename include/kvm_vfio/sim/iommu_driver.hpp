@@ -34,7 +34,8 @@ class iommu_driver {
 
   /// VFIO_CHECK_EXTENSION.
   [[nodiscard]] virtual bool has(std::uint64_t extension) const noexcept = 0;
-  /// \return perm: unsafe interrupts · inval: mappings touch what the group reserves
+  /// \return busy: a mapping has lost its address · perm: unsafe interrupts · inval: mappings touch
+  /// what the group reserves · ERANGE: mappings lie outside of what the first domain can address
   [[nodiscard]] virtual errc attach(vfio_group& group) = 0;
   /// A group leaves.
   virtual void detach(vfio_group& group) noexcept = 0;

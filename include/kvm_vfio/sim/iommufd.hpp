@@ -7,6 +7,7 @@
 #include <kvm_vfio/sim/ioas.hpp>
 #include <kvm_vfio/sim/iommu_driver.hpp>
 
+#include <algorithm>
 #include <map>
 
 namespace kvm_vfio::sim {
@@ -34,7 +35,8 @@ class iommufd_file final : public file {
   }
   [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
 
-  /// \return fault · EOPNOTSUPP: the struct is too short, or a field is set that has no meaning
+  /// \return fault · inval: the struct is too short · EOPNOTSUPP: a field is set that has no
+  /// meaning
   ///         here · E2BIG: a longer struct with something behind · noent: no such object ·
   ///         busy · as the address space says
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
@@ -76,7 +78,7 @@ class iommufd_file final : public file {
   /// table. Attaching again replaces.
   /// \param pt in: what to attach to; out: the page table
   /// \return noent · inval: neither, or the group's other devices are elsewhere · EADDRINUSE:
-  ///         a mapping is where the device cannot be
+  ///         a mapping is where the device cannot be, or not aligned to its pages
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt) {
     iommufd_object& d = objects_[id];
     iommufd_object* to = find(pt);
@@ -85,7 +87,9 @@ class iommufd_file final : public file {
     if (to->kind == type::device) return errc::inval;
     vfio_group& group = d.device->group();
     ioas& space = to->kind == type::ioas ? to->space : to->of->space;
-    if (!d.device->spec().mediated) {
+    const bool mediated = d.device->spec().mediated;
+    if (!space.fits(mediated ? ioas::page : page_of(group))) return error(EADDRINUSE);
+    if (!mediated) {
       const auto ranges = narrowed(space.ranges(), group);
       for (const auto& [iova, m] : space.mappings().all())
         if (!allowed(ranges, m.iova, m.last())) return error(EADDRINUSE);
@@ -136,12 +140,8 @@ class iommufd_file final : public file {
   static errc read(process& from, std::uint64_t argument, T& object, std::size_t least) {
     std::uint32_t size = 0;
     if (!from.mem().read(argument, &size, sizeof size)) return errc::fault;
-    if (size < least) return error(EOPNOTSUPP);
-    for (std::size_t at = sizeof object; at < size; ++at) {
-      unsigned char byte = 0;
-      if (!from.mem().read(argument + at, &byte, 1)) return errc::fault;
-      if (byte != 0) return error(E2BIG);
-    }
+    if (size < least) return errc::inval;
+    if (const errc e = detail::zeros(from, argument, sizeof object, size); e != errc::ok) return e;
     return from.mem().read(argument, &object, size < sizeof object ? size : sizeof object)
                ? errc::ok
                : errc::fault;
@@ -207,14 +207,24 @@ class iommufd_file final : public file {
                                           const vfio_group& group) {
     return without(intersection(ranges, group.iommu().aperture), group.iommu().reserved);
   }
+  static std::uint64_t page_of(const vfio_group& group) noexcept {
+    const std::uint64_t sizes = group.iommu().page_sizes;
+    return sizes & (~sizes + 1);
+  }
   void update_ranges() {
     for (auto& [id, o] : objects_) {
       if (o.kind != type::ioas) continue;
       auto ranges = ioas::everything();
-      for (const auto& [other, table] : objects_)
-        if (table.kind == type::hwpt && table.of == &o)
-          for (const vfio_group* g : table.pages.groups) ranges = narrowed(ranges, *g);
-      o.space.set_ranges(std::move(ranges));
+      std::uint64_t align = 1;
+      for (const auto& [other, user] : objects_) {
+        if (user.kind == type::device && user.of == &o) align = std::max(align, ioas::page);
+        if (user.kind != type::hwpt || user.of != &o) continue;
+        for (const vfio_group* g : user.pages.groups) {
+          ranges = narrowed(ranges, *g);
+          align = std::max(align, page_of(*g));
+        }
+      }
+      o.space.set_ranges(std::move(ranges), align);
     }
   }
 
@@ -245,7 +255,7 @@ class iommufd_file final : public file {
     if (!o) return errc::noent;
     const std::uint32_t room = c.num_iovas;
     c.num_iovas = 0;
-    c.out_iova_alignment = ioas::page;
+    c.out_iova_alignment = o->space.alignment();
     for (const iova_range& r : o->space.ranges()) {
       const uapi::iommu_iova_range out{.start = r.first, .last = r.last};
       if (c.num_iovas < room && !from.copy_to_user(c.allowed_iovas + c.num_iovas * sizeof out, out))
@@ -265,7 +275,9 @@ class iommufd_file final : public file {
     iommufd_object* const o = find(c.ioas_id, type::ioas);
     if (!o) return errc::noent;
     if (!(c.flags & uapi::map_fixed_iova))
-      if (const errc e = o->space.find_free(c.length, c.iova); e != errc::ok) return e;
+      if (const errc e = o->space.find_free(c.length, c.user_va, system_.options.huge_page, c.iova);
+          e != errc::ok)
+        return e;
     if (const errc e = o->space.map({c.iova, c.length, c.user_va, c.flags}); e != errc::ok)
       return e;
     return respond(from, argument, c);
@@ -292,11 +304,12 @@ class iommufd_file final : public file {
     uapi::iommu_hwpt_alloc c{};
     constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
     if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
-    if (c.flags || c.reserved || c.data_type || c.data_len) return error(EOPNOTSUPP);
+    if (c.reserved) return error(EOPNOTSUPP);
     const iommufd_object* const d = find(c.dev_id, type::device);
     iommufd_object* const space = find(c.pt_id);
-    if (!d || d->device->spec().mediated || !space) return errc::noent;
-    if (space->kind != type::ioas) return errc::inval;
+    if (!d || d->device->spec().mediated) return errc::noent;
+    if (!space || space->kind == type::device) return errc::inval;
+    if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return error(EOPNOTSUPP);
     c.out_hwpt_id = make_table(*space, d->device->group().iommu().snoop_control, false);
     const answer a = respond(from, argument, c);
     if (a) return a;
@@ -308,9 +321,11 @@ class iommufd_file final : public file {
     uapi::iommu_hw_info c{};
     constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
     if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
-    if (c.flags || c.reserved) return error(EOPNOTSUPP);
+    constexpr std::uint32_t with_type = 1;  // which of several answers: there is one
+    if ((c.flags & ~with_type) || c.reserved) return error(EOPNOTSUPP);
     const iommufd_object* const d = find(c.dev_id, type::device);
     if (!d || d->device->spec().mediated) return errc::noent;
+    if ((c.flags & with_type) && c.out_data_type != 0) return error(EOPNOTSUPP);
     for (std::uint32_t i = 0; i < c.data_len; ++i)
       if (!from.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
     c.data_len = 0;

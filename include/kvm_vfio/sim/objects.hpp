@@ -22,14 +22,14 @@ class vfio_group;
 /// A device that VFIO drives.
 class vfio_device {
  public:
-  /// \param number of its character device
-  vfio_device(const device_spec& spec, vfio_group& group, int number, bool always_error_irq)
-      : spec_(spec), group_(group), number_(number), pci(spec.pci, always_error_irq) {}
+  /// \param number of its character device; -1: VFIO does not drive it
+  vfio_device(const device_spec& spec, vfio_group& group, int number, const generation& release)
+      : spec_(spec), group_(group), number_(number), pci(spec.pci, release) {}
   /// As the topology has it.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
   [[nodiscard]] vfio_group& group() const noexcept { return group_; }
-  /// Of its node, /dev/vfio/devices/vfioN.
+  /// Of its node, /dev/vfio/devices/vfioN; -1: VFIO does not drive it.
   [[nodiscard]] int number() const noexcept { return number_; }
 
  private:

@@ -8,6 +8,7 @@
 
 #include <linux/pci_regs.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -21,6 +22,12 @@ class pci_config {
   explicit pci_config(const pci_spec& spec)
       : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE),
         writable_(bytes_.size()) {
+    reset(spec);
+  }
+  /// As the device's first open finds it: decoding what it has, no bus master.
+  /// \param spec the one that it was made of
+  void reset(const pci_spec& spec) noexcept {
+    std::fill(bytes_.begin(), bytes_.end(), std::uint8_t{0});
     build_header(spec);
     build_bars(spec);
     build_capabilities(spec);
@@ -77,7 +84,7 @@ class pci_config {
   void limit_msi() noexcept {
     unsigned b = bytes_[msi_ + PCI_MSI_FLAGS];
     if (!msi_armed_) b &= ~unsigned{PCI_MSI_FLAGS_ENABLE};
-    const unsigned most = (b & PCI_MSI_FLAGS_QMASK) << 3;
+    const unsigned most = most_msi_ << 4;
     if ((b & PCI_MSI_FLAGS_QSIZE) > most) b = (b & ~unsigned{PCI_MSI_FLAGS_QSIZE}) | most;
     bytes_[msi_ + PCI_MSI_FLAGS] = static_cast<std::uint8_t>(b);
   }
@@ -85,6 +92,11 @@ class pci_config {
   void build_header(const pci_spec& spec) noexcept {
     put(PCI_VENDOR_ID, spec.vendor, 2);
     put(PCI_DEVICE_ID, spec.device, 2);
+    unsigned command = spec.command & ~unsigned{PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE};
+    for (const bar_spec& bar : spec.bars)
+      if (bar.size != 0) command |= bar.io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+    put(PCI_COMMAND, command, 2);
+    put(PCI_STATUS, spec.status, 2);
     allow(PCI_COMMAND,
           PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
               PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE,
@@ -94,6 +106,7 @@ class pci_config {
     allow(PCI_CACHE_LINE_SIZE, 0xff, 1);
     put(PCI_SUBSYSTEM_VENDOR_ID, spec.subsystem_vendor, 2);
     put(PCI_SUBSYSTEM_ID, spec.subsystem, 2);
+    put(PCI_INTERRUPT_LINE, spec.interrupt_line, 1);
     put(PCI_INTERRUPT_PIN, spec.intx ? 1 : 0, 1);
     allow(PCI_INTERRUPT_LINE, 0xff, 1);
   }
@@ -101,12 +114,13 @@ class pci_config {
     for (std::size_t i = 0; i < spec.bars.size() && i < PCI_STD_NUM_BARS; ++i) {
       const bar_spec& bar = spec.bars[i];
       if (bar.size == 0) continue;
-      std::uint64_t type = PCI_BASE_ADDRESS_SPACE_MEMORY;
+      std::uint64_t type = bar.io ? PCI_BASE_ADDRESS_SPACE_IO : PCI_BASE_ADDRESS_SPACE_MEMORY;
       if (bar.is_64bit) type |= PCI_BASE_ADDRESS_MEM_TYPE_64;
       if (bar.prefetchable) type |= PCI_BASE_ADDRESS_MEM_PREFETCH;
       const std::size_t at = PCI_BASE_ADDRESS_0 + 4 * i;
-      put(at, type, 4);
-      allow(at, ~(bar.size - 1), bar.is_64bit && i + 1 < PCI_STD_NUM_BARS ? 8 : 4);
+      const std::size_t width = bar.is_64bit && i + 1 < PCI_STD_NUM_BARS ? 8 : 4;
+      put(at, type | bar.address, width);
+      allow(at, ~(bar.size - 1), width);
     }
     if (spec.rom_size != 0)
       allow(PCI_ROM_ADDRESS, ~(spec.rom_size - 1) | PCI_ROM_ADDRESS_ENABLE, 4);
@@ -117,7 +131,7 @@ class pci_config {
     const auto add = [&](unsigned id, std::size_t size) {
       put(link, at, 1);
       put(at, id, 1);
-      put(PCI_STATUS, PCI_STATUS_CAP_LIST, 2);
+      bytes_[PCI_STATUS] |= PCI_STATUS_CAP_LIST;
       link = at + PCI_CAP_LIST_NEXT;
       const std::size_t here = at;
       at += (size + 3) & ~std::size_t{3};
@@ -133,7 +147,9 @@ class pci_config {
       unsigned log2 = 0;
       while ((1U << (log2 + 1)) <= spec.msi_vectors) ++log2;
       put(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_64BIT | log2 << 1, 2);
-      allow(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE, 2);
+      most_msi_ = log2;
+      // VFIO lets all of it be overwritten, and remembers what there is.
+      allow(msi_ + PCI_MSI_FLAGS, 0xff, 2);
       allow(msi_ + PCI_MSI_ADDRESS_LO, 0xfffffffc, 4);
       allow(msi_ + PCI_MSI_ADDRESS_HI, 0xffffffff, 4);
       allow(msi_ + PCI_MSI_DATA_64, 0xffff, 2);
@@ -150,6 +166,7 @@ class pci_config {
   std::vector<std::uint8_t> writable_;
   std::size_t msi_ = 0;
   std::size_t msix_ = 0;
+  unsigned most_msi_ = 0;  // log2
   bool msi_armed_ = false;
 };
 

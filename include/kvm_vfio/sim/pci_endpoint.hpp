@@ -3,9 +3,11 @@
 /// \file
 /// A generic PCI function behind vfio-pci: regions, interrupts, reset.
 
+#include <kvm_vfio/sim/generation.hpp>
 #include <kvm_vfio/sim/pci_config.hpp>
 #include <kvm_vfio/sim/pci_irqs.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -19,9 +21,9 @@ class pci_endpoint {
   static constexpr std::uint64_t page = 4096;
 
   /// As after a reset.
-  /// \param always_error the error interrupt is there without PCI Express too
-  pci_endpoint(const pci_spec& spec, bool always_error)
-      : irqs(spec, always_error), spec_(spec), config_(spec) {}
+  explicit pci_endpoint(const pci_spec& spec,
+                        const generation& release = generation_of<linux_7_3>())
+      : irqs(spec, release.error_irq_always), spec_(spec), release_(release), config_(spec) {}
 
   /// Its interrupts and its configuration space.
   pci_irqs irqs;
@@ -36,7 +38,10 @@ class pci_endpoint {
   }
   /// Whether a region can be mapped: a BAR of at least a page.
   [[nodiscard]] bool mappable(std::uint32_t index) const noexcept {
-    return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page;
+    return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page && !is_io(index);
+  }
+  [[nodiscard]] bool is_io(std::uint32_t index) const noexcept {
+    return index < spec_.bars.size() && spec_.bars[index].io;
   }
   /// The memory behind a BAR, made when first asked for.
   [[nodiscard]] std::vector<unsigned char>& bar(std::uint32_t index) {
@@ -60,8 +65,8 @@ class pci_endpoint {
         if (!spec_.resets) return errc::inval;
         ++resets_;
         return 0;
-      case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
-      case VFIO_DEVICE_PCI_HOT_RESET: return errc::nodev;  // neither slot nor bus reset
+      case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset(from, argument, false);
+      case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(from, argument, true);
       default: return errc::notty;
     }
   }
@@ -83,10 +88,11 @@ class pci_endpoint {
     for (std::size_t i = 0; i < s.size; ++i) write_byte(s, i, bytes[i]);
     return static_cast<std::int64_t>(s.size);
   }
-  /// The last close: interrupts off.
+  /// The last close: interrupts off, the configuration space as it was.
   void close() noexcept {
     irqs.reset();
     follow_irqs();
+    config_.reset(spec_);
   }
 
  private:
@@ -98,15 +104,19 @@ class pci_endpoint {
   };
 
   answer get_info(process& to, std::uint64_t argument) const {
-    vfio_device_info info{};
-    constexpr std::size_t least = offsetof(vfio_device_info, num_irqs) + sizeof info.num_irqs;
+    // With what newer headers have at its end.
+    struct {
+      vfio_device_info head;
+      std::uint32_t more[2];
+    } info{};
+    constexpr std::size_t least = offsetof(vfio_device_info, cap_offset);
     if (const errc e = detail::read_argsz(to, argument, info, least); e != errc::ok) return e;
-    const std::size_t size = info.argsz < sizeof info ? least : sizeof info;
-    info.flags = VFIO_DEVICE_FLAGS_PCI;
-    if (spec_.resets) info.flags |= VFIO_DEVICE_FLAGS_RESET;
-    info.num_regions = VFIO_PCI_NUM_REGIONS;
-    info.num_irqs = VFIO_PCI_NUM_IRQS;
-    info.cap_offset = 0;
+    const std::size_t size = std::min(info.head.argsz, release_.device_info_size);
+    info.head.flags = VFIO_DEVICE_FLAGS_PCI;
+    if (spec_.resets) info.head.flags |= VFIO_DEVICE_FLAGS_RESET;
+    info.head.num_regions = VFIO_PCI_NUM_REGIONS;
+    info.head.num_irqs = VFIO_PCI_NUM_IRQS;
+    info.head.cap_offset = 0;
     return detail::write_back(to, argument, info, size);
   }
   answer get_region_info(process& to, std::uint64_t argument) const {
@@ -151,6 +161,13 @@ class pci_endpoint {
     return detail::write_back(to, argument, info, sizeof info);
   }
 
+  // There is neither slot nor bus reset: nodev, if the struct is in order.
+  static answer hot_reset(process& from, std::uint64_t argument, bool with_flags) {
+    std::uint32_t head[3];  // argsz, flags, count
+    if (const errc e = detail::read_argsz(from, argument, head, sizeof head); e != errc::ok)
+      return e;
+    return with_flags && head[1] != 0 ? errc::inval : errc::nodev;
+  }
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept {
     return spec_.msix_vectors != 0 && index == spec_.msix_bar;
   }
@@ -164,7 +181,7 @@ class pci_endpoint {
       if (at > end || count > end - at) return {errc::fault};
     } else {
       if (at >= end) return {errc::inval};
-      if (!config_.memory_enabled()) return {errc::io};
+      if (!is_io(region) && !config_.memory_enabled()) return {errc::io};
       if (count > end - at) count = static_cast<std::size_t>(end - at);
     }
     return {errc::ok, region, static_cast<std::size_t>(at), count};
@@ -188,6 +205,7 @@ class pci_endpoint {
   }
 
   pci_spec spec_;
+  generation release_;
   pci_config config_;
   std::vector<unsigned char> bars_[PCI_STD_NUM_BARS];
   int resets_ = 0;

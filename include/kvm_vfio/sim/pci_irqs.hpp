@@ -16,11 +16,12 @@ namespace kvm_vfio::sim {
 class pci_irqs {
  public:
   /// Nothing is armed.
-  pci_irqs(const pci_spec& spec, bool always_error) noexcept
+  /// \param error_always the error interrupt is there without PCI Express too
+  explicit pci_irqs(const pci_spec& spec, bool error_always = false) noexcept
       : intx_(spec.intx ? 1 : 0),
         msi_(spec.msi_vectors),
         msix_(spec.msix_vectors),
-        errors_(spec.express || always_error ? 1 : 0) {}
+        errors_(spec.express || error_always ? 1 : 0) {}
 
   /// How many interrupts an index has. \pre `index < VFIO_PCI_NUM_IRQS`
   [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept {
@@ -140,7 +141,7 @@ class pci_irqs {
   errc connect_all(process& from, const header& h, const bytes& data) noexcept {
     const bool arms = armed_ == VFIO_PCI_NUM_IRQS;
     if (arms) {
-      if (h.start + h.count == 0) return errc::inval;
+      if (h.start + h.count == 0) return error(ERANGE);
       armed_ = h.index;
       intx_masked_ = false;
     }

@@ -230,6 +230,8 @@ class model_file final : public file {
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
     return to_answer(made_.ioctl(from, request, argument));
   }
+  answer pread(void*, std::size_t, std::uint64_t) override { return error(ESPIPE); }
+  answer pwrite(const void*, std::size_t, std::uint64_t) override { return error(ESPIPE); }
 
  private:
   void release() noexcept override { made_.release(); }

@@ -6,6 +6,7 @@
 #include <kvm_vfio/sim/iommu_driver.hpp>
 
 #include <algorithm>
+#include <cstring>
 
 namespace kvm_vfio::sim {
 
@@ -26,8 +27,9 @@ class spapr_iommu_driver final : public iommu_driver {
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override {
     return has_unopened(extension);
   }
-  /// \return busy: version 1 takes one group · nodev: the group has no table data
+  /// \return inval: mediated · busy: version 1 takes one group · nodev: the group has no table data
   [[nodiscard]] errc attach(vfio_group& group) override {
+    if (group.mediated()) return errc::inval;
     if (group_) return errc::busy;
     if (!group.has_table_data) return errc::nodev;
     group_ = &group;
@@ -75,19 +77,26 @@ class spapr_iommu_driver final : public iommu_driver {
     info.flags = 0;
     info.dma32_window_start = 0;
     info.dma32_window_size = static_cast<std::uint32_t>(window);
-    return detail::write_back(to, argument, info, size);
+    const bool whole = info.argsz >= sizeof info;
+    std::memset(&info.ddw, 0, sizeof info.ddw);
+    return detail::write_back(to, argument, info, whole ? sizeof info : size);
   }
   answer map(process& from, std::uint64_t argument) {
     if (!enabled_) return errc::perm;
     vfio_iommu_type1_dma_map m{};
     if (const errc e = detail::read_argsz(from, argument, m, sizeof m); e != errc::ok) return e;
     constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
-    if ((m.flags & ~access) || !(m.flags & access)) return errc::inval;
-    if (group_->windows.empty()) group_->windows.assign(1, default_window);
-    if (m.size == 0 || ((m.size | m.vaddr) & (page - 1)) || m.iova >= window ||
-        m.size > window - m.iova)
-      return errc::inval;
-    if (maps_.find(m.iova, m.iova + m.size - 1)) return errc::busy;
+    if (m.flags & ~access) return errc::inval;
+    make_window();
+    if (m.iova >= window) return errc::nxio;
+    if (((m.size | m.vaddr | m.iova) & (page - 1)) || !(m.flags & access)) return errc::inval;
+    if (m.size == 0) return 0;
+    if (m.size > window - m.iova) {
+      // What the hypervisor says of the first page outside, with all before it undone.
+      maps_.cut(m.iova, window - 1);
+      return error(EINTR);
+    }
+    maps_.cut(m.iova, m.iova + m.size - 1);  // an entry is simply replaced
     maps_.add({m.iova, m.size, m.vaddr, m.flags});
     return 0;
   }
@@ -96,11 +105,17 @@ class spapr_iommu_driver final : public iommu_driver {
     vfio_iommu_type1_dma_unmap u{};
     constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
     if (const errc e = detail::read_argsz(from, argument, u, size); e != errc::ok) return e;
-    if (u.flags || (u.size & (page - 1)) || u.iova >= window || u.size > window - u.iova)
-      return errc::inval;
-    while (const dma_mapping* m = u.size ? maps_.find(u.iova, u.iova + u.size - 1) : nullptr)
-      maps_.remove(*m);
+    if (u.flags) return errc::inval;
+    make_window();
+    if (u.iova >= window) return errc::nxio;
+    if (u.size & (page - 1)) return errc::inval;
+    if ((u.iova & (page - 1)) || u.size > window - u.iova) return 1;  // so it says
+    if (u.size != 0) maps_.cut(u.iova, u.iova + u.size - 1);
     return 0;
+  }
+
+  void make_window() {
+    if (group_->windows.empty()) group_->windows.assign(1, default_window);
   }
 
   vfio_group* group_ = nullptr;

@@ -38,6 +38,8 @@ struct bar_spec {
   bool is_64bit = false;   ///< the next BAR is its upper half
   /// The bit in the register.
   bool prefetchable = false;
+  bool io = false;            ///< I/O ports
+  std::uint64_t address = 0;  ///< where the host put it
 };
 
 /// What a PCI function shows.
@@ -56,8 +58,11 @@ struct pci_spec {
   std::uint32_t msi_vectors = 0;   ///< 0 or a power of two up to 32
   std::uint32_t msix_vectors = 0;  ///< up to 2048
   unsigned msix_bar = 0;           ///< the table starts it; the pending bits follow the table
-  bool express = true;             ///< PCI Express: 4096 bytes of config space, error interrupt
-  bool resets = true;              ///< a function reset exists
+  std::uint16_t command = 0;       ///< the command register while nobody has opened it
+  std::uint16_t status = 0;        ///< beside the capability bit
+  std::uint8_t interrupt_line = 0;
+  bool express = true;  ///< PCI Express: 4096 bytes of config space, error interrupt
+  bool resets = true;   ///< a function reset exists
 };
 
 /// Who drives a device on the host.
@@ -76,6 +81,8 @@ struct device_spec {
   bool needs_vm = false;
   /// A mediated device: emulated IOMMU, never enforced coherent, no domain.
   bool mediated = false;
+  /// Of its node, /dev/vfio/devices/vfioN; -1: by the order of the groups.
+  int file_number = -1;
   pci_spec pci{};
 };
 
@@ -104,6 +111,8 @@ struct world_options {
   bool device_files = true;  ///< iommufd and /dev/vfio/devices (not before Linux 6.6)
   /// vfio_iommu_type1's module parameter.
   bool allow_unsafe_interrupts = false;
+  /// iommufd's own choice of an address is aligned so at most: a huge page, where there are any.
+  std::uint64_t huge_page = std::uint64_t{1} << 21;
   std::uint32_t dma_entry_limit = 65535;  ///< mappings per container
 };
 

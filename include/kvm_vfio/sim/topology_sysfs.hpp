@@ -13,6 +13,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace kvm_vfio::sim {
 
@@ -29,7 +30,7 @@ namespace detail {
 
 // `resource`: a line for each BAR and the ROM: first, last, flags.
 inline void read_resources(const std::filesystem::path& device, pci_spec& pci) {
-  constexpr std::uint64_t is_memory = 0x200, prefetch = 0x2000, is_64bit = 0x100000;
+  constexpr std::uint64_t is_io = 0x100, is_memory = 0x200, prefetch = 0x2000, is_64bit = 0x100000;
   std::istringstream lines(sysfs_text(device / "resource"));
   pci.bars.clear();
   for (std::string line; pci.bars.size() < 7 && std::getline(lines, line);) {
@@ -37,8 +38,12 @@ inline void read_resources(const std::filesystem::path& device, pci_spec& pci) {
     const std::uint64_t first = std::strtoull(end, &end, 16);
     const std::uint64_t last = std::strtoull(end, &end, 16);
     const std::uint64_t flags = std::strtoull(end, &end, 16);
-    const std::uint64_t size = (flags & is_memory) && last > first ? last - first + 1 : 0;
-    pci.bars.push_back({size, (flags & is_64bit) != 0, (flags & prefetch) != 0});
+    const bool there = (flags & (is_io | is_memory)) && last > first;
+    pci.bars.push_back({.size = there ? last - first + 1 : 0,
+                        .is_64bit = (flags & is_64bit) != 0,
+                        .prefetchable = (flags & prefetch) != 0,
+                        .io = (flags & is_io) != 0,
+                        .address = first});
   }
   if (pci.bars.size() == 7) {
     pci.rom_size = pci.bars.back().size;
@@ -52,6 +57,12 @@ inline void read_config(const std::filesystem::path& device, pci_spec& pci) {
   const auto byte = [&c](std::size_t at) -> unsigned {
     return at < c.size() ? static_cast<unsigned char>(c[at]) : 0;
   };
+  const auto word = [&byte](std::size_t i) {
+    return static_cast<std::uint16_t>(byte(i) | byte(i + 1) << 8);
+  };
+  pci.command = word(PCI_COMMAND);
+  pci.status = word(PCI_STATUS);
+  pci.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
   pci.intx = byte(PCI_INTERRUPT_PIN) != 0;
   pci.express = false;
   if (!(byte(PCI_STATUS) & PCI_STATUS_CAP_LIST)) return;
@@ -81,6 +92,9 @@ inline void read_config(const std::filesystem::path& device, pci_spec& pci) {
   if (bound.empty() || bound == "pcieport" || bound == "pci-stub") d.bound = driver::none;
   else d.bound = bound.find("vfio") != std::string::npos ? driver::vfio : driver::other;
   d.mediated = fs::exists(device / "mdev_type", ignored);
+  if (d.mediated && !bound.empty()) d.bound = driver::vfio;
+  for (const fs::directory_entry& f : fs::directory_iterator(device / "vfio-dev", ignored))
+    d.file_number = std::atoi(f.path().filename().c_str() + std::string_view("vfio").size());
   d.pci.vendor = static_cast<std::uint16_t>(sysfs_number(device / "vendor"));
   d.pci.device = static_cast<std::uint16_t>(sysfs_number(device / "device"));
   d.pci.class_code = static_cast<std::uint32_t>(code);

@@ -122,6 +122,8 @@ struct iommu_hwpt_alloc {
   std::uint32_t data_type;
   std::uint32_t data_len;
   std::uint64_t data_uptr;
+  std::uint32_t fault_id;
+  std::uint32_t reserved2;
 };
 /// The kernel's `iommu_hw_info`, field by field.
 struct iommu_hw_info {

@@ -28,9 +28,10 @@ class world final : public filesystem {
       auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
       if (options.iommu == iommu_kind::spapr) g->windows.assign(1, default_window);
       for (const device_spec& d : spec.devices) {
-        g->devices.push_back(
-            std::make_unique<vfio_device>(d, *g, number++, release.always_error_irq));
-        by_number_.push_back(g->devices.back().get());
+        const bool vfio = d.bound == driver::vfio;
+        if (vfio && d.file_number >= 0) number = d.file_number;
+        g->devices.push_back(std::make_unique<vfio_device>(d, *g, vfio ? number : -1, release));
+        if (vfio) by_number_[number++] = g->devices.back().get();
         by_name_[d.name] = g->devices.back().get();
       }
       groups_[spec.number] = std::move(g);
@@ -38,16 +39,15 @@ class world final : public filesystem {
   }
 
   /// \return noent: no such node · busy: the group is open, or one of its devices is bound
-  result<file*> open(const char* path, int /*flags*/) override {
+  result<file*> open(const char* path, int flags) override {
     const guard held(system_.lock);
     const std::string_view p = path;
-    constexpr std::string_view group = "/dev/vfio/";
-    constexpr std::string_view device = "/dev/vfio/devices/vfio";
+    if (flags & O_PATH) return exists(p) ? result<file*>(new path_file(path)) : errc::noent;
     if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(system_));
     if (p == "/dev/iommu" && system_.options.device_files)
       return static_cast<file*>(new iommufd_file(system_));
-    if (const int n = number_after(p, device); n >= 0) return open_device(n);
-    if (const int n = number_after(p, group); n >= 0) return open_group(n);
+    if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
+    if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
     return errc::noent;
   }
 
@@ -78,6 +78,26 @@ class world final : public filesystem {
   }
 
  private:
+  static constexpr std::string_view group_prefix = "/dev/vfio/";
+  static constexpr std::string_view device_prefix = "/dev/vfio/devices/vfio";
+
+  // O_PATH: a place, which nothing was done to.
+  class path_file final : public file {
+   public:
+    explicit path_file(const char* path) : file(file_kind::other), path_(path) {}
+    [[nodiscard]] const char* name() const noexcept override { return path_.c_str(); }
+
+   private:
+    std::string path_;
+  };
+  [[nodiscard]] bool exists(std::string_view p) const noexcept {
+    if (p == "/dev/vfio/vfio") return true;
+    if (system_.options.device_files &&
+        (p == "/dev/iommu" || by_number_.count(number_after(p, device_prefix)) != 0))
+      return true;
+    const vfio_group* const g = find_group(number_after(p, group_prefix));
+    return g && g->exists();
+  }
   [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept {
     for (const iommu_spec& i : iommus_)
       if (i.name == name) return i;
@@ -102,17 +122,15 @@ class world final : public filesystem {
     return static_cast<file*>(new group_file(system_, *g));
   }
   result<file*> open_device(int number) {
-    const auto i = static_cast<std::size_t>(number);
-    if (!system_.options.device_files || i >= by_number_.size() ||
-        by_number_[i]->spec().bound != driver::vfio)
-      return errc::noent;
-    return static_cast<file*>(new device_file(system_, *by_number_[i], nullptr));
+    const auto found = by_number_.find(number);
+    if (!system_.options.device_files || found == by_number_.end()) return errc::noent;
+    return static_cast<file*>(new device_file(system_, *found->second, nullptr));
   }
 
   vfio_system system_;
   std::vector<iommu_spec> iommus_;
   std::map<int, std::unique_ptr<vfio_group>> groups_;
-  std::vector<vfio_device*> by_number_;
+  std::map<int, vfio_device*> by_number_;
   std::map<std::string, vfio_device*, std::less<>> by_name_;
 };
 
