@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "generate.hpp"
+
+#include <kvm_vfio/sim/uapi.hpp>
+#include <kvm_vfio/uapi.hpp>
+
+#include <linux/kvm.h>
+#include <linux/pci_regs.h>
+
+#include <initializer_list>
+#include <iterator>
+
+namespace vfio_lockstep {
+
+namespace {
+
+namespace u = kvm_vfio::sim::uapi;
+
+class random {
+ public:
+  explicit random(std::uint64_t seed) noexcept : state_(seed * 0x9e3779b97f4a7c15 + 1) {}
+  std::uint64_t next() noexcept {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return state_ * 0x2545f4914f6cdd1d;
+  }
+  int below(int n) noexcept { return static_cast<int>((next() >> 33) % static_cast<unsigned>(n)); }
+  bool percent(int p) noexcept { return below(100) < p; }
+  template <class T>
+  T of(std::initializer_list<T> choices) noexcept {
+    return *(choices.begin() + below(static_cast<int>(choices.size())));
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+class generator {
+ public:
+  generator(std::uint64_t seed, const machine& m) : r_(seed), m_(m) {}
+
+  std::vector<step> make(int length) {
+    setup();
+    while (steps_.size() < static_cast<std::size_t>(length)) any();
+    // The end in a random order of kinds: who outlives whom differs.
+    int first = r_.below(kinds_with_slots);
+    for (int k = 0; k < kinds_with_slots; ++k)
+      for (int i = 0; i < slots; ++i)
+        close({static_cast<kind>((first + k * 3) % kinds_with_slots), i});
+    return std::move(steps_);
+  }
+
+ private:
+  // What is called.
+
+  step& add(step s) { return steps_.emplace_back(std::move(s)); }
+  void open(kind k, int slot, const std::string& path) {
+    add({.what = verb::open, .made = {k, slot}, .makes = true, .name = path});
+  }
+  void close(ref on) { add({.what = verb::close, .on = on}); }
+  step& call(ref on, const char* name, std::uint64_t request, std::vector<unsigned char> argument,
+             std::vector<patch> patches = {}) {
+    return add({.what = verb::ioctl,
+                .on = on,
+                .name = name,
+                .request = request,
+                .argument = std::move(argument),
+                .where = some_place(),
+                .patches = std::move(patches)});
+  }
+  step& call(ref on, const char* name, std::uint64_t request, std::uint64_t value) {
+    return add({.what = verb::ioctl,
+                .on = on,
+                .name = name,
+                .request = request,
+                .number = value,
+                .where = place::value});
+  }
+
+  // Choices.
+
+  place some_place() {
+    if (careful_ || !r_.percent(12)) return r_.percent(50) ? place::good : place::tight;
+    return r_.of({place::straddling, place::null, place::unmapped, place::read_only, place::high});
+  }
+  int slot() { return r_.percent(60) ? 0 : r_.below(slots); }
+  ref some(kind k) { return {k, slot()}; }
+  ref anything() { return some(static_cast<kind>(r_.below(static_cast<int>(kind::closed) + 1))); }
+  ref mostly(kind k) { return r_.percent(90) ? some(k) : anything(); }
+  const group& some_group() { return m_.groups[static_cast<std::size_t>(group_number())]; }
+  int group_number() { return r_.below(static_cast<int>(m_.groups.size())); }
+  // A struct's size, mostly the right one.
+  std::uint32_t argsz(std::size_t right, std::initializer_list<std::uint32_t> others = {}) {
+    if (careful_ || !r_.percent(15)) return static_cast<std::uint32_t>(right);
+    if (others.size() != 0 && r_.percent(50)) return r_.of(others);
+    const auto n = static_cast<std::uint32_t>(right);
+    return r_.of({0U, 4U, n - 1, n - 4, n + 4, n + 64, 0x7fffffffU, ~0U});
+  }
+  std::uint32_t flags(std::uint32_t right) {
+    return careful_ || !r_.percent(10) ? right
+                                       : r_.of({1U << r_.below(32), ~0U, right | 0x100U, 0U});
+  }
+
+  // Ways to get somewhere.
+
+  void setup() {
+    careful_ = true;
+    const int n = 1 + r_.below(3);
+    for (int i = 0; i < n; ++i) {
+      if (m_.iommufd && r_.percent(45)) bound_device(i);
+      else opened_device(i);
+    }
+    if (r_.percent(50)) vm();
+    careful_ = false;
+  }
+  void opened_device(int i) {
+    const group& g = m_.groups[static_cast<std::size_t>(group_number())];
+    const int c = r_.percent(70) ? 0 : i;
+    open(kind::group, i, g.path);
+    open(kind::container, c, "/dev/vfio/vfio");
+    if (r_.percent(5)) return;
+    set_container({kind::group, i}, {kind::container, c});
+    if (r_.percent(5)) return;
+    call({kind::container, c}, "SET_IOMMU", VFIO_SET_IOMMU,
+         m_.spapr         ? VFIO_SPAPR_TCE_IOMMU
+         : r_.percent(70) ? VFIO_TYPE1v2_IOMMU
+                          : VFIO_TYPE1_IOMMU);
+    if (m_.spapr && r_.percent(80)) call({kind::container, c}, "ENABLE", VFIO_IOMMU_ENABLE, 0);
+    if (r_.percent(80)) get_device({kind::group, i}, g.device, i);
+  }
+  void bound_device(int i) {
+    const group& g = some_group();
+    if (g.cdev.empty()) return;
+    open(kind::iommufd, 0, "/dev/iommu");
+    i = device_slot(g, i);
+    open(kind::cdev, i, g.cdev);
+    bind({kind::cdev, i}, {kind::iommufd, 0});
+    ioas_alloc({kind::iommufd, 0});
+    if (r_.percent(70)) attach({kind::cdev, i}, id());
+  }
+  void vm() {
+    call({kind::kvm}, "CREATE_VM", KVM_CREATE_VM, 0).made = {kind::vm, 0};
+    steps_.back().makes = true;
+    create_kvm_vfio({kind::vm, 0}, 0);
+  }
+
+  // Random steps.
+
+  void any() {
+    const int n = r_.below(100);
+    if (n < 12) return open_something();
+    if (n < 18) return close(some(static_cast<kind>(r_.below(kinds_with_slots))));
+    if (n < 21) return dup();
+    if (n < 33) return group_call();
+    if (n < 57) return container_call();
+    if (n < 78) return device_call(r_.percent(70) ? kind::device : kind::cdev);
+    if (n < 90) return m_.iommufd ? iommufd_call() : container_call();
+    if (n < 97) return kvm_call();
+    unknown();
+  }
+  void open_something() {
+    const group& g = some_group();
+    switch (r_.below(m_.iommufd ? 8 : 5)) {
+      case 0:
+      case 1: return open(kind::group, slot(), g.path);
+      case 2: return open(kind::container, slot(), "/dev/vfio/vfio");
+      case 3: return open(kind::group, slot(), r_.percent(50) ? "/dev/vfio/99" : g.path);
+      case 4:
+        if (r_.percent(25))
+          add({.what = verb::open_path, .made = some(kind::path), .makes = true, .name = g.path});
+        else add({.what = verb::eventfd, .made = some(kind::event), .makes = true});
+        return;
+      case 5:
+      case 6:
+        return open(kind::cdev, device_slot(g, slot()),
+                    g.cdev.empty() ? "/dev/vfio/devices/vfio99" : g.cdev);
+      default: return open(kind::iommufd, slot(), "/dev/iommu");
+    }
+  }
+  void dup() {
+    const ref from = some(static_cast<kind>(r_.below(kinds_with_slots)));
+    const bool device = from.what == kind::device || from.what == kind::cdev;
+    int to = r_.below(slots);
+    if (device) to = from.slot < slots - 2 ? to % (slots - 2) : from.slot;
+    add({.what = verb::dup, .on = from, .made = {from.what, to}, .makes = true});
+  }
+  void unknown() {
+    const ref on = anything();
+    if (on.what == kind::iommufd) {  // VFIO's are its compatibility mode's, which is not modelled
+      call(on, "unknown", _IO(';', 0xff), bytes(std::uint32_t{16}, 0, 0, 0));
+      return;
+    }
+    // TIOCGWINSZ and friends are every file's; these are nobody's, or another file's.
+    const std::uint32_t request =
+        r_.of<std::uint32_t>({_IO(VFIO_TYPE, VFIO_BASE + 99), VFIO_GET_API_VERSION,
+                              VFIO_DEVICE_RESET, _IO(';', 0xff), u::request_bind_iommufd});
+    if (request == VFIO_DEVICE_RESET && on.what != kind::container && on.what != kind::group)
+      return;
+    call(on, "unknown", request, bytes(std::uint32_t{16}, 0, 0, 0));
+  }
+
+  void set_container(ref on, ref to) {
+    if (to.what == kind::iommufd) return;  // its compatibility mode
+    call(on, "SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, bytes(std::int32_t{-1}), {{0, to}});
+  }
+  // The last slot is for devices whose own calls are not compared, the one before for those
+  // without MSI.
+  static int device_slot(const group& g, int wanted) {
+    if (!g.comparable) return slots - 1;
+    return g.msi ? wanted % (slots - 2) : slots - 2;
+  }
+  void get_device(ref on, const std::string& name, int to) {
+    for (const group& g : m_.groups)
+      if (g.device == name) to = device_slot(g, to);
+    std::vector<unsigned char> argument(name.begin(), name.end());
+    argument.insert(argument.end(), 1, 0);
+    step& s = call(on, "GET_DEVICE_FD", VFIO_GROUP_GET_DEVICE_FD, std::move(argument));
+    s.made = {kind::device, to};
+    s.makes = true;
+  }
+  void group_call() {
+    const ref on = mostly(kind::group);
+    switch (r_.below(6)) {
+      case 0: {
+        const vfio_group_status s{.argsz = argsz(sizeof s), .flags = flags(0)};
+        call(on, "GET_STATUS", VFIO_GROUP_GET_STATUS, bytes(s));
+        return;
+      }
+      case 1:
+      case 2: return set_container(on, mostly(kind::container));
+      case 3: call(on, "UNSET_CONTAINER", VFIO_GROUP_UNSET_CONTAINER, 0); return;
+      default:
+        return get_device(on,
+                          r_.percent(90) ? some_group().device
+                                         : r_.of<std::string>({"", "nosuch", "0000:ff:1f.7"}),
+                          slot());
+    }
+  }
+
+  static bool not_compared(ref on) {
+    return (on.what == kind::device || on.what == kind::cdev) && on.slot == slots - 1;
+  }
+  void container_call() {
+    const ref on = mostly(kind::container);
+    // An iommufd would answer as a container (its compatibility mode), which is not modelled.
+    if (on.what == kind::iommufd || not_compared(on)) return;
+    switch (r_.below(12)) {
+      case 0: call(on, "GET_API_VERSION", VFIO_GET_API_VERSION, 0); return;
+      case 1: {
+        // Up to the highest that any release knows, and beyond.
+        const std::uint64_t n = r_.percent(90) ? static_cast<unsigned>(r_.below(13)) : r_.next();
+        if (m_.spapr && n == VFIO_SPAPR_TCE_v2_IOMMU) return;  // version 2 is not modelled
+        call(on, "CHECK_EXTENSION", VFIO_CHECK_EXTENSION, n);
+        return;
+      }
+      case 2:
+      case 3: {
+        const std::uint64_t type = r_.percent(80)
+                                       ? r_.of<std::uint64_t>({1, 3, 3, m_.spapr ? 2U : 3U})
+                                       : static_cast<unsigned>(r_.below(12));
+        if (m_.spapr && type == VFIO_SPAPR_TCE_v2_IOMMU) return;
+        call(on, "SET_IOMMU", VFIO_SET_IOMMU, type);
+        return;
+      }
+      case 4:
+      case 5: return m_.spapr ? spapr_info(on) : get_info(on);
+      case 6:
+      case 7:
+      case 8: return map(on);
+      default: return unmap(on);
+    }
+  }
+  void get_info(ref on) {
+    vfio_iommu_type1_info info{};
+    info.argsz = argsz(24, {8, 12, 16, 20, 24, 32, 72, 100, 104, 128, 256});
+    info.flags = flags(0);
+    if (r_.percent(40)) info.argsz = 256;
+    auto argument = bytes(info);
+    if (info.argsz <= 256 && info.argsz > argument.size()) argument.resize(info.argsz, 0x11);
+    call(on, "IOMMU_GET_INFO", VFIO_IOMMU_GET_INFO, std::move(argument));
+  }
+  void spapr_info(ref on) {
+    vfio_iommu_spapr_tce_info info{};
+    info.argsz = argsz(sizeof info);
+    info.flags = flags(0);
+    switch (r_.below(4)) {
+      case 0: call(on, "ENABLE", VFIO_IOMMU_ENABLE, 0); return;
+      case 1: call(on, "DISABLE", VFIO_IOMMU_DISABLE, 0); return;
+      default:
+        call(on, "SPAPR_TCE_GET_INFO", VFIO_IOMMU_SPAPR_TCE_GET_INFO, bytes(info, std::uint64_t{}));
+    }
+  }
+  std::uint64_t iova() {
+    const std::uint64_t p = m_.page;
+    if (r_.percent(85)) return 0x100000 + p * static_cast<unsigned>(r_.below(12));
+    return r_.of<std::uint64_t>({0, p, 0x100000 + 1, 0x100000 + p / 2, 0xfee00000 - p, 0xfee00000,
+                                 0xfef00000, std::uint64_t{1} << 32, (std::uint64_t{1} << 39) - p,
+                                 std::uint64_t{1} << 39, std::uint64_t{1} << 48,
+                                 (std::uint64_t{1} << 30) - p, std::uint64_t{1} << 63,
+                                 ~std::uint64_t{0} - p + 1, ~std::uint64_t{0}});
+  }
+  std::uint64_t length() {
+    const std::uint64_t p = m_.page;
+    if (r_.percent(88)) return p * static_cast<unsigned>(1 + r_.below(4));
+    return r_.of<std::uint64_t>({0, 1, p - 1, p + 1, p / 2, p * 12});
+  }
+  void map(ref on) {
+    vfio_iommu_type1_dma_map m{};
+    m.argsz = argsz(sizeof m);
+    m.flags = r_.percent(85) ? r_.of({1U, 2U, 3U, 3U}) : r_.of({0U, 4U, 7U, 8U, 1U << 31});
+    m.vaddr = r_.percent(94) ? m_.page * static_cast<unsigned>(r_.below(4)) : r_.of({1U, 512U});
+    m.iova = iova();
+    m.size = length();
+    call(on, "MAP_DMA", VFIO_IOMMU_MAP_DMA, bytes(m),
+         {{offsetof(decltype(m), vaddr), {kind::dma_memory}}});
+  }
+  void unmap(ref on) {
+    vfio_iommu_type1_dma_unmap un{};
+    constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
+    un.argsz = argsz(size);
+    un.iova = iova();
+    un.size = r_.percent(80) ? length() : m_.page * 64;
+    if (r_.percent(10)) {
+      un.flags = r_.of({2U, 2U, 2U, 1U, 4U, 6U, 8U, 1U << 31});
+      if (r_.percent(70)) un.iova = un.size = 0;
+    }
+    auto argument = bytes(un);
+    argument.resize(size);
+    call(on, "UNMAP_DMA", VFIO_IOMMU_UNMAP_DMA, std::move(argument));
+  }
+
+  void device_call(kind k) {
+    const ref on = mostly(k);
+    // read(2) and pread(2) are one in the simulator, and an event has no pread.
+    const bool event = on.what == kind::event;
+    if (k == kind::cdev && (r_.percent(50) || not_compared(on))) return cdev_call(on);
+    if (not_compared(on)) return;
+    switch (r_.below(12)) {
+      case 0: {
+        vfio_device_info info{};
+        info.argsz = argsz(sizeof info, {16, 20, 24, 32});
+        call(on, "DEVICE_GET_INFO", VFIO_DEVICE_GET_INFO, bytes(info));
+        return;
+      }
+      case 1:
+      case 2: {
+        vfio_region_info info{};
+        info.argsz = argsz(sizeof info, {48, 64});
+        info.flags = flags(0);
+        info.index = static_cast<std::uint32_t>(r_.below(11));
+        call(on, "GET_REGION_INFO", VFIO_DEVICE_GET_REGION_INFO, bytes(info));
+        return;
+      }
+      case 3: {
+        const vfio_irq_info info{.argsz = argsz(sizeof info),
+                                 .flags = flags(0),
+                                 .index = static_cast<std::uint32_t>(r_.below(6)),
+                                 .count = 9};
+        call(on, "GET_IRQ_INFO", VFIO_DEVICE_GET_IRQ_INFO, bytes(info));
+        return;
+      }
+      case 4:
+      case 5:
+      case 6: return set_irqs(on);
+      case 7: return feature(on);
+      case 8:
+        if (r_.percent(20)) call(on, "RESET", VFIO_DEVICE_RESET, 0);
+        else read_event();
+        return;
+      case 9: return event ? read_event() : write_config(on);
+      default: return event ? read_event() : read_device(on);
+    }
+  }
+  void read_event() {
+    step& s = add({.what = verb::read_event, .on = some(kind::event)});
+    s.argument = bytes(std::uint64_t{0});
+  }
+  void set_irqs(ref on) {
+    std::uint32_t data = 1U << r_.below(3);
+    std::uint32_t action = 8U << r_.below(3);
+    if (r_.percent(60)) action = VFIO_IRQ_SET_ACTION_TRIGGER;
+    const std::uint32_t index = r_.percent(90) ? static_cast<std::uint32_t>(r_.below(5)) : 5U;
+    const std::uint32_t count = r_.percent(75) ? 1 : r_.of({0U, 0U, 2U, 33U, ~0U});
+    const std::uint32_t start = r_.percent(90) ? 0 : r_.of({1U, 7U, ~0U});
+    const std::uint32_t each = data == 1 ? 0 : data == 2 ? 1 : 4;
+    const std::uint32_t right = 20 + each * (count < 64 ? count : 0);
+    auto argument = bytes(argsz(right), flags(data | action), index, start, count);
+    std::vector<patch> patches;
+    const int entries = count < 64 ? static_cast<int>(count) : 1;
+    for (int i = 0; i < entries && each != 0; ++i) {
+      if (each == 1) {
+        argument.push_back(static_cast<unsigned char>(r_.below(2)));
+      } else {
+        argument.resize(argument.size() + 4, 0xff);
+        patches.push_back({argument.size() - 4, r_.percent(85) ? some(kind::event) : anything()});
+      }
+    }
+    call(on, "SET_IRQS", VFIO_DEVICE_SET_IRQS, std::move(argument), std::move(patches));
+    if (r_.percent(60)) read_event();
+  }
+  void feature(ref on) {
+    // A container's request of the same number tracks dirty pages, which is not modelled.
+    if (on.what == kind::container || on.what == kind::iommufd) return;
+    vfio_device_feature f{};
+    f.argsz = argsz(offsetof(vfio_device_feature, data));
+    // Power management and tokens change what later calls find; probing does not.
+    const std::uint32_t which = r_.percent(60) ? r_.of({0U, 1U, 2U, 10U}) : 100U;
+    const std::uint32_t how =
+        r_.of({std::uint32_t{VFIO_DEVICE_FEATURE_PROBE},
+               std::uint32_t{VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET},
+               std::uint32_t{VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET}, 0U,
+               std::uint32_t{VFIO_DEVICE_FEATURE_GET}});
+    f.flags = which | how;
+    auto argument = bytes(f);
+    argument.resize(offsetof(vfio_device_feature, data));
+    call(on, "FEATURE", VFIO_DEVICE_FEATURE, std::move(argument));
+  }
+  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
+  void read_device(ref on) {
+    const std::uint64_t region = r_.percent(70) ? 7 : static_cast<std::uint64_t>(r_.below(11));
+    const std::uint64_t at =
+        r_.percent(85) ? 4 * static_cast<std::uint64_t>(r_.below(64))
+                       : r_.of<std::uint64_t>({1, 0x0e, 0xfc, 0xfe, 0xff, 0x100, 0xfff, 0x1000});
+    const std::size_t size = r_.percent(80) ? 4 : r_.of<std::size_t>({1, 2, 3, 8, 64});
+    step& s = add({.what = verb::pread, .on = on, .name = "region " + std::to_string(region)});
+    s.number = (region << 40) + (region == 7 ? at : at & ~std::uint64_t{3});
+    s.argument.resize(region == 7 ? size : 4);
+    // What a BAR holds is the device's own business.
+    if (region != 7) s.masks.push_back({0, 4});
+  }
+  void write_config(ref on) {
+    step& s = add({.what = verb::pwrite, .on = on, .name = "config"});
+    std::uint64_t at = 0;
+    switch (r_.below(6)) {
+      case 0:  // a BAR is sized
+        at = PCI_BASE_ADDRESS_0 + 4 * static_cast<unsigned>(r_.below(6));
+        s.argument = bytes(~std::uint32_t{0});
+        break;
+      case 1:
+        at = PCI_COMMAND;  // without parity, which not every function implements
+        s.argument = bytes(r_.of<std::uint16_t>({0, 2, 3, 6, 0x402, 0xffbf}));
+        break;
+      case 2:
+        at = PCI_INTERRUPT_LINE;
+        s.argument = {static_cast<unsigned char>(r_.below(256))};
+        break;
+      case 3:  // nothing here can be written
+        at = r_.of<std::uint64_t>({0, 8, 0x2c, 0x34});
+        s.argument = bytes(static_cast<std::uint32_t>(r_.next()));
+        break;
+      case 4:
+        at = PCI_ROM_ADDRESS;
+        s.argument = bytes(r_.of({~0U, 0xfffff800U, 0U}));
+        break;
+      default:
+        at = 0x42;  // the flags of MSI; without it, the function's own
+        if (on.slot >= slots - 2) at = PCI_INTERRUPT_LINE;
+        s.argument = bytes(static_cast<std::uint16_t>(r_.below(256)));
+        break;
+    }
+    s.number = config + at;
+    step again = s;
+    again.what = verb::pread;
+    again.number = config + (at & ~std::uint64_t{3});
+    again.argument.resize(4);
+    add(std::move(again));
+  }
+
+  // Character devices and iommufd.
+
+  std::uint32_t id() {
+    return r_.percent(92) ? static_cast<std::uint32_t>(1 + r_.below(r_.percent(60) ? 3 : 6))
+                          : r_.of({0U, 99U, 0x7fffffffU, ~0U});
+  }
+  void bind(ref on, ref to) {
+    const u::device_bind_iommufd b{
+        .argsz = argsz(sizeof b), .flags = flags(0), .iommufd = -1, .out_devid = 0};
+    call(on, "BIND_IOMMUFD", u::request_bind_iommufd, bytes(b), {{8, to}});
+  }
+  void attach(ref on, std::uint32_t to) {
+    const u::device_attach_iommufd_pt a{.argsz = argsz(sizeof a), .flags = flags(0), .pt_id = to};
+    call(on, "ATTACH", u::request_attach_iommufd_pt, bytes(a));
+  }
+  void cdev_call(ref on) {
+    switch (r_.below(6)) {
+      case 0:
+      case 1: return bind(on, mostly(kind::iommufd));
+      case 2:
+      case 3:
+      case 4: return attach(on, id());
+      default: {
+        const u::device_detach_iommufd_pt d{.argsz = argsz(sizeof d), .flags = flags(0)};
+        call(on, "DETACH", u::request_detach_iommufd_pt, bytes(d));
+      }
+    }
+  }
+  void ioas_alloc(ref on) {
+    const u::iommu_ioas_alloc a{.size = argsz(sizeof a), .flags = flags(0), .out_ioas_id = 0};
+    call(on, "IOAS_ALLOC", u::request_ioas_alloc, bytes(a));
+  }
+  void iommufd_call() {
+    const ref on = mostly(kind::iommufd);
+    switch (r_.below(10)) {
+      case 0: return ioas_alloc(on);
+      case 1: {
+        const u::iommu_destroy d{.size = argsz(sizeof d), .id = id()};
+        call(on, "DESTROY", u::request_destroy, bytes(d));
+        return;
+      }
+      case 2: {
+        u::iommu_ioas_iova_ranges g{};
+        g.size = argsz(sizeof g);
+        g.ioas_id = id();
+        g.num_iovas = r_.of({0U, 1U, 8U, 8U});
+        g.reserved = flags(0);
+        call(on, "IOVA_RANGES", u::request_ioas_iova_ranges, bytes(g), {{16, {kind::out_memory}}});
+        return;
+      }
+      case 3: {
+        u::iommu_hwpt_alloc h{};
+        h.size = argsz(sizeof h, {20, 24, 28, 32});
+        h.flags = r_.percent(90) ? 0 : 1U << 31;
+        h.dev_id = id();
+        h.pt_id = id();
+        call(on, "HWPT_ALLOC", u::request_hwpt_alloc, bytes(h));
+        return;
+      }
+      case 4:
+      case 5:
+      case 6: {
+        u::iommu_ioas_map m{};
+        m.size = argsz(sizeof m);
+        m.flags = r_.percent(60)   ? u::map_fixed_iova | u::map_readable | u::map_writeable
+                  : r_.percent(80) ? static_cast<std::uint32_t>(r_.below(8))
+                                   : flags(8);
+        m.ioas_id = id();
+        m.reserved = flags(0);
+        m.user_va = m_.page * static_cast<unsigned>(r_.below(4));
+        m.length = length();
+        m.iova = iova();
+        call(on, "IOAS_MAP", u::request_ioas_map, bytes(m), {{16, {kind::dma_memory}}});
+        return;
+      }
+      case 7:
+      case 8: {
+        u::iommu_ioas_unmap un{};
+        un.size = argsz(sizeof un);
+        un.ioas_id = id();
+        un.iova = r_.percent(90) ? iova() : 0;
+        un.length = r_.percent(90) ? length() : ~std::uint64_t{0};
+        call(on, "IOAS_UNMAP", u::request_ioas_unmap, bytes(un));
+        return;
+      }
+      default: {
+        u::iommu_hw_info h{};
+        h.size = argsz(sizeof h);
+        h.flags = flags(0);
+        h.dev_id = id();
+        // What the IOMMU is, beside its kind, the topology does not say.
+        call(on, "GET_HW_INFO", u::request_get_hw_info, bytes(h)).masks = {
+            {12, 4}, {24, 4}, {28, 4}, {32, 8}};
+      }
+    }
+  }
+
+  // KVM.
+
+  void create_kvm_vfio(ref on, int to) {
+    kvm_create_device c{.type = KVM_DEV_TYPE_VFIO, .fd = 77, .flags = 0};
+    step& s = call(on, "CREATE_DEVICE", KVM_CREATE_DEVICE, bytes(c));
+    s.where = place::good;
+    s.made = {kind::kvm_vfio, to};
+    s.makes = true;
+    s.made_at = offsetof(kvm_create_device, fd);
+  }
+  void kvm_call() {
+    switch (r_.below(10)) {
+      case 0: {
+        step& s = call({kind::kvm}, "CREATE_VM", KVM_CREATE_VM, 0);
+        s.made = some(kind::vm);
+        s.makes = true;
+        return;
+      }
+      case 1: return create_kvm_vfio(some(kind::vm), slot());
+      default: {
+        const std::uint64_t which = r_.percent(95) ? static_cast<unsigned>(1 + r_.below(2)) : 4;
+        const kvm_device_attr a{
+            .flags = 0, .group = kvm_vfio::uapi::dev_vfio_file, .attr = which, .addr = 0};
+        const kind k = r_.of({kind::group, kind::group, kind::device, kind::cdev});
+        step& s =
+            call(some(kind::kvm_vfio), which == 1 ? "FILE_ADD" : "FILE_DEL", KVM_SET_DEVICE_ATTR,
+                 bytes(a), {{offsetof(kvm_device_attr, addr), {kind::dma_memory}}});
+        s.where = place::good;
+        s.pointee = r_.percent(85) ? some(k) : anything();
+        return;
+      }
+    }
+  }
+
+  random r_;
+  const machine& m_;
+  bool careful_ = false;
+  std::vector<step> steps_;
+};
+
+}  // namespace
+
+std::vector<step> generate(std::uint64_t seed, int length, const machine& m) {
+  return generator(seed, m).make(length);
+}
+
+}  // namespace vfio_lockstep

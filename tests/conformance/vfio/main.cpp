@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: BSL-1.0
+// The simulator in lock-step with the running kernel's VFIO: the same system calls on both, every
+// answer and every byte written back compared. --help says more.
+#include "../../sim/real_system.hpp"
+#include "../../sim/scenarios.hpp"
+#include "../../sim/sim_system.hpp"
+#include "../shrink.hpp"
+#include "generate.hpp"
+#include "player.hpp"
+
+#include <kvm_vfio/sim/kernel.hpp>
+#include <kvm_vfio/sim/topology_sysfs.hpp>
+
+#include <sys/utsname.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+
+using namespace vfio_lockstep;
+namespace sim = kvm_vfio::sim;
+
+namespace {
+
+constexpr const char* usage =
+    "usage: vfio_lockstep [option=value]...\n"
+    "  profile=7.3|6.12|6.1   the simulator's kernel generation (7.3)\n"
+    "  coherent=0|1           whether the IOMMU enforces coherency (0)\n"
+    "  unsafe=0|1             whether VFIO and iommufd allow unsafe interrupts (1)\n"
+    "  seed=N operations=N    where to start, and at least how many calls to compare (1, 5000)\n"
+    "  length=N               calls per sequence (100)\n"
+    "  transcripts=1          print what the scenarios answered\n"
+    "  verbose=1              print every call\n"
+    "  keep_going=1           after a mismatch too, up to ten\n"
+    "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine has no VFIO\n"
+    "groups.\n";
+
+struct options {
+  std::string profile = "7.3";
+  bool coherent = false;
+  bool unsafe = true;
+  std::uint64_t seed = 1;
+  long operations = 5000;
+  int length = 100;
+  bool transcripts = false;
+  bool verbose = false;
+  bool keep_going = false;
+};
+
+options parse(int argc, char** argv) {
+  options o;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const std::size_t equals = argument.find('=');
+    if (equals == std::string::npos) throw std::runtime_error("no value: " + argument);
+    const std::string key = argument.substr(0, equals);
+    const std::string value = argument.substr(equals + 1);
+    const auto n = [&] {
+      char* end = nullptr;
+      errno = 0;
+      const long number = std::strtol(value.c_str(), &end, 10);
+      if (value.empty() || *end != '\0' || errno != 0 || number < 0)
+        throw std::runtime_error(key + ": '" + value + "' is not a number");
+      return number;
+    };
+    if (key == "profile") o.profile = value;
+    else if (key == "coherent") o.coherent = n() != 0;
+    else if (key == "unsafe") o.unsafe = n() != 0;
+    else if (key == "seed") o.seed = static_cast<std::uint64_t>(n());
+    else if (key == "operations") o.operations = n();
+    else if (key == "length") o.length = static_cast<int>(n());
+    else if (key == "transcripts") o.transcripts = n() != 0;
+    else if (key == "verbose") o.verbose = n() != 0;
+    else if (key == "keep_going") o.keep_going = n() != 0;
+    else throw std::runtime_error("unknown option: " + key);
+  }
+  if (o.profile != "7.3" && o.profile != "6.12" && o.profile != "6.1")
+    throw std::runtime_error("unknown profile: " + o.profile);
+  return o;
+}
+
+/// The machine as the simulator and the generator are told of it.
+struct facts {
+  sim::topology topology;
+  sim::world_options world;
+  machine has;
+};
+
+/// What sysfs does not tell: what the IOMMU's page sizes are and where its addresses end. The
+/// kernel is asked once; every later answer that depends on it is compared.
+void ask_for_iommu(facts& f) {
+  real_system sys;
+  for (const group& g : f.has.groups) {
+    const int number = std::atoi(g.path.c_str() + std::strlen("/dev/vfio/"));
+    std::int32_t container = static_cast<std::int32_t>(sys.open("/dev/vfio/vfio"));
+    const int fd = static_cast<int>(sys.open(g.path.c_str()));
+    struct {
+      vfio_iommu_type1_info info;
+      unsigned char more[1024];
+    } reply{};
+    reply.info.argsz = sizeof reply;
+    const bool answered =
+        sys.ioctl(fd, VFIO_GROUP_SET_CONTAINER, reinterpret_cast<std::uintptr_t>(&container)) ==
+            0 &&
+        sys.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0 &&
+        sys.ioctl(container, VFIO_IOMMU_GET_INFO, reinterpret_cast<std::uintptr_t>(&reply)) == 0;
+    (void)sys.close(fd);
+    (void)sys.close(container);
+    if (!answered) continue;
+    const auto* const raw = reinterpret_cast<const unsigned char*>(&reply);
+    for (sim::iommu_spec& iommu : f.topology.iommus) {
+      if (iommu.name != "group" + std::to_string(number)) continue;
+      iommu.page_sizes = reply.info.iova_pgsizes;
+      for (std::uint32_t at = reply.info.cap_offset; at != 0;) {
+        vfio_info_cap_header header{};
+        std::memcpy(&header, raw + at, sizeof header);
+        if (header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) {
+          std::uint32_t count = 0;
+          std::memcpy(&count, raw + at + sizeof header, sizeof count);
+          sim::iova_range last{};
+          if (count > 0)
+            std::memcpy(&last, raw + at + sizeof header + 8 + (count - 1) * sizeof last,
+                        sizeof last);
+          if (last.last != 0) iommu.aperture = {0, last.last};
+        }
+        at = header.next;
+      }
+    }
+  }
+}
+
+facts find(const options& o) {
+  facts f;
+  f.topology = sim::topology_from_sysfs("/sys", o.coherent);
+  f.has.page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  // QEMU's IOMMU does not isolate interrupts here, which sysfs does not tell.
+  f.world.allow_unsafe_interrupts = o.unsafe;
+  for (sim::iommu_spec& iommu : f.topology.iommus) iommu.interrupt_remapping = false;
+  f.has.iommufd = ::access("/dev/iommu", F_OK) == 0;
+  f.world.device_files = f.has.iommufd;
+  if (::access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) f.world.huge_page = f.has.page;
+#if defined __powerpc64__
+  f.world.iommu = sim::iommu_kind::spapr;
+  f.has.spapr = true;
+  f.has.page = 4096;  // the IOMMU's
+#endif
+  for (const sim::group_spec& g : f.topology.groups)
+    for (const sim::device_spec& d : g.devices) {
+      if (d.bound != sim::driver::vfio) continue;
+      group found{.path = "/dev/vfio/" + std::to_string(g.number), .device = d.name};
+      if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
+      found.msi = d.pci.msi_vectors != 0;
+      found.comparable = !d.mediated;
+      f.has.groups.push_back(std::move(found));
+      break;
+    }
+  if (!f.has.spapr) ask_for_iommu(f);
+  return f;
+}
+
+struct mismatch {
+  std::size_t at = 0;
+  std::string what;
+};
+
+class comparison {
+ public:
+  comparison(const options& o, facts f) : options_(o), facts_(std::move(f)) {}
+
+  /// On fresh systems, up to the first mismatch.
+  std::optional<mismatch> run(const std::vector<step>& steps, bool count) {
+    std::optional<mismatch> found;
+    on_simulator([&](sim_system& simulated) {
+      real_system real;
+      player<real_system> kernel(real, arena_);
+      player<sim_system> simulator(simulated, arena_);
+      for (std::size_t i = 0; i < steps.size() && !found; ++i) {
+        const outcome k = kernel.run(steps[i]);
+        const outcome s = simulator.run(steps[i]);
+        if (count && k.done) ++operations;
+        if (count && options_.verbose)
+          std::printf("%s: %s\n", to_string(steps[i]).c_str(), to_string(k).c_str());
+        if (k != s) found = mismatch{i, "kernel " + to_string(k) + "\n  simulator " + to_string(s)};
+      }
+    });
+    return found;
+  }
+  /// The scenarios of the simulator's tests. \return the lines that differ
+  long scenarios_differ() {
+    long differ = 0;
+    for (const char* name : scenarios::names) {
+      const group& g = facts_.has.groups.front();
+      const scenarios::target on{.group = g.path, .device = g.device, .device_file = g.cdev};
+      std::vector<std::string> simulated;
+      on_simulator([&](sim_system& s) { simulated = scenarios::run(s, name, on); });
+      real_system real;
+      const int first = ::dup(STDOUT_FILENO);
+      const std::vector<std::string> kernels = scenarios::run(real, name, on);
+      ::close_range(static_cast<unsigned>(first), ~0U, 0);  // some leave descriptors open
+      operations += static_cast<long>(kernels.size());
+      for (std::size_t i = 0; i < kernels.size() || i < simulated.size(); ++i) {
+        const std::string k = i < kernels.size() ? kernels[i] : "nothing";
+        const std::string s = i < simulated.size() ? simulated[i] : "nothing";
+        if (options_.transcripts) std::printf("TRANSCRIPT %s %s\n", name, k.c_str());
+        if (k == s) continue;
+        ++differ;
+        std::printf("MISMATCH scenario %s, line %zu: kernel '%s', simulator '%s'\n", name, i,
+                    k.c_str(), s.c_str());
+      }
+    }
+    return differ;
+  }
+  const machine& has() const { return facts_.has; }
+
+  long operations = 0;
+
+ private:
+  template <class Profile, class Iommu, class Use>
+  void with(Use use) {
+    sim::world world(facts_.topology, sim::generation_of<Profile>(), facts_.world);
+    sim::kernel<Profile, Iommu> kernel(world);
+    sim::memory memory;
+    memory.forbid(arena_.not_there(), arena::page);
+    memory.forbid(arena_.not_writable(), arena::page, true);
+    sim::process task(kernel, memory);
+    sim_system system(task);
+    use(system);
+  }
+  template <class Use>
+  void on_simulator(Use use) {
+#if defined __powerpc64__
+    with<kvm_vfio::linux_7_3, sim::spapr_iommu>(use);
+#else
+    if (options_.profile == "7.3") with<kvm_vfio::linux_7_3, sim::iommu>(use);
+    else if (options_.profile == "6.12") with<kvm_vfio::linux_6_12, sim::iommu>(use);
+    else with<kvm_vfio::linux_6_1, sim::iommu>(use);
+#endif
+  }
+
+  options options_;
+  facts facts_;
+  arena arena_;
+};
+
+int run(const options& o) {
+  const auto start = std::chrono::steady_clock::now();
+  facts found = find(o);
+  if (found.has.groups.empty()) {
+    std::puts("SKIPPED: no VFIO groups");
+    return 77;
+  }
+  comparison c(o, std::move(found));
+  long mismatches = c.scenarios_differ();
+  std::uint64_t seed = o.seed;
+  for (; c.operations < o.operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
+       ++seed) {
+    const std::vector<step> steps = generate(seed, o.length, c.has());
+    const auto differs = c.run(steps, true);
+    if (!differs) continue;
+    ++mismatches;
+    std::printf("MISMATCH at call %zu of seed %llu: %s\n  %s\n", differs->at,
+                static_cast<unsigned long long>(seed), to_string(steps[differs->at]).c_str(),
+                differs->what.c_str());
+    const std::vector<step> shortest =
+        conformance::shrink(steps, differs->at, [&c](const std::vector<step>& candidate) {
+          const auto again = c.run(candidate, false);
+          return again ? std::optional(again->at) : std::nullopt;
+        });
+    std::printf("SHORTEST %zu calls:\n", shortest.size());
+    for (const step& s : shortest) std::printf("  %s\n", to_string(s).c_str());
+    if (const auto again = c.run(shortest, false)) std::printf("  %s\n", again->what.c_str());
+  }
+  utsname u{};
+  ::uname(&u);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  std::printf(
+      "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu iommufd=%d seeds=%llu..%llu "
+      "operations=%ld mismatches=%ld seconds=%.1f\n",
+      u.release, o.profile.c_str(), static_cast<int>(o.coherent), c.has().groups.size(),
+      static_cast<int>(c.has().iommufd), static_cast<unsigned long long>(o.seed),
+      static_cast<unsigned long long>(seed - 1), c.operations, mismatches, seconds.count());
+  return mismatches == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  if (argc == 2 && std::strcmp(argv[1], "--help") == 0) {
+    std::fputs(usage, stdout);
+    return 0;
+  }
+  try {
+    return run(parse(argc, argv));
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "vfio_lockstep: %s\n", e.what());
+    return 2;
+  }
+}
