@@ -64,6 +64,8 @@ class memory {
       case place::unmapped: return base_ + page + offset;
       case place::read_only:
         std::memcpy(writable_ + offset, &object, sizeof object);
+        // Touched now: a page fault inside the ioctl would take references of its own.
+        (void)*static_cast<const volatile char*>(base_ + 2 * page + offset);
         return base_ + 2 * page + offset;
       case place::straddling: return base_ + page - sizeof object / 2;
       case place::high: break;

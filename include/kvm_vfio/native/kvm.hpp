@@ -59,6 +59,7 @@ static_assert(endpoint<vfio_device_ref>);
 /// A kvm-vfio device of the kernel's, owned. Closing it stops the tracking of every file.
 class vfio_device : public owned<vfio_device_ref> {
  public:
+  /// Nothing, or a descriptor that the caller gives away.
   using owned::owned;
 
   /// As the view's.
