@@ -47,6 +47,11 @@ class memory {
     map(base_ + 2 * page, page, PROT_READ, MAP_SHARED | MAP_FIXED, fd);
     writable_ = map(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     ::close(fd);
+    // Touched now: a page fault later would take and give back references of its own.
+    for (const std::size_t offset : {std::size_t{0}, page / 2}) {
+      *static_cast<volatile char*>(writable_ + offset) = 0;
+      (void)*static_cast<const volatile char*>(base_ + 2 * page + offset);
+    }
   }
   memory(const memory&) = delete;
   memory& operator=(const memory&) = delete;
@@ -64,8 +69,6 @@ class memory {
       case place::unmapped: return base_ + page + offset;
       case place::read_only:
         std::memcpy(writable_ + offset, &object, sizeof object);
-        // Touched now: a page fault inside the ioctl would take references of its own.
-        (void)*static_cast<const volatile char*>(base_ + 2 * page + offset);
         return base_ + 2 * page + offset;
       case place::straddling: return base_ + page - sizeof object / 2;
       case place::high: break;
