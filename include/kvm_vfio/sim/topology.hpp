@@ -39,7 +39,7 @@ struct bar_spec {
   /// The bit in the register.
   bool prefetchable = false;
   bool io = false;            ///< I/O ports
-  std::uint64_t address = 0;  ///< where the host put it
+  std::uint64_t address = 0;  ///< what the register holds
 };
 
 /// What a PCI function shows.

@@ -42,8 +42,7 @@ inline void read_resources(const std::filesystem::path& device, pci_spec& pci) {
     pci.bars.push_back({.size = there ? last - first + 1 : 0,
                         .is_64bit = (flags & is_64bit) != 0,
                         .prefetchable = (flags & prefetch) != 0,
-                        .io = (flags & is_io) != 0,
-                        .address = first});
+                        .io = (flags & is_io) != 0});
   }
   if (pci.bars.size() == 7) {
     pci.rom_size = pci.bars.back().size;
@@ -60,6 +59,15 @@ inline void read_config(const std::filesystem::path& device, pci_spec& pci) {
   const auto word = [&byte](std::size_t i) {
     return static_cast<std::uint16_t>(byte(i) | byte(i + 1) << 8);
   };
+  // `resource` has the processor's addresses; the registers have the bus's.
+  for (std::size_t i = 0; i < pci.bars.size(); ++i) {
+    bar_spec& bar = pci.bars[i];
+    const std::size_t at = PCI_BASE_ADDRESS_0 + 4 * i;
+    bar.address = word(at) | std::uint64_t{word(at + 2)} << 16;
+    if (bar.is_64bit && i + 1 < pci.bars.size())
+      bar.address |= std::uint64_t{word(at + 4)} << 32 | std::uint64_t{word(at + 6)} << 48;
+    bar.address = bar.size == 0 ? 0 : bar.address & ~(bar.size - 1);
+  }
   pci.command = word(PCI_COMMAND);
   pci.status = word(PCI_STATUS);
   pci.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
