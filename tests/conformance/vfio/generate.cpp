@@ -281,6 +281,8 @@ class generator {
     call(on, "IOMMU_GET_INFO", VFIO_IOMMU_GET_INFO, std::move(argument));
   }
   void spapr_info(ref on) {
+    // A device's request of DISABLE's number is IOEVENTFD, which is not modelled.
+    if (on.what == kind::device || on.what == kind::cdev) return;
     vfio_iommu_spapr_tce_info info{};
     info.argsz = argsz(sizeof info);
     info.flags = flags(0);
