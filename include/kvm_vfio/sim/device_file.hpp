@@ -145,7 +145,7 @@ class device_file final : public file {
     opened_ = true;
     return 0;
   }
-  errc read_bind(process& from, std::uint64_t argument, uapi::device_bind_iommufd& c) {
+  errc read_bind(process& from, std::uint64_t argument, uapi::device_bind_iommufd& c) const {
     if (!system_.release.bind_checks_rest) return detail::read_argsz(from, argument, c, sizeof c);
     if (!from.copy_from_user(argument, c.argsz)) return errc::fault;
     if (c.argsz < sizeof c) return errc::inval;

@@ -102,7 +102,8 @@ inline void read_config(const std::filesystem::path& device, pci_spec& pci) {
   d.mediated = fs::exists(device / "mdev_type", ignored);
   if (d.mediated && !bound.empty()) d.bound = driver::vfio;
   for (const fs::directory_entry& f : fs::directory_iterator(device / "vfio-dev", ignored))
-    d.file_number = std::atoi(f.path().filename().c_str() + std::string_view("vfio").size());
+    d.file_number = static_cast<int>(
+        std::strtol(f.path().filename().c_str() + std::string_view("vfio").size(), nullptr, 10));
   d.pci.vendor = static_cast<std::uint16_t>(sysfs_number(device / "vendor"));
   d.pci.device = static_cast<std::uint16_t>(sysfs_number(device / "device"));
   d.pci.class_code = static_cast<std::uint32_t>(code);

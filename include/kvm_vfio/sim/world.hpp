@@ -93,7 +93,7 @@ class world final : public filesystem {
   [[nodiscard]] bool exists(std::string_view p) const noexcept {
     if (p == "/dev/vfio/vfio") return true;
     if (system_.options.device_files &&
-        (p == "/dev/iommu" || by_number_.count(number_after(p, device_prefix)) != 0))
+        (p == "/dev/iommu" || by_number_.contains(number_after(p, device_prefix))))
       return true;
     const vfio_group* const g = find_group(number_after(p, group_prefix));
     return g && g->exists();
