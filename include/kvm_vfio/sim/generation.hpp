@@ -5,6 +5,8 @@
 
 #include <kvm_vfio/profile.hpp>
 
+#include <cstdint>
+
 namespace kvm_vfio::sim {
 
 /// The facts.
