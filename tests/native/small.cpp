@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
-// The mutex, the explanations, the error codes.
+// The mutex, the explanations.
 #include "support.hpp"
 
-#include <kvm_vfio/error_code.hpp>
 #include <kvm_vfio/native/explain.hpp>
 #include <kvm_vfio/native/mutex.hpp>
 
-#include <iostream>
 #include <thread>
 
 namespace {
@@ -88,18 +86,6 @@ TEST_CASE("An explanation is cut to the buffer") {
     CHECK(text[size] == '#');
     if (size) CHECK(text == whole.substr(0, size - 1));
   }
-}
-
-TEST_CASE("An errc is the system's error code") {
-  const std::error_code code = errc::busy;
-  CHECK(code == std::errc::device_or_resource_busy);
-  CHECK(code.category() == std::system_category());
-  CHECK_FALSE(code.message().empty());
-  CHECK_FALSE(static_cast<bool>(std::error_code(errc::ok)));
-  CHECK(kv::to_errc(code) == errc::busy);
-  CHECK(kv::to_errc(std::make_error_code(std::errc::bad_file_descriptor)) == errc::badf);
-  CHECK(kv::to_errc(std::error_code(1, std::iostream_category())) == errc::io);
-  CHECK(kv::to_errc(std::error_code(0, std::iostream_category())) == errc::ok);
 }
 
 }  // namespace

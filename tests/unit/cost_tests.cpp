@@ -60,6 +60,16 @@ struct scarce_storage : heap_storage {
 };
 static_assert(table_storage<scarce_storage>);
 
+// A heap with tables for 64 files and no more.
+struct bounded_storage : heap_storage {
+  template <class T>
+  struct tables : heap_storage::tables<T> {
+    static constexpr std::size_t limit = 64;
+    using heap_storage::tables<T>::tables;
+  };
+};
+static_assert(table_storage<bounded_storage>);
+
 // A storage from before there were tables.
 struct plain_storage {
   template <class T>
@@ -141,6 +151,7 @@ TEMPLATE_TEST_CASE("A list finds what a vector finds", "", counted<0>, counted<1
   CHECK(list_and_vector<TestType, plain_storage>().agree(2000, 100));
   CHECK(list_and_vector<TestType, inline_storage<4>>().agree(500, 8));
   CHECK(list_and_vector<TestType, inline_storage<100>>().agree(4000, 300));
+  CHECK(list_and_vector<TestType, bounded_storage>().agree(2000, 300));
   for (int tables = 0; tables < 5; ++tables) {
     INFO("room for " << tables << " tables");
     int left = tables;
@@ -154,6 +165,24 @@ constexpr bool agree() {
   return both.agree(100, 60) && both.size() > linear_limit;
 }
 static_assert(agree<heap_storage>() && agree<inline_storage<40>>());
+
+TEST_CASE("Integers and pointers are found by what they are") {
+  CHECK(identity_hash(7) == 7);
+  CHECK(identity_hash(-1) == ~std::uint64_t{0});
+  CHECK(identity_hash(std::uint64_t{1} << 63) == std::uint64_t{1} << 63);
+  const int object = 0;
+  CHECK(identity_hash(&object) == reinterpret_cast<std::uintptr_t>(&object));
+  file_list<int, no_group, inline_storage<40>> list(inline_storage<40>{});
+  for (int i = 0; i < 40; ++i) list.append(*list.make(i));
+  bool right = true;
+  for (int i = 0; i < 40; ++i) right = list.find(i) && list.find(i)->file == i && right;
+  CHECK(right);
+  CHECK_FALSE(list.find(40));
+  while (auto* e = list.first()) {
+    list.unlink(*e);
+    list.destroy(*e);
+  }
+}
 
 TEST_CASE("An index that was refused is made when there is memory again") {
   int left = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The small parts: storage, result, error names, symbol references, locks, the list of files.
 
+#include <kvm_vfio/error_code.hpp>
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/testing/counting_lock.hpp>
 #include <kvm_vfio/testing/failing.hpp>
@@ -8,12 +9,19 @@
 #include <kvm_vfio/testing/journal.hpp>
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <iostream>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -318,6 +326,58 @@ TEST_CASE("file_list: an entry that is made is not in the list yet") {
   REQUIRE(again);
   CHECK(again->file == 2);
   files.destroy(*again);
+}
+
+// How a process ended that did this: the signal, 0 if it came to an end of its own.
+template <class Act>
+int signal_that_ends(Act act) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const rlimit no_core{};
+    (void)::setrlimit(RLIMIT_CORE, &no_core);
+    for (const int signal : {SIGILL, SIGTRAP, SIGABRT}) (void)::signal(signal, SIG_DFL);
+    act();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+TEST_CASE("The value of a failure, and a failure without an error, trap") {
+  result<int> failure = errc::busy;
+  const result<int>& seen = failure;
+  const result<int> success = 1;
+  CHECK(signal_that_ends([&] { (void)success.value(); }) == 0);
+  CHECK(signal_that_ends([&] { (void)failure.value(); }) != 0);
+  CHECK(signal_that_ends([&] { (void)*seen; }) != 0);
+  CHECK(signal_that_ends([&] { (void)seen.operator->(); }) != 0);
+  errc none = errc::ok;
+  CHECK(signal_that_ends([&] { (void)result<int>(none); }) != 0);
+}
+
+TEST_CASE("inline_storage's tables have one element for each object, and no more") {
+  inline_storage<17>::tables<int> tables{inline_storage<17>{}};
+  static_assert(inline_storage<17>::tables<int>::limit == 32);
+  int* const first = tables.make(20);
+  REQUIRE(first);
+  CHECK_FALSE(tables.make(13));
+  int* const second = tables.make(12);
+  CHECK(second == first + 20);
+  CHECK_FALSE(tables.make(1));
+}
+
+TEST_CASE("An errc is the system's error code") {
+  const std::error_code code = errc::busy;
+  CHECK(code == std::errc::device_or_resource_busy);
+  CHECK(code.category() == std::system_category());
+  CHECK_FALSE(code.message().empty());
+  CHECK_FALSE(static_cast<bool>(std::error_code(errc::ok)));
+  CHECK(to_errc(code) == errc::busy);
+  CHECK(to_errc(std::make_error_code(std::errc::bad_file_descriptor)) == errc::badf);
+  CHECK(to_errc(std::error_code(1, std::iostream_category())) == errc::io);
+  CHECK(to_errc(std::error_code(0, std::iostream_category())) == errc::ok);
 }
 
 }  // namespace

@@ -32,13 +32,13 @@ class free_slots {
       return slot;
     }
     std::uint64_t top = __atomic_load_n(&top_, __ATOMIC_ACQUIRE);
-    for (;;) {
-      const auto slot = static_cast<std::uint32_t>(top);
+    std::uint32_t slot;
+    do {
+      slot = static_cast<std::uint32_t>(top);
       if (slot == Count) return Count;
-      // Stale if somebody else takes the slot now; the exchange fails then.
-      const std::uint32_t below = __atomic_load_n(&below_[slot], __ATOMIC_RELAXED);
-      if (replace_top(top, below)) return slot;
-    }
+      // What is below is stale if somebody else takes the slot now; the exchange fails then.
+    } while (!replace_top(top, __atomic_load_n(&below_[slot], __ATOMIC_RELAXED)));
+    return slot;
   }
   /// \pre `slot` was taken
   constexpr void give_back(std::size_t slot) noexcept {
