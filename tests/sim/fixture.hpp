@@ -8,6 +8,8 @@
 #include "sim_system.hpp"
 
 #include <cstdint>
+#include <string>
+#include <utility>
 
 namespace sim = kvm_vfio::sim;
 using kvm_vfio::errc;
@@ -40,6 +42,22 @@ using kvm_vfio::errc;
                           .express = false,
                           .resets = false};
   t.groups.push_back({.number = 1, .devices = {{.name = "0000:00:04.0", .pci = edu}}});
+  return t;
+}
+
+/// The name of a device of `many`.
+[[nodiscard]] inline std::string name_of_many(int group, int device) {
+  return "d" + std::to_string(group) + "." + std::to_string(device);
+}
+/// Groups of so many devices each. The odd ones are behind an IOMMU without snoop control.
+[[nodiscard]] inline sim::topology many(int groups, int devices) {
+  sim::topology t;
+  t.iommus = {{.name = "snoops"}, {.name = "plain", .snoop_control = false}};
+  for (int g = 0; g < groups; ++g) {
+    sim::group_spec spec{.number = g, .iommu = g % 2 ? "plain" : "snoops"};
+    for (int d = 0; d < devices; ++d) spec.devices.push_back({.name = name_of_many(g, d)});
+    t.groups.push_back(std::move(spec));
+  }
   return t;
 }
 

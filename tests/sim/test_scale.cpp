@@ -10,33 +10,11 @@
 #include <thread>
 
 namespace {
-std::string device_name(int group, int device) {
-  return "d" + std::to_string(group) + "." + std::to_string(device);
-}
-sim::topology many(int groups, int devices) {
-  sim::topology t;
-  t.iommus = {{.name = "snoops"}, {.name = "plain", .snoop_control = false}};
-  for (int g = 0; g < groups; ++g) {
-    sim::group_spec spec{.number = g, .iommu = g % 2 ? "plain" : "snoops"};
-    for (int d = 0; d < devices; ++d) spec.devices.push_back({.name = device_name(g, d)});
-    t.groups.push_back(std::move(spec));
-  }
-  return t;
-}
 /// Counts the calls by kind of answer.
 struct counter final : sim::call_observer {
   void called(const sim::call& c) override { ++(c.error == errc::ok ? ok : failed); }
   std::size_t ok = 0;
   std::size_t failed = 0;
-};
-/// Counts what kvm-vfio asks of VFIO.
-struct counting_symbols : sim::symbols {
-  using sim::symbols::symbols;
-  bool file_enforced_coherent(const file& f) noexcept {
-    ++asked;
-    return sim::symbols::file_enforced_coherent(f);
-  }
-  std::size_t asked = 0;
 };
 }  // namespace
 
@@ -60,7 +38,7 @@ TEST_CASE("1,000 groups with 4,000 devices: plugged, seen, unplugged") {
     REQUIRE(m.add(dev, group_fds.back()) == errc::ok);
     for (int d = 0; d < devices; ++d)
       device_fds.push_back(
-          static_cast<int>(m.device_fd(group_fds.back(), device_name(g, d).c_str()).value()));
+          static_cast<int>(m.device_fd(group_fds.back(), name_of_many(g, d).c_str()).value()));
   }
   const sim::snapshot s = m.kernel.look();
   CHECK(s.vms.at(0).tracked.size() == groups);
@@ -88,32 +66,6 @@ TEST_CASE("1,000 groups with 4,000 devices: plugged, seen, unplugged") {
   std::printf("1000 groups, 4000 devices, %zu calls: %.3f s\n", calls.ok, took.count());
 }
 
-TEST_CASE("coherency asks each file at most once per ADD, up to the first noncoherent") {
-  machine_under_test<> m(many(100, 1));
-  counting_symbols vfio(m.world);
-  sim::iommu arch(m.world);
-  struct guest final : sim::machine {
-    guest() : sim::machine("g") {}
-    void get() noexcept override {}
-    void put() noexcept override {}
-    [[nodiscard]] int users() const noexcept override { return 1; }
-  } vm;
-  kvm_vfio::device dev(vfio, kvm_vfio::null_lock{}, arch, static_cast<sim::machine*>(&vm),
-                       kvm_vfio::linux_7_3{}, kvm_vfio::heap_storage{}, sim::counted_files{});
-  std::vector<int> even;
-  for (int g = 0; g < 100; g += 2) {
-    even.push_back(m.open(("/dev/vfio/" + std::to_string(g)).c_str()));
-    REQUIRE(dev.add(m.task.file_of(even.back())) == errc::ok);
-  }
-  CHECK(vfio.asked == 50 * 51 / 2);
-  CHECK(vm.noncoherent() == 0);
-  vfio.asked = 0;
-  REQUIRE(dev.add(m.task.file_of(m.open("/dev/vfio/1"))) == errc::ok);
-  CHECK(vfio.asked == 51);
-  CHECK(vm.noncoherent() == 1);
-  REQUIRE(dev.del(m.task.file_of(even.front())) == errc::ok);
-}
-
 TEST_CASE("threads plug and unplug beside each other, each a group; one VM, one container") {
   constexpr int threads = 4;
   constexpr int rounds = 50;
@@ -135,7 +87,7 @@ TEST_CASE("threads plug and unplug beside each other, each a group; one VM, one 
         const int fd = static_cast<int>(*g);
         failures[t] += m.set_container(fd, container) != errc::ok;
         failures[t] += m.add(dev, fd) != errc::ok;
-        const sim::answer d = m.device_fd(fd, device_name(t, i % 2).c_str());
+        const sim::answer d = m.device_fd(fd, name_of_many(t, i % 2).c_str());
         failures[t] += !d || !m.task.close(static_cast<int>(*d));
         failures[t] += m.del(dev, fd) != errc::ok;
         failures[t] += !m.task.close(fd);

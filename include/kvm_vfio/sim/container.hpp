@@ -37,6 +37,7 @@ class container {
     group.in = this;
     group.container_users = 1;
     get();
+    system_.container_changed();
     return errc::ok;
   }
   /// A group leaves; the last takes the IOMMU with it.
@@ -47,6 +48,7 @@ class container {
     group.container_users = 0;
     std::erase(groups_, &group);
     if (groups_.empty()) driver_.reset();
+    system_.container_changed();
     put();
   }
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) {
@@ -89,6 +91,7 @@ class container {
       return e;
     }
     driver_ = std::move(made);
+    system_.container_changed();
     return errc::ok;
   }
 

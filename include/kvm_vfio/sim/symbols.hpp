@@ -5,6 +5,8 @@
 
 #include <kvm_vfio/sim/world.hpp>
 
+#include <cstdint>
+
 namespace kvm_vfio::sim {
 
 /// Why a file's DMA is enforced coherent, or is not.
@@ -36,7 +38,9 @@ struct coherency_answer {
   return {true, "not a VFIO file"};
 }
 
-/// VFIO's functions over a world.
+/// VFIO's functions over a world, with a coherency epoch. On Linux 6.1 whatever happens to a
+/// container begins one. Later a file's answer lies in the topology, which stands: only VFIO's
+/// module begins one, when it goes or comes.
 class symbols {
  public:
   using file = sim::file*;
@@ -47,7 +51,10 @@ class symbols {
   explicit symbols(world& of) noexcept : world_(of) {}
 
   /// VFIO's module goes and comes: while it is away every symbol is missing.
-  void load(bool loaded) noexcept { __atomic_store_n(&loaded_, loaded, __ATOMIC_RELEASE); }
+  void load(bool loaded) noexcept {
+    if (__atomic_exchange_n(&loaded_, loaded, __ATOMIC_ACQ_REL) != loaded)
+      __atomic_fetch_add(&loads_, 1, __ATOMIC_RELEASE);
+  }
 
   bool symbol_get(symbol) noexcept { return __atomic_load_n(&loaded_, __ATOMIC_ACQUIRE); }
   void symbol_put(symbol) noexcept {}
@@ -62,6 +69,11 @@ class symbols {
     const guard held(world_.lock());
     return coherency_of(world_.release(), *f).coherent;
   }
+  std::uint64_t coherency_epoch() noexcept {
+    // Neither ever falls, so their sum never comes back.
+    const std::uint64_t loads = __atomic_load_n(&loads_, __ATOMIC_ACQUIRE);
+    return world_.release().coherency_of_container ? loads + world_.container_changes() : loads;
+  }
   iommu_group file_iommu_group(const file& f) noexcept {
     const guard held(world_.lock());
     vfio_group* const g = f->as_group();
@@ -72,8 +84,10 @@ class symbols {
  private:
   world& world_;
   bool loaded_ = true;
+  std::uint64_t loads_ = 0;  // how often the module went or came
 };
-static_assert(group_symbol_provider<symbols> && spapr_symbol_provider<symbols>);
+static_assert(group_symbol_provider<symbols> && spapr_symbol_provider<symbols> &&
+              epoch_symbol_provider<symbols>);
 
 /// What KVM does about noncoherent devices: it counts, in the VM.
 class iommu {

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/sim/group_file.hpp>
 
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <string>
@@ -67,6 +68,11 @@ class world final : public filesystem {
   [[nodiscard]] const generation& release() const noexcept { return system_.release; }
   /// What guards everything: for those who look on.
   [[nodiscard]] mutex& lock() noexcept { return system_.lock; }
+  /// Changes, after it happened, whenever a group joins or leaves a container or a container gets
+  /// its IOMMU. Without the lock.
+  [[nodiscard]] std::uint64_t container_changes() const noexcept {
+    return __atomic_load_n(&system_.container_changes, __ATOMIC_ACQUIRE);
+  }
   /// Containers and iommufds that exist, opened by descriptors or kept by what is in them.
   [[nodiscard]] int containers() const noexcept { return system_.open_containers; }
   [[nodiscard]] int iommufds() const noexcept { return system_.open_iommufds; }
