@@ -6,29 +6,29 @@
 
 #include <kvm_vfio/symbols.hpp>
 
-#include <concepts>
-
 namespace kvm_vfio {
 
 /// One kernel generation.
 template <class P>
-concept profile = std::default_initializable<P> && requires {
+concept profile = requires(const char*& text) {
+  // A profile has no state.
+  P();
   // The generation's name, for people ("Linux 7.3").
-  { P::name } -> std::convertible_to<const char*>;
+  text = P::name;
   // The symbol that answers whether a file is a VFIO file.
-  { P::validity } -> std::convertible_to<symbol>;
+  symbol{P::validity};
   // start_assignment and end_assignment are called around a file's stay.
-  { P::counts_assignments } -> std::convertible_to<bool>;
+  bool{P::counts_assignments};
   // ADD and DEL update coherency after the unlock, in a critical section of its own.
-  { P::updates_coherency_apart } -> std::convertible_to<bool>;
+  bool{P::updates_coherency_apart};
   // DEL of a file that is not tracked updates coherency all the same.
-  { P::updates_coherency_on_noent } -> std::convertible_to<bool>;
+  bool{P::updates_coherency_on_noent};
   // DEL unlinks the entry before it tells anybody, not after.
-  { P::del_unlinks_first } -> std::convertible_to<bool>;
+  bool{P::del_unlinks_first};
   // ADD's looked-up file reference becomes the entry's; the entry takes none of its own.
-  { P::add_keeps_looked_up } -> std::convertible_to<bool>;
+  bool{P::add_keeps_looked_up};
   // A VFIO group without a container reads as coherent (an answer of VFIO's, not of the device's).
-  { P::group_without_container_is_coherent } -> std::convertible_to<bool>;
+  bool{P::group_without_container_is_coherent};
 };
 
 /// Linux 7.3, the default.

@@ -27,11 +27,13 @@ constexpr std::size_t power_of_two(std::size_t least) noexcept {
 /// A source of memory. A storage is a small copyable object; for each type that the model
 /// allocates it makes a pool. Several threads may use a pool at a time.
 template <class S>
-concept storage =
-    std::is_nothrow_copy_constructible_v<S> &&
-    // The pool of one type, made from the storage.
-    std::constructible_from<typename S::template pool<detail::storage_probe>, const S&> &&
-    requires(typename S::template pool<detail::storage_probe>& pool, detail::storage_probe* p) {
+concept storage =  //
+    requires(const S& from, typename S::template pool<detail::storage_probe>& pool,
+             detail::storage_probe* p) {
+      // A copy draws from the same memory.
+      { S(from) } noexcept;
+      // The pool of one type, made from the storage.
+      { typename S::template pool<detail::storage_probe>(from) } noexcept;
       // A new object built from the arguments, or null: no memory. Addresses stay.
       { pool.make(1) } noexcept -> std::same_as<detail::storage_probe*>;
       // Destroys an object of this pool and takes its memory back.
@@ -58,12 +60,12 @@ using own_pool = typename detail::own_pool<S, T>::type;
 /// A storage that has memory for tables too: what only makes look-up faster, so that a refusal is
 /// no error and nobody hears of it.
 template <class S>
-concept table_storage =
+concept table_storage =  //
     storage<S> &&
-    // The tables of one owner, made from the storage.
-    std::constructible_from<typename S::template tables<detail::storage_probe*>, const S&> &&
-    requires(typename S::template tables<detail::storage_probe*>& tables, detail::storage_probe** p,
-             std::size_t n) {
+    requires(const S& from, typename S::template tables<detail::storage_probe*>& tables,
+             detail::storage_probe** p, std::size_t n) {
+      // The tables of one owner, made from the storage.
+      { typename S::template tables<detail::storage_probe*>(from) } noexcept;
       // How many elements all tables of the owner can have together, known at compile time.
       typename std::integral_constant<std::size_t,
                                       S::template tables<detail::storage_probe*>::limit>;

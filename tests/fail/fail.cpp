@@ -4,8 +4,10 @@
 // compile. Without macros the file compiles.
 
 #include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/native/vfio_symbols.hpp>
 #include <kvm_vfio/testing/archetypes.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 using namespace kvm_vfio;

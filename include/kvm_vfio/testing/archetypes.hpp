@@ -9,6 +9,7 @@
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/storage.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace kvm_vfio::testing::archetypes {
@@ -28,7 +29,13 @@ struct handle {
 using file_handle = handle<struct any_file>;
 using vm_handle = handle<struct any_vm>;
 using group_handle = handle<struct any_group>;
-static_assert(kvm_vfio::handle<file_handle>);
+static_assert(kvm_vfio::handle<file_handle> && !kvm_vfio::hashable_file<file_handle>);
+
+struct hashable_file {
+  friend constexpr bool operator==(const hashable_file&, const hashable_file&) = default;
+  friend constexpr std::uint64_t identity_hash(const hashable_file&) noexcept { return 0; }
+};
+static_assert(kvm_vfio::hashable_file<hashable_file>);
 
 struct lockable : pinned {
   constexpr void lock() noexcept {}
@@ -50,6 +57,12 @@ struct symbol_provider : symbol_lookup {
   constexpr bool file_enforced_coherent(const file&) noexcept { return true; }
 };
 static_assert(kvm_vfio::symbol_provider<symbol_provider>);
+
+struct epoch_symbol_provider : symbol_provider {
+  constexpr std::uint64_t coherency_epoch() noexcept { return 0; }
+};
+static_assert(kvm_vfio::epoch_symbol_provider<epoch_symbol_provider>);
+static_assert(!kvm_vfio::epoch_symbol_provider<symbol_provider>);
 
 struct group_symbol_provider : symbol_provider {
   constexpr bool file_is_group(const file&) noexcept { return true; }
@@ -111,7 +124,22 @@ struct storage {
     using inline_storage<1>::pool<T>::destroy;
   };
 };
-static_assert(kvm_vfio::storage<storage>);
+static_assert(kvm_vfio::storage<storage> && !kvm_vfio::table_storage<storage>);
+
+struct table_storage : storage {
+  template <class T>
+  class tables : pinned {
+   public:
+    static constexpr std::size_t limit = 1;
+    constexpr explicit tables(const table_storage&) noexcept {}
+    constexpr T* make(std::size_t) noexcept { return &element_; }
+    constexpr void destroy(T*, std::size_t) noexcept {}
+
+   private:
+    T element_ = {};
+  };
+};
+static_assert(kvm_vfio::table_storage<table_storage>);
 
 struct file_references {
   file_references() = default;
