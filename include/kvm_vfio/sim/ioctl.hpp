@@ -55,7 +55,24 @@ class capability_chain {
     if (aligned_) bytes_.resize((bytes_.size() + 7) & ~std::size_t{7});
     starts_.push_back(at);
   }
-  /// The bytes as they stand behind an info struct of `offset` bytes.
+  [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+  /// Writes them behind an info struct at this address, which says where; or, when the caller has
+  /// no room, says how much there must be.
+  template <class Info>
+  [[nodiscard]] errc write_behind(process& to, std::uint64_t address, Info& info) const {
+    const std::size_t whole = sizeof info + bytes_.size();
+    if (info.argsz < whole) {
+      info.argsz = static_cast<std::uint32_t>(whole);
+      return errc::ok;
+    }
+    const auto bytes = placed_after(sizeof info);
+    if (!to.mem().write(address + sizeof info, bytes.data(), bytes.size())) return errc::fault;
+    info.cap_offset = sizeof info;
+    return errc::ok;
+  }
+
+ private:
+  // The bytes as they stand behind an info struct of `offset` bytes.
   [[nodiscard]] std::vector<unsigned char> placed_after(std::size_t offset) const {
     std::vector<unsigned char> out = bytes_;
     for (std::size_t i = 0; i + 1 < starts_.size(); ++i) {
@@ -64,9 +81,7 @@ class capability_chain {
     }
     return out;
   }
-  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
 
- private:
   bool aligned_;
   std::vector<unsigned char> bytes_;
   std::vector<std::size_t> starts_;

@@ -134,16 +134,9 @@ class pci_endpoint {
     detail::capability_chain caps;
     if (has_table(info.index) && mappable(info.index))
       caps.add(VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, {});
-    if (caps.size() != 0) {
+    if (!caps.empty()) {
       info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
-      const std::size_t whole = sizeof info + caps.size();
-      if (info.argsz < whole) {
-        info.argsz = static_cast<std::uint32_t>(whole);
-      } else {
-        const auto bytes = caps.placed_after(sizeof info);
-        if (!to.mem().write(argument + sizeof info, bytes.data(), bytes.size())) return errc::fault;
-        info.cap_offset = sizeof info;
-      }
+      if (const errc e = caps.write_behind(to, argument, info); e != errc::ok) return e;
     }
     return detail::write_back(to, argument, info, sizeof info);
   }

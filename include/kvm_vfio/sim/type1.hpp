@@ -127,14 +127,7 @@ class type1_iommu final : public iommu_driver {
     info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
     info.iova_pgsizes = page_sizes_;
     info.cap_offset = 0;
-    const std::size_t whole = sizeof info + caps.size();
-    if (info.argsz < whole) {
-      info.argsz = static_cast<std::uint32_t>(whole);
-    } else {
-      const auto bytes = caps.placed_after(sizeof info);
-      if (!to.mem().write(argument + sizeof info, bytes.data(), bytes.size())) return errc::fault;
-      info.cap_offset = sizeof info;
-    }
+    if (const errc e = caps.write_behind(to, argument, info); e != errc::ok) return e;
     return detail::write_back(to, argument, info, size);
   }
 
