@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSL-1.0
+// A VMM that speaks in ioctl numbers and structs, as C does, tested on the model: a process with
+// descriptors, a VM on one of them, KVM_CREATE_DEVICE and KVM_SET_DEVICE_ATTR. No /dev/kvm.
+#include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/testing/failing.hpp>
+#include <kvm_vfio/testing/process.hpp>
+#include <kvm_vfio/testing/recording_iommu.hpp>
+#include <kvm_vfio/testing/recording_symbols.hpp>
+
+#include <linux/kvm.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+
+namespace kv = kvm_vfio;
+namespace kt = kvm_vfio::testing;
+
+// The VMM's code under test. It closes over ioctl(2) and close(2), which a test replaces.
+// Returns the kvm-vfio device's descriptor, or minus the error; then nothing was left open.
+template <class System>
+int plug(System& system, int vm, const int* vfio_files, int count) {
+  kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  if (const int e = system.ioctl(vm, KVM_CREATE_DEVICE, &create)) return -e;
+  const int device = static_cast<int>(create.fd);
+  for (int i = 0; i < count; ++i) {
+    const std::int32_t fd = vfio_files[i];
+    kvm_device_attr add{.flags = 0,
+                        .group = kv::uapi::dev_vfio_file,
+                        .attr = kv::uapi::dev_vfio_file_add,
+                        .addr = reinterpret_cast<std::uintptr_t>(&fd)};
+    if (const int e = system.ioctl(device, KVM_SET_DEVICE_ATTR, &add)) {
+      system.close(device);
+      return -e;
+    }
+  }
+  return device;
+}
+
+// A kernel with one process and its VM.
+struct model {
+  using vm = kv::vm<kt::process, kt::vm_id>;
+  using vfio_type =
+      kv::vfio_device_type<vm, kt::recording_symbols, kv::null_lock, kt::recording_iommu,
+                           kv::linux_7_3, kv::heap_storage, kt::open_files::policy>;
+
+  kt::journal log;
+  kt::fault_plan plan;
+  kt::recording_symbols vfio{log};
+  kt::recording_iommu iommu{log};
+  kt::open_files files{log, &plan};
+  kt::process task{files, log, &plan};
+  vm::types types;
+  vfio_type type{vfio, iommu, {}, {}, kt::open_files::policy(files)};
+  vm kvm{types, kt::vm_id{1}, task};
+  int vm_fd = -1;
+
+  model() {
+    (void)types.register_type(kv::uapi::dev_type_vfio, type);
+    task.memory.share_host();  // the VMM's pointers are good as they are
+    vm_fd = task.open(kvm);
+  }
+  ~model() { task.exit(); }  // before what its descriptors refer to
+
+  int ioctl(int fd, unsigned long request, void* argument) {
+    return static_cast<int>(task.ioctl(fd, request, reinterpret_cast<std::uintptr_t>(argument)));
+  }
+  void close(int fd) { (void)task.close(fd); }
+};
+
+namespace {
+int failures = 0;
+void expect(bool holds, const char* what) {
+  std::printf("%-6s %s\n", holds ? "ok" : "FAILED", what);
+  failures += !holds;
+}
+}  // namespace
+
+int main() {
+  {
+    model m;
+    const int files[] = {m.task.open(m.vfio.make()), m.task.open(m.vfio.make({.coherent = false}))};
+    const int device = plug(m, m.vm_fd, files, 2);
+    expect(device >= 0 && m.iommu.registered() == 1, "two files are plugged, one noncoherent");
+    expect(plug(m, m.vm_fd, files, 2) == -EBUSY, "a second device of the VM is EBUSY");
+    expect(m.ioctl(device, KVM_GET_DEVICE_ATTR, nullptr) == EPERM, "nothing can be read back");
+    m.close(device);
+    expect(m.iommu.registered() == 0 && m.files.references() == 3,
+           "closing the device lets go of both: the VM's and the files' descriptors are left");
+  }
+  {
+    model m;
+    const int files[] = {m.task.open(m.vfio.make()), m.vm_fd};
+    expect(plug(m, m.vm_fd, files, 2) == -EINVAL, "a VM is no VFIO file");
+    expect(m.kvm.users() == 1 && m.files.references() == 2, "and nothing of the attempt is left");
+  }
+  {
+    model m;
+    const int file = m.task.open(m.vfio.make());
+    m.plan.fail(kt::fault::install, 1, kv::errc::mfile);
+    expect(plug(m, m.vm_fd, &file, 1) == -EMFILE, "no free descriptor is EMFILE");
+    expect(plug(m, m.vm_fd, &file, 1) >= 0, "and the next attempt succeeds");
+  }
+  return failures == 0 ? 0 : 1;
+}
