@@ -53,12 +53,11 @@ struct model {
   vm::types types;
   vfio_type type{vfio, iommu, {}, {}, kt::open_files::policy(files)};
   vm kvm{types, kt::vm_id{1}, task};
-  int vm_fd = -1;
+  int vm_fd = task.open(kvm);
 
   model() {
     (void)types.register_type(kv::uapi::dev_type_vfio, type);
     task.memory.share_host();  // the VMM's pointers are good as they are
-    vm_fd = task.open(kvm);
   }
   ~model() { task.exit(); }  // before what its descriptors refer to
 

@@ -32,7 +32,7 @@ class free_slots {
       return slot;
     }
     std::uint64_t top = __atomic_load_n(&top_, __ATOMIC_ACQUIRE);
-    std::uint32_t slot;
+    std::uint32_t slot = 0;
     do {
       slot = static_cast<std::uint32_t>(top);
       if (slot == Count) return Count;

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/testing/archetypes.hpp>
 #include <kvm_vfio/testing/faults.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 
@@ -45,6 +46,10 @@ class failing_symbols : public Base {
  private:
   fault_plan& plan_;
 };
+static_assert(symbol_provider<failing_symbols<archetypes::symbol_provider>>);
+static_assert(spapr_symbol_provider<failing_symbols<archetypes::spapr_symbol_provider>>);
+static_assert(epoch_symbol_provider<failing_symbols<archetypes::epoch_symbol_provider>>);
+static_assert(!epoch_symbol_provider<failing_symbols<archetypes::symbol_provider>>);
 
 /// An sPAPR backend whose attach fails, as the plan says.
 template <class Base>
@@ -64,6 +69,7 @@ class failing_spapr_iommu : public Base {
  private:
   fault_plan& plan_;
 };
+static_assert(spapr_backend<failing_spapr_iommu<archetypes::spapr_backend>, archetypes::vm_handle>);
 
 /// A storage that is out of memory as the plan says, and records in a journal if it has one.
 template <storage Base = heap_storage>
@@ -113,5 +119,6 @@ class failing_storage {
   [[no_unique_address]] Base base_;
 };
 static_assert(table_storage<failing_storage<>>);
+static_assert(!table_storage<failing_storage<archetypes::storage>>);
 
 }  // namespace kvm_vfio::testing
