@@ -4,6 +4,7 @@
 #include "forbid.hpp"
 #include "support.hpp"
 
+#include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/native/caller.hpp>
 #include <kvm_vfio/native/process.hpp>
 
@@ -11,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <cstdint>
+#include <vector>
 
 namespace {
 
@@ -65,6 +67,46 @@ TEST_CASE_METHOD(support::no_leaks, "Equal files are one open file description")
   CHECK(native::file{} == native::file{});
   CHECK_FALSE(native::same_file(a.get(), 99999));
   CHECK_FALSE(native::same_file(-1, a.get()));
+}
+
+TEST_CASE_METHOD(support::no_leaks, "A file's hash is its inode") {
+  static_assert(kv::has_index<native::file, kv::heap_storage>);
+  const support::pipe_ends first;
+  const support::pipe_ends second;
+  const native::unique_fd dup(::dup(first.in.get()));
+  const auto hash = [](const native::unique_fd& fd) {
+    return identity_hash(native::file{fd.get()});
+  };
+  CHECK(hash(first.in) == hash(dup));
+  CHECK(hash(first.in) != hash(second.in));
+  CHECK(identity_hash(native::file{}) == 0);
+  CHECK(identity_hash(native::file{99999}) == 0);
+}
+
+TEST_CASE_METHOD(support::no_leaks,
+                 "Many files are told apart, with inodes of their own or without") {
+  struct none {};
+  constexpr int count = 40;
+  for (const bool apart : {true, false}) {
+    std::vector<native::unique_fd> fds;
+    for (int i = 0; i < count; ++i)
+      fds.emplace_back(apart ? ::memfd_create("file", MFD_CLOEXEC) : ::eventfd(0, EFD_CLOEXEC));
+    kv::file_list<native::file, none, kv::heap_storage> list(kv::heap_storage{});
+    for (const auto& fd : fds) list.append(*list.make({fd.get()}));
+    int wrong = 0;
+    for (const auto& fd : fds) {
+      const native::unique_fd dup(::dup(fd.get()));
+      const auto* const found = list.find({dup.get()});
+      wrong += !found || found->file.fd != fd.get();
+    }
+    CHECK(wrong == 0);
+    const native::unique_fd another(::eventfd(0, EFD_CLOEXEC));
+    CHECK_FALSE(list.find({another.get()}));
+    while (auto* e = list.first()) {
+      list.unlink(*e);
+      list.destroy(*e);
+    }
+  }
 }
 
 TEST_CASE_METHOD(support::no_leaks, "Identity without kcmp is as exact and leaves no lock") {

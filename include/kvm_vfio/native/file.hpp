@@ -6,6 +6,10 @@
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/native/same_file.hpp>
 
+#include <sys/stat.h>
+
+#include <cstdint>
+
 namespace kvm_vfio::native {
 
 /// An open file, named by one of its descriptors, which it does not own. Equal handles are the same
@@ -15,8 +19,15 @@ struct file {
 
   /// Asks the kernel, by `same_file`.
   friend bool operator==(const file& a, const file& b) noexcept { return same_file(a.fd, b.fd); }
+  /// The inode, by fstat(2); 0 when not open. Of device nodes, the groups' and the devices', each
+  /// has its own; what groups hand out may share one.
+  friend std::uint64_t identity_hash(const file& f) noexcept {
+    struct stat inode{};
+    if (f.fd < 0 || ::fstat(f.fd, &inode) != 0) return 0;
+    return inode.st_ino ^ static_cast<std::uint64_t>(inode.st_dev) << 32;
+  }
 };
-static_assert(handle<file>);
+static_assert(hashable_file<file>);
 
 /// Holds open files by a descriptor for each reference. Models `file_references`; stateless.
 struct held_files {
