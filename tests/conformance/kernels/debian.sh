@@ -24,12 +24,12 @@ archive_base() {
   printf '%s\n' "$base"
 }
 
-# archive ARCH "SUITE...": makes the configuration, and points apt at it. Without a source of security updates
-# we do without them.
+# archive ARCH "SUITE..." [deb-src]: makes the configuration, and points apt at it; deb-src: for source packages.
+# Without a source of security updates we do without them.
 machine_apt_config=${APT_CONFIG:-}
 archive() {
-  local base suite signed=
-  apt_dir=$cache/apt/${2// /+}-$1
+  local base suite signed='' kind=${3:-deb}
+  apt_dir=$cache/apt/${2// /+}-$1${3:+-$3}
   mkdir -p "$apt_dir"/{lists,archives}/partial "$apt_dir/empty"
   : > "$apt_dir/status"
   : > "$apt_dir/sources.list"
@@ -37,7 +37,7 @@ archive() {
   for suite in $2; do
     base=$(archive_base "$suite")
     if [[ -n $base ]]; then
-      echo "deb $signed$base $suite main" >> "$apt_dir/sources.list"
+      echo "$kind $signed$base $suite main" >> "$apt_dir/sources.list"
     elif [[ $suite == *-security ]]; then
       say "this machine's apt sources name no archive of security updates: the kernel may be an older one"
     else
