@@ -9,12 +9,16 @@ namespace kvm_vfio::sim {
 
 namespace detail {
 // Unmapping everything at once and changing addresses are newer (Linux 5.12) than some systems'
-// headers.
+// headers, and newer headers (7.3) have no nesting any more.
+inline constexpr std::uint64_t nesting_extension = 6;
 inline constexpr std::uint64_t unmap_all_extension = 9;
 inline constexpr std::uint64_t update_vaddr_extension = 10;
 inline constexpr std::uint32_t dma_map_vaddr = 1U << 2;
 inline constexpr std::uint32_t dma_unmap_all = 1U << 1;
 inline constexpr std::uint32_t dma_unmap_vaddr = 1U << 2;
+#ifdef VFIO_TYPE1_NESTING_IOMMU
+static_assert(nesting_extension == VFIO_TYPE1_NESTING_IOMMU);
+#endif
 #ifdef VFIO_DMA_UNMAP_FLAG_ALL
 static_assert(unmap_all_extension == VFIO_UNMAP_ALL && dma_unmap_all == VFIO_DMA_UNMAP_FLAG_ALL);
 static_assert(update_vaddr_extension == VFIO_UPDATE_VADDR &&
@@ -35,7 +39,7 @@ class type1_iommu final : public iommu_driver {
                                          std::uint64_t extension) noexcept {
     return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
            extension == detail::unmap_all_extension ||
-           (extension == VFIO_TYPE1_NESTING_IOMMU && release.nesting);
+           (extension == detail::nesting_extension && release.nesting);
   }
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override {
     if (extension == VFIO_DMA_CC_IOMMU) return coherent();
