@@ -162,12 +162,38 @@ struct unowned_files {
 };
 static_assert(file_references<unowned_files<int>, int>);
 
+namespace detail {
+template <class S>
+struct default_files {
+  using type = unowned_files<typename S::file>;
+};
+template <class S>
+  requires requires { typename S::files; }
+struct default_files<S> {
+  using type = typename S::files;
+};
+}  // namespace detail
+
+/// The files policy that goes with a symbol provider: its `files` if it names one, because its
+/// handles own something, else `unowned_files`.
+template <class S>
+using default_files = typename detail::default_files<S>::type;
+
 /// The descriptors of a task.
 template <class T, class File>
 concept file_table = requires(T& task, int fd) {
   // The open file behind a descriptor, with a reference (fget); badf when it is not open,
   // negative or O_PATH.
   { task.fget(fd) } noexcept -> std::same_as<result<File>>;
+};
+
+/// Descriptors that can be looked up without a reference, where that costs less. The device then
+/// does so for what keeps no reference either: FILE_DEL and attribute 3.
+template <class T, class File>
+concept borrowing_file_table = file_table<T, File> && requires(T& task, int fd) {
+  // The open file behind a descriptor, which stays open for the length of the call (fdget). Fails
+  // as fget, but for want of no descriptor.
+  { task.fdget(fd) } noexcept -> std::same_as<result<File>>;
 };
 
 /// The memory of a task.

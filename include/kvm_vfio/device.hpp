@@ -31,7 +31,7 @@ namespace kvm_vfio {
 /// \tparam Files   references on open files
 template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols::vm> Iommu,
           profile Profile = linux_7_3, storage Storage = heap_storage,
-          file_references<typename Symbols::file> Files = unowned_files<typename Symbols::file>>
+          file_references<typename Symbols::file> Files = default_files<Symbols>>
 class device {
  public:
   /// The handles of the symbol provider's.
@@ -110,22 +110,24 @@ class device {
   }
 
   /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Costs as `add`; does not allocate.
-  /// \return noent: not tracked · whatever get_file or set_kvm failed with; the file stays tracked
-  ///         then, on sPAPR without its TCE tables
+  /// \param f stays open for the length of the call: no reference on it is taken
+  /// \return noent: not tracked · whatever set_kvm failed with; the file stays tracked then, on
+  ///         sPAPR without its TCE tables
   [[nodiscard]] constexpr errc del(const file& f) noexcept {
-    looked_up held(files_, files_.get_file(f));
-    return held ? del_looked_up(held) : held.error();
+    looked_up seen(files_, f, looked_up::borrowed);
+    return del_looked_up(seen);
   }
 
   /// GROUP_SET_SPAPR_TCE: attaches the group behind a tracked file to a TCE table
   /// (kvm_vfio_file_set_spapr_tce). The entry keeps its IOMMU group even when the attach fails.
+  /// \param f       as `del`'s
   /// \param tablefd the table's descriptor, in the calling task
   /// \return noent: not tracked · io: the file has no IOMMU group · the backend's answer
   [[nodiscard]] constexpr errc set_spapr_tce(const file& f, int tablefd) noexcept
     requires spapr
   {
-    looked_up held(files_, files_.get_file(f));
-    return held ? attach_looked_up(held, tablefd) : held.error();
+    looked_up seen(files_, f, looked_up::borrowed);
+    return attach_looked_up(seen, tablefd);
   }
 
   /// KVM_SET_DEVICE_ATTR (kvm_vfio_set_attr). `attr.flags` is ignored.
@@ -139,15 +141,18 @@ class device {
       if (attr.attr == uapi::dev_vfio_group_set_spapr_tce) {
         kvm_vfio_spapr_tce argument{};
         if (!from.copy_from_user(attr.addr, argument)) return errc::fault;
-        looked_up held(files_, from.fget(argument.groupfd));
-        return held ? attach_looked_up(held, argument.tablefd) : held.error();
+        looked_up seen = look_at(from, argument.groupfd);
+        return seen ? attach_looked_up(seen, argument.tablefd) : seen.error();
       }
     }
     std::int32_t fd = -1;
     if (!from.copy_from_user(attr.addr, fd)) return errc::fault;
-    looked_up held(files_, from.fget(fd));
-    if (!held) return held.error();
-    return attr.attr == uapi::dev_vfio_file_add ? add_looked_up(held) : del_looked_up(held);
+    if (attr.attr == uapi::dev_vfio_file_add) {
+      looked_up held(files_, from.fget(fd));
+      return held ? add_looked_up(held) : held.error();
+    }
+    looked_up seen = look_at(from, fd);
+    return seen ? del_looked_up(seen) : seen.error();
   }
 
   /// KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr): ok or nxio. Looks at `group` and `attr` only.
@@ -199,6 +204,14 @@ class device {
   using entry = typename list::entry;
 
   using looked_up = detail::looked_up<Files, file>;
+
+  // Without a reference, if the task can do that.
+  template <class Caller>
+  constexpr looked_up look_at(Caller& from, int fd) noexcept {
+    if constexpr (borrowing_file_table<Caller, file>)
+      return looked_up(files_, from.fdget(fd), looked_up::borrowed);
+    else return looked_up(files_, from.fget(fd));
+  }
 
   constexpr errc add_looked_up(looked_up& f) noexcept {
     if (!is_valid(f.get())) return errc::inval;
@@ -370,7 +383,7 @@ class device {
 
 /// A lock given as an lvalue is shared, one given as an rvalue becomes the device's.
 template <class Symbols, class Lock, class Iommu, class Profile = linux_7_3,
-          class Storage = heap_storage, class Files = unowned_files<typename Symbols::file>>
+          class Storage = heap_storage, class Files = default_files<Symbols>>
 device(Symbols&, Lock&&, Iommu&, typename Symbols::vm, Profile = {}, Storage = {}, Files = {})
     -> device<Symbols, Lock, Iommu, Profile, Storage, Files>;
 

@@ -13,9 +13,12 @@ template <class Files, class File>
 class looked_up {
  public:
   constexpr looked_up(Files& files, const result<File>& found) noexcept
-      : files_(files), error_(found.error()), owned_(found.has_value()) {
-    if (found) file_ = *found;
-  }
+      : looked_up(files, found, found.has_value()) {}
+  // Without a reference.
+  static constexpr struct borrowed_tag {
+  } borrowed{};
+  constexpr looked_up(Files& files, const result<File>& found, borrowed_tag) noexcept
+      : looked_up(files, found, false) {}
   looked_up(const looked_up&) = delete;
   looked_up& operator=(const looked_up&) = delete;
   constexpr ~looked_up() { put(); }
@@ -33,6 +36,11 @@ class looked_up {
   }
 
  private:
+  constexpr looked_up(Files& files, const result<File>& found, bool owned) noexcept
+      : files_(files), error_(found.error()), owned_(owned) {
+    if (found) file_ = *found;
+  }
+
   Files& files_;
   File file_{};
   errc error_;

@@ -15,7 +15,7 @@ namespace kvm_vfio {
 template <class Vm, symbol_provider Symbols, lockable Lock,
           iommu_backend<typename Symbols::vm> Iommu, profile Profile = linux_7_3,
           storage Storage = heap_storage,
-          file_references<typename Symbols::file> Files = unowned_files<typename Symbols::file>>
+          file_references<typename Symbols::file> Files = default_files<Symbols>>
 class vfio_device_type final : public device_type<Vm> {
   using caller_type = typename Vm::caller_type;
   using device_model = device<Symbols, Lock, Iommu, Profile, Storage, Files>;

@@ -11,6 +11,8 @@
 
 #include <sys/eventfd.h>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 namespace {
 
@@ -114,16 +116,33 @@ struct accepting_6_1 : native::vfio_symbols<recorded_kernel, native::one_contain
   [[nodiscard]] bool file_is_group(const file&) const noexcept { return true; }
 };
 
-TEST_CASE_METHOD(world, "A group without a known container is coherent on Linux 6.1 only") {
+// A VMM that knows of every file that it is in no container.
+struct in_none {
+  native::file only;
+  kv::result<native::vfio::container_ref> operator()(const native::file&) const noexcept {
+    return native::vfio::container_ref();
+  }
+};
+// Linux 6.1's VFIO, of groups that are in no container.
+struct outside_6_1 : native::vfio_symbols<recorded_kernel, in_none, kv::linux_6_1> {
+  using vfio_symbols::vfio_symbols;
+  [[nodiscard]] bool file_is_group(const file&) const noexcept { return true; }
+};
+
+TEST_CASE_METHOD(world,
+                 "A group in no container is coherent on Linux 6.1, of an unknown one nowhere") {
   const native::file group{event.get()};
   CHECK_FALSE(vfio.file_enforced_coherent(group));
-  accepting_6_1 old{recorded_kernel(kernel)};
+  CHECK_FALSE(accepting_6_1(recorded_kernel(kernel)).file_enforced_coherent(group));
+  outside_6_1 old{recorded_kernel(kernel)};
   CHECK(old.file_enforced_coherent(group));
+  CHECK_FALSE(native::vfio_symbols<recorded_kernel, in_none>(recorded_kernel(kernel))
+                  .file_enforced_coherent(group));
   // A container that is known and does not answer is not coherent on any kernel.
   const native::one_container wrong{native::vfio::container_ref(event.get())};
   CHECK_FALSE(accepting_6_1(recorded_kernel(kernel), wrong).file_enforced_coherent(group));
 
-  kv::device<accepting_6_1, native::mutex, native::coherency_callback, kv::linux_6_1,
+  kv::device<outside_6_1, native::mutex, native::coherency_callback, kv::linux_6_1,
              kv::inline_storage<4>, native::held_files>
       model(old, iommu, native::vm_ref(77));
   CHECK(set(model, 1, event.get()) == errc::ok);
@@ -131,6 +150,47 @@ TEST_CASE_METHOD(world, "A group without a known container is coherent on Linux 
   CHECK(set(model, 2, event.get()) == errc::ok);
   CHECK(edges == 0);
 }
+
+TEST_CASE_METHOD(world, "A file that somebody else took out can leave the model") {
+  device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
+  REQUIRE(set(model, 1, event.get()) == errc::ok);
+  kernel.answer = errc::noent;
+  CHECK(set(model, 2, event.get()) == errc::ok);
+  CHECK(model.size() == 0);
+  CHECK_FALSE(noncoherent);
+  kernel.answer = errc::ok;
+  CHECK(set(model, 1, event.get()) == errc::ok);
+}
+
+TEST_CASE_METHOD(world, "DEL needs no free descriptor; ADD does and says so") {
+  device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
+  REQUIRE(set(model, 1, event.get()) == errc::ok);
+  CHECK(support::without_descriptors([&] { return set(model, 2, event.get()); }) == errc::ok);
+  CHECK(model.size() == 0);
+  CHECK(support::without_descriptors([&] { return set(model, 1, event.get()); }) == errc::mfile);
+}
+
+TEST_CASE_METHOD(world,
+                 "By default a device over real descriptors keeps its own and gives all back") {
+  kv::device model{vfio, kv::null_lock(), iommu, native::vm_ref(77)};
+  static_assert(
+      std::is_same_v<decltype(model),
+                     kv::device<accepting_symbols, kv::null_lock, native::coherency_callback,
+                                kv::linux_7_3, kv::heap_storage, native::held_files>>);
+  const std::size_t before = support::descriptors().size();
+  for (int i = 0; i < 100; ++i) CHECK(set(model, 2, event.get()) == errc::noent);
+  CHECK(set(model, 1, event.get()) == errc::ok);
+  CHECK(set(model, 1, event.get()) == errc::exists);
+  CHECK(support::descriptors().size() == before + 1);  // the model's own
+}
+
+// A provider over an owner keeps the owner's view.
+static_assert(
+    std::is_same_v<decltype(native::vfio_symbols(std::declval<const native::vfio_device&>())),
+                   native::vfio_symbols<>>);
+static_assert(std::is_same_v<decltype(native::vfio_symbols(std::declval<native::vfio_device_ref>(),
+                                                           std::declval<in_none>())),
+                             native::vfio_symbols<native::vfio_device_ref, in_none>>);
 
 int function_heard = 0;
 void on_edge(native::vm_ref vm, bool noncoherent) noexcept {

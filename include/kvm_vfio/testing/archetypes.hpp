@@ -154,6 +154,12 @@ struct file_table : pinned {
   constexpr result<file_handle> fget(int) noexcept { return errc::badf; }
 };
 static_assert(kvm_vfio::file_table<file_table, file_handle>);
+static_assert(!kvm_vfio::borrowing_file_table<file_table, file_handle>);
+
+struct borrowing_file_table : file_table {
+  constexpr result<file_handle> fdget(int) noexcept { return errc::badf; }
+};
+static_assert(kvm_vfio::borrowing_file_table<borrowing_file_table, file_handle>);
 
 struct user_memory : pinned {
   constexpr bool copy_from_user(std::uint64_t, std::int32_t&) noexcept { return false; }
