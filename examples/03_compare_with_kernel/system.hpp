@@ -44,7 +44,7 @@ class system {
 /// What /proc calls a descriptor of this process.
 inline std::string link_of(int fd) {
   char target[64] = {};
-  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const std::string link = "/proc/thread-self/fd/" + std::to_string(fd);
   return ::readlink(link.c_str(), target, sizeof target - 1) < 0 ? "" : target;
 }
 

@@ -78,7 +78,8 @@ template <class S>
 concept epoch_symbol_provider = symbol_provider<S> && requires(S& vfio) {
   // A number that was never given before whenever file_enforced_coherent could answer otherwise
   // than before about any file, the symbol's absence counting as a no. It changes after the
-  // answers do, not before. Asked with the device's lock held.
+  // answers do, and before anybody can learn that they did: both are one atomic, or change under a
+  // lock that those who ask take. Asked with the device's lock held.
   { vfio.coherency_epoch() } noexcept -> std::same_as<std::uint64_t>;
 };
 

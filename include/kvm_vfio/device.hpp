@@ -57,6 +57,12 @@ class device {
       }, "provider and backend must name the same iommu_group");
   static_assert(!Profile::counts_assignments || assignment_backend<Iommu, vm_handle>,
                 "this profile counts assignments: the backend must model assignment_backend");
+  static_assert(
+      coherency_epoch || !requires(Symbols& vfio) { vfio.coherency_epoch(); },
+      "a coherency_epoch must be as epoch_symbol_provider asks");
+  static_assert(
+      hashable_file<file> || !requires(const file& f) { identity_hash(f); },
+      "an identity_hash must be as hashable_file asks");
   static_assert(Profile::validity != symbol::file_is_group || group_symbol_provider<Symbols>,
                 "this profile knows groups only: the provider must model group_symbol_provider");
 
@@ -100,8 +106,8 @@ class device {
   }
 
   /// FILE_ADD: tracks a file, as if through a descriptor that refers to it (kvm_vfio_file_add).
-  /// Constant time if `indexed` and `coherency_epoch`, else linear in the tracked files; allocates
-  /// one entry.
+  /// Constant time if `indexed` and, but for an epoch's first call, `coherency_epoch`; else linear
+  /// in the tracked files. Allocates one entry.
   /// \return inval: not a VFIO file, or the validity symbol is missing · exists: tracked already ·
   ///         nomem · whatever get_file or set_kvm failed with; nothing has changed then
   [[nodiscard]] constexpr errc add(const file& f) noexcept {
@@ -109,7 +115,8 @@ class device {
     return held ? add_looked_up(held) : held.error();
   }
 
-  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Costs as `add`; does not allocate.
+  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Costs as `add`, or asks all files for
+  /// coherency when the one goes that was not coherent; does not allocate.
   /// \param f stays open for the length of the call: no reference on it is taken
   /// \return noent: not tracked · whatever set_kvm failed with; the file stays tracked then, on
   ///         sPAPR without its TCE tables
@@ -228,8 +235,9 @@ class device {
   }
 
   constexpr errc append(looked_up& f) noexcept {
-    if (tracked_.find(f.get())) return errc::exists;
-    entry* const e = tracked_.make(f.get());
+    const auto key = tracked_.key_of(f.get());
+    if (tracked_.find(f.get(), key)) return errc::exists;
+    entry* const e = tracked_.make(f.get(), key);
     if (!e) return errc::nomem;
     if constexpr (Profile::add_keeps_looked_up) {
       e->file = f.keep();

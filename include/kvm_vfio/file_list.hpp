@@ -20,7 +20,8 @@ template <table_storage Storage>
 inline constexpr std::size_t table_limit<Storage> = Storage::template tables<storage_probe*>::limit;
 }  // namespace detail
 
-/// Up to so many files are looked for one by one, whatever they are: that is faster.
+/// Up to so many files are looked for one by one, whatever they are: that is faster. (A list that
+/// had more goes back to that at half as many.)
 inline constexpr std::size_t linear_limit = 16;
 
 /// Whether a list of such files in such a storage has an index.
@@ -30,15 +31,16 @@ inline constexpr bool has_index =
 
 /// A list of tracked files that owns its entries and nothing that they name.
 ///
-/// With a `hashable_file` and a `table_storage` the list has an index from the 17th file on. For
-/// each file it costs 12 bytes in the entry and 8 to 16 in tables, which stay until the list goes.
-/// Without memory for them look-up is slower, and that is all.
+/// With a `hashable_file` and a `table_storage` the list has an index from the 17th file on until
+/// there are 8 again. For each file it costs 12 bytes in the entry and 8 to 16 in tables, by the
+/// most files that there were. Without memory for them look-up is slower, and that is all.
 /// \tparam File  handle of an open file; `==` is identity
 /// \tparam Group handle of an IOMMU group, or an empty type
 template <class File, class Group, storage Storage>
 class file_list {
   template <int>
   struct no_field {};
+  struct no_key {};
 
  public:
   /// Whether look-up takes constant time, on average over what the hash makes of the files.
@@ -67,12 +69,30 @@ class file_list {
   file_list(const file_list&) = delete;
   file_list& operator=(const file_list&) = delete;
 
+  /// By what a file is looked up and entered, found out once for both.
+  using key = std::conditional_t<indexed, std::uint32_t, no_key>;
+  /// \return the file's; good until a file is linked or unlinked
+  [[nodiscard]] constexpr key key_of(const File& file) const noexcept {
+    if constexpr (indexed) return index_ ? detail::mix(identity_hash(file)) : 0;
+    else return {};
+  }
+
   /// An entry that is not in the list yet; null: no memory.
-  [[nodiscard]] constexpr entry* make(const File& file) noexcept { return pool_.make(file); }
+  [[nodiscard]] constexpr entry* make(const File& file) noexcept {
+    return make(file, key_of(file));
+  }
+  /// The same, with the file's `key_of`.
+  [[nodiscard]] constexpr entry* make(const File& file, [[maybe_unused]] key of) noexcept {
+    entry* const e = pool_.make(file);
+    if constexpr (indexed)
+      if (e) e->hash_ = of;
+    return e;
+  }
   /// Frees an entry that is not in the list.
   constexpr void destroy(entry& e) noexcept { pool_.destroy(&e); }
 
-  /// Appends at the tail. Constant time; makes the index at the 17th file.
+  /// Appends at the tail. Constant time; makes the index at the 17th file. \pre nothing was linked
+  /// or unlinked since `e` was made
   constexpr void append(entry& e) noexcept {
     e.link_ = tail_;
     e.next_ = nullptr;
@@ -83,16 +103,24 @@ class file_list {
     *e.link_ = e.next_;
     (e.next_ ? e.next_->link_ : tail_) = e.link_;
     --size_;
-    if constexpr (indexed)
-      if (index_) index_.remove(e);
+    if constexpr (indexed) {
+      if (index_) [[unlikely]] {
+        index_.remove(e);
+        if (size_ <= linear_limit / 2) index_.stop();
+      }
+    }
   }
   /// Undoes the last `unlink`. \pre nothing was linked or unlinked since
   constexpr void relink(entry& e) noexcept { link(e); }
 
   /// The entry of this file, or null. Constant time if there is an index, else linear.
   [[nodiscard]] constexpr entry* find(const File& file) noexcept {
+    return find(file, key_of(file));
+  }
+  /// The same by the file's `key_of`.
+  [[nodiscard]] constexpr entry* find(const File& file, [[maybe_unused]] key of) noexcept {
     if constexpr (indexed)
-      if (index_) return index_.find(file, identity_hash(file));
+      if (index_) return index_.find(file, of);
     for (entry* e = head_; e; e = e->next_)
       if (e->file == file) return e;
     return nullptr;
@@ -149,14 +177,17 @@ class file_list {
     ++size_;
     if constexpr (indexed) {
       if (index_) [[unlikely]]
-        index_.insert(e, identity_hash(e.file), size_);
+        index_.insert(e, size_);
       else if (size_ > linear_limit) make_index();
     }
   }
   [[gnu::noinline]] constexpr void make_index() noexcept {
     if (!index_.start()) return;
     std::size_t count = 0;
-    for (entry* e = head_; e; e = e->next_) index_.insert(*e, identity_hash(e->file), ++count);
+    for (entry* e = head_; e; e = e->next_) {
+      e->hash_ = detail::mix(identity_hash(e->file));
+      index_.insert(*e, ++count);
+    }
   }
 
   entry* head_ = nullptr;

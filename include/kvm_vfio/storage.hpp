@@ -46,14 +46,14 @@ struct own_pool {
   using type = typename S::template pool<T>;
 };
 template <class S, class T>
-  requires requires { typename S::template pool<T, false>; }
+  requires requires { typename S::template own_pool<T>; }
 struct own_pool<S, T> {
-  using type = typename S::template pool<T, false>;
+  using type = typename S::template own_pool<T>;
 };
 }  // namespace detail
 
 /// The pool of an owner that uses it from one thread at a time. A storage may have a cheaper one
-/// for that: its `pool<T, false>`.
+/// for that: its `own_pool<T>`.
 template <class S, class T>
 using own_pool = typename detail::own_pool<S, T>::type;
 
@@ -71,13 +71,13 @@ concept table_storage =  //
                                       S::template tables<detail::storage_probe*>::limit>;
       // `n` elements without a value, or null: no memory.
       { tables.make(n) } noexcept -> std::same_as<detail::storage_probe**>;
-      // Takes a table of `n` elements back.
+      // Takes a table of `n` elements back. The last that was made goes first.
       { tables.destroy(p, n) } noexcept;
     };
 
 /// The heap, by non-throwing `operator new`.
 struct heap_storage {
-  template <class T, bool Shared = true>
+  template <class T>
   class pool {
    public:
     constexpr explicit pool(const heap_storage&) noexcept {}
@@ -88,35 +88,46 @@ struct heap_storage {
     }
     constexpr void destroy(T* object) noexcept { delete object; }
   };
-  /// Keeps the memory of the last object that went for the next one.
+  /// Keeps the memory of up to 16 objects that went for the next ones.
   template <class T>
-    requires(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
-  class pool<T, false> : pool<T> {
+  class own_pool : pool<T> {
    public:
     using pool<T>::pool;
-    pool(const pool&) = delete;
-    pool& operator=(const pool&) = delete;
-    constexpr ~pool() { free_spare(); }
+    own_pool(const own_pool&) = delete;
+    own_pool& operator=(const own_pool&) = delete;
+    constexpr ~own_pool() {
+      while (spare* const s = spares_) {
+        spares_ = s->next;
+        release(s);
+      }
+    }
 
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
-      if (!spare_) return pool<T>::make(static_cast<Args&&>(args)...);
-      void* const at = spare_;
-      spare_ = nullptr;
-      return new (at) T{static_cast<Args&&>(args)...};
+      spare* const s = spares_;
+      if (!s) return pool<T>::make(static_cast<Args&&>(args)...);
+      spares_ = s->next;
+      --count_;
+      return new (static_cast<void*>(s)) T{static_cast<Args&&>(args)...};
     }
     constexpr void destroy(T* object) noexcept {
-      if (std::is_constant_evaluated()) return pool<T>::destroy(object);
-      free_spare();
+      if (std::is_constant_evaluated() || count_ == most || !fits) return pool<T>::destroy(object);
       object->~T();
-      spare_ = object;
+      spares_ = new (static_cast<void*>(object)) spare{spares_};
+      ++count_;
     }
 
    private:
-    constexpr void free_spare() noexcept {
-      if (spare_) ::operator delete(spare_);
-    }
-    void* spare_ = nullptr;
+    struct spare {
+      spare* next;
+    };
+    static constexpr int most = 16;
+    static constexpr bool fits = sizeof(T) >= sizeof(spare) && alignof(T) >= alignof(spare) &&
+                                 alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+    static void release(spare* s) noexcept { ::operator delete(static_cast<void*>(s)); }
+
+    spare* spares_ = nullptr;
+    int count_ = 0;
   };
 
   /// Tables, also by non-throwing `operator new`.
@@ -142,12 +153,14 @@ template <std::size_t Capacity>
 struct inline_storage {
   static_assert(Capacity > 0, "inline_storage needs a capacity of at least one");
 
-  template <class T, bool Shared = true>
-  class pool {
+  /// \tparam Shared for any number of threads, not for one at a time
+  template <class T, bool Shared>
+  class slots {
    public:
-    constexpr explicit pool(const inline_storage&) noexcept {}
-    pool(const pool&) = delete;
-    pool& operator=(const pool&) = delete;
+    /// All free.
+    constexpr explicit slots(const inline_storage&) noexcept {}
+    slots(const slots&) = delete;
+    slots& operator=(const slots&) = delete;
 
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
@@ -168,6 +181,10 @@ struct inline_storage {
     alignas(T) unsigned char bytes_[Capacity * sizeof(T)] = {};
     detail::free_slots<Capacity, Shared> free_;
   };
+  template <class T>
+  using pool = slots<T, true>;
+  template <class T>
+  using own_pool = slots<T, false>;
 
   /// One element for each object, rounded up to a power of two.
   template <class T>
@@ -183,8 +200,8 @@ struct inline_storage {
       used_ += n;
       return elements_ + (used_ - n);
     }
-    // The tables go together, with their owner.
-    constexpr void destroy(T*, std::size_t) noexcept {}
+    // The last that was made goes first.
+    constexpr void destroy(T*, std::size_t n) noexcept { used_ -= n; }
 
    private:
     T elements_[limit] = {};

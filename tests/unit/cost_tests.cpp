@@ -9,6 +9,7 @@
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -165,6 +166,65 @@ constexpr bool agree() {
   return both.agree(100, 60) && both.size() > linear_limit;
 }
 static_assert(agree<heap_storage>() && agree<inline_storage<40>>());
+
+// The steps that finding each of `n` files takes, per file, when there are as many chains.
+double steps_per_look_up(std::uint32_t n, std::uint64_t (*identity)(std::uint64_t)) {
+  std::vector<std::uint32_t> chains(n);
+  for (std::uint64_t i = 0; i < n; ++i) ++chains[kvm_vfio::detail::mix(identity(i)) % n];
+  std::uint64_t steps = 0;
+  for (const std::uint64_t length : chains) steps += length * (length + 1) / 2;
+  return static_cast<double>(steps) / n;
+}
+
+TEST_CASE("Chains are short, in whatever bits the identities differ") {
+  const struct {
+    const char* what;
+    std::uint64_t (*identity)(std::uint64_t);
+  } rows[] = {
+      {"small numbers", [](std::uint64_t i) { return i; }},
+      {"addresses of words", [](std::uint64_t i) { return 0x5581'2345'6780 + i * 8; }},
+      {"addresses of cache lines", [](std::uint64_t i) { return 0x7f00'0000'0000 + i * 64; }},
+      {"addresses of pages", [](std::uint64_t i) { return 0xffff'8881'0000'0000 + i * 4096; }},
+      {"high halves", [](std::uint64_t i) { return i << 32; }},
+      {"both ends", [](std::uint64_t i) { return i << 48 | i << 16; }},
+      {"the same in both halves", [](std::uint64_t i) { return i << 44 | i << 12; }},
+      {"bits reversed", [](std::uint64_t i) { return i << 40 | (~i & 0xffff); }},
+  };
+  for (const auto& row : rows)
+    for (const std::uint32_t n : {32U, 256U, 4096U, 65536U}) {
+      INFO(row.what << ", " << n);
+      CHECK(steps_per_look_up(n, row.identity) < 1.5 + 4 / std::sqrt(n));  // chance: 1.5
+    }
+}
+
+TEST_CASE("A list that shrinks forgets its index, and one that grows makes it again") {
+  file_list<counted<1>, no_group, heap_storage> list(heap_storage{});
+  const auto comparisons = [&](int number) {
+    counted<1>::comparisons = 0;
+    CHECK(list.find({number}));
+    return counted<1>::comparisons;
+  };
+  const auto resize = [&](int from, int to) {
+    for (int i = from; i < to; ++i) list.append(*list.make({i}));
+    for (int i = from; i > to; --i) {
+      auto* const e = list.find({i - 1});
+      REQUIRE(e);
+      list.unlink(*e);
+      list.destroy(*e);
+    }
+  };
+  resize(0, 17);
+  CHECK(comparisons(16) == 1);
+  resize(17, 9);
+  CHECK(comparisons(8) == 1);
+  resize(9, 8);
+  CHECK(comparisons(7) == 8);
+  resize(8, 16);
+  CHECK(comparisons(15) == 16);
+  resize(16, 200);
+  CHECK(comparisons(199) == 1);
+  resize(200, 0);
+}
 
 TEST_CASE("Integers and pointers are found by what they are") {
   CHECK(identity_hash(7) == 7);
@@ -365,15 +425,17 @@ constexpr bool epoch_only_leaves_out(int steps, int files) {
     (void)pair.epoch.vfio.make({.coherent = f % 3 != 0});
   }
   constexpr fault faults[] = {fault::set_kvm, fault::allocate, missing(Profile::validity),
-                              fault::symbol_set_kvm};
+                              fault::symbol_set_kvm, fault::symbol_enforced_coherent};
   for (int i = 0; i < steps; ++i) {
     const file_id f{1 + random(files)};
-    const fault at = faults[random(4)];
+    const fault at = faults[random(5)];
     const int kind = random(12);
+    const int nth = 1 + random(3);
     const bool coherent = random(4) != 0;
     (void)pair.on([&](auto& side) {
       if (kind == 0) side.vfio.answers(f).coherent = coherent;
-      if (kind == 1) side.plan.fail(at, 1, errc::nomem);
+      if (kind == 1) side.plan.fail(at, nth, errc::nomem);
+      if (kind == 2) side.plan.fail_always(at, errc::nomem);
       return errc::ok;
     });
     const bool adds = random(2) == 0;

@@ -25,9 +25,10 @@ class free_slots {
 
   /// A free slot; `Count`: there is none.
   [[nodiscard]] constexpr std::size_t take() noexcept {
-    if (std::is_constant_evaluated()) return top_ == Count ? Count : top_++;
+    if (std::is_constant_evaluated())
+      return static_cast<std::size_t>(top_ == Count ? Count : top_++);
     if constexpr (!Shared) {
-      const std::uint64_t slot = top_;
+      const auto slot = static_cast<std::size_t>(top_);
       if (slot != Count) top_ = below_[slot];
       return slot;
     }
@@ -61,7 +62,7 @@ class free_slots {
                                        __ATOMIC_ACQUIRE);
   }
 
-  std::uint64_t top_ = 0;
+  alignas(8) std::uint64_t top_ = 0;  // also where that is not its natural alignment
   std::uint32_t below_[Count];
 };
 

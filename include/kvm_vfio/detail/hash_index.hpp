@@ -8,10 +8,18 @@
 
 namespace kvm_vfio::detail {
 
+/// Spreads what identities differ in, few bits of addresses or small numbers, over all bits, the
+/// low ones included.
+[[nodiscard]] constexpr std::uint32_t mix(std::uint64_t identity) noexcept {
+  identity = (identity ^ identity >> 30) * 0xbf58476d1ce4e5b9;  // the constants of splitmix64
+  identity = (identity ^ identity >> 27) * 0x94d049bb133111eb;
+  return static_cast<std::uint32_t>(identity >> 32);
+}
+
 /// Chains of entries, linked through the entries, behind a directory of tables that double. It
-/// grows by one chain with each entry (linear hashing), so no insertion moves more than one chain,
+/// grows by one chain with each entry (linear hashing), so no insertion moves more than two chains,
 /// and nothing ever moves in memory. Without memory for the next table the chains get longer
-/// instead. Does not shrink.
+/// instead, until there is memory. Does not shrink but to nothing.
 /// \tparam Entry  has `file`, `hash_` and `chained_`, the last two for the index alone
 /// \tparam Tables a `table_storage`'s tables of `Entry*`
 template <class Entry, class Tables>
@@ -21,9 +29,7 @@ class hash_index {
   constexpr explicit hash_index(const Storage& storage) noexcept : memory_(storage) {}
   hash_index(const hash_index&) = delete;
   hash_index& operator=(const hash_index&) = delete;
-  constexpr ~hash_index() {
-    for (int i = 0; i < directory_size && tables_[i]; ++i) memory_.destroy(tables_[i], size_of(i));
-  }
+  constexpr ~hash_index() { stop(); }
 
   /// Whether it was started.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return chains_ != 0; }
@@ -31,24 +37,34 @@ class hash_index {
   [[nodiscard]] constexpr bool start() noexcept {
     tables_[0] = memory_.make(first_table);
     if (!tables_[0]) return false;
+    table_count_ = 1;
     for (std::uint32_t i = 0; i < first_table; ++i) tables_[0][i] = nullptr;
-    round_ = first_table / 2;
+    mask_ = first_table - 1;
     chains_ = first_table;
     return true;
+  }
+  /// Gives all memory back; what was in it is in no index any more.
+  constexpr void stop() noexcept {
+    while (table_count_ != 0) {
+      --table_count_;
+      memory_.destroy(tables_[table_count_], size_of(table_count_));
+    }
+    chains_ = 0;
   }
 
   /// The entry of this file, or null. \pre started, in this and the following
   template <class File>
-  [[nodiscard]] constexpr Entry* find(const File& file, std::uint64_t identity) noexcept {
-    const std::uint32_t hash = mix(identity);
+  [[nodiscard]] constexpr Entry* find(const File& file, std::uint32_t hash) noexcept {
     for (Entry* e = chain_of(hash); e; e = e->chained_)
       if (e->hash_ == hash && e->file == file) return e;
     return nullptr;
   }
-  /// \param size how many entries there are with this one
-  constexpr void insert(Entry& e, std::uint64_t identity, std::size_t size) noexcept {
-    e.hash_ = mix(identity);
-    if (size > chains_) grow();
+  /// \param size how many entries there are with this one. \pre `e.hash_` is mixed
+  constexpr void insert(Entry& e, std::size_t size) noexcept {
+    if (size > chains_) {
+      grow();
+      if (size > chains_) grow();  // catches up after a refusal
+    }
     Entry*& newest = chain_of(e.hash_);
     e.chained_ = newest;
     newest = &e;
@@ -69,44 +85,40 @@ class hash_index {
   static constexpr std::size_t size_of(int table) noexcept {
     return std::size_t{first_table} << (table ? table - 1 : 0);
   }
-  // The table of chain `n`, which is not of the first.
+  // The table of chain `n`: how many bits are behind those of the first table's numbers.
   static constexpr int table_of(std::uint32_t n) noexcept {
-    return __builtin_clz(first_table) - __builtin_clz(n) + 1;
-  }
-
-  // Addresses and small numbers differ in few bits: spreads them over all, the low ones included.
-  static constexpr std::uint32_t mix(std::uint64_t identity) noexcept {
-    const std::uint64_t spread = (identity ^ identity >> 32) * 0x9e3779b97f4a7c15;
-    return static_cast<std::uint32_t>(spread >> 32);
+    return 31 - __builtin_clz(n / first_table << 1 | 1);
   }
 
   // Chains are numbered through; table 0 has the first 32, each further one as many as all before.
   constexpr Entry*& chain(std::uint32_t n) noexcept {
-    if (n < first_table) return tables_[0][n];
     const int table = table_of(n);
-    return tables_[table][n - size_of(table)];
+    const std::uint32_t before = (std::uint32_t{1} << table >> 1) * first_table;
+    return tables_[table][n - before];
   }
   constexpr Entry*& chain_of(std::uint32_t hash) noexcept {
-    const std::uint32_t n = hash & (round_ * 2 - 1);
-    return chain(n < chains_ ? n : n - round_);
+    const std::uint32_t n = hash & mask_;
+    return chain(n < chains_ ? n : n & mask_ >> 1);
   }
 
   // Splits the next chain of this round in two.
   [[gnu::noinline]] constexpr void grow() noexcept {
-    if (chains_ == round_ * 2) {
+    if (chains_ > mask_) {
       const int next = table_of(chains_);
       if (next == directory_size) return;
       tables_[next] = memory_.make(chains_);
       if (!tables_[next]) return;
-      round_ = chains_;
+      table_count_ = next + 1;
+      mask_ = chains_ * 2 - 1;
     }
-    Entry*& old = chain(chains_ - round_);
+    const std::uint32_t bit = mask_ / 2 + 1;
+    Entry*& old = chain(chains_ - bit);
     Entry* rest = old;
     Entry* stay = nullptr;
     Entry* move = nullptr;
     while (Entry* const e = rest) {
       rest = e->chained_;
-      Entry*& to = e->hash_ & round_ ? move : stay;
+      Entry*& to = e->hash_ & bit ? move : stay;
       e->chained_ = to;
       to = e;
     }
@@ -116,9 +128,10 @@ class hash_index {
 
   static_assert(Tables::limit <= std::size_t{1} << 30, "chains have 32-bit numbers");
   static constexpr int directory_size = table_count(Tables::limit);
-  Entry** tables_[directory_size] = {};
-  std::uint32_t chains_ = 0;  // round_ < chains_ <= 2 * round_
-  std::uint32_t round_ = 0;
+  Entry** tables_[directory_size];  // the first `table_count_` of them
+  int table_count_ = 0;
+  std::uint32_t chains_ = 0;
+  std::uint32_t mask_ = 0;  // of this round: mask_ / 2 < chains_ <= mask_ + 1
   [[no_unique_address]] Tables memory_;
 };
 

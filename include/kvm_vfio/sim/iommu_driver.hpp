@@ -23,7 +23,7 @@ struct vfio_system {
   int open_containers = 0;
   int open_iommufds = 0;
   /// How often a group joined or left a container, or a container got an IOMMU. Atomic.
-  std::uint64_t container_changes = 0;
+  alignas(8) std::uint64_t container_changes = 0;
 
   /// Counts one, after it happened.
   void container_changed() noexcept { __atomic_fetch_add(&container_changes, 1, __ATOMIC_RELEASE); }

@@ -52,11 +52,14 @@ class symbols {
 
   /// VFIO's module goes and comes: while it is away every symbol is missing.
   void load(bool loaded) noexcept {
-    if (__atomic_exchange_n(&loaded_, loaded, __ATOMIC_ACQ_REL) != loaded)
-      __atomic_fetch_add(&loads_, 1, __ATOMIC_RELEASE);
+    std::uint64_t was = loads();
+    while (is_loaded(was) != loaded &&
+           !__atomic_compare_exchange_n(&loads_, &was, was + 1, true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE)) {
+    }
   }
 
-  bool symbol_get(symbol) noexcept { return __atomic_load_n(&loaded_, __ATOMIC_ACQUIRE); }
+  bool symbol_get(symbol) noexcept { return is_loaded(loads()); }
   void symbol_put(symbol) noexcept {}
   bool file_is_valid(const file& f) noexcept { return f->as_group() || f->as_device(); }
   bool file_is_group(const file& f) noexcept { return f->as_group() != nullptr; }
@@ -71,8 +74,7 @@ class symbols {
   }
   std::uint64_t coherency_epoch() noexcept {
     // Neither ever falls, so their sum never comes back.
-    const std::uint64_t loads = __atomic_load_n(&loads_, __ATOMIC_ACQUIRE);
-    return world_.release().coherency_of_container ? loads + world_.container_changes() : loads;
+    return loads() + (world_.release().coherency_of_container ? world_.container_changes() : 0);
   }
   iommu_group file_iommu_group(const file& f) noexcept {
     const guard held(world_.lock());
@@ -83,8 +85,13 @@ class symbols {
 
  private:
   world& world_;
-  bool loaded_ = true;
-  std::uint64_t loads_ = 0;  // how often the module went or came
+  static bool is_loaded(std::uint64_t loads) noexcept { return loads % 2 == 0; }
+  [[nodiscard]] std::uint64_t loads() const noexcept {
+    return __atomic_load_n(&loads_, __ATOMIC_ACQUIRE);
+  }
+  // How often the module went or came. Whether it is there and the epoch are one word, so that
+  // nobody sees the one without the other.
+  alignas(8) std::uint64_t loads_ = 0;
 };
 static_assert(group_symbol_provider<symbols> && spapr_symbol_provider<symbols> &&
               epoch_symbol_provider<symbols>);

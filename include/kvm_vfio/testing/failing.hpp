@@ -9,8 +9,8 @@
 #include <kvm_vfio/testing/faults.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 
+#include <concepts>
 #include <cstdint>
-#include <type_traits>
 
 namespace kvm_vfio::testing {
 
@@ -36,15 +36,21 @@ class failing_symbols : public Base {
     else Base::file_set_kvm(f, to);
     return errc::ok;
   }
-  // Every strike begins an epoch: what a fault answered is not remembered.
+  // While the symbol is to fail, each call begins an epoch, because at which use it strikes depends
+  // on every file's being asked; and the first one afterwards does.
   constexpr std::uint64_t coherency_epoch() noexcept
     requires epoch_symbol_provider<Base>
   {
-    return Base::coherency_epoch() + static_cast<std::uint64_t>(plan_.struck());
+    const bool ordered = plan_.ordered(missing(symbol::file_enforced_coherent));
+    if (ordered || was_ordered_) ++epochs_;
+    was_ordered_ = ordered;
+    return Base::coherency_epoch() + epochs_;
   }
 
  private:
   fault_plan& plan_;
+  std::uint64_t epochs_ = 0;
+  bool was_ordered_ = false;
 };
 static_assert(symbol_provider<failing_symbols<archetypes::symbol_provider>>);
 static_assert(spapr_symbol_provider<failing_symbols<archetypes::spapr_symbol_provider>>);
@@ -80,10 +86,12 @@ class failing_storage {
                                      const Base& base = {}) noexcept
       : plan_(&plan), log_(log), base_(base) {}
 
-  template <class T, bool Shared = true>
-  class pool {
+  /// Over a pool of the base's.
+  template <class T, class Pool>
+  class failing_pool {
    public:
-    constexpr explicit pool(const failing_storage& owner) noexcept
+    /// Of the owner's plan and journal.
+    constexpr explicit failing_pool(const failing_storage& owner) noexcept
         : plan_(*owner.plan_), log_(owner.log_), pool_(owner.base_) {}
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
@@ -101,8 +109,12 @@ class failing_storage {
    private:
     fault_plan& plan_;
     journal* log_;
-    std::conditional_t<Shared, typename Base::template pool<T>, own_pool<Base, T>> pool_;
+    Pool pool_;
   };
+  template <class T>
+  using pool = failing_pool<T, typename Base::template pool<T>>;
+  template <class T>
+  using own_pool = failing_pool<T, kvm_vfio::own_pool<Base, T>>;
 
   /// The base's tables. They neither fail to order nor are they recorded: nobody hears of them.
   template <class T>

@@ -58,6 +58,11 @@ class fault_plan {
   }
   /// How many faults have struck: a test that ordered one checks that it did.
   [[nodiscard]] constexpr int struck() const noexcept { return struck_; }
+  /// Whether this step is to fail, at its next use or later.
+  [[nodiscard]] constexpr bool ordered(fault at) const noexcept {
+    const point& p = points_[static_cast<unsigned>(at)];
+    return p.always || p.countdown != 0;
+  }
 
  private:
   struct point {
