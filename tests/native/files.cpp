@@ -6,17 +6,22 @@
 
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/native/caller.hpp>
+#include <kvm_vfio/native/path.hpp>
 #include <kvm_vfio/native/process.hpp>
 
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 namespace {
 
-constexpr int no_filter = 100;  // a child's status: the kernel takes no seccomp filter
+// A child's status: the kernel takes no seccomp filter, or does not let a thread go its own way.
+constexpr int no_filter = 100;
+constexpr int not_possible = 101;
 
 // Kinds of files: /dev nodes, anonymous inodes, pipes.
 native::unique_fd open_one(int kind) {
@@ -139,7 +144,9 @@ TEST_CASE_METHOD(support::no_leaks, "Locks of others on the file do not change i
     CHECK(owns_lock(b.get()));
     CHECK_FALSE(native::detail::same_file_by_lock(a.get(), b.get()));
     CHECK_FALSE(native::detail::same_file_by_lock(b.get(), a.get()));
-    CHECK(native::detail::same_file_by_lock(a.get(), dup.get()));
+    // Of all bytes the lock is in the way of ours: what is not sure is not the same.
+    CHECK(native::detail::same_file_by_lock(a.get(), dup.get()) == (length != 0));
+    CHECK(native::same_file(a.get(), dup.get()));
     // The lock is still there.
     struct flock asked = range;
     REQUIRE(::fcntl(a.get(), F_OFD_GETLK, &asked) == 0);
@@ -147,14 +154,168 @@ TEST_CASE_METHOD(support::no_leaks, "Locks of others on the file do not change i
   }
 }
 
-TEST_CASE_METHOD(support::no_leaks, "A seccomp filter on kcmp does not change the answers") {
+// A process of its own that holds a lock on the byte that this thread compares by, of the inode of
+// a file that it opens itself. (Not on all bytes: every anonymous file of the machine would
+// notice.)
+class other_process {
+ public:
+  explicit other_process(int kind) {
+    native::detail::lock_probe probe(F_WRLCK);  // made here: this thread's byte
+    support::pipe_ends ready;
+    support::pipe_ends done;
+    pid_ = ::fork();
+    REQUIRE(pid_ >= 0);
+    if (pid_ == 0) {
+      done.in.reset();
+      const native::unique_fd its_own = open_one(kind);
+      const char locked = probe.lock(its_own.get()) ? 1 : 0;
+      char c = 0;
+      ::_exit(::write(ready.in.get(), &locked, 1) == 1 && ::read(done.out.get(), &c, 1) == 0 ? 0
+                                                                                             : 1);
+    }
+    char locked = 0;
+    REQUIRE(::read(ready.out.get(), &locked, 1) == 1);
+    REQUIRE(locked == 1);
+    done_ = std::move(done.in);
+  }
+  other_process(const other_process&) = delete;
+  other_process& operator=(const other_process&) = delete;
+  ~other_process() {
+    done_.reset();
+    int status = 0;
+    CHECK(::waitpid(pid_, &status, 0) == pid_);
+    CHECK(status == 0);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  native::unique_fd done_;
+};
+
+TEST_CASE_METHOD(support::no_leaks, "Another process's lock makes no two files one") {
+  constexpr int event = 3;
+  const native::unique_fd a = open_one(event);
+  const native::unique_fd b = open_one(event);
+  const native::unique_fd dup(::dup(a.get()));
+  const other_process locks(event);
+  CHECK_FALSE(native::detail::same_file_by_lock(a.get(), b.get()));
+  CHECK_FALSE(native::detail::same_file_by_lock(a.get(), dup.get()));
+  CHECK(wrong_about(native::same_file) == 0);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Another process's lock leaves a device node to its inode") {
+  const native::unique_fd null = open_one(0);
+  const native::unique_fd dup(::dup(null.get()));
+  const native::unique_fd zero(::open("/dev/zero", O_RDWR | O_CLOEXEC));
+  const other_process locks(0);
+  CHECK(native::detail::same_file_by_lock(null.get(), dup.get()));
+  CHECK_FALSE(native::detail::same_file_by_lock(null.get(), zero.get()));
+  CHECK(native::same_file(null.get(), dup.get()));
+  CHECK(wrong_about(native::same_file) == 0);
+}
+
+// What a comparison needs may be forbidden, alone or together.
+TEST_CASE_METHOD(support::no_leaks, "A seccomp filter does not change the answers") {
+  struct sandbox {
+    const char* name;
+    bool kcmp, query;
+  };
+  for (const sandbox& s : {sandbox{"kcmp", true, false}, sandbox{"F_DUPFD_QUERY", false, true},
+                           sandbox{"both", true, true}}) {
+    INFO(s.name << " is forbidden");
+    const int answer = support::in_child([&] {
+      constexpr unsigned query = native::detail::dupfd_query;
+      // A number that no system call has instead of kcmp's.
+      const unsigned kcmp = s.kcmp ? SYS_kcmp : ~0U;
+      if (!(s.query ? support::forbid({kcmp}, {query}) : support::forbid({kcmp}))) return no_filter;
+      const long self = ::getpid();
+      if (s.kcmp && ::syscall(SYS_kcmp, self, self, KCMP_FILE, 0, 0) != -1) return no_filter;
+      if (s.query && (::fcntl(0, native::detail::dupfd_query, 0) != -1 || errno != EPERM))
+        return no_filter;
+      return wrong_about(native::same_file);
+    });
+    if (answer == no_filter) return support::skip("no seccomp filter", errc::inval);
+    CHECK(answer == 0);
+  }
+}
+
+TEST_CASE_METHOD(support::no_leaks, "A filter that kills who calls kcmp is not met") {
+  if (::fcntl(0, native::detail::dupfd_query, 0) < 0)
+    return support::skip("no F_DUPFD_QUERY before Linux 6.10", native::sys::last_error());
   const int answer = support::in_child([] {
-    if (!support::forbid({SYS_kcmp})) return no_filter;
-    if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) != -1) return no_filter;
+    if (!support::forbid({SYS_kcmp}, {}, SECCOMP_RET_KILL_PROCESS)) return no_filter;
+    const native::unique_fd open = open_one(0);
+    if (native::same_file(open.get(), 99999) || native::same_file(99999, open.get())) return 50;
     return wrong_about(native::same_file);
   });
   if (answer == no_filter) return support::skip("no seccomp filter", errc::inval);
   CHECK(answer == 0);
+}
+
+// Whether a thread of this process, which may be its first, has ended.
+bool has_ended(pid_t thread) {
+  native::path at;
+  at << "/proc/self/task/" << static_cast<unsigned>(thread) << "/stat";
+  const native::unique_fd stat(::open(at.get(), O_RDONLY | O_CLOEXEC));
+  char text[256] = {};
+  if (::read(stat.get(), text, sizeof text - 1) <= 0) return false;
+  const char* const name_end = std::strrchr(text, ')');
+  return name_end && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
+// Runs `body` in a child's second thread after the first is gone.
+template <class Body>
+int without_main_thread(const Body& body) {
+  return support::in_child([&]() -> int {
+    // As pthread_exit(3), but without unwinding what the parent has on the stack.
+    const pid_t first = ::getpid();
+    std::thread([&] {
+      while (!has_ended(first)) std::this_thread::yield();
+      ::_exit(body());
+    }).detach();
+    ::syscall(SYS_exit, 0);
+    return 255;
+  });
+}
+
+// Runs `body` in a child's second thread, which has a table of descriptors of its own.
+template <class Body>
+int with_own_table(const Body& body) {
+  return support::in_child([&] {
+    int answer = not_possible;
+    std::thread([&] {
+      if (::unshare(CLONE_FILES) == 0) answer = body();
+    }).join();
+    return answer;
+  });
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Files are the same without the main thread") {
+  constexpr unsigned query = native::detail::dupfd_query;
+  const int exact = without_main_thread([] { return wrong_about(native::same_file); });
+  CHECK(exact == 0);
+  const int by_kcmp = without_main_thread(
+      [] { return support::forbid({}, {query}) ? wrong_about(native::same_file) : no_filter; });
+  CHECK((by_kcmp == 0 || by_kcmp == no_filter));
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Files are the same by the thread's own table") {
+  for (const bool by_kcmp : {false, true}) {
+    INFO((by_kcmp ? "kcmp" : "F_DUPFD_QUERY"));
+    const native::unique_fd a = open_one(3);
+    const native::unique_fd same(::dup(a.get()));
+    const native::unique_fd other = open_one(3);
+    const int answer = with_own_table([&] {
+      if (by_kcmp && !support::forbid({}, {native::detail::dupfd_query})) return no_filter;
+      // The other way around here than in the first thread's table.
+      if (::dup2(other.get(), same.get()) < 0 || ::dup2(a.get(), other.get()) < 0) return 50;
+      if (native::same_file(a.get(), same.get())) return 51;
+      return native::same_file(a.get(), other.get()) ? 0 : 52;
+    });
+    if (answer == no_filter) return support::skip("no seccomp filter", errc::inval);
+    if (answer == not_possible) return support::skip("no unshare(CLONE_FILES)", errc::perm);
+    CHECK(answer == 0);
+  }
 }
 
 TEST_CASE_METHOD(support::no_leaks, "A descriptor that is closed, negative or O_PATH is EBADF") {
@@ -279,6 +440,64 @@ TEST_CASE_METHOD(support::no_leaks, "A bad address is an answer in a sandbox as 
   CHECK(wrong == 0);
 }
 
+TEST_CASE_METHOD(support::no_leaks, "A bad address is an answer without the main thread") {
+  const pages p;
+  CHECK(without_main_thread([&] { return wrong_access(p); }) == 0);
+  // Not only by the pipe, which needs descriptors.
+  const int bare = without_main_thread([&] {
+    const rlimit none{};
+    std::int32_t value = 0;
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return 50;
+    return native::own_memory().copy_from_user(p.at(0), value) ? 0 : 51;
+  });
+  CHECK(bare == 0);
+}
+
+TEST_CASE_METHOD(support::no_leaks,
+                 "Memory that only the kernel's own copy reaches is no bad address") {
+  const native::own_memory memory;
+  const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto reaches = [&](void* page) {
+    const auto address = reinterpret_cast<std::uintptr_t>(page);
+    std::int32_t value = 0;
+    CHECK(memory.copy_to_user(address, std::int32_t{0x1234567}));
+    CHECK(memory.copy_from_user(address, value));
+    CHECK(value == 0x1234567);
+    // That takes descriptors.
+    const errc bare = support::without_descriptors(
+        [&] { return memory.copy_from_user(address, value) ? errc::ok : errc::fault; });
+    CHECK(bare == errc::fault);
+    CHECK(::munmap(page, size) == 0);
+  };
+  constexpr int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
+  void* const write_only = ::mmap(nullptr, size, PROT_WRITE, anonymous, -1, 0);
+  REQUIRE(write_only != MAP_FAILED);
+  reaches(write_only);
+
+#ifdef SYS_memfd_secret
+  const native::unique_fd secret(static_cast<int>(::syscall(SYS_memfd_secret, O_CLOEXEC)));
+  if (!secret) return support::skip("no memfd_secret", native::sys::last_error());
+  REQUIRE(::ftruncate(secret.get(), static_cast<off_t>(size)) == 0);
+  void* const hidden = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, secret.get(), 0);
+  REQUIRE(hidden != MAP_FAILED);
+  reaches(hidden);
+#else
+  support::skip("the headers lack memfd_secret", errc::inval);
+#endif
+}
+
+TEST_CASE_METHOD(support::no_leaks, "Ordinary memory is read without a free descriptor") {
+  const native::own_memory memory;
+  const std::int32_t there = 0x1234567;
+  std::int32_t value = 0;
+  const errc read = support::without_descriptors([&] {
+    return memory.copy_from_user(reinterpret_cast<std::uintptr_t>(&there), value) ? errc::ok
+                                                                                  : errc::fault;
+  });
+  CHECK(read == errc::ok);
+  CHECK(value == there);
+}
+
 // A file of the model's that counts its releases.
 struct counted final : kv::open_file<native::process> {
   int released = 0;
@@ -305,6 +524,18 @@ TEST_CASE_METHOD(support::no_leaks, "The last descriptor of a model's file relea
     CHECK(p.ioctl(*second, 0, 0) == errc::ok);
   }
   CHECK(made.released == 1);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "An ioctl of another file is ENOTTY, of an O_PATH one EBADF") {
+  native::process p;
+  const native::unique_fd event(::eventfd(0, EFD_CLOEXEC));
+  const native::unique_fd path(::open("/dev/null", O_PATH | O_CLOEXEC));
+  REQUIRE(path);
+  CHECK(p.ioctl(event.get(), 0, 0) == errc::notty);
+  CHECK(p.ioctl(path.get(), 0, 0) == errc::badf);
+  // As the kernel has it.
+  CHECK(native::sys::ioctl(event.get(), 0).error() == errc::notty);
+  CHECK(native::sys::ioctl(path.get(), 0).error() == errc::badf);
 }
 
 TEST_CASE_METHOD(support::no_leaks, "An error of close(2) releases a model's file all the same") {

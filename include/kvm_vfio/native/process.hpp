@@ -58,10 +58,12 @@ class process : public current_task {
     if (gone && !holds(*gone)) gone->release();
     return answer;
   }
-  /// ioctl(2) of a file of the model's: its answer; notty for another open file, badf for none.
+  /// ioctl(2) of a file of the model's: its answer; notty for another open file, badf for none and
+  /// for an O_PATH descriptor.
   [[nodiscard]] errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
     if (const node* const n = find(fd)) return n->made->ioctl(*this, request, argument);
-    return ::fcntl(fd, F_GETFD) < 0 ? errc::badf : errc::notty;
+    const int flags = ::fcntl(fd, F_GETFL);
+    return flags < 0 || (flags & O_PATH) ? errc::badf : errc::notty;
   }
   /// The file of the model's behind a descriptor; null for any other descriptor.
   [[nodiscard]] open_file<process>* made(int fd) const noexcept {

@@ -7,15 +7,18 @@
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/native/system.hpp>
 
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <cstddef>
 #include <cstdint>
 
 namespace kvm_vfio::native {
 
-/// Copies through process_vm_readv(2) and process_vm_writev(2). Where a seccomp filter forbids
-/// them (EPERM, ENOSYS), through a pipe, which needs two descriptors for the length of a call; if
-/// those cannot be had the address counts as bad. Models `user_memory`. Does not allocate.
+/// Copies through process_vm_readv(2) and process_vm_writev(2). What they do not do, be it that a
+/// seccomp filter forbids them or that the memory is of a kind that only its owner can copy
+/// (write-only pages, memfd_secret(2)), goes through a pipe, which needs two descriptors for the
+/// length of a call; if those cannot be had the address counts as bad. Models `user_memory`. Does
+/// not allocate.
 class own_memory {
  public:
   /// False when any byte of the object cannot be read; `object` is unspecified then.
@@ -38,23 +41,21 @@ class own_memory {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
   }
-  static bool is_forbidden(ssize_t answer) noexcept {
-    return answer < 0 && (errno == EPERM || errno == ENOSYS);
-  }
+  // This thread by its number: the process's main thread may be gone.
+  static pid_t task() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
   static bool read(std::uint64_t address, void* to, std::size_t size) noexcept {
     const iovec here{to, size};
     const iovec there{pointer(address), size};
-    const ssize_t n = ::process_vm_readv(::getpid(), &here, 1, &there, 1, 0);
-    if (is_forbidden(n)) return through_pipe(there, here);
-    return n == static_cast<ssize_t>(size);
+    const ssize_t n = ::process_vm_readv(task(), &here, 1, &there, 1, 0);
+    return n == static_cast<ssize_t>(size) || through_pipe(there, here);
   }
   static bool write(std::uint64_t address, const void* from, std::size_t size) noexcept {
     const iovec here{const_cast<void*>(from), size};
     const iovec there{pointer(address), size};
-    const ssize_t n = ::process_vm_writev(::getpid(), &here, 1, &there, 1, 0);
-    if (is_forbidden(n)) return through_pipe(here, there);
-    return n == static_cast<ssize_t>(size);
+    const ssize_t n = ::process_vm_writev(task(), &here, 1, &there, 1, 0);
+    return n == static_cast<ssize_t>(size) || through_pipe(here, there);
   }
+  // The kernel's own copies, whose errors are the ones that an ioctl would answer.
   static bool through_pipe(const iovec& from, const iovec& to) noexcept {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
