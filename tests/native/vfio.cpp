@@ -6,8 +6,11 @@
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_file.hpp>
 
+#include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/sysmacros.h>
 #include <cstdint>
+#include <thread>
 
 namespace vfio = kvm_vfio::native::vfio;
 
@@ -124,6 +127,33 @@ TEST_CASE_METHOD(support::no_leaks, "Without /sys and /proc a file may be VFIO's
   });
   if (answer == no_chroot) return support::skip("chroot(2) is not allowed", errc::perm);
   CHECK(answer == 0);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "A file's kind is that of the calling thread's descriptor") {
+  constexpr int not_possible = 101;
+  const int own_table = support::in_child([] {
+    int answer = not_possible;
+    std::thread([&] {
+      if (::unshare(CLONE_FILES) != 0) return;
+      // Not open in the first thread's table.
+      const native::unique_fd here(::eventfd(0, EFD_CLOEXEC));
+      answer = native::vfio_kind_of(here.get()) == native::vfio_file_kind::none ? 0 : 1;
+    }).join();
+    return answer;
+  });
+  if (own_table == not_possible) return support::skip("no unshare(CLONE_FILES)", errc::perm);
+  CHECK(own_table == 0);
+}
+
+TEST_CASE("Device numbers are the C library's") {
+  for (const unsigned first : {0U, 1U, 10U, 255U, 256U, 4095U, 4096U, 0xabcdef01U, ~0U})
+    for (const unsigned second : {0U, 1U, 196U, 255U, 256U, 1048575U, 1048576U, 0x12345678U, ~0U}) {
+      const dev_t device = makedev(first, second);
+      CHECK(native::detail::major_of(device) == major(device));
+      CHECK(native::detail::major_of(device) == first);
+      CHECK(native::detail::minor_of(device) == minor(device));
+      CHECK(native::detail::minor_of(device) == second);
+    }
 }
 
 TEST_CASE("Links are told apart by their last part, whole") {

@@ -7,7 +7,6 @@
 #include <kvm_vfio/native/system.hpp>
 
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 namespace kvm_vfio::native {
 
@@ -20,6 +19,15 @@ enum class vfio_file_kind : unsigned char {
 };
 
 namespace detail {
+
+// The numbers in a dev_t, as the C libraries pack them. Theirs are macros in <sys/sysmacros.h>
+// that are called major and minor, which would be forced on every user.
+[[nodiscard]] constexpr unsigned major_of(dev_t device) noexcept {
+  return static_cast<unsigned>((device >> 8 & 0xfff) | (device >> 32 & 0xfffff000));
+}
+[[nodiscard]] constexpr unsigned minor_of(dev_t device) noexcept {
+  return static_cast<unsigned>((device & 0xff) | (device >> 12 & 0xffffff00));
+}
 
 /// A symbolic link's target, cut to fit; empty: cannot be read.
 class link_target {
@@ -57,8 +65,8 @@ class link_target {
   if (fd < 0 || ::fstat(fd, &inode) != 0) return vfio_file_kind::none;
   if (S_ISCHR(inode.st_mode)) {
     path subsystem;
-    subsystem << "/sys/dev/char/" << major(inode.st_rdev) << ":" << minor(inode.st_rdev)
-              << "/subsystem";
+    subsystem << "/sys/dev/char/" << detail::major_of(inode.st_rdev) << ":"
+              << detail::minor_of(inode.st_rdev) << "/subsystem";
     const detail::link_target device_class(subsystem.get());
     if (device_class.ends_in("vfio")) return vfio_file_kind::group;
     if (device_class.ends_in("vfio-dev")) return vfio_file_kind::device;
@@ -69,8 +77,9 @@ class link_target {
   if (S_ISDIR(inode.st_mode) || S_ISBLK(inode.st_mode) || S_ISFIFO(inode.st_mode) ||
       S_ISSOCK(inode.st_mode) || S_ISLNK(inode.st_mode))
     return vfio_file_kind::none;
+  // Not /proc/self: that is the main thread, which may be gone or have another table.
   path self;
-  self << "/proc/self/fd/" << static_cast<unsigned>(fd);
+  self << "/proc/thread-self/fd/" << static_cast<unsigned>(fd);
   const detail::link_target target(self.get());
   if (!target) return vfio_file_kind::unknown;
   return target.is("anon_inode:[vfio-device]") ? vfio_file_kind::device : vfio_file_kind::none;
