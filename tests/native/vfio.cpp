@@ -5,11 +5,13 @@
 
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_file.hpp>
+#include <kvm_vfio/native/vfio_symbols.hpp>
 
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/sysmacros.h>
 #include <cstdint>
+#include <filesystem>
 #include <thread>
 
 namespace vfio = kvm_vfio::native::vfio;
@@ -127,6 +129,120 @@ TEST_CASE_METHOD(support::no_leaks, "Without /sys and /proc a file may be VFIO's
   });
   if (answer == no_chroot) return support::skip("chroot(2) is not allowed", errc::perm);
   CHECK(answer == 0);
+}
+
+// A directory that a child takes for the root: a /sys and a /proc as a test wants them.
+class made_root {
+ public:
+  made_root() {
+    char name[] = "/tmp/kvm_vfio_root.XXXXXX";
+    REQUIRE(::mkdtemp(name));
+    at_ = name;
+  }
+  made_root(const made_root&) = delete;
+  made_root& operator=(const made_root&) = delete;
+  ~made_root() { std::filesystem::remove_all(at_); }
+  void directory(const std::string& path) { std::filesystem::create_directories(at_ / path); }
+  void link(const std::filesystem::path& path, const std::string& target) {
+    std::filesystem::create_directories((at_ / path).parent_path());
+    std::filesystem::create_symlink(target, at_ / path);
+  }
+  // The class of a character device, as sysfs has it.
+  void device_class(int fd, const std::string& target) {
+    struct stat inode{};
+    REQUIRE(::fstat(fd, &inode) == 0);
+    link("sys/dev/char/" + std::to_string(major(inode.st_rdev)) + ":" +
+             std::to_string(minor(inode.st_rdev)) + "/subsystem",
+         target);
+  }
+  // For a child: false where neither root may, nor a user namespace is to be had.
+  [[nodiscard]] bool enter() const {
+    const auto changed = [this] { return ::chroot(at_.c_str()) == 0 && ::chdir("/") == 0; };
+    return changed() || (::unshare(CLONE_NEWUSER) == 0 && changed());
+  }
+
+ private:
+  std::filesystem::path at_;
+};
+
+TEST_CASE_METHOD(support::no_leaks, "VFIO's files are known by their class, or by their name") {
+  using native::vfio_file_kind;
+  constexpr int no_chroot = 100;
+  made_root root;
+  struct row {
+    const char* what;
+    native::unique_fd file;
+    vfio_file_kind kind;
+  };
+  std::vector<row> rows;
+  // Nodes of any devices, with a class of the test's.
+  const auto node = [&](const char* path, const char* target, vfio_file_kind kind) {
+    rows.push_back({target, native::unique_fd(::open(path, O_RDWR | O_CLOEXEC)), kind});
+    REQUIRE(rows.back().file);
+    if (*target) root.device_class(rows.back().file.get(), target);
+  };
+  node("/dev/null", "../../../../class/vfio", vfio_file_kind::group);
+  node("/dev/zero", "../../../../class/vfio-dev", vfio_file_kind::device);
+  node("/dev/full", "../../../../class/vfio/misc", vfio_file_kind::none);
+  node("/dev/random", "../../../../class/vfio-devices", vfio_file_kind::none);
+  node("/dev/urandom", "", vfio_file_kind::none);
+  const auto anonymous = [&](const char* name, vfio_file_kind kind) {
+    rows.push_back({name, native::unique_fd(::eventfd(0, EFD_CLOEXEC)), kind});
+    if (*name) root.link("proc/thread-self/fd/" + std::to_string(rows.back().file.get()), name);
+  };
+  anonymous("anon_inode:[vfio-device]", vfio_file_kind::device);
+  anonymous("anon_inode:[vfio-devices]", vfio_file_kind::none);
+  anonymous("anon_inode:[eventfd]", vfio_file_kind::none);
+  anonymous("", vfio_file_kind::unknown);
+
+  const auto answer = [&](const auto& wrong) {
+    return support::in_child([&] {
+      if (!root.enter()) return no_chroot;
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        if (wrong(native::file{rows[i].file.get()}, rows[i].kind)) return static_cast<int>(i) + 1;
+      return 0;
+    });
+  };
+  const auto check = [&](int wrong) {
+    INFO((wrong > 0 && wrong < no_chroot ? rows[static_cast<std::size_t>(wrong) - 1].what : ""));
+    CHECK(wrong == 0);
+  };
+  const int kinds = answer([](const native::file& f, vfio_file_kind kind) {
+    return native::vfio_kind_of(f.fd) != kind;
+  });
+  if (kinds == no_chroot) return support::skip("chroot(2) is not allowed", errc::perm);
+  check(kinds);
+  // What the device model makes of them.
+  const native::vfio_symbols<> symbols{native::vfio_device_ref()};
+  check(answer([&](const native::file& f, vfio_file_kind kind) {
+    return symbols.file_is_valid(f) != (kind != vfio_file_kind::none);
+  }));
+  check(answer([&](const native::file& f, vfio_file_kind kind) {
+    return symbols.file_is_group(f) !=
+           (kind == vfio_file_kind::group || kind == vfio_file_kind::unknown);
+  }));
+  // Of a device's file the container says nothing.
+  const native::one_container all{vfio::container_ref(0)};
+  check(answer([&](const native::file& f, vfio_file_kind kind) {
+    const auto container = all(f);
+    return container ? kind == vfio_file_kind::device || container->fd() != 0
+                     : kind != vfio_file_kind::device || container.error() != errc::noent;
+  }));
+}
+
+TEST_CASE_METHOD(support::no_leaks, "VFIO is loaded when a class of its is there") {
+  constexpr int no_chroot = 100;
+  for (const char* made : {"sys/class/vfio", "sys/class/vfio-dev", "sys/class/misc"}) {
+    made_root root;
+    root.directory(made);
+    const int answer = support::in_child([&] {
+      if (!root.enter()) return no_chroot;
+      return native::vfio_is_loaded() ? 1 : 0;
+    });
+    if (answer == no_chroot) return support::skip("chroot(2) is not allowed", errc::perm);
+    INFO(made);
+    CHECK(answer == (std::strcmp(made, "sys/class/misc") == 0 ? 0 : 1));
+  }
 }
 
 TEST_CASE_METHOD(support::no_leaks, "A file's kind is that of the calling thread's descriptor") {
