@@ -63,8 +63,9 @@ TEST_CASE("An error is explained by the call that failed") {
   CHECK(explained(operation::file_add, errc::inval, 7) ==
         "FILE_ADD of descriptor 7: EINVAL: not a VFIO file, or VFIO is not loaded; before Linux "
         "6.6 it must be a group's");
-  CHECK(explained(operation::file_del, static_cast<errc>(12345), 0) ==
-        "FILE_DEL of descriptor 0: error 12345: not an answer that this call is known to give");
+  CHECK(
+      explained(operation::file_del, static_cast<errc>(12345), 0) ==
+      "FILE_DEL of descriptor 0: error 12345: no explanation here; the kernel's log may have one");
   CHECK(explained(operation::open_kvm, errc::mfile) ==
         "opening KVM: EMFILE: this process has no free descriptor; raise RLIMIT_NOFILE");
   static_assert(*native::explain(operation::file_add, errc::inval) == 'n');
@@ -74,6 +75,63 @@ TEST_CASE("Every row of the explanations is found, and no two are for the same e
   for (const auto& row : native::detail::explanations) {
     INFO(native::name(row.what) << ": " << row.text);
     CHECK(native::explain(row.what, row.why) == row.text);
+  }
+}
+
+bool has_row(native::operation what, errc why) {
+  for (const auto& row : native::detail::explanations)
+    if (row.what == what && row.why == why) return true;
+  return false;
+}
+
+TEST_CASE("Whatever a machine without KVM answers is explained by the call") {
+  int lacking = 0;
+  for (int number = 1; number < 200; ++number) {
+    const auto why = static_cast<errc>(number);
+    if (!native::kvm_is_lacking(why)) continue;
+    INFO(explained(native::operation::open_kvm, why));
+    CHECK(has_row(native::operation::open_kvm, why));
+    ++lacking;
+  }
+  CHECK(lacking == 5);
+}
+
+TEST_CASE("What commonly fails on a good machine is explained by the call") {
+  using native::operation;
+  struct row {
+    operation what;
+    std::vector<errc> why;
+  };
+  const row rows[] = {
+      // Nodes that are there without their driver, or that may not be opened.
+      {operation::open_container, {errc::noent, errc::nodev, errc::access}},
+      {operation::open_iommufd, {errc::noent, errc::nodev, errc::nxio, errc::access}},
+      {operation::open_group, {errc::noent, errc::nodev, errc::nxio, errc::access, errc::busy}},
+      {operation::open_device, {errc::noent, errc::nodev, errc::nxio, errc::access}},
+      // Somebody else has the group.
+      {operation::set_container, {errc::perm, errc::busy, errc::nodev}},
+      {operation::set_iommu, {errc::perm, errc::busy}},
+      {operation::get_device, {errc::perm, errc::busy}},
+      {operation::bind_iommufd, {errc::perm, errc::busy}},
+      {operation::attach_iommufd_pt, {errc::busy}},
+      {operation::map_dma, {errc::nospc, errc::exists, errc::noent, errc::inval, errc::fault}},
+  };
+  for (const row& r : rows)
+    for (const errc why : r.why) {
+      INFO(explained(r.what, why));
+      CHECK(has_row(r.what, why));
+    }
+}
+
+TEST_CASE("Every error that has a name means something whatever the call, or in some call") {
+  for (int number = 1; number < 200; ++number) {
+    const auto why = static_cast<errc>(number);
+    if (!kv::name(why)) continue;
+    bool in_some_call = native::detail::explain(why) != native::detail::explain(errc{12345});
+    for (const auto& r : native::detail::explanations) in_some_call |= r.why == why;
+    INFO(kv::name(why));
+    // lseek(2) is no call of this library's.
+    CHECK(in_some_call == (why != errc::spipe));
   }
 }
 

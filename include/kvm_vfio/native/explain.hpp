@@ -60,11 +60,22 @@ struct explanation {
   const char* text;
 };
 
+// Without a name in `errc`.
+inline constexpr errc again = static_cast<errc>(EAGAIN);
+inline constexpr errc srch = static_cast<errc>(ESRCH);
 inline constexpr errc proto = static_cast<errc>(EPROTO);
+inline constexpr errc overflow = static_cast<errc>(EOVERFLOW);
+inline constexpr errc badfd = static_cast<errc>(EBADFD);
+inline constexpr errc addrinuse = static_cast<errc>(EADDRINUSE);
 
 inline constexpr explanation explanations[] = {
     {operation::open_kvm, errc::noent, "no KVM here: load kvm_intel or kvm_amd"},
+    {operation::open_kvm, errc::nodev,
+     "the file is there, but no KVM behind it: load kvm_intel or kvm_amd; is virtualization "
+     "enabled?"},
+    {operation::open_kvm, errc::nxio, "no device behind the file: load kvm_intel or kvm_amd"},
     {operation::open_kvm, errc::access, "no permission: join the group that owns /dev/kvm"},
+    {operation::open_kvm, errc::perm, "a device cgroup or a security module forbids /dev/kvm"},
     {operation::open_kvm, errc::notty, "the file is not KVM's; give the path of /dev/kvm"},
     {operation::open_kvm, detail::proto, "KVM speaks another API version than this library"},
     {operation::create_vm, errc::inval, "KVM does not know this machine type; use 0"},
@@ -88,40 +99,87 @@ inline constexpr explanation explanations[] = {
     {operation::set_spapr_tce, errc::inval,
      "not a TCE table of this VM, or none of the group's hardware tables fits it"},
     {operation::open_container, errc::noent, "VFIO is not loaded: load vfio_pci"},
+    {operation::open_container, errc::nodev,
+     "the file is there, but no VFIO behind it: load vfio_pci; or VFIO_CONTAINER is not built in"},
     {operation::open_container, errc::access, "no permission for /dev/vfio/vfio"},
     {operation::open_container, errc::notty, "the file is not a VFIO container"},
     {operation::open_container, detail::proto, "VFIO speaks another API version"},
     {operation::open_group, errc::noent,
      "no such group, or none of its devices is bound to a VFIO driver"},
+    {operation::open_group, errc::nodev,
+     "none of the group's devices is bound to a VFIO driver any more"},
+    {operation::open_group, errc::nxio, "the file is stale: no VFIO group has its number"},
     {operation::open_group, errc::access, "no permission: give the VMM's user the group's file"},
     {operation::open_group, errc::busy,
-     "the group is open already, or a kvm-vfio device still tracks it; FILE_DEL it or close that"},
+     "the group is open already, a kvm-vfio device still tracks it (FILE_DEL it or close that), or "
+     "a "
+     "device of it is bound to an iommufd"},
     {operation::open_group, errc::perm, "a group without IOMMU needs CAP_SYS_RAWIO"},
     {operation::set_container, errc::perm,
-     "the group is not viable; bind all of its devices to VFIO, or to no driver"},
-    {operation::set_container, errc::inval, "the group has a container already"},
+     "somebody else owns the group's DMA: another driver has a device of it (bind all of them to "
+     "VFIO, or to no driver), or another VMM; or the platform does not isolate interrupts"},
+    {operation::set_container, errc::busy,
+     "somebody else translates the group's DMA: another driver or VMM uses a device of it"},
+    {operation::set_container, errc::inval,
+     "the group has a container already, or does not fit this one's mappings or IOMMU"},
+    {operation::set_container, errc::nodev,
+     "none of the group's devices is bound to a VFIO driver any more"},
     {operation::set_container, errc::badf, "the container's descriptor is not open"},
+    {operation::set_container, detail::badfd, "the descriptor is not a container's"},
     {operation::set_iommu, errc::inval,
      "the container has no group yet, or its IOMMU is set already"},
+    {operation::set_iommu, errc::busy,
+     "somebody else translates a group's DMA: another driver or VMM uses a device of it"},
     {operation::set_iommu, errc::nodev, "no such IOMMU driver: load vfio_iommu_type1"},
     {operation::set_iommu, errc::perm,
      "the platform does not isolate interrupts; see allow_unsafe_interrupts"},
     {operation::get_device, errc::nodev, "no device of this name is in the group"},
     {operation::get_device, errc::inval, "put the group into a container and set its IOMMU first"},
+    {operation::get_device, errc::busy,
+     "somebody else has the device or its resources: another driver or VMM"},
+    {operation::get_device, errc::perm,
+     "somebody else owns the group's DMA, or the platform does not isolate interrupts"},
+    {operation::get_device, errc::access,
+     "a virtual function whose physical function is VFIO's needs its token behind the name"},
+    {operation::get_device, detail::again, "somebody else holds the device's lock; try again"},
+    {operation::get_device, detail::srch, "the device needs a VM: FILE_ADD its group first"},
     {operation::get_device, errc::io, "the device does not answer; it may need a reset"},
     {operation::open_device, errc::noent,
      "no such device, or this kernel has no VFIO_DEVICE_CDEV; use its group"},
+    {operation::open_device, errc::nodev, "the device is not bound to a VFIO driver any more"},
+    {operation::open_device, errc::nxio, "the file is stale: no VFIO device has its number"},
     {operation::open_device, errc::access, "no permission for the device's file"},
     {operation::open_iommufd, errc::noent, "this kernel has no iommufd; use a container"},
+    {operation::open_iommufd, errc::nodev,
+     "the file is there, but no iommufd behind it: load iommufd, or use a container"},
+    {operation::open_iommufd, errc::nxio, "no device behind the file: load iommufd"},
     {operation::open_iommufd, errc::access, "no permission for /dev/iommu"},
     {operation::bind_iommufd, errc::inval, "bound already, or a device that a group handed out"},
     {operation::bind_iommufd, errc::badf, "the iommufd's descriptor is not open"},
     {operation::bind_iommufd, errc::busy,
-     "the device's group is open; use the group or the device file, not both"},
+     "the device's group is open (use the group or the device file, not both), or another driver "
+     "or VMM uses a device of it"},
+    {operation::bind_iommufd, errc::perm,
+     "somebody else owns the group's DMA: another driver or VMM uses a device of it; or the "
+     "platform does not isolate interrupts"},
+    {operation::bind_iommufd, errc::nodev, "the device is not bound to a VFIO driver any more"},
+    {operation::bind_iommufd, detail::badfd, "the descriptor is not an iommufd's"},
+    {operation::bind_iommufd, detail::srch, "the device needs a VM: FILE_ADD it first"},
     {operation::attach_iommufd_pt, errc::noent, "the iommufd has no such address space"},
-    {operation::attach_iommufd_pt, errc::inval, "bind the device to an iommufd first"},
+    {operation::attach_iommufd_pt, errc::inval,
+     "the device is not bound to an iommufd, or its group's other devices are attached elsewhere"},
+    {operation::attach_iommufd_pt, errc::busy,
+     "somebody else translates the group's DMA: another driver or VMM uses a device of it"},
+    {operation::attach_iommufd_pt, detail::addrinuse,
+     "the address space maps something where the device's IOMMU reserves addresses"},
     {operation::map_dma, errc::exists, "the range overlaps one that is mapped; unmap it first"},
-    {operation::map_dma, errc::inval, "address or size is not a multiple of the page size"},
+    {operation::map_dma, errc::inval,
+     "address or size is not a multiple of the page size or not allowed here, or the container has "
+     "no IOMMU yet"},
+    {operation::map_dma, errc::nospc,
+     "as many mappings as allowed: raise vfio_iommu_type1's dma_entry_limit, or map larger pieces"},
+    {operation::map_dma, errc::noent, "the iommufd has no such address space"},
+    {operation::map_dma, detail::overflow, "the range ends past the last address"},
     {operation::map_dma, errc::fault, "the memory is not mapped in this process"},
 };
 
@@ -132,14 +190,18 @@ constexpr const char* explain(errc why) noexcept {
     case errc::badf: return "a descriptor that is not open, or was opened with O_PATH";
     case errc::fault: return "an address that cannot be read or written";
     case errc::io: return "input/output error";
+    case errc::nodev: return "no such device, or its driver is not loaded";
     case errc::nxio: return "no such attribute, or no device behind the file";
-    case errc::perm: return "not permitted";
+    case errc::busy: return "in use, by this process or by another";
+    case errc::nospc: return "a limit on the number of entries is reached";
+    case errc::perm:
+      return "not permitted: a capability is missing, or a cgroup or a security module forbids it";
     case errc::access: return "no permission";
     case errc::nomem: return "out of memory, or past RLIMIT_MEMLOCK";
     case errc::mfile: return "this process has no free descriptor; raise RLIMIT_NOFILE";
     case errc::nfile: return "the system has no free file; raise fs.file-max";
     case errc::notty: return "the descriptor is of another kind, or its kernel is too old";
-    default: return "not an answer that this call is known to give";
+    default: return "no explanation here; the kernel's log may have one";
   }
 }
 
