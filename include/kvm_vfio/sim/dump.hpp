@@ -16,8 +16,8 @@ namespace detail {
   for (const int n : numbers) out += (out.empty() ? "" : " ") + std::to_string(n);
   return out;
 }
-/// A string in quotes, for JSON and for Graphviz.
-[[nodiscard]] inline std::string quoted(std::string_view s) {
+/// A string in quotes, for JSON and for Graphviz. (`quoted` would be taken for std::quoted.)
+[[nodiscard]] inline std::string in_quotes(std::string_view s) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out = "\"";
   for (const char c : s) {
@@ -50,13 +50,13 @@ class json_writer {
   }
   json_writer& key(std::string_view name) {
     separate();
-    out_ += quoted(name) + ":";
+    out_ += in_quotes(name) + ":";
     first_ = true;
     return *this;
   }
-  json_writer& value(std::string_view s) { return raw(quoted(s)); }
-  json_writer& value(const std::string& s) { return raw(quoted(s)); }
-  json_writer& value(const char* s) { return raw(quoted(s)); }
+  json_writer& value(std::string_view s) { return raw(in_quotes(s)); }
+  json_writer& value(const std::string& s) { return raw(in_quotes(s)); }
+  json_writer& value(const char* s) { return raw(in_quotes(s)); }
   json_writer& value(bool b) { return raw(b ? "true" : "false"); }
   json_writer& value(int n) { return raw(std::to_string(n)); }
   json_writer& value(std::size_t n) { return raw(std::to_string(n)); }
@@ -175,13 +175,13 @@ class json_writer {
 
 /// For `dot -Tsvg`: VMs, what they track, groups with their devices, containers and domains.
 [[nodiscard]] inline std::string to_dot(const snapshot& s) {
-  using detail::quoted;
+  using detail::in_quotes;
   std::string out = "digraph vfio {\n  rankdir=LR;\n  node [shape=box];\n";
   const auto edge = [&](const std::string& a, const std::string& b, const std::string& rest) {
-    out += "  " + quoted(a) + " -> " + quoted(b) + rest + ";\n";
+    out += "  " + in_quotes(a) + " -> " + in_quotes(b) + rest + ";\n";
   };
   const auto node = [&](const std::string& id, const std::string& label, const char* rest) {
-    out += "  " + quoted(id) + " [label=" + quoted(label) + rest + "];\n";
+    out += "  " + in_quotes(id) + " [label=" + in_quotes(label) + rest + "];\n";
   };
   for (const vm_state& v : s.vms) {
     node(v.name, v.name + (v.noncoherent ? " (noncoherent)" : ""),
