@@ -22,6 +22,7 @@ class coherency {
     noncoherent_.set(noncoherent);
     return noncoherent ? coherency_edge::to_noncoherent : coherency_edge::to_coherent;
   }
+  /// Whether KVM was told last that there is noncoherent DMA.
   [[nodiscard]] constexpr bool noncoherent() const noexcept { return noncoherent_.get(); }
 
  private:

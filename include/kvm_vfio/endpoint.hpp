@@ -105,6 +105,7 @@ class attachment {
   attachment(attachment&& other) noexcept : device_(other.device_), fd_(other.fd_) {
     other.dismiss();
   }
+  /// Detaches what this one held; the other one lets go.
   attachment& operator=(attachment&& other) noexcept {
     if (this != &other) {
       (void)detach();
@@ -127,6 +128,7 @@ class attachment {
   }
   /// Leaves the file attached for as long as the device lives.
   void dismiss() noexcept { fd_ = -1; }
+  /// Whether a file is attached.
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
   /// The descriptor of the attached file; -1: none.
   [[nodiscard]] int fd() const noexcept { return fd_; }

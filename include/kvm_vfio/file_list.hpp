@@ -51,6 +51,7 @@ class file_list {
    public:
     /// An entry that is in no list.
     constexpr explicit entry(const File& tracked) noexcept : file(tracked) {}
+    /// The file, and for sPAPR its IOMMU group, empty until one is attached.
     File file;
     [[no_unique_address]] Group iommu_group{};
 

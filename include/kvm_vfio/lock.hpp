@@ -67,6 +67,7 @@ class lock_holder<Lock&> {
 template <lockable Lock>
 class KVM_VFIO_SCOPED_CAPABILITY guard {
  public:
+  /// Takes the lock, which must outlive the guard.
   constexpr explicit guard(Lock& lock) noexcept KVM_VFIO_ACQUIRE(lock) : lock_(lock) {
     lock_.lock();
   }

@@ -31,9 +31,11 @@ class open_file {
 
   /// lseek(2).
   [[nodiscard]] virtual constexpr errc lseek() noexcept = 0;
-  /// The calls that no such file has.
+  /// read(2): no such file has it.
   [[nodiscard]] static constexpr errc read() noexcept { return errc::inval; }
+  /// write(2), likewise.
   [[nodiscard]] static constexpr errc write() noexcept { return errc::inval; }
+  /// mmap(2), likewise.
   [[nodiscard]] static constexpr errc mmap() noexcept { return errc::nodev; }
 
  protected:

@@ -26,6 +26,7 @@ class [[nodiscard]] result {
 
   /// Whether it is a success.
   [[nodiscard]] constexpr bool has_value() const noexcept { return error_ == errc::ok; }
+  /// Whether it is a success.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return has_value(); }
   /// The error; `errc::ok` for a success.
   [[nodiscard]] constexpr errc error() const noexcept { return error_; }
@@ -34,9 +35,11 @@ class [[nodiscard]] result {
   [[nodiscard]] constexpr T& value() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& value() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T value() && noexcept { return static_cast<T&&>(checked()); }
+  /// As `value()`.
   [[nodiscard]] constexpr T& operator*() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T operator*() && noexcept { return static_cast<T&&>(checked()); }
+  /// A member of the value, on the same condition.
   [[nodiscard]] constexpr T* operator->() & noexcept { return &checked(); }
   [[nodiscard]] constexpr const T* operator->() const& noexcept { return &checked(); }
   /// Not of a temporary: what it points to, an owner perhaps, would go at once. `value()` says so.

@@ -71,6 +71,7 @@ class iommufd_ref {
       return done.error();
     return unmap.length;
   }
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:

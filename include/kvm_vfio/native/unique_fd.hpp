@@ -15,6 +15,7 @@ class unique_fd {
   constexpr explicit unique_fd(int fd) noexcept : fd_(fd) {}
   /// The other one is empty then; what this one owned before is closed.
   constexpr unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
+  /// Closes what is owned and takes the other one's, which is empty then.
   constexpr unique_fd& operator=(unique_fd&& other) noexcept {
     if (this != &other) reset(other.release());
     return *this;
@@ -50,7 +51,9 @@ class owned : public Ref {
   constexpr owned() noexcept = default;
   /// Adopts a descriptor that the caller gives away.
   constexpr explicit owned(unique_fd fd) noexcept : Ref(fd.release()) {}
+  /// The other one is empty then.
   constexpr owned(owned&& other) noexcept : Ref(other.release()) {}
+  /// Closes what is owned and takes the other one's, which is empty then.
   constexpr owned& operator=(owned&& other) noexcept {
     if (this != &other) reset(other.release());
     return *this;
@@ -65,6 +68,7 @@ class owned : public Ref {
     static_cast<Ref&>(*this) = Ref();
     return ref;
   }
+  /// Whether there is a descriptor.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return this->fd() >= 0; }
 
  private:

@@ -66,6 +66,7 @@ class container_ref {
     if (const auto done = sys::ioctl(fd_, VFIO_IOMMU_UNMAP_DMA, &unmap); !done) return done.error();
     return std::uint64_t{unmap.size};
   }
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
@@ -117,6 +118,7 @@ class device_ref {
     vfio_uapi::detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
     return sys::ioctl(fd_, vfio_uapi::device_detach_iommufd_pt, &detach).error();
   }
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
@@ -171,6 +173,7 @@ class group_ref {
     if (!fd) return fd.error();
     return device(unique_fd(*fd));
   }
+  /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:

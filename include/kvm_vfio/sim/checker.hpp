@@ -51,6 +51,7 @@ class checker final : public call_observer {
     for (const report& r : reports()) out += to_string(r);
     return out;
   }
+  /// How often a rule was broken.
   [[nodiscard]] std::size_t count(rule r) const {
     std::size_t n = 0;
     for (const report& seen : reports()) n += seen.broken == r;

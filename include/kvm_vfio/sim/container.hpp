@@ -17,8 +17,9 @@ class container {
   container(const container&) = delete;
   container& operator=(const container&) = delete;
 
-  /// References: the file's, and one for each group.
+  /// One reference more: the file has one, and each group.
   void get() noexcept { ++references_; }
+  /// One reference less; at the last the container goes.
   void put() noexcept {
     if (--references_ == 0) delete this;
   }
@@ -51,6 +52,8 @@ class container {
     system_.container_changed();
     put();
   }
+  /// The container's ioctls (vfio_fops_unl_ioctl); others are the IOMMU driver's, inval without
+  /// one.
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) {
     switch (request) {
       case VFIO_GET_API_VERSION: return VFIO_API_VERSION;
@@ -66,7 +69,9 @@ class container {
                ? type1_iommu::has_unopened(system_.release, extension)
                : spapr_iommu_driver::has_unopened(extension);
   }
+  /// Its IOMMU, or null.
   [[nodiscard]] const iommu_driver* driver() const noexcept { return driver_.get(); }
+  /// The groups in it, in the order in which they came.
   [[nodiscard]] const std::vector<vfio_group*>& groups() const noexcept { return groups_; }
 
  private:
@@ -108,6 +113,7 @@ class container_file final : public file {
   explicit container_file(vfio_system& system)
       : file(file_kind::container), system_(system), container_(new container(system)) {}
   [[nodiscard]] const char* name() const noexcept override { return "/dev/vfio/vfio"; }
+  /// The container behind the file.
   [[nodiscard]] container& get_container() const noexcept { return *container_; }
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
     const guard held(system_.lock);

@@ -25,8 +25,11 @@ class device_file final : public file {
       : file(file_kind::device), system_(system), device_(device), group_(group) {}
   [[nodiscard]] const char* name() const noexcept override { return device_.name().c_str(); }
   [[nodiscard]] device_file* as_device() noexcept override { return this; }
+  /// The device behind the file.
   [[nodiscard]] vfio_device& device() const noexcept { return device_; }
+  /// Whether a group handed it out; otherwise it is the character device.
   [[nodiscard]] bool from_group() const noexcept { return group_ != nullptr; }
+  /// The iommufd that it is bound to, or null.
   [[nodiscard]] const iommufd_file* iommufd() const noexcept { return iommufd_; }
 
   machine* vm = nullptr;  ///< what set_kvm said last; counts for the character device

@@ -44,6 +44,7 @@ class dma_map {
     const auto next = by_iova_.lower_bound(iova);
     return next == by_iova_.end() ? nullptr : &next->second;
   }
+  /// Takes a mapping out that is there.
   void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
   /// Whatever of [first, last] is mapped is so no more; what is left keeps its addresses.
   void cut(std::uint64_t first, std::uint64_t last) {
@@ -55,8 +56,11 @@ class dma_map {
         add({last + 1, m.last() - last, m.address + (last + 1 - m.iova), m.flags, m.stale});
     }
   }
+  /// Takes all out.
   void clear() noexcept { by_iova_.clear(); }
+  /// How many mappings there are.
   [[nodiscard]] std::size_t size() const noexcept { return by_iova_.size(); }
+  /// All, by their first address.
   [[nodiscard]] const std::map<std::uint64_t, dma_mapping>& all() const noexcept {
     return by_iova_;
   }

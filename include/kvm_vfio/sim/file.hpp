@@ -41,13 +41,16 @@ enum class file_kind : unsigned char {
 /// An open file description. Starts with one reference, its maker's.
 class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): put() alone deletes
  public:
+  /// With its maker's reference.
   explicit file(file_kind kind) noexcept : kind_(kind) {}
   file(const file&) = delete;
   file& operator=(const file&) = delete;
 
-  /// What it is, and how many refer to it.
+  /// What it is.
   [[nodiscard]] file_kind kind() const noexcept { return kind_; }
+  /// How many refer to it.
   [[nodiscard]] int references() const noexcept { return references_.value(); }
+  /// One reference more.
   void get() noexcept { references_.get(); }
   /// One reference less; at the last the file is released and freed.
   void put() noexcept {
@@ -58,15 +61,18 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): put() alone
 
   /// What /proc shows for the descriptor.
   [[nodiscard]] virtual const char* name() const noexcept = 0;
-  /// ioctl(2), by the low 32 bits of the request; pread(2); pwrite(2).
+  /// ioctl(2), by the low 32 bits of the request.
   virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/) {
     return errc::notty;
   }
+  /// pread(2).
   virtual answer pread(void*, std::size_t, std::uint64_t /*offset*/) { return errc::inval; }
+  /// pwrite(2).
   virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/) { return errc::inval; }
 
-  /// The VFIO group or device behind the file, or null.
+  /// The VFIO group behind the file, or null.
   [[nodiscard]] virtual vfio_group* as_group() noexcept { return nullptr; }
+  /// The VFIO device behind the file, or null.
   [[nodiscard]] virtual device_file* as_device() noexcept { return nullptr; }
   /// What an interrupt can be sent to, or null.
   [[nodiscard]] virtual event_file* as_event() noexcept { return nullptr; }
@@ -87,7 +93,9 @@ class file_ref {
   file_ref() = default;
   /// Takes over a reference that the caller owns.
   explicit file_ref(file* owned) noexcept : file_(owned) {}
+  /// Takes over the other one's, which is empty then.
   file_ref(file_ref&& other) noexcept : file_(other.take()) {}
+  /// Gives back its own and takes over the other one's, which is empty then.
   file_ref& operator=(file_ref&& other) noexcept {
     if (this != &other) reset(other.take());
     return *this;
@@ -106,8 +114,11 @@ class file_ref {
     file_ = nullptr;
     return f;
   }
+  /// The file, which stays referenced, or null.
   [[nodiscard]] file* get() const noexcept { return file_; }
+  /// A member of the file. \pre there is one
   file* operator->() const noexcept { return file_; }
+  /// Whether there is a file.
   [[nodiscard]] explicit operator bool() const noexcept { return file_ != nullptr; }
 
  private:

@@ -11,6 +11,7 @@ namespace kvm_vfio::sim {
 
 /// The facts.
 struct generation {
+  /// For people ("Linux 7.3").
   const char* name;
   /// A group file answers with its container's VFIO_DMA_CC_IOMMU, true while it has no container;
   /// otherwise every device of the group must be able to enforce coherency.

@@ -23,9 +23,13 @@ class ioas {
     ranges_ = std::move(ranges);
     alignment_ = alignment;
   }
+  /// What addresses and lengths are multiples of.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
+  /// The addresses that no device restricts.
   static std::vector<iova_range> everything() { return {{0, ~std::uint64_t{0}}}; }
+  /// The addresses that the attached devices leave.
   [[nodiscard]] const std::vector<iova_range>& ranges() const noexcept { return ranges_; }
+  /// What is mapped.
   [[nodiscard]] const dma_map& mappings() const noexcept { return maps_; }
 
   /// \return inval: unaligned, empty or not allowed · EOVERFLOW · exists

@@ -15,12 +15,14 @@ namespace kvm_vfio::sim {
 
 /// Shared by everything of one world.
 struct vfio_system {
-  /// Which Linux, and with what.
+  /// Which Linux.
   generation release;
+  /// What the world was given beside the topology.
   world_options options;
   mutex lock{};  ///< held by every operation on VFIO's objects
-  /// How many exist.
+  /// How many containers exist.
   int open_containers = 0;
+  /// How many iommufds exist.
   int open_iommufds = 0;
   /// How often a group joined or left a container, or a container got an IOMMU. Atomic.
   alignas(8) std::uint64_t container_changes = 0;
@@ -47,9 +49,11 @@ class iommu_driver {
   /// Every ioctl of the container that is not the container's own; notty: unknown.
   virtual answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) = 0;
 
-  /// For those who look on: the domains and the mappings.
+  /// For those who look on: the domains.
   [[nodiscard]] virtual const std::vector<std::unique_ptr<domain>>& domains() const noexcept = 0;
+  /// For those who look on: what is mapped.
   [[nodiscard]] virtual const dma_map& mappings() const noexcept = 0;
+  /// Its name for people ("type1v2").
   [[nodiscard]] virtual const char* name() const noexcept = 0;
 };
 

@@ -123,6 +123,7 @@ class iommufd_file final : public file {
     drop_if_unused(*from);
     update_ranges();
   }
+  /// What its numbers name.
   [[nodiscard]] const std::map<std::uint32_t, iommufd_object>& objects() const noexcept {
     return objects_;
   }

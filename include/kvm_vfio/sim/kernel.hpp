@@ -47,6 +47,7 @@ class kernel final : public filesystem {
     const guard held(lock_);
     return *guests_.at(number);
   }
+  /// The state of everything.
   [[nodiscard]] snapshot look() { return snapshot_of(world_, vms()); }
   /// The VM is dead from now on: every ioctl says io.
   void kill(std::size_t number) {

@@ -18,17 +18,22 @@ class machine {
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;
 
-  /// kvm_get_kvm and kvm_put_kvm.
+  /// kvm_get_kvm.
   virtual void get() noexcept = 0;
+  /// kvm_put_kvm.
   virtual void put() noexcept = 0;
   /// 0: the kernel has destroyed the VM.
   [[nodiscard]] virtual int users() const noexcept = 0;
 
+  /// The VM's name ("vm0").
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// Registrations for noncoherent DMA, and assigned files (kernels up to 6.12).
+  /// Registrations for noncoherent DMA.
   [[nodiscard]] int noncoherent() const noexcept { return load(noncoherent_); }
+  /// Assigned files (kernels up to 6.12).
   [[nodiscard]] int assigned() const noexcept { return load(assigned_); }
+  /// Registers once more (1) or less (-1).
   void add_noncoherent(int n) noexcept { add(noncoherent_, n); }
+  /// One assigned file more (1) or less (-1).
   void add_assigned(int n) noexcept { add(assigned_, n); }
 
  protected:

@@ -27,7 +27,9 @@ class vfio_device {
       : spec_(spec), group_(group), number_(number), pci(spec.pci, release) {}
   /// As the topology has it.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
+  /// Its address on the bus ("0000:00:04.0").
   [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
+  /// The group that it is in.
   [[nodiscard]] vfio_group& group() const noexcept { return group_; }
   /// Of its node, /dev/vfio/devices/vfioN; -1: VFIO does not drive it.
   [[nodiscard]] int number() const noexcept { return number_; }
@@ -38,9 +40,10 @@ class vfio_device {
   int number_;
 
  public:
-  /// How often it is open, and for whom.
+  /// How often it is open.
   int open_count = 0;
   machine* vm = nullptr;  ///< whom the driver's open saw, until the last close
+  /// Whether it holds a reference on that VM.
   bool holds_vm = false;
   device_file* bound = nullptr;  ///< the character device's file that is bound to an iommufd
   /// What answers its ioctls.
@@ -65,6 +68,7 @@ class vfio_group {
       : number_(spec.number), iommu_(iommu) {}
   /// As the topology has it.
   [[nodiscard]] int number() const noexcept { return number_; }
+  /// The IOMMU in front of it.
   [[nodiscard]] const iommu_spec& iommu() const noexcept { return iommu_; }
 
   /// A host driver owns a device of the group.
@@ -91,6 +95,7 @@ class vfio_group {
       if (d->spec().bound == driver::vfio && !enforces_coherency(*d)) return false;
     return true;
   }
+  /// This device can.
   [[nodiscard]] bool enforces_coherency(const vfio_device& d) const noexcept {
     return iommu_.snoop_control && !d.spec().mediated;
   }

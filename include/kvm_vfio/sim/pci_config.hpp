@@ -35,11 +35,13 @@ class pci_config {
 
   /// Bytes: 256, or 4096 of an Express function.
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  /// A byte. \pre it lies inside
   [[nodiscard]] std::uint8_t at(std::size_t offset) const noexcept { return bytes_[offset]; }
-  /// \pre the bytes lie inside
+  /// Two bytes. \pre they lie inside
   [[nodiscard]] std::uint16_t at16(std::size_t offset) const noexcept {
     return static_cast<std::uint16_t>(bytes_[offset] | bytes_[offset + 1] << 8);
   }
+  /// Four bytes. \pre they lie inside
   [[nodiscard]] std::uint32_t at32(std::size_t offset) const noexcept {
     return at16(offset) | std::uint32_t{at16(offset + 2)} << 16;
   }
@@ -54,15 +56,17 @@ class pci_config {
   [[nodiscard]] bool memory_enabled() const noexcept {
     return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0;
   }
-  /// Where the capability is, 0: nowhere.
+  /// Where the MSI capability is, 0: nowhere.
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
+  /// Where the MSI-X capability is, 0: nowhere.
   [[nodiscard]] std::size_t msix() const noexcept { return msix_; }
-  /// SET_IRQS armed or disarmed the kind of interrupt: its enable bit follows.
+  /// SET_IRQS armed or disarmed MSI: its enable bit follows.
   void enable_msi(bool on) noexcept {
     if (msi_ == 0) return;
     msi_armed_ = on;
     set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, on);
   }
+  /// The same for MSI-X.
   void enable_msix(bool on) noexcept {
     if (msix_ != 0) set_bit(msix_ + PCI_MSIX_FLAGS + 1, PCI_MSIX_FLAGS_ENABLE >> 8, on);
   }

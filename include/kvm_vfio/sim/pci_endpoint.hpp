@@ -18,6 +18,7 @@ class pci_endpoint {
  public:
   /// Where a region starts in the device's file.
   static constexpr unsigned offset_shift = 40;
+  /// The least BAR that can be mapped, in bytes.
   static constexpr std::uint64_t page = 4096;
 
   /// As after a reset.
@@ -25,8 +26,9 @@ class pci_endpoint {
                         const generation& release = generation_of<linux_7_3>())
       : irqs(spec, release.error_irq_always), spec_(spec), release_(release), config_(spec) {}
 
-  /// Its interrupts and its configuration space.
+  /// Its interrupts.
   pci_irqs irqs;
+  /// Its configuration space.
   [[nodiscard]] const pci_config& config() const noexcept { return config_; }
   /// How often the device was reset.
   [[nodiscard]] int resets() const noexcept { return resets_; }
@@ -40,6 +42,7 @@ class pci_endpoint {
   [[nodiscard]] bool mappable(std::uint32_t index) const noexcept {
     return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page && !is_io(index);
   }
+  /// Whether a region is a BAR of I/O ports.
   [[nodiscard]] bool is_io(std::uint32_t index) const noexcept {
     return index < spec_.bars.size() && spec_.bars[index].io;
   }
@@ -80,6 +83,7 @@ class pci_endpoint {
     for (std::size_t i = 0; i < s.size; ++i) bytes[i] = read_byte(s, i);
     return static_cast<std::int64_t>(s.size);
   }
+  /// pwrite(2), likewise.
   answer write(const void* from, std::size_t size, std::uint64_t offset) {
     const span s = find(offset, size);
     if (s.error != errc::ok) return s.error;

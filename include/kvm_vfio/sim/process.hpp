@@ -55,6 +55,7 @@ class process {
     const result<file*> f = filesystem_.open(path, flags);
     return told(c, f ? insert(file_ref(*f), (flags & O_PATH) != 0) : answer(f.error()));
   }
+  /// eventfd(2). \return mfile
   answer eventfd() {
     call c{.kind = call_kind::eventfd, .process = space_};
     return told(c, insert(file_ref(new event_file), false));
@@ -65,6 +66,7 @@ class process {
     const in_call here(*this);
     return told(c, to_answer(drop(fd)));
   }
+  /// dup(2). \return badf · mfile
   answer dup(int fd) {
     call c{.kind = call_kind::dup, .process = space_, .fd = fd};
     slot copy;
@@ -93,6 +95,7 @@ class process {
     const file_ref f = look_up(fd);
     return told(c, f ? f->pread(to, size, offset) : answer(errc::badf));
   }
+  /// pwrite(2), likewise.
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset) {
     call c{.kind = call_kind::pwrite, .process = space_, .fd = fd, .argument = offset};
     const file_ref f = look_up(fd);
@@ -128,7 +131,9 @@ class process {
   }
   /// No more than this many descriptors from now on (RLIMIT_NOFILE).
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
+  /// The observer hears of every call from now on; it must outlive the process.
   void observe(call_observer& observer) { observers_.push_back(&observer); }
+  /// Its memory.
   [[nodiscard]] memory& mem() noexcept { return memory_; }
   /// The file behind a descriptor, not referenced; null: not open.
   [[nodiscard]] file* file_of(int fd) noexcept {
@@ -136,6 +141,7 @@ class process {
     const slot* const s = find(fd);
     return s ? s->open : nullptr;
   }
+  /// How many descriptors are open.
   [[nodiscard]] std::size_t descriptors() const noexcept { return open_; }
 
   // What the model asks (`vm_caller`, `caller`).

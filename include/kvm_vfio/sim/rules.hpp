@@ -22,6 +22,7 @@ enum class rule : unsigned char {
   second_kvm_vfio,
   test_create_closed,
 };
+/// How many rules there are.
 inline constexpr std::size_t rule_count = 12;
 
 /// A rule in words.

@@ -9,15 +9,18 @@ namespace kvm_vfio::sim {
 
 /// A file that a kvm-vfio tracks.
 struct file_state {
+  /// A path, or a device's name.
   std::string name{};
   std::string vm{};  ///< whom set_kvm named last; empty: nobody
   /// What VFIO answers, and why.
   bool coherent = true;
   std::string why{};
+  /// References on it.
   int references = 0;
 };
 /// A VM.
 struct vm_state {
+  /// "vm0", in the order of creation.
   std::string name{};
   /// References on it, and what KVM was told about it.
   int users = 0;
@@ -28,6 +31,7 @@ struct vm_state {
 };
 /// A device.
 struct device_state {
+  /// Its address on the bus.
   std::string name{};
   /// How often it is open.
   int open_count = 0;

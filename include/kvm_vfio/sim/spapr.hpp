@@ -129,6 +129,7 @@ class tce_table;
 
 /// Every TCE table there is. Guarded by the world's lock.
 struct tce_tables {
+  /// The world's.
   mutex& lock;
   /// In the order of creation.
   std::vector<tce_table*> all{};
@@ -164,6 +165,7 @@ class tce_table final : public file {
   void detach(const machine& vm, const vfio_group& group) noexcept {
     if (&vm == &vm_) std::erase(attached_, &group);
   }
+  /// The groups that are attached, in order.
   [[nodiscard]] const std::vector<const vfio_group*>& attached() const noexcept {
     return attached_;
   }

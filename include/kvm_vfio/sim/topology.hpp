@@ -21,12 +21,14 @@ struct iova_range {
 
 /// An IOMMU and what its domains can do.
 struct iommu_spec {
+  /// What groups call it.
   std::string name = "iommu0";
   /// Domains can be made to ignore no-snoop: DMA through them is enforced coherent.
   bool snoop_control = true;
   /// Without it VFIO says EPERM, unless the world allows unsafe interrupts.
   bool interrupt_remapping = true;
   std::uint64_t page_sizes = 0x40201000;  ///< bitmap: 4 KiB, 2 MiB, 1 GiB
+  /// The addresses that it translates.
   iova_range aperture{0, (std::uint64_t{1} << 48) - 1};
   /// What no mapping may touch. The x86 default: the interrupt range.
   std::vector<iova_range> reserved{{0xfee00000, 0xfeefffff}};
@@ -52,14 +54,16 @@ struct pci_spec {
   std::uint16_t subsystem_vendor = 0;
   std::uint16_t subsystem = 0;
   std::vector<bar_spec> bars{{0x1000, false, false}};  ///< at most six
-  /// Bytes of the ROM; 0: none. Whether there is a pin interrupt.
+  /// Bytes of the ROM; 0: none.
   std::uint64_t rom_size = 0;
+  /// Whether there is a pin interrupt.
   bool intx = true;
   std::uint32_t msi_vectors = 0;   ///< 0 or a power of two up to 32
   std::uint32_t msix_vectors = 0;  ///< up to 2048
   unsigned msix_bar = 0;           ///< the table starts it; the pending bits follow the table
   std::uint16_t command = 0;       ///< the command register while nobody has opened it
   std::uint16_t status = 0;        ///< beside the capability bit
+  /// The register of this name.
   std::uint8_t interrupt_line = 0;
   bool express = true;  ///< PCI Express: 4096 bytes of config space, error interrupt
   bool resets = true;   ///< a function reset exists
@@ -74,6 +78,7 @@ enum class driver : unsigned char {
 
 /// A device and who drives it.
 struct device_spec {
+  /// Its address on the bus, as GET_DEVICE_FD takes it.
   std::string name = "0000:00:04.0";
   /// Who drives it.
   driver bound = driver::vfio;
@@ -83,6 +88,7 @@ struct device_spec {
   bool mediated = false;
   /// Of its node, /dev/vfio/devices/vfioN; -1: by the order of the groups.
   int file_number = -1;
+  /// What it shows.
   pci_spec pci{};
 };
 

@@ -69,19 +69,22 @@ class watched_system {
   watched_system(System& system, call_observer& observer, int process = 1) noexcept
       : system_(system), observer_(observer), process_(process) {}
 
-  /// The calls, passed on.
+  /// open(2), passed on.
   long open(const char* path) {
     call c{.kind = call_kind::open, .process = process_, .text = path};
     return told(c, system_.open(path));
   }
+  /// close(2), passed on.
   long close(int fd) {
     call c{.kind = call_kind::close, .process = process_, .fd = fd};
     return told(c, system_.close(fd));
   }
+  /// dup(2), passed on.
   long dup(int fd) {
     call c{.kind = call_kind::dup, .process = process_, .fd = fd};
     return told(c, system_.dup(fd));
   }
+  /// ioctl(2), passed on.
   long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
     call c{.kind = call_kind::ioctl,
            .process = process_,

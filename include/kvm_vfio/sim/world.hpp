@@ -52,11 +52,12 @@ class world final : public filesystem {
     return errc::noent;
   }
 
-  /// Null: there is none.
+  /// By its number; null: there is none.
   [[nodiscard]] vfio_group* find_group(int number) const noexcept {
     const auto found = groups_.find(number);
     return found == groups_.end() ? nullptr : found->second.get();
   }
+  /// By its address on the bus; null: there is none.
   [[nodiscard]] vfio_device* find_device(std::string_view name) const noexcept {
     const auto found = by_name_.find(name);
     return found == by_name_.end() ? nullptr : found->second;
@@ -65,6 +66,7 @@ class world final : public filesystem {
   [[nodiscard]] const std::map<int, std::unique_ptr<vfio_group>>& groups() const noexcept {
     return groups_;
   }
+  /// Which Linux it is.
   [[nodiscard]] const generation& release() const noexcept { return system_.release; }
   /// What guards everything: for those who look on.
   [[nodiscard]] mutex& lock() noexcept { return system_.lock; }
@@ -73,8 +75,9 @@ class world final : public filesystem {
   [[nodiscard]] std::uint64_t container_changes() const noexcept {
     return __atomic_load_n(&system_.container_changes, __ATOMIC_ACQUIRE);
   }
-  /// Containers and iommufds that exist, opened by descriptors or kept by what is in them.
+  /// Containers that exist, opened by descriptors or kept by what is in them.
   [[nodiscard]] int containers() const noexcept { return system_.open_containers; }
+  /// Iommufds that exist, likewise.
   [[nodiscard]] int iommufds() const noexcept { return system_.open_iommufds; }
 
   /// The device raises an interrupt. \return whether an event was signalled

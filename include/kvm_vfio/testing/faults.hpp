@@ -25,6 +25,7 @@ enum class fault : unsigned char {
   copy_to_user,    ///< a write of user memory
   install,         ///< a new descriptor
 };
+/// How many faults there are.
 inline constexpr int fault_count = 13;
 
 /// The fault that is a missing symbol.

@@ -90,43 +90,67 @@ struct event {
 
 /// Names for the events that tests compare with.
 namespace events {
+/// vfio_file_is_valid, and its answer.
 constexpr event is_valid(file_id f, bool answer) { return {call::is_valid, f, {}, {}, answer}; }
+/// vfio_file_is_group, and its answer.
 constexpr event is_group(file_id f, bool answer) { return {call::is_group, f, {}, {}, answer}; }
+/// vfio_file_set_kvm; the empty id: no VM.
 constexpr event set_kvm(file_id f, vm_id vm) { return {call::set_kvm, f, vm, {}, 0}; }
+/// vfio_file_enforced_coherent, and its answer.
 constexpr event enforced_coherent(file_id f, bool answer) {
   return {call::enforced_coherent, f, {}, {}, answer};
 }
+/// vfio_file_iommu_group, and the group, or the empty id.
 constexpr event iommu_group(file_id f, group_id g) { return {call::iommu_group, f, {}, g, 0}; }
+/// kvm_arch_register_noncoherent_dma.
 constexpr event register_noncoherent(vm_id vm) {
   return {call::register_noncoherent, {}, vm, {}, 0};
 }
+/// kvm_arch_unregister_noncoherent_dma.
 constexpr event unregister_noncoherent(vm_id vm) {
   return {call::unregister_noncoherent, {}, vm, {}, 0};
 }
+/// kvm_arch_start_assignment.
 constexpr event start_assignment(vm_id vm) { return {call::start_assignment, {}, vm, {}, 0}; }
+/// kvm_arch_end_assignment.
 constexpr event end_assignment(vm_id vm) { return {call::end_assignment, {}, vm, {}, 0}; }
+/// kvm_spapr_tce_attach_iommu_group.
 constexpr event spapr_tce_attach(vm_id vm, int tablefd, group_id g) {
   return {call::spapr_tce_attach, {}, vm, g, tablefd};
 }
+/// kvm_spapr_tce_release_iommu_group.
 constexpr event spapr_tce_release(vm_id vm, group_id g) {
   return {call::spapr_tce_release, {}, vm, g, 0};
 }
+/// iommu_group_put.
 constexpr event iommu_group_put(group_id g) { return {call::iommu_group_put, {}, {}, g, 0}; }
+/// A warning of the kernel's.
 constexpr event warn(spapr_warning w) { return {call::warn, {}, {}, {}, static_cast<int>(w)}; }
+/// A symbol was looked up.
 constexpr event symbol_get(symbol s) { return {call::symbol_get, {}, {}, {}, static_cast<int>(s)}; }
+/// A symbol was given back.
 constexpr event symbol_put(symbol s) { return {call::symbol_put, {}, {}, {}, static_cast<int>(s)}; }
+/// One reference more on a file, or why not.
 constexpr event get_file(file_id f, errc answer = errc::ok) {
   return {call::get_file, f, {}, {}, kernel_return(answer)};
 }
+/// One reference less.
 constexpr event fput(file_id f) { return {call::fput, f, {}, {}, 0}; }
-// Locks are told apart by the number that the test gave them.
+/// A lock was taken. Locks are told apart by the number that the test gave them.
 constexpr event lock(int which = 0) { return {call::lock, {}, {}, {}, which}; }
+/// The same lock was let go.
 constexpr event unlock(int which = 0) { return {call::unlock, {}, {}, {}, which}; }
+/// An object was asked for; whether there was memory.
 constexpr event allocate(bool answer) { return {call::allocate, {}, {}, {}, answer}; }
+/// An object was freed.
 constexpr event free() { return {call::free, {}, {}, {}, 0}; }
+/// User memory was read; whether it could be.
 constexpr event copy_from_user(bool answer) { return {call::copy_from_user, {}, {}, {}, answer}; }
+/// User memory was written; whether it could be.
 constexpr event copy_to_user(bool answer) { return {call::copy_to_user, {}, {}, {}, answer}; }
+/// A descriptor was looked up; the empty id: not open.
 constexpr event fget(int fd, file_id answer) { return {call::fget, answer, {}, {}, fd}; }
+/// A file got a descriptor, or an error.
 constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
 constexpr event install(errc error) { return {call::install, {}, {}, {}, kernel_return(error)}; }
 }  // namespace events
@@ -152,6 +176,7 @@ class journal {
     for (const event& e : all_) n += e.what == what;
     return n;
   }
+  /// Forgets all of them.
   constexpr void clear() noexcept { all_.clear(); }
 
  private:

@@ -164,17 +164,19 @@ class process {
   constexpr errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
     return on(fd, [&](open_file<process>& f) { return f.ioctl(*this, request, argument); });
   }
-  /// read(2), write(2), lseek(2) and mmap(2) of a file of the model's: badf, notty for another
-  /// file, or the file's answer.
+  /// read(2) of a file of the model's: badf, notty for another file, or the file's answer.
   [[nodiscard]] constexpr errc read(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.read(); });
   }
+  /// write(2), likewise.
   [[nodiscard]] constexpr errc write(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.write(); });
   }
+  /// lseek(2), likewise.
   [[nodiscard]] constexpr errc lseek(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.lseek(); });
   }
+  /// mmap(2), likewise.
   [[nodiscard]] constexpr errc mmap(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.mmap(); });
   }
