@@ -6,9 +6,11 @@
 
 #include <kvm_vfio/symbols.hpp>
 
+#include <type_traits>
+
 namespace kvm_vfio {
 
-/// One kernel generation.
+/// One kernel generation. Its facts are known at compile time.
 template <class P>
 concept profile = requires(const char*& text) {
   // A profile has no state.
@@ -16,19 +18,19 @@ concept profile = requires(const char*& text) {
   // The generation's name, for people ("Linux 7.3").
   text = P::name;
   // The symbol that answers whether a file is a VFIO file.
-  symbol{P::validity};
+  typename std::integral_constant<symbol, P::validity>;
   // start_assignment and end_assignment are called around a file's stay.
-  bool{P::counts_assignments};
+  typename std::bool_constant<P::counts_assignments>;
   // ADD and DEL update coherency after the unlock, in a critical section of its own.
-  bool{P::updates_coherency_apart};
+  typename std::bool_constant<P::updates_coherency_apart>;
   // DEL of a file that is not tracked updates coherency all the same.
-  bool{P::updates_coherency_on_noent};
+  typename std::bool_constant<P::updates_coherency_on_noent>;
   // DEL unlinks the entry before it tells anybody, not after.
-  bool{P::del_unlinks_first};
+  typename std::bool_constant<P::del_unlinks_first>;
   // ADD's looked-up file reference becomes the entry's; the entry takes none of its own.
-  bool{P::add_keeps_looked_up};
+  typename std::bool_constant<P::add_keeps_looked_up>;
   // A VFIO group without a container reads as coherent (an answer of VFIO's, not of the device's).
-  bool{P::group_without_container_is_coherent};
+  typename std::bool_constant<P::group_without_container_is_coherent>;
 };
 
 /// Linux 7.3, the default.
