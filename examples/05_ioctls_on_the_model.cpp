@@ -7,7 +7,10 @@
 #include <kvm_vfio/testing/recording_iommu.hpp>
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
+#include <fcntl.h>
 #include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -16,7 +19,8 @@
 namespace kv = kvm_vfio;
 namespace kt = kvm_vfio::testing;
 
-// The VMM's code under test. It closes over ioctl(2) and close(2), which a test replaces.
+// The VMM's code under test. It makes its system calls through a System, which a test replaces:
+// `ioctl` answers 0 or the error number, where ioctl(2) answers -1 and sets errno; `close`.
 // Returns the kvm-vfio device's descriptor, or minus the error; then nothing was left open.
 template <class System>
 int plug(System& system, int vm, const int* vfio_files, int count) {
@@ -37,7 +41,15 @@ int plug(System& system, int vm, const int* vfio_files, int count) {
   return device;
 }
 
-// A kernel with one process and its VM.
+// The System in production.
+struct host {
+  int ioctl(int fd, unsigned long request, void* argument) {
+    return ::ioctl(fd, request, argument) < 0 ? errno : 0;
+  }
+  void close(int fd) { (void)::close(fd); }
+};
+
+// The System in tests: a kernel with one process and its VM.
 struct model {
   using vm = kv::vm<kt::process, kt::vm_id>;
   using vfio_type =
@@ -99,6 +111,13 @@ int main() {
     m.plan.fail(kt::fault::install, 1, kv::errc::mfile);
     expect(plug(m, m.vm_fd, &file, 1) == -EMFILE, "no free descriptor is EMFILE");
     expect(plug(m, m.vm_fd, &file, 1) >= 0, "and the next attempt succeeds");
+  }
+  {
+    host h;  // the same code on this machine, as far as it goes without a VM
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    expect(plug(h, null, nullptr, 0) == -ENOTTY, "the host: /dev/null is no VM");
+    h.close(null);
+    expect(plug(h, null, nullptr, 0) == -EBADF, "the host: nor is a closed descriptor");
   }
   return failures == 0 ? 0 : 1;
 }
