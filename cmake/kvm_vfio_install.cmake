@@ -8,20 +8,25 @@ install(TARGETS kvm_vfio EXPORT kvm_vfio_targets FILE_SET HEADERS
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/kvm_vfio")
 install(EXPORT kvm_vfio_targets NAMESPACE kvm_vfio:: DESTINATION ${package_dir}
-        FILE kvm_vfio-config.cmake)
+        FILE kvm_vfio-targets.cmake)
+configure_package_config_file(
+  cmake/kvm_vfio-config.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config.cmake"
+  INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-version.cmake"
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-version.cmake"
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config.cmake"
+              "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-version.cmake"
         DESTINATION ${package_dir})
 
-# Relative to where the .pc file lies: the prefix is chosen when installing, or later.
+# Relative to where the .pc file lies: the prefix is chosen when installing, or later. From full
+# path to full path, because one of the two directories may be absolute.
 set(pc_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 cmake_path(IS_ABSOLUTE CMAKE_INSTALL_INCLUDEDIR include_dir_is_absolute)
 if(include_dir_is_absolute)
   set(pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
 else()
-  cmake_path(RELATIVE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "${pc_dir}" OUTPUT_VARIABLE
-             pc_includedir)
+  cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_INCLUDEDIR BASE_DIRECTORY
+             "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig" OUTPUT_VARIABLE pc_includedir)
   string(PREPEND pc_includedir "\${pcfiledir}/")
 endif()
 configure_file(cmake/kvm_vfio.pc.in kvm_vfio.pc @ONLY)
