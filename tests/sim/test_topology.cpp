@@ -197,5 +197,5 @@ TEST_CASE("the dumps say what is there, and why") {
 }
 
 TEST_CASE("names with quotes and control characters stay valid JSON") {
-  CHECK(sim::detail::quoted("a\"b\\c\n") == "\"a\\\"b\\\\c\\u000a\"");
+  CHECK(sim::detail::in_quotes("a\"b\\c\n") == "\"a\\\"b\\\\c\\u000a\"");
 }
