@@ -187,11 +187,29 @@ class device {
   /// are taken. Holds the lock for the copying only.
   /// \return how many are tracked; more than `room`: the newest are missing
   constexpr std::size_t snapshot(file* files, std::size_t room) const noexcept {
-    guard held(lock_.get());
-    std::size_t n = 0;
-    for (const entry* e = tracked_.first(); e && n < room; e = tracked_.next(*e))
-      files[n++] = e->file;
-    return tracked_.size();
+    unowned_files<file> none;
+    return *snapshot(files, room, none);
+  }
+  /// The same with a reference on each, so that they outlive a DEL: the caller gives it back by
+  /// `references.fput`. They need not be of the device's own kind.
+  /// \return how many are tracked · whatever get_file failed with; no reference is left then
+  template <file_references<file> References>
+  constexpr result<std::size_t> snapshot(file* files, std::size_t room,
+                                         References& references) const noexcept {
+    std::size_t tracked = 0, n = 0;
+    errc failed = errc::ok;
+    {
+      guard held(lock_.get());
+      tracked = tracked_.size();
+      for (const entry* e = tracked_.first(); e && n < room; e = tracked_.next(*e)) {
+        const result<file> own = references.get_file(e->file);
+        if (failed = own.error(); failed != errc::ok) break;
+        files[n++] = *own;
+      }
+    }
+    if (failed == errc::ok) return tracked;
+    while (n > 0) references.fput(files[--n]);
+    return failed;
   }
   /// The VM that this device belongs to.
   [[nodiscard]] constexpr const vm_handle& vm() const noexcept { return vm_; }

@@ -39,7 +39,7 @@ enum class file_kind : unsigned char {
 };
 
 /// An open file description. Starts with one reference, its maker's.
-class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): put() alone deletes
+class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes itself
  public:
   /// With its maker's reference.
   explicit file(file_kind kind) noexcept : kind_(kind) {}
@@ -56,7 +56,13 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): put() alone
   void put() noexcept {
     if (!references_.put()) return;
     release();
-    delete this;
+    unwatch();
+  }
+  /// Keeps the object, not the file open: for those who look on, and must not make a close that
+  /// they happen to see one that is not the last.
+  void watch() noexcept { memory_.get(); }
+  void unwatch() noexcept {
+    if (memory_.put()) delete this;
   }
 
   /// What /proc shows for the descriptor.
@@ -85,6 +91,7 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): put() alone
  private:
   file_kind kind_;
   kvm_vfio::detail::ref_count references_;
+  kvm_vfio::detail::ref_count memory_;  // one of all references together
 };
 
 /// A counted reference on a file.
@@ -134,6 +141,16 @@ struct counted_files {
   void fput(file* const& f) noexcept { f->put(); }
 };
 static_assert(file_references<counted_files, file*>);
+
+/// What onlookers hold on simulated files.
+struct watched_files {
+  result<file*> get_file(file* const& f) noexcept {
+    f->watch();
+    return f;
+  }
+  void fput(file* const& f) noexcept { f->unwatch(); }
+};
+static_assert(file_references<watched_files, file*>);
 
 /// eventfd(2): a counter. An interposer derives from it to signal a real one.
 class event_file : public file {

@@ -34,11 +34,16 @@ class kernel final : public filesystem {
     return world_.open(path, flags);
   }
 
-  /// The VMs that still have users, with what they track.
+  /// The VMs that still have users, with what they track. Holds a kvm-vfio's lock while its files
+  /// are copied, and the world's for one file at a time.
   [[nodiscard]] std::vector<vm_state> vms() {
+    std::vector<guest*> all;
+    {
+      const guard held(lock_);
+      for (const auto& g : guests_) all.push_back(g.get());
+    }
     std::vector<vm_state> out;
-    const guard held(lock_);
-    for (const auto& g : guests_)
+    for (guest* const g : all)
       if (g->users() > 0) out.push_back(state_of_guest(*g));
     return out;
   }
@@ -73,6 +78,7 @@ class kernel final : public filesystem {
     void put() noexcept override { model.put(); }
     [[nodiscard]] int users() const noexcept override { return model.users(); }
     vm_model model;
+    mutex looking;  // held to look at its kvm-vfio; the device's own lock comes behind
     typename device_type<vm_model>::operations* device = nullptr;
   };
 
@@ -86,16 +92,17 @@ class kernel final : public filesystem {
       if (vm.has(*this)) return errc::busy;
       const result<operations*> made = kernel_.model_.create(vm);
       if (made) {
-        const guard held(kernel_.lock_);
-        static_cast<guest*>(vm.self())->device = *made;
+        guest& g = static_cast<guest&>(*vm.self());
+        const guard held(g.looking);
+        g.device = *made;
       }
       return made;
     }
     void release(operations& device) noexcept override {
       {
-        const guard held(kernel_.lock_);
-        for (const auto& g : kernel_.guests_)
-          if (g->device == &device) g->device = nullptr;
+        guest& g = static_cast<guest&>(*model_type::model(device).vm());
+        const guard held(g.looking);
+        g.device = nullptr;
       }
       kernel_.model_.release(device);
     }
@@ -159,17 +166,51 @@ class kernel final : public filesystem {
     guests_.push_back(std::make_unique<guest>(types_, creator, std::move(name)));
     return new vm_file(*this, *guests_.back());
   }
-  vm_state state_of_guest(const guest& g) {
-    vm_state s{g.name(), g.users(), g.noncoherent(), g.assigned(), g.device != nullptr, {}};
-    if (!g.device) return s;
-    model_type::model(*g.device).for_each([&](file* f) {
-      const guard held(world_.lock());
-      s.tracked.push_back(state_of(world_.release(), *f));
-    });
+  // The files of a VM's kvm-vfio. They may be closed meanwhile; the objects stay.
+  class tracked_files {
+   public:
+    explicit tracked_files(guest& of) {
+      while (!copy(of)) all_.resize(tracked_ + tracked_ / 8);
+      all_.resize(tracked_);
+    }
+    tracked_files(const tracked_files&) = delete;
+    tracked_files& operator=(const tracked_files&) = delete;
+    ~tracked_files() { give_back(); }
+    [[nodiscard]] bool has_device() const noexcept { return has_device_; }
+    [[nodiscard]] const std::vector<file*>& all() const noexcept { return all_; }
+
+   private:
+    // False: there was not room for all, and nothing is held.
+    bool copy(guest& of) noexcept {
+      {
+        const guard held(of.looking);
+        has_device_ = of.device != nullptr;
+        tracked_ =
+            has_device_
+                ? *model_type::model(*of.device).snapshot(all_.data(), all_.size(), references_)
+                : 0;
+      }
+      if (tracked_ <= all_.size()) return true;
+      give_back();
+      return false;
+    }
+    void give_back() noexcept {
+      for (file* const f : all_) references_.fput(f);
+    }
+    watched_files references_;
+    bool has_device_ = false;
+    std::size_t tracked_ = 0;
+    std::vector<file*> all_;
+  };
+  vm_state state_of_guest(guest& g) {
+    const tracked_files files(g);
+    vm_state s{g.name(), g.users(), g.noncoherent(), g.assigned(), files.has_device(), {}};
+    s.tracked.reserve(files.all().size());
+    for (file* const f : files.all()) s.tracked.push_back(state_of(world_, *f));
     return s;
   }
 
-  mutex lock_;  // the list of guests, and each one's `device`
+  mutex lock_;  // the list of guests
   watched_type devices_;
   model_type model_;
   typename vm_model::types types_;

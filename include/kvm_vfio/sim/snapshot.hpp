@@ -5,6 +5,8 @@
 
 #include <kvm_vfio/sim/symbols.hpp>
 
+#include <unordered_map>
+
 namespace kvm_vfio::sim {
 
 /// A file that a kvm-vfio tracks.
@@ -85,21 +87,34 @@ struct snapshot {
 
 namespace detail {
 [[nodiscard]] inline std::string name_of(const machine* vm) { return vm ? vm->name() : ""; }
+/// Numbers objects as they are first seen.
 template <class T>
-[[nodiscard]] int index_in(std::vector<const T*>& seen, const T* wanted) {
-  if (!wanted) return -1;
-  for (std::size_t i = 0; i < seen.size(); ++i)
-    if (seen[i] == wanted) return static_cast<int>(i);
-  seen.push_back(wanted);
-  return static_cast<int>(seen.size()) - 1;
-}
+class numbering {
+ public:
+  /// -1: null.
+  [[nodiscard]] int index_of(const T* wanted) {
+    if (!wanted) return -1;
+    if (!all_.empty() && all_[static_cast<std::size_t>(last_)] == wanted) return last_;
+    const auto [at, added] = index_.try_emplace(wanted, static_cast<int>(all_.size()));
+    if (added) all_.push_back(wanted);
+    return last_ = at->second;
+  }
+  [[nodiscard]] const std::vector<const T*>& all() const noexcept { return all_; }
+
+ private:
+  std::vector<const T*> all_;
+  std::unordered_map<const T*, int> index_;
+  int last_ = 0;
+};
 [[nodiscard]] inline domain_state state_of(const domain& d) {
   domain_state s{.enforce_coherency = d.enforce_coherency};
+  s.groups.reserve(d.groups.size());
   for (const vfio_group* g : d.groups) s.groups.push_back(g->number());
   return s;
 }
 [[nodiscard]] inline container_state state_of(const container& c) {
   container_state s;
+  s.groups.reserve(c.groups().size());
   for (const vfio_group* g : c.groups()) s.groups.push_back(g->number());
   if (const iommu_driver* const d = c.driver()) {
     s.iommu = d->name();
@@ -122,36 +137,52 @@ template <class T>
 }
 }  // namespace detail
 
-/// What VFIO tells of a file. With the world's lock held.
-[[nodiscard]] inline file_state state_of(const generation& release, file& f) {
-  const coherency_answer c = coherency_of(release, f);
-  const machine* vm = nullptr;
-  if (const vfio_group* g = f.as_group()) vm = g->vm;
-  else if (const device_file* d = f.as_device()) vm = d->vm;
-  return {f.name(), detail::name_of(vm), c.coherent, c.why, f.references()};
+/// What VFIO tells of a file. Holds the world's lock for the asking only.
+[[nodiscard]] inline file_state state_of(world& w, file& f) {
+  coherency_answer c;
+  std::string vm;
+  {
+    const guard held(w.lock());
+    c = coherency_of(w.release(), f);
+    if (const vfio_group* g = f.as_group()) vm = detail::name_of(g->vm);
+    else if (const device_file* d = f.as_device()) vm = detail::name_of(d->vm);
+  }
+  return {f.name(), std::move(vm), c.coherent, c.why, f.references()};
 }
 
-/// VFIO's side, with the VMs that `kernel::vms` told.
+/// VFIO's side, with the VMs that `kernel::vms` told. What the topology says, and the memory for
+/// the rest, comes before the world's lock is taken.
 [[nodiscard]] inline snapshot snapshot_of(world& w, std::vector<vm_state> vms = {}) {
   snapshot s{.release = w.release().name, .vms = std::move(vms)};
-  std::vector<const container*> containers;
-  std::vector<const iommufd_file*> iommufds;
-  const guard held(w.lock());
+  s.groups.reserve(w.groups().size());
   for (const auto& [number, g] : w.groups()) {
-    group_state state{.number = number,
-                      .open = g->opened != nullptr,
-                      .viable = g->in || !g->dma_owner_claimed(),
-                      .container = detail::index_in<container>(containers, g->in),
-                      .vm = detail::name_of(g->vm)};
-    for (const auto& d : g->devices) {
-      const iommufd_file* const fd = d->bound ? d->bound->iommufd() : nullptr;
-      state.devices.push_back({d->name(), d->open_count, detail::name_of(d->vm), d->holds_vm,
-                               detail::index_in<iommufd_file>(iommufds, fd), d->pci.irqs.any()});
-    }
-    s.groups.push_back(std::move(state));
+    s.groups.push_back({.number = number});
+    s.groups.back().devices.resize(g->devices.size());
+    for (std::size_t i = 0; i < g->devices.size(); ++i)
+      s.groups.back().devices[i].name = g->devices[i]->name();
   }
-  for (const container* c : containers) s.containers.push_back(detail::state_of(*c));
-  for (const iommufd_file* f : iommufds) s.iommufds.push_back(detail::state_of(*f));
+  detail::numbering<container> containers;
+  detail::numbering<iommufd_file> iommufds;
+  const guard held(w.lock());
+  auto to = s.groups.begin();
+  for (const auto& [number, g] : w.groups()) {
+    group_state& state = *to++;
+    state.open = g->opened != nullptr;
+    state.viable = g->in || !g->dma_owner_claimed();
+    state.container = containers.index_of(g->in);
+    state.vm = detail::name_of(g->vm);
+    for (std::size_t i = 0; i < g->devices.size(); ++i) {
+      const vfio_device& from = *g->devices[i];
+      device_state& d = state.devices[i];
+      d.open_count = from.open_count;
+      d.vm = detail::name_of(from.vm);
+      d.holds_vm = from.holds_vm;
+      d.iommufd = iommufds.index_of(from.bound ? from.bound->iommufd() : nullptr);
+      d.irqs = from.pci.irqs.any();
+    }
+  }
+  for (const container* c : containers.all()) s.containers.push_back(detail::state_of(*c));
+  for (const iommufd_file* f : iommufds.all()) s.iommufds.push_back(detail::state_of(*f));
   return s;
 }
 
