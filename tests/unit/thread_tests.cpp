@@ -29,9 +29,10 @@ class KVM_VFIO_CAPABILITY("mutex") mutex_lock {
 };
 static_assert(lockable<mutex_lock>);
 
-constexpr int file_count = 12;
+// More than are looked for one by one, so that there is an index.
+constexpr int file_count = 48;
 
-// Files 1 … 12, every third of them noncoherent. Validity is asked without the lock, and symbols
+// Files 1 … 48, every third of them noncoherent. Validity is asked without the lock, and symbols
 // are looked up for it: these are atomic or constant. The rest is not.
 class shared_vfio {
  public:
@@ -63,8 +64,12 @@ class shared_vfio {
 struct shared_iommu {
   int registered = 0;
   int assigned = 0;
+  int edges = 0;
   bool alternates = true;
-  void register_noncoherent_dma(int) noexcept { alternates = ++registered == 1 && alternates; }
+  void register_noncoherent_dma(int) noexcept {
+    ++edges;
+    alternates = ++registered == 1 && alternates;
+  }
   void unregister_noncoherent_dma(int) noexcept { alternates = --registered == 0 && alternates; }
   void start_assignment(int) noexcept { ++assigned; }
   void end_assignment(int) noexcept { --assigned; }
@@ -146,6 +151,149 @@ TEMPLATE_TEST_CASE("Threads add, delete and observe on one device", "", linux_7_
   CHECK(iommu.registered == 0);
   CHECK(iommu.assigned == 0);
   for (const auto& r : references) CHECK(r == 0);
+}
+
+// The same files with answers that change, and their epoch: both in one word, so that nobody sees
+// an answer that is newer than the epoch that can be read. At most one class of files is
+// noncoherent at a time.
+class changing_vfio : public shared_vfio {
+ public:
+  bool file_enforced_coherent(const file& f) noexcept { return coherent(f); }
+  std::uint64_t coherency_epoch() noexcept { return word_ >> classes; }
+  [[nodiscard]] bool coherent(file f) const noexcept { return !(word_ >> (f % classes) & 1); }
+  // All files coherent, or if they are, this class noncoherent.
+  void change(unsigned which) noexcept {
+    std::uint64_t now = word_;
+    const auto next = [which](std::uint64_t w) {
+      const std::uint64_t epoch = (w >> classes) + 1;
+      const bool all = (w & ((1u << classes) - 1)) == 0;
+      return epoch << classes | (all ? std::uint64_t{1} << which % classes : 0);
+    };
+    while (!word_.compare_exchange_weak(now, next(now))) {
+    }
+  }
+
+ private:
+  static constexpr int classes = 16;
+  std::atomic<std::uint64_t> word_ = 0;
+};
+static_assert(epoch_symbol_provider<changing_vfio> && group_symbol_provider<changing_vfio>);
+
+template <class Profile, class Storage>
+using changing_device =
+    device<changing_vfio, mutex_lock, shared_iommu, Profile, Storage, shared_files>;
+using on_heap = changing_device<linux_7_3, heap_storage>;
+using inside = changing_device<linux_7_3, inline_storage<file_count>>;
+using linux_6_12_on_heap = changing_device<linux_6_12, heap_storage>;
+using linux_6_1_on_heap = changing_device<linux_6_1, heap_storage>;
+
+TEMPLATE_TEST_CASE("Threads use the index and the epoch while answers change", "", on_heap, inside,
+                   linux_6_12_on_heap, linux_6_1_on_heap) {
+  static_assert(TestType::indexed && TestType::coherency_epoch);
+  constexpr int rounds = 20, threads = 4, steps = 150;
+  changing_vfio vfio;
+  shared_iommu iommu;
+  counts references{};
+  shared_files files{&references};
+  std::array<std::atomic<int>, file_count + 1> balance{};
+  std::atomic<int> surprises = 0;
+  {
+    TestType dev(vfio, iommu, 1, {}, {}, files);
+    for (int f = 1; f < file_count; ++f) REQUIRE(dev.add(f) == errc::ok);
+    for (int f = 1; f < file_count; ++f) balance[static_cast<std::size_t>(f)] = 1;
+    for (int round = 0; round < rounds; ++round) {
+      const bool changes = round % 2 == 0;
+      on_threads(threads, [&](int t) {
+        std::uint32_t random = static_cast<std::uint32_t>(round * threads + t);
+        for (int i = 0; i < steps; ++i) {
+          random = random * 1664525 + 1013904223;
+          // The last file is the checks'. Two ADDs for a DEL: most are tracked.
+          const int f = 1 + static_cast<int>(random >> 8) % (file_count - 1);
+          const bool adds = (random >> 20) % 3 != 0;
+          const errc e = adds ? dev.add(f) : dev.del(f);
+          if (e == errc::ok) balance[static_cast<std::size_t>(f)] += adds ? 1 : -1;
+          else if (e != (adds ? errc::exists : errc::noent)) ++surprises;
+          if (changes && i % 4 == 0) vfio.change(random >> 24);
+          if (i % 8 != 0) continue;
+          // What was copied stays referenced, whoever deletes it.
+          std::array<int, file_count> copy{};
+          const result<std::size_t> n = dev.snapshot(copy.data(), copy.size(), files);
+          if (!n || *n > copy.size()) ++surprises;
+          for (std::size_t c = 0; c < *n; ++c) {
+            if (references[static_cast<std::size_t>(copy[c])] < 1) ++surprises;
+            files.fput(copy[c]);
+          }
+        }
+      });
+      // At rest. An update after the last change hears of it; without changes each did.
+      if (changes) {
+        REQUIRE(dev.add(file_count) == errc::ok);
+        REQUIRE(dev.del(file_count) == errc::ok);
+      }
+      std::array<int, file_count + 1> tracked{};
+      bool noncoherent = false;
+      dev.for_each([&](int f) {
+        ++tracked[static_cast<std::size_t>(f)];
+        noncoherent = noncoherent || !vfio.coherent(f);
+      });
+      CHECK(dev.noncoherent() == noncoherent);
+      CHECK(iommu.registered == (noncoherent ? 1 : 0));
+      for (int f = 1; f < file_count; ++f) {
+        const auto at = static_cast<std::size_t>(f);
+        INFO("round " << round << ", file " << f);
+        CHECK(tracked[at] == balance[at]);
+        CHECK(references[at] == tracked[at]);
+        CHECK(vfio.vm_of(f) == tracked[at]);
+        // Whether the index has it, and nothing else.
+        CHECK((tracked[at] ? dev.add(f) : dev.del(f)) ==
+              (tracked[at] ? errc::exists : errc::noent));
+      }
+    }
+    CHECK(surprises == 0);
+    CHECK(iommu.alternates);
+    CHECK(dev.size() > 16);
+    CHECK(iommu.edges > rounds);
+  }
+  CHECK(iommu.registered == 0);
+  for (const auto& r : references) CHECK(r == 0);
+}
+
+// References that run out after so many.
+struct scarce_files {
+  int left = 0;
+  int taken = 0;
+  int given_back = 0;
+  result<int> get_file(int f) noexcept {
+    if (left == 0) return errc::mfile;
+    --left;
+    ++taken;
+    return f + 100;  // a handle of its own
+  }
+  void fput(int f) noexcept { given_back += f > 100; }
+};
+
+TEST_CASE("A snapshot with references has all of them or none") {
+  shared_vfio vfio;
+  shared_iommu iommu;
+  device<shared_vfio, mutex_lock, shared_iommu> dev(vfio, iommu, 1);
+  for (int f = 1; f <= 5; ++f) REQUIRE(dev.add(f) == errc::ok);
+  std::array<int, 6> copy{};
+  scarce_files enough{.left = 5};
+  CHECK(dev.snapshot(copy.data(), copy.size(), enough).value() == 5);
+  CHECK(copy == std::array{101, 102, 103, 104, 105, 0});
+  CHECK(enough.taken == 5);
+  CHECK(enough.given_back == 0);
+  // For those that there is room for.
+  scarce_files two{.left = 2};
+  copy = {};
+  CHECK(dev.snapshot(copy.data(), 2, two).value() == 5);
+  CHECK(copy == std::array{101, 102, 0, 0, 0, 0});
+  // They run out: what was taken goes back.
+  scarce_files few{.left = 3};
+  CHECK(dev.snapshot(copy.data(), copy.size(), few).error() == errc::mfile);
+  CHECK(few.taken == 3);
+  CHECK(few.given_back == 3);
+  CHECK(dev.snapshot(nullptr, 0, few).value() == 5);
 }
 
 // A task with one descriptor at a time, whose memory is this program's.

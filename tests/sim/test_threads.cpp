@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSL-1.0
+// Threads on one simulated VFIO: that a coherency epoch misses nothing, and that onlookers disturb
+// nobody.
+#include "../catch.hpp"
+#include "fixture.hpp"
+
+#include <array>
+#include <atomic>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+/// The same without an epoch.
+struct asking_symbols : sim::symbols {
+  using sim::symbols::symbols;
+  std::uint64_t coherency_epoch() = delete;
+};
+static_assert(kvm_vfio::epoch_symbol_provider<sim::symbols> &&
+              !kvm_vfio::epoch_symbol_provider<asking_symbols>);
+
+struct guest final : sim::machine {
+  guest() : sim::machine("g") {}
+  void get() noexcept override {}
+  void put() noexcept override {}
+  [[nodiscard]] int users() const noexcept override { return 1; }
+};
+
+/// A kvm-vfio device that threads use, of its own over somebody's world.
+template <class Symbols, class Profile>
+struct shared_device {
+  explicit shared_device(sim::world& of) : vfio(of), arch(of) {}
+  Symbols vfio;
+  sim::iommu arch;
+  guest vm;
+  kvm_vfio::device<Symbols, sim::mutex, sim::iommu, Profile, kvm_vfio::heap_storage,
+                   sim::counted_files>
+      dev{vfio, arch, &vm, {}, {}, {}};
+};
+
+template <class Body>
+void on_threads(int count, Body body) {
+  std::vector<std::thread> running;
+  for (int t = 0; t < count; ++t) running.emplace_back(body, t);
+  for (std::thread& t : running) t.join();
+}
+
+std::string path_of(int group) { return "/dev/vfio/" + std::to_string(group); }
+
+}  // namespace
+
+// Each thread has groups of its own that it adds, deletes, closes and opens; all of them move
+// whichever group they like between the containers.
+TEMPLATE_TEST_CASE("threads move groups: with the epoch and without it KVM hears the same at rest",
+                   "", kvm_vfio::linux_6_1, kvm_vfio::linux_7_3) {
+  constexpr int groups = 48, threads = 4, rounds = 12, steps = 400;
+  machine_under_test<TestType> m(many(groups + 1, 1));
+  shared_device<sim::symbols, TestType> with(m.world);
+  shared_device<asking_symbols, TestType> without(m.world);
+  std::array<int, 4> containers{};
+  for (int& c : containers) c = m.open("/dev/vfio/vfio");
+  std::array<std::atomic<int>, groups> fds{};
+  for (int g = 0; g < groups; ++g) fds[static_cast<std::size_t>(g)] = m.open(path_of(g).c_str());
+  const auto spare = m.task.file_of(m.open(path_of(groups).c_str()));
+  std::array<std::atomic<int>, 2> moved{};  // into a container, out of one
+  int heard[2] = {};
+  std::size_t most = 0;
+  for (int round = 0; round < rounds; ++round) {
+    on_threads(threads, [&](int t) {
+      std::minstd_rand random(static_cast<unsigned>(round * threads + t + 1));
+      for (int i = 0; i < steps; ++i) {
+        const auto any = static_cast<int>(random() % groups);
+        const int fd = fds[static_cast<std::size_t>(any)];
+        const int own = any - any % threads + t;
+        std::atomic<int>& own_fd = fds[static_cast<std::size_t>(own)];
+        const int container = containers[random() % containers.size()];
+        switch (random() % 10) {
+          case 0:
+          case 1:
+            if (fd >= 0 && m.set_container(fd, container) == errc::ok) ++moved[0];
+            break;
+          case 2:
+            if (fd >= 0 && m.ioctl(fd, VFIO_GROUP_UNSET_CONTAINER) == errc::ok) ++moved[1];
+            break;
+          case 3: (void)m.set_iommu(container); break;
+          case 4:
+            if (t == 0 && random() % 4 == 0) {
+              const bool loaded = random() % 4 != 0;
+              with.vfio.load(loaded);
+              without.vfio.load(loaded);
+            } else if (t == 1) {
+              (void)sim::snapshot_of(m.world);
+            }
+            break;
+          case 5:
+            if (own_fd < 0) {
+              // Busy for as long as somebody's call still has the file.
+              if (const sim::answer a = m.task.open(path_of(own).c_str()))
+                own_fd = static_cast<int>(*a);
+            } else if (random() % 8 == 0) {
+              (void)with.dev.del(m.task.file_of(own_fd));
+              (void)without.dev.del(m.task.file_of(own_fd));
+              (void)m.task.close(own_fd.exchange(-1));
+            }
+            break;
+          case 6:
+            if (own_fd < 0) break;
+            (void)with.dev.del(m.task.file_of(own_fd));
+            (void)without.dev.del(m.task.file_of(own_fd));
+            break;
+          default:
+            if (own_fd < 0) break;
+            (void)with.dev.add(m.task.file_of(own_fd));
+            (void)without.dev.add(m.task.file_of(own_fd));
+        }
+      }
+    });
+    // VFIO may have gone between the two ADDs of a file.
+    with.vfio.load(true);
+    without.vfio.load(true);
+    for (const auto& fd : fds) {
+      if (fd < 0) continue;
+      const auto file = m.task.file_of(fd);
+      const errc a = with.dev.add(file), b = without.dev.add(file);
+      CHECK((a == errc::ok || a == errc::exists));
+      CHECK((b == errc::ok || b == errc::exists));
+    }
+    // Answers may have changed after the last update.
+    for (int again = 0; again < 2; ++again) {
+      CHECK(with.dev.add(spare) == errc::ok);
+      CHECK(without.dev.add(spare) == errc::ok);
+      CHECK(with.vm.noncoherent() == without.vm.noncoherent());
+      CHECK(with.vm.assigned() == without.vm.assigned());
+      CHECK(with.dev.del(spare) == errc::ok);
+      CHECK(without.dev.del(spare) == errc::ok);
+      CHECK(with.vm.noncoherent() == without.vm.noncoherent());
+      CHECK(with.dev.noncoherent() == without.dev.noncoherent());
+    }
+    CHECK(with.dev.size() == without.dev.size());
+    most = std::max(most, with.dev.size());
+    ++heard[with.dev.noncoherent()];
+    // Half of the rounds begin with nothing in a container, and with coherent groups only.
+    for (int g = 0; g < groups && round % 2 == 0; ++g) {
+      const int fd = fds[static_cast<std::size_t>(g)];
+      if (fd < 0) continue;
+      (void)m.ioctl(fd, VFIO_GROUP_UNSET_CONTAINER);
+      if (g % 2 == 0) continue;
+      CHECK(with.dev.del(m.task.file_of(fd)) == errc::ok);
+      CHECK(without.dev.del(m.task.file_of(fd)) == errc::ok);
+    }
+    if (round % 2 == 0) {
+      CHECK(with.dev.noncoherent() == without.dev.noncoherent());
+      ++heard[with.dev.noncoherent()];
+    }
+  }
+  CHECK(moved[0] > 0);
+  CHECK(moved[1] > 0);
+  CHECK(heard[false] > 0);
+  CHECK(heard[true] > 0);
+  CHECK(most > 16);
+}
+
+// A file that is looked at is closed by its last close all the same.
+TEST_CASE("onlookers do not keep files open") {
+  constexpr int threads = 2, rounds = 200;
+  machine_under_test<> m(many(threads + 20, 1));
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  for (int g = threads; g < threads + 20; ++g)
+    REQUIRE(m.add(dev, m.open(path_of(g).c_str())) == errc::ok);
+  std::atomic<int> working = threads;
+  std::array<int, threads> failures{};
+  std::size_t looks = 0;
+  int surprises = 0;
+  on_threads(threads + 1, [&](int t) {
+    if (t == threads) {
+      do {
+        const std::vector<sim::vm_state> seen = m.kernel.vms();
+        surprises += seen.size() != 1 || seen[0].tracked.size() < 20;
+        for (const sim::file_state& f : seen[0].tracked)
+          surprises += f.name.rfind("/dev/vfio/", 0) != 0;
+        ++looks;
+      } while (working > 0);
+      return;
+    }
+    int& failed = failures[static_cast<std::size_t>(t)];
+    for (int i = 0; i < rounds; ++i) {
+      const sim::answer fd = m.task.open(path_of(t).c_str());
+      if (!fd) {
+        ++failed;
+        continue;
+      }
+      failed += m.add(dev, static_cast<int>(*fd)) != errc::ok;
+      failed += m.del(dev, static_cast<int>(*fd)) != errc::ok;
+      failed += !m.task.close(static_cast<int>(*fd));
+    }
+    --working;
+  });
+  for (const int f : failures) CHECK(f == 0);
+  CHECK(surprises == 0);
+  CHECK(looks > 0);
+  const std::vector<sim::vm_state> seen = m.kernel.vms();
+  CHECK(seen.at(0).tracked.size() == 20);
+  // A descriptor's reference and the device's.
+  for (const sim::file_state& f : seen[0].tracked) CHECK(f.references == 2);
+}
+
+TEST_CASE("a kvm-vfio goes while its VM is looked at") {
+  machine_under_test<> m(many(20, 1));
+  const int vm = m.create_vm();
+  std::array<int, 20> fds{};
+  for (int g = 0; g < 20; ++g) fds[static_cast<std::size_t>(g)] = m.open(path_of(g).c_str());
+  std::atomic<bool> working = true;
+  int failed = 0, surprises = 0;
+  on_threads(2, [&](int t) {
+    if (t == 0) {
+      for (int i = 0; i < 100; ++i) {
+        const int dev = m.create_kvm_vfio(vm);
+        for (const int fd : fds) failed += m.add(dev, fd) != errc::ok;
+        failed += !m.task.close(dev);
+      }
+      working = false;
+      return;
+    }
+    do {
+      const std::vector<sim::vm_state> seen = m.kernel.vms();
+      surprises += seen[0].tracked.size() > (seen[0].has_device ? fds.size() : 0);
+    } while (working);
+  });
+  CHECK(failed == 0);
+  CHECK(surprises == 0);
+  CHECK_FALSE(m.kernel.vms().at(0).has_device);
+  for (const int fd : fds) CHECK(m.task.file_of(fd)->references() == 1);
+}
