@@ -1,63 +1,71 @@
 // SPDX-License-Identifier: BSL-1.0
-// The time that ADD, DEL and filling take, by the number of tracked files and by threads.
+// The time that a device takes, by what is done with it, the number of tracked files, and threads.
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <thread>
 
-#include "subjects.hpp"
+#include "patterns.hpp"
 
 namespace bench {
 namespace {
 
-std::size_t argument(const benchmark::State& state, int which = 0) {
+using clock = std::chrono::steady_clock;
+
+double nanoseconds(clock::duration d) {
+  return std::chrono::duration<double, std::nano>(d).count();
+}
+
+std::size_t argument(const benchmark::State& state, std::size_t which = 0) {
   return static_cast<std::size_t>(state.range(which));
 }
 
-// ADD and DEL of one file more, when there are n with it.
+template <class Pattern>
+void repeat(benchmark::State& state) {
+  Pattern round(argument(state));
+  bool good = round.good();
+  for (auto _ : state) good = round() && good;
+  if (!good) state.SkipWithError("an ADD or DEL failed");
+  state.SetComplexityN(state.range(0));
+}
 template <class Subject>
 void add_del(benchmark::State& state) {
-  const std::size_t n = argument(state);
-  auto s = std::make_unique<Subject>(n, n - 1);
-  vfio_file* const f = s->all[n - 1];
-  bool good = s->good;
-  for (auto _ : state) good = s->device.add(f) == errc::ok && s->device.del(f) == errc::ok && good;
-  if (!good) state.SkipWithError("an ADD or DEL failed");
-  state.SetComplexityN(state.range(0));
+  repeat<patterns::add_del<Subject>>(state);
 }
-
-// DEL and ADD of a file picked at random among n: wherever it is in the list and in the caches.
+template <class Subject>
+void shrunk(benchmark::State& state) {
+  repeat<patterns::shrunk<Subject>>(state);
+}
 template <class Subject>
 void replace_any(benchmark::State& state) {
-  const std::size_t n = argument(state);
-  auto s = std::make_unique<Subject>(n, n);
-  bool good = s->good;
-  std::uint32_t random = 1;
-  for (auto _ : state) {
-    random = random * 1664525 + 1013904223;
-    vfio_file* const f = s->all[(random >> 8) % n];
-    good = s->device.del(f) == errc::ok && s->device.add(f) == errc::ok && good;
-  }
-  if (!good) state.SkipWithError("an ADD or DEL failed");
-  state.SetComplexityN(state.range(0));
+  repeat<patterns::replace_any<Subject>>(state);
+}
+template <class Subject>
+void fill_drain(benchmark::State& state) {
+  repeat<patterns::fill_drain<Subject>>(state);
+}
+template <class Subject>
+void life(benchmark::State& state) {
+  repeat<patterns::life<Subject>>(state);
 }
 
-// From the empty device to n files.
+// From the empty device to n files: so many that reading the clock does not count.
 template <class Subject>
 void fill(benchmark::State& state) {
   const std::size_t n = argument(state);
   bool good = true;
   for (auto _ : state) {
-    state.PauseTiming();
     auto s = std::make_unique<Subject>(n, 0);
-    state.ResumeTiming();
+    const auto began = clock::now();
     for (std::size_t i = 0; i < n; ++i) good = s->device.add(s->all[i]) == errc::ok && good;
-    state.PauseTiming();
-    s.reset();
-    state.ResumeTiming();
+    state.SetIterationTime(nanoseconds(clock::now() - began) / 1e9);
   }
   if (!good) state.SkipWithError("an ADD failed");
   state.SetComplexityN(state.range(0));
@@ -84,9 +92,12 @@ void sizes_to(benchmark::internal::Benchmark* b) {
   b->Arg(17)->Complexity();
 }
 constexpr auto* sizes = sizes_to<most>;
-void few_sizes(benchmark::internal::Benchmark* b) {
-  for (std::int64_t n = 16; n <= most / 4; n *= 4) b->Arg(n);
-  b->Unit(benchmark::kMicrosecond)->Complexity();
+void many(benchmark::internal::Benchmark* b) {
+  for (std::int64_t n = 256; n <= most / 4; n *= 4) b->Arg(n);
+  b->Unit(benchmark::kMicrosecond)->UseManualTime()->Complexity();
+}
+void few(benchmark::internal::Benchmark* b) {
+  for (std::int64_t n = 1; n <= 16; n *= 2) b->Arg(n);
 }
 BENCHMARK(add_del<plain>)->Apply(sizes);
 BENCHMARK(add_del<linear>)->Apply(sizes_to<most / 4>);
@@ -97,9 +108,21 @@ BENCHMARK(add_del<same_heap>)->Apply(sizes);
 BENCHMARK(replace_any<plain>)->Apply(sizes);
 BENCHMARK(replace_any<epoch>)->Apply(sizes);
 BENCHMARK(epoch_ends)->Apply(sizes);
-BENCHMARK(fill<plain>)->Apply(few_sizes);
-BENCHMARK(fill<walk>)->Apply(few_sizes);
-BENCHMARK(fill<epoch>)->Apply(few_sizes)->Arg(most);
+BENCHMARK(shrunk<plain>)->Apply(few);
+BENCHMARK(shrunk<walk>)->Apply(few);
+BENCHMARK(shrunk<epoch>)->Apply(few);
+BENCHMARK(shrunk<same_heap>)->Apply(few);
+BENCHMARK(fill_drain<plain>)->Apply(sizes_to<1024>);
+BENCHMARK(fill_drain<walk>)->Apply(sizes_to<1024>);
+BENCHMARK(fill_drain<epoch>)->Apply(sizes_to<1024>);
+BENCHMARK(fill_drain<same_heap>)->Apply(sizes_to<1024>);
+BENCHMARK(life<plain>)->Apply(sizes_to<1024>);
+BENCHMARK(life<walk>)->Apply(sizes_to<1024>);
+BENCHMARK(life<epoch>)->Apply(sizes_to<1024>);
+BENCHMARK(life<same_heap>)->Apply(sizes_to<1024>);
+BENCHMARK(fill<plain>)->Apply(many);
+BENCHMARK(fill<walk>)->Apply(many);
+BENCHMARK(fill<epoch>)->Apply(many)->Arg(most);
 
 // Each thread has VMs of its own, one device in each, and goes round them. Nothing is shared.
 using locked = device_with<epoch_symbols, mutex>;
@@ -124,48 +147,120 @@ BENCHMARK(vms)
     ->Threads(2)
     ->UseRealTime();
 
-// All threads on one device. `observers` of them read, the others ADD and DEL.
+// All threads ADD and DEL on one device, each a file of its own.
 constexpr std::size_t shared_files = 256;
-locked& one_device() {
-  static locked shared(shared_files + 16, shared_files);
+template <class Device>
+Device& one_device() {
+  static Device shared(shared_files + 16, shared_files);
   return shared;
 }
-template <class Observe>
-void contended(benchmark::State& state, Observe observe) {
-  locked& s = one_device();
-  const auto thread = static_cast<std::size_t>(state.thread_index());
-  vfio_file* const f = s.all[shared_files + thread];
-  const bool observes = state.thread_index() < state.range(0);
+void contended(benchmark::State& state) {
+  auto& s = one_device<locked>();
+  vfio_file* const f = s.all[shared_files + static_cast<std::size_t>(state.thread_index())];
   bool good = s.good;
-  for (auto _ : state) {
-    if (observes) observe(s.device);
-    else good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
+  for (auto _ : state) good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
+  if (!good) state.SkipWithError("an ADD or DEL failed");
+}
+BENCHMARK(contended)->Threads(1)->Threads(2)->Threads(4)->UseRealTime();
+
+// A mutex that tells its thread how long it has waited at the longest.
+class waiting_mutex {
+ public:
+  static inline thread_local clock::duration longest{};
+  void lock() noexcept {
+    if (mutex_.try_lock()) return;
+    const auto began = clock::now();
+    mutex_.lock();
+    longest = std::max(longest, clock::now() - began);
+  }
+  void unlock() noexcept { mutex_.unlock(); }
+
+ private:
+  std::mutex mutex_;
+};
+
+// A reader that does nothing else, until it is told to stop.
+class reader {
+ public:
+  template <class Device, class Observe>
+  reader(const Device& device, Observe observe)
+      : thread_([this, &device, observe] {
+          const auto began = clock::now();
+          do {
+            for (int i = 0; i < 16; ++i) observe(device);
+            reads_ += 16;
+            started_ = true;
+          } while (!stop_);
+          took_ = clock::now() - began;
+        }) {
+    while (!started_) std::this_thread::yield();
+  }
+  // Nanoseconds for each read.
+  double stop() {
+    stop_ = true;
+    thread_.join();
+    return nanoseconds(took_) / static_cast<double>(reads_);
+  }
+
+ private:
+  std::atomic<bool> started_ = false, stop_ = false;
+  std::uint64_t reads_ = 0;
+  clock::duration took_{};
+  std::thread thread_;
+};
+
+// One thread reads; alone, or until another one has done its ADDs and DELs. The counters tell them
+// apart.
+template <class Observe>
+void observed(benchmark::State& state, Observe observe) {
+  auto& s = one_device<device_with<epoch_symbols, waiting_mutex>>();
+  bool good = s.good;
+  if (state.range(0) == 0) {
+    const auto began = clock::now();
+    for (auto _ : state) observe(s.device);
+    state.counters["read_ns"] =
+        nanoseconds(clock::now() - began) / static_cast<double>(state.iterations());
+  } else {
+    vfio_file* const f = s.all[shared_files];
+    waiting_mutex::longest = {};
+    reader beside(s.device, observe);
+    const auto began = clock::now();
+    for (auto _ : state) good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
+    const auto took = clock::now() - began;
+    state.counters["read_ns"] = beside.stop();
+    state.counters["write_ns"] = nanoseconds(took) / static_cast<double>(state.iterations());
+    state.counters["longest_wait_ns"] = nanoseconds(waiting_mutex::longest);
   }
   if (!good) state.SkipWithError("an ADD or DEL failed");
 }
-void on_one_device(benchmark::internal::Benchmark* b) {
-  b->ArgName("observers")->Arg(0)->Threads(1)->Threads(2)->Threads(4)->UseRealTime();
+void with_writers(benchmark::internal::Benchmark* b) {
+  b->ArgName("writers")->Arg(0)->Arg(1)->UseRealTime();
 }
-void with_observer(benchmark::internal::Benchmark* b) {
-  b->ArgName("observers")->Arg(1)->Threads(1)->Threads(2)->UseRealTime();
-}
-BENCHMARK_CAPTURE(contended, add_del, [](auto&) {}) -> Apply(on_one_device);
-BENCHMARK_CAPTURE(contended, size, [](auto& d) { benchmark::DoNotOptimize(d.size()); })
-    -> Apply(with_observer);
-BENCHMARK_CAPTURE(contended, noncoherent, [](auto& d) {
+BENCHMARK_CAPTURE(observed, nothing, [](const auto&) { benchmark::ClobberMemory(); })
+    -> Apply(with_writers);
+BENCHMARK_CAPTURE(observed, size, [](const auto& d) { benchmark::DoNotOptimize(d.size()); })
+    -> Apply(with_writers);
+BENCHMARK_CAPTURE(observed, noncoherent, [](const auto& d) {
   benchmark::DoNotOptimize(d.noncoherent());
-}) -> Apply(with_observer);
-BENCHMARK_CAPTURE(contended, snapshot, [](auto& d) {
-  vfio_file* copy[shared_files];
-  benchmark::DoNotOptimize(d.snapshot(copy, shared_files));
+}) -> Apply(with_writers);
+BENCHMARK_CAPTURE(observed, snapshot, [](const auto& d) {
+  vfio_file* copy[shared_files + 1];
+  benchmark::DoNotOptimize(d.snapshot(copy, shared_files + 1));
   benchmark::DoNotOptimize(copy);
   benchmark::ClobberMemory();
-}) -> Apply(with_observer);
-BENCHMARK_CAPTURE(contended, for_each, [](auto& d) {
+}) -> Apply(with_writers);
+BENCHMARK_CAPTURE(observed, for_each, [](const auto& d) {
   d.for_each([](vfio_file* f) { benchmark::DoNotOptimize(f); });
-}) -> Apply(with_observer);
+}) -> Apply(with_writers);
 
 }  // namespace
 }  // namespace bench
 
-BENCHMARK_MAIN();
+// Status 1: there is no benchmark of that name, or an argument that nobody knows.
+int main(int argc, char** argv) {
+  // A mutex is cheaper in a process that never had a second thread; none here shall profit.
+  std::thread([] {}).join();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  return benchmark::RunSpecifiedBenchmarks() == 0 ? 1 : 0;
+}

@@ -1,28 +1,44 @@
 // SPDX-License-Identifier: BSL-1.0
-// count SUBJECT FILES ROUNDS: so many rounds of ADD and DEL with so many files, for a tool that
-// counts instructions. Two runs that differ in the rounds give the cost of one.
+// count PATTERN SUBJECT FILES ROUNDS: so many rounds of a pattern with so many files, for a tool
+// that counts instructions. Two runs that differ in the rounds give the cost of one.
 
 #include <charconv>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <memory>
 #include <string_view>
 
-#include "subjects.hpp"
+#include "patterns.hpp"
 
 namespace {
 
 using namespace bench;
 
+template <class Pattern>
+int rounds(std::size_t n, std::size_t count) {
+  Pattern round(n);
+  bool good = round.good();
+  for (std::size_t i = 0; i < count; ++i) good = round() && good;
+  return good ? 0 : 1;
+}
+
 template <class Subject>
-bool rounds(std::size_t n, std::size_t count) {
-  const auto s = std::make_unique<Subject>(n, n - 1);
-  vfio_file* const f = s->all[n - 1];
-  bool good = s->good;
-  for (std::size_t i = 0; i < count; ++i)
-    good = s->device.add(f) == errc::ok && s->device.del(f) == errc::ok && good;
-  return good;
+int pattern(std::string_view name, std::size_t n, std::size_t count) {
+  if (name == "add_del") return rounds<patterns::add_del<Subject>>(n, count);
+  if (name == "shrunk") return rounds<patterns::shrunk<Subject>>(n, count);
+  if (name == "fill_drain") return rounds<patterns::fill_drain<Subject>>(n, count);
+  if (name == "life") return rounds<patterns::life<Subject>>(n, count);
+  return 2;
+}
+
+int measure(std::string_view name, std::string_view of, std::size_t n, std::size_t count) {
+  if (name == "plain") return pattern<plain>(of, n, count);
+  if (name == "linear") return pattern<linear>(of, n, count);
+  if (name == "walk") return pattern<walk>(of, n, count);
+  if (name == "epoch") return pattern<epoch>(of, n, count);
+  if (name == "same_heap") return pattern<same_heap>(of, n, count);
+  if (name == "fixed") return pattern<fixed>(of, n, count);
+  return 2;
 }
 
 std::size_t number(const char* text) {
@@ -34,19 +50,14 @@ std::size_t number(const char* text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 || number(argv[2]) == 0) {
-    std::fputs("usage: count plain|linear|walk|epoch|same_heap|fixed FILES ROUNDS\n", stderr);
-    return 2;
-  }
-  const std::string_view subject = argv[1];
-  const std::size_t n = number(argv[2]);
-  const std::size_t count = number(argv[3]);
-  if (subject == "plain") return rounds<plain>(n, count) ? 0 : 1;
-  if (subject == "linear") return rounds<linear>(n, count) ? 0 : 1;
-  if (subject == "walk") return rounds<walk>(n, count) ? 0 : 1;
-  if (subject == "epoch") return rounds<epoch>(n, count) ? 0 : 1;
-  if (subject == "same_heap") return rounds<same_heap>(n, count) ? 0 : 1;
-  if (subject == "fixed") return rounds<fixed>(n, count) ? 0 : 1;
-  std::fprintf(stderr, "count: no subject is called %s\n", argv[1]);
-  return 2;
+  int status = 2;
+  if (argc == 5 && number(argv[3]) != 0)
+    status = measure(argv[2], argv[1], number(argv[3]), number(argv[4]));
+  if (status == 2)
+    std::fputs(
+        "usage: count add_del|shrunk|fill_drain|life plain|linear|walk|epoch|same_heap|fixed "
+        "FILES ROUNDS\n",
+        stderr);
+  if (status == 1) std::fputs("count: an ADD or DEL failed\n", stderr);
+  return status;
 }

@@ -16,6 +16,8 @@ namespace bench {
 template <class Device, class Symbols>
 class subject {
  public:
+  using device_type = Device;
+
   subject(std::size_t count, std::size_t tracked) : all(count) {
     if constexpr (requires { device.append(all[0]); }) {
       for (std::size_t i = 0; i < tracked; ++i) good = device.append(all[i]) && good;
@@ -59,6 +61,7 @@ struct malloc_storage : heap_storage {
 static_assert(table_storage<malloc_storage>);
 
 using plain = plain_with<>;  // the kernel's algorithm
+// the last but one, with malloc and free for each entry
 using same_heap = device_with<epoch_symbols, null_lock, malloc_storage>;
 using walk = device_with<symbols>;         // the device, files with a hash
 using epoch = device_with<epoch_symbols>;  // and a provider with an epoch
