@@ -4,13 +4,19 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <deque>
 #include <memory>
+#include <mutex>
+#include <ratio>
 #include <thread>
+#include <type_traits>
 
 #include "patterns.hpp"
 
@@ -25,6 +31,10 @@ double nanoseconds(clock::duration d) {
 
 std::size_t argument(const benchmark::State& state, std::size_t which = 0) {
   return static_cast<std::size_t>(state.range(which));
+}
+
+std::uint64_t rounds(const benchmark::State& state) {
+  return static_cast<std::uint64_t>(state.iterations());
 }
 
 template <class Pattern>
@@ -163,20 +173,68 @@ void contended(benchmark::State& state) {
 }
 BENCHMARK(contended)->Threads(1)->Threads(2)->Threads(4)->UseRealTime();
 
-// A mutex that tells its thread how long it has waited at the longest.
+// How long a thread has waited for a lock.
+class waits {
+ public:
+  void add(clock::duration d) noexcept {
+    longest_ = std::max(longest_, d);
+    ++count_;
+    ++by_power_[std::bit_width(static_cast<std::uint64_t>(d.count()))];
+  }
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+  [[nodiscard]] double longest() const noexcept { return nanoseconds(longest_); }
+  // Nanoseconds, a power of two, that 99 of 100 waits did not exceed.
+  [[nodiscard]] double most() const noexcept {
+    std::uint64_t shorter = 0;
+    std::size_t power = 0;
+    while (shorter * 100 < count_ * 99) shorter += by_power_[power++];
+    return power == 0 ? 0 : static_cast<double>(std::uint64_t{1} << (power - 1));
+  }
+
+ private:
+  clock::duration longest_{};
+  std::uint64_t count_ = 0;
+  std::array<std::uint64_t, 65> by_power_{};
+};
+static_assert(std::is_same_v<clock::period, std::nano>);
+
+// A mutex that tells its thread how long it waits.
 class waiting_mutex {
  public:
-  static inline thread_local clock::duration longest{};
+  static inline thread_local waits waited;
   void lock() noexcept {
     if (mutex_.try_lock()) return;
     const auto began = clock::now();
     mutex_.lock();
-    longest = std::max(longest, clock::now() - began);
+    waited.add(clock::now() - began);
   }
   void unlock() noexcept { mutex_.unlock(); }
 
  private:
   std::mutex mutex_;
+};
+
+// What a thread needs for a loop: nanoseconds of the clock, and of a processor.
+class stopwatch {
+ public:
+  struct times {
+    double elapsed = 0;
+    double cpu = 0;
+  };
+  // Of each of so many rounds.
+  [[nodiscard]] times split(std::uint64_t rounds) const noexcept {
+    const auto n = static_cast<double>(rounds);
+    return {nanoseconds(clock::now() - began_) / n, (cpu() - cpu_) / n};
+  }
+
+ private:
+  static double cpu() noexcept {
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+  }
+  clock::time_point began_ = clock::now();
+  double cpu_ = cpu();
 };
 
 // A reader that does nothing else, until it is told to stop.
@@ -185,52 +243,59 @@ class reader {
   template <class Device, class Observe>
   reader(const Device& device, Observe observe)
       : thread_([this, &device, observe] {
-          const auto began = clock::now();
+          const stopwatch watch;
+          std::uint64_t reads = 0;
           do {
             for (int i = 0; i < 16; ++i) observe(device);
-            reads_ += 16;
+            reads += 16;
             started_ = true;
           } while (!stop_);
-          took_ = clock::now() - began;
+          each_ = watch.split(reads);
         }) {
     while (!started_) std::this_thread::yield();
   }
-  // Nanoseconds for each read.
-  double stop() {
+  [[nodiscard]] stopwatch::times stop() {
     stop_ = true;
     thread_.join();
-    return nanoseconds(took_) / static_cast<double>(reads_);
+    return each_;
   }
 
  private:
   std::atomic<bool> started_ = false, stop_ = false;
-  std::uint64_t reads_ = 0;
-  clock::duration took_{};
+  stopwatch::times each_;
   std::thread thread_;
 };
 
 // One thread reads; alone, or until another one has done its ADDs and DELs. The counters tell them
-// apart.
+// apart. An elapsed time counts who else has the processor, a processor's time does not count the
+// waiting.
 template <class Observe>
 void observed(benchmark::State& state, Observe observe) {
   auto& s = one_device<device_with<epoch_symbols, waiting_mutex>>();
   bool good = s.good;
+  stopwatch::times read;
   if (state.range(0) == 0) {
-    const auto began = clock::now();
+    const stopwatch watch;
     for (auto _ : state) observe(s.device);
-    state.counters["read_ns"] =
-        nanoseconds(clock::now() - began) / static_cast<double>(state.iterations());
+    read = watch.split(rounds(state));
   } else {
     vfio_file* const f = s.all[shared_files];
-    waiting_mutex::longest = {};
+    waiting_mutex::waited = {};
     reader beside(s.device, observe);
-    const auto began = clock::now();
+    const stopwatch watch;
     for (auto _ : state) good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
-    const auto took = clock::now() - began;
-    state.counters["read_ns"] = beside.stop();
-    state.counters["write_ns"] = nanoseconds(took) / static_cast<double>(state.iterations());
-    state.counters["longest_wait_ns"] = nanoseconds(waiting_mutex::longest);
+    const stopwatch::times write = watch.split(rounds(state));
+    read = beside.stop();
+    const waits& w = waiting_mutex::waited;
+    state.counters["write"] = write.elapsed;
+    state.counters["write_cpu"] = write.cpu;
+    state.counters["waits_percent"] =
+        100.0 * static_cast<double>(w.count()) / static_cast<double>(rounds(state));
+    state.counters["wait_99"] = w.most();
+    state.counters["wait_longest"] = w.longest();
   }
+  state.counters["read"] = read.elapsed;
+  state.counters["read_cpu"] = read.cpu;
   if (!good) state.SkipWithError("an ADD or DEL failed");
 }
 void with_writers(benchmark::internal::Benchmark* b) {

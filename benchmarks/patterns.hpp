@@ -43,7 +43,7 @@ class shrunk : public add_del<Subject> {
   [[nodiscard]] bool good() const noexcept { return gone_ && add_del<Subject>::good(); }
 
  private:
-  static constexpr std::size_t once = 32;
+  static constexpr std::size_t once = 32;  // more than 16
   bool gone_ = true;
 };
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""report.py DIRECTORY MACHINE: tables from the JSON that scripts/bench left there, and cost.svg."""
+"""report.py DIRECTORY MACHINE: tables from the JSON that scripts/bench left there, and cost.svg.
+Status 1: an aim that is counted in instructions is not met."""
 import json
 import math
 import sys
@@ -10,8 +11,16 @@ SUBJECTS = {  # name in the benchmarks: (name for people, colour)
     "linear": ("device, files without a hash", "#b80"),
     "walk": ("device, files with a hash", "#38b"),
     "epoch": ("device, with a hash and an epoch", "#283"),
+    "same_heap": ("the same, malloc for each entry", "#555"),
     "fixed": ("the same, inline_storage", "#777"),
 }
+PATTERNS = {  # name in the benchmarks: (name for people, whether a round is for each file)
+    "add_del": ("one ADD and one DEL", False),
+    "shrunk": ("one ADD and one DEL, of a device that had 32 more", False),
+    "fill_drain": ("filling and draining, for each file", True),
+    "life": ("a device's life, for each file", True),
+}
+SMALL = range(1, 17)  # as many files as are looked for one by one
 
 
 def read(directory, name):
@@ -20,14 +29,22 @@ def read(directory, name):
 
 
 def nanoseconds(run):
-    return run["cpu_time"] * {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[run["time_unit"]]
+    spent = "real_time" if run["name"].endswith("/manual_time") else "cpu_time"
+    return run[spent] * {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[run["time_unit"]]
+
+
+def each(pattern, data):
+    """The cost of a round, for each file where a round is all of them."""
+    if not PATTERNS[pattern][1]:
+        return data
+    return {s: {n: v / n for n, v in sizes.items()} for s, sizes in data.items()}
 
 
 def runs(times, family):
     """{subject: {size: nanoseconds}} of family<subject>/size."""
     found = {}
     for run in times["benchmarks"]:
-        name, _, size = run["name"].partition(">/")
+        name, _, size = run["name"].removesuffix("/manual_time").partition(">/")
         if run.get("run_type") != "aggregate" and name.startswith(family + "<") and size.isdigit():
             found.setdefault(name[len(family) + 1:], {})[int(size)] = nanoseconds(run)
     return found
@@ -98,39 +115,94 @@ def svg(data, machine):
     return "\n".join(parts + ["</svg>", ""])
 
 
+def aims(timed, filled, counted):
+    """The rows of the aims, and whether all that instructions decide are met."""
+    rows, good = [], True
+
+    def aim(what, unit, ratio, least=None, most=None):
+        nonlocal good
+        met = ratio >= least if least is not None else ratio <= most
+        rows.append([what, unit, f"at least {least}" if least is not None else f"at most {most}",
+                     f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}",
+                     "met" if met else "NOT met"])
+        if unit == "instructions":
+            good = good and met
+
+    for unit, data in (("time", timed), ("instructions", counted)):
+        flat = data.get("add_del", {}).get("epoch", {})
+        if 1 in flat and 16384 in flat:
+            aim("one ADD and one DEL with an epoch, 16,384 files against 1", unit,
+                flat[16384] / flat[1], most=2)
+    if 16384 in filled.get("plain", {}) and 16384 in filled.get("epoch", {}):
+        aim("filling 16,384 files with an epoch, times as fast as a plain list", "time",
+            filled["plain"][16384] / filled["epoch"][16384], least=100)
+    life = counted.get("life", {})
+    if 16384 in life.get("plain", {}) and 16384 in life.get("epoch", {}):
+        aim("a device's life with 16,384 files and an epoch, times as cheap as a plain list's",
+            "instructions", life["plain"][16384] / life["epoch"][16384], least=100)
+    for unit, data in (("time", timed), ("instructions", counted)):
+        for pattern, (name, _) in PATTERNS.items():
+            plain = data.get(pattern, {}).get("plain", {})
+            for subject in ("walk", "epoch"):
+                costs = data.get(pattern, {}).get(subject, {})
+                ratios = [(costs[n] / plain[n], n) for n in SMALL if n in costs and n in plain]
+                if ratios:
+                    worst, n = max(ratios)
+                    aim(f"{name}, {SUBJECTS[subject][0]}, against a plain list: the worst at "
+                        f"1 to 16, {n}", unit, worst, most=1.0)
+    return rows, good
+
+
 def main():
     directory, machine = sys.argv[1:]
     times = read(directory, "time")
-    add_del = runs(times, "add_del")
     print(machine)
-    if add_del:
-        by_size("One ADD and one DEL, nanoseconds of CPU time", add_del)
-    fill = runs(times, "fill")
-    if fill:
+    timed = {p: each(p, runs(times, p)) for p in PATTERNS}
+    for pattern, (name, _) in PATTERNS.items():
+        if timed[pattern]:
+            by_size(name[0].upper() + name[1:] + ", nanoseconds of CPU time", timed[pattern])
+    filled = runs(times, "fill")
+    if filled:
         by_size("Filling an empty device, microseconds",
-                {s: {n: v / 1e3 for n, v in f.items()} for s, f in fill.items()})
+                {s: {n: v / 1e3 for n, v in f.items()} for s, f in filled.items()})
     replace = runs(times, "replace_any")
     if replace:
         by_size("DEL and ADD of any file, nanoseconds", replace)
-    counted = {}
+    counted = {p: {} for p in PATTERNS}
     for run in read(directory, "instructions"):
-        counted.setdefault(run["subject"], {})[run["files"]] = run["instructions"]
-    by_size("One ADD and one DEL, instructions", counted)
+        of = counted[run["pattern"]].setdefault(run["subject"], {})
+        of[run["files"]] = run["instructions"]
+    counted = {p: each(p, data) for p, data in counted.items()}
+    for pattern, (name, _) in PATTERNS.items():
+        by_size(name[0].upper() + name[1:] + ", instructions", counted[pattern])
     table("Fitted complexity", ["benchmark", "order"],
           [[run["name"].removesuffix("_BigO"), run["big_o"]]
            for run in times["benchmarks"] if run["name"].endswith("_BigO")])
+    single = [run for run in times["benchmarks"] if run.get("run_type") != "aggregate"]
     table("Other measurements, nanoseconds", ["benchmark", "CPU time", "elapsed"],
           [[run["name"], number(nanoseconds(run)), number(run["real_time"])]
-           for run in times["benchmarks"] if run.get("run_type") != "aggregate"
-           and run["name"].split("/")[0] in ("epoch_ends", "vms", "contended")])
+           for run in single if run["name"].split("/")[0] in ("epoch_ends", "vms", "contended")])
+    counters = ("read_cpu", "read", "write_cpu", "write", "waits_percent", "wait_99",
+                "wait_longest")
+    table("A reader that does nothing else, alone (0) and beside a writer (1), nanoseconds",
+          ["256 files", "a read, CPU", "elapsed", "ADD and DEL, CPU", "elapsed",
+           "of them waited, %", "99 of 100 waits at most", "the longest wait"],
+          [["/".join(run["name"].split("/")[1:3])] +
+           [f"{run[c]:.3g}" if c == "waits_percent" and c in run else number(run.get(c))
+            for c in counters]
+           for run in single if run["name"].startswith("observed/")])
     table("Memory, bytes", ["of", "bytes"],
           [[what, f"{n:,}"] for what, n in read(directory, "memory").items()])
     table("Code, bytes", ["subject", "bytes"],
           [[what, f"{n:,}"] for what, n in read(directory, "code").items()])
+    add_del = timed["add_del"]
     if add_del:
-        drawn = {s: add_del[s] for s in SUBJECTS if s in add_del and s != "fixed"}
+        drawn = {s: add_del[s] for s in SUBJECTS if s in add_del and s not in ("same_heap", "fixed")}
         with open(f"{directory}/cost.svg", "w", encoding="utf-8") as file:
             file.write(svg(drawn, machine))
+    rows, good = aims(timed, filled, counted)
+    table("Aims", ["ratio", "of", "aim", "measured", ""], rows)
+    return 0 if good else 1
 
 
-main()
+sys.exit(main())
