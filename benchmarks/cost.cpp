@@ -74,7 +74,7 @@ void fill(benchmark::State& state) {
   for (auto _ : state) {
     auto s = std::make_unique<Subject>(n, 0);
     const auto began = clock::now();
-    for (std::size_t i = 0; i < n; ++i) good = s->device.add(s->all[i]) == errc::ok && good;
+    for (std::size_t i = 0; i < n; ++i) good = add(s->device, s->all[i]) == errc::ok && good;
     state.SetIterationTime(nanoseconds(clock::now() - began) / 1e9);
   }
   if (!good) state.SkipWithError("an ADD failed");
@@ -89,7 +89,7 @@ void epoch_ends(benchmark::State& state) {
   bool good = s->good;
   for (auto _ : state) {
     ++s->vfio.epoch;
-    good = s->device.add(f) == errc::ok && s->device.del(f) == errc::ok && good;
+    good = add(s->device, f) == errc::ok && del(s->device, f) == errc::ok && good;
   }
   if (!good) state.SkipWithError("an ADD or DEL failed");
   state.SetComplexityN(state.range(0));
@@ -146,7 +146,7 @@ void vms(benchmark::State& state) {
   for (auto _ : state) {
     locked& s = all[next++ % count];
     vfio_file* const f = s.all[n - 1];
-    good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
+    good = add(s.device, f) == errc::ok && del(s.device, f) == errc::ok && good;
   }
   if (!good) state.SkipWithError("an ADD or DEL failed");
 }
@@ -168,7 +168,7 @@ void contended(benchmark::State& state) {
   auto& s = one_device<locked>();
   vfio_file* const f = s.all[shared_files + static_cast<std::size_t>(state.thread_index())];
   bool good = s.good;
-  for (auto _ : state) good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
+  for (auto _ : state) good = add(s.device, f) == errc::ok && del(s.device, f) == errc::ok && good;
   if (!good) state.SkipWithError("an ADD or DEL failed");
 }
 BENCHMARK(contended)->Threads(1)->Threads(2)->Threads(4)->UseRealTime();
@@ -283,7 +283,8 @@ void observed(benchmark::State& state, Observe observe) {
     waiting_mutex::waited = {};
     reader beside(s.device, observe);
     const stopwatch watch;
-    for (auto _ : state) good = s.device.add(f) == errc::ok && s.device.del(f) == errc::ok && good;
+    for (auto _ : state)
+      good = add(s.device, f) == errc::ok && del(s.device, f) == errc::ok && good;
     const stopwatch::times write = watch.split(rounds(state));
     read = beside.stop();
     const waits& w = waiting_mutex::waited;

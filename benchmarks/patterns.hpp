@@ -23,7 +23,7 @@ class add_del {
       : s_(std::make_unique<Subject>(n, n - 1)), file_(s_->all[n - 1]) {}
   [[nodiscard]] bool good() const noexcept { return s_->good; }
   [[nodiscard]] bool operator()() noexcept {
-    return s_->device.add(file_) == errc::ok && s_->device.del(file_) == errc::ok;
+    return add(s_->device, file_) == errc::ok && del(s_->device, file_) == errc::ok;
   }
 
  protected:
@@ -37,7 +37,7 @@ class shrunk : public add_del<Subject> {
  public:
   explicit shrunk(std::size_t n) : add_del<Subject>(n + once) {
     for (std::size_t i = n + once - 1; i-- > n - 1;)
-      gone_ = this->s_->device.del(this->s_->all[i]) == errc::ok && gone_;
+      gone_ = del(this->s_->device, this->s_->all[i]) == errc::ok && gone_;
     this->file_ = this->s_->all[n - 1];
   }
   [[nodiscard]] bool good() const noexcept { return gone_ && add_del<Subject>::good(); }
@@ -56,7 +56,7 @@ class replace_any {
   [[nodiscard]] bool operator()() noexcept {
     random_ = random_ * 1664525 + 1013904223;
     vfio_file* const f = s_->all[(random_ >> 8) % s_->all.size()];
-    return s_->device.del(f) == errc::ok && s_->device.add(f) == errc::ok;
+    return del(s_->device, f) == errc::ok && add(s_->device, f) == errc::ok;
   }
 
  private:
@@ -73,9 +73,9 @@ class fill_drain {
   [[nodiscard]] bool operator()() noexcept {
     bool good = true;
     for (std::size_t i = 0; i < s_->all.size(); ++i)
-      good = s_->device.add(s_->all[i]) == errc::ok && good;
+      good = add(s_->device, s_->all[i]) == errc::ok && good;
     for (std::size_t i = 0; i < s_->all.size(); ++i)
-      good = s_->device.del(s_->all[i]) == errc::ok && good;
+      good = del(s_->device, s_->all[i]) == errc::ok && good;
     return good;
   }
 
@@ -94,7 +94,7 @@ class life {
     typename Subject::device_type device{s_->vfio, s_->backend, 1};
     escape(&device);
     for (std::size_t i = 0; i < s_->all.size(); ++i)
-      good = device.add(s_->all[i]) == errc::ok && good;
+      good = add(device, s_->all[i]) == errc::ok && good;
     escape(&device);
     return good;
   }

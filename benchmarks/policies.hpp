@@ -61,6 +61,17 @@ class files {
   std::vector<vfio_file> all_;
 };
 
+/// ADD and DEL as functions of their own, whatever else the program calls: otherwise a compiler
+/// inlines the only call of a program, and not one of several, which is a fifth of the cost.
+template <class Device>
+[[gnu::noinline]] errc add(Device& device, vfio_file* f) noexcept {
+  return device.add(f);
+}
+template <class Device>
+[[gnu::noinline]] errc del(Device& device, vfio_file* f) noexcept {
+  return device.del(f);
+}
+
 /// Adds the first `n` files. Quickly also without an epoch: one that is noncoherent while the
 /// others come keeps the walk short.
 template <class Device>
@@ -68,7 +79,7 @@ template <class Device>
   if (n == 0) return true;
   all[0]->coherent = false;
   bool good = true;
-  for (std::size_t i = 0; i < n; ++i) good = device.add(all[i]) == errc::ok && good;
+  for (std::size_t i = 0; i < n; ++i) good = add(device, all[i]) == errc::ok && good;
   all[0]->coherent = true;
   return good;
 }

@@ -26,7 +26,7 @@ class subject {
     }
     // The answers of the filling were not the files' own.
     if constexpr (requires { vfio.epoch; }) ++vfio.epoch;
-    if (tracked > 0) good = device.add(all[0]) == errc::exists && good;
+    if (tracked > 0) good = add(device, all[0]) == errc::exists && good;
   }
 
   Symbols vfio;
