@@ -9,6 +9,7 @@
 #include <kvm_vfio/file_list.hpp>
 #include <kvm_vfio/looked_up.hpp>
 #include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/vfio_calls.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -70,7 +71,7 @@ class device {
   /// `symbols` and `iommu` (and a lock given by reference) must outlive the device.
   constexpr device(Symbols& symbols, Lock&& lock, Iommu& iommu, const vm_handle& vm, Profile = {},
                    const Storage& storage = {}, const Files& files = {}) noexcept
-      : symbols_(symbols),
+      : vfio_(symbols),
         iommu_(iommu),
         vm_(vm),
         lock_(static_cast<Lock&&>(lock)),
@@ -80,7 +81,7 @@ class device {
   /// The same with a lock of its own, for locks that cannot be moved.
   constexpr device(Symbols& symbols, Iommu& iommu, const vm_handle& vm, Profile = {},
                    const Storage& storage = {}, const Files& files = {}) noexcept
-      : symbols_(symbols), iommu_(iommu), vm_(vm), files_(files), tracked_(storage) {}
+      : vfio_(symbols), iommu_(iommu), vm_(vm), files_(files), tracked_(storage) {}
 
   device(const device&) = delete;
   device& operator=(const device&) = delete;
@@ -91,7 +92,7 @@ class device {
   constexpr ~device() {
     while (entry* e = tracked_.first()) {
       release_iommu_group(*e);
-      (void)set_kvm(e->file, vm_handle{});
+      (void)vfio_.set_kvm(e->file, vm_handle{});
       files_.fput(e->file);
       tracked_.unlink(*e);
       tracked_.destroy(*e);
@@ -239,7 +240,7 @@ class device {
   }
 
   constexpr errc add_looked_up(looked_up& f) noexcept {
-    if (!is_valid(f.get())) return errc::inval;
+    if (!vfio_.is_valid(f.get())) return errc::inval;
     {
       guard held(lock_.get());
       if (const errc e = append(f); e != errc::ok) return e;
@@ -269,7 +270,7 @@ class device {
     }
     tracked_.append(*e);
     start_assignment();
-    const errc told = set_kvm(e->file, vm_);
+    const errc told = vfio_.set_kvm(e->file, vm_);
     if (told != errc::ok) {
       end_assignment();
       tracked_.unlink(*e);
@@ -302,7 +303,7 @@ class device {
       end_assignment();
     }
     release_iommu_group(e);
-    if (const errc told = set_kvm(e.file, vm_handle{}); told != errc::ok) {
+    if (const errc told = vfio_.set_kvm(e.file, vm_handle{}); told != errc::ok) {
       if constexpr (Profile::del_unlinks_first) {
         start_assignment();
         tracked_.relink(e);
@@ -324,7 +325,7 @@ class device {
     entry* const e = tracked_.find(f.get());
     if (!e) return errc::noent;
     if (e->iommu_group == typename Symbols::iommu_group{}) {
-      e->iommu_group = iommu_group_of(e->file);
+      e->iommu_group = vfio_.iommu_group(e->file);
       if (e->iommu_group == typename Symbols::iommu_group{}) {
         iommu_.warn(spapr_warning::attach_without_iommu_group);
         return errc::io;
@@ -355,9 +356,9 @@ class device {
     }
   }
   constexpr bool any_noncoherent() noexcept {
-    const auto ask = [this](const file& f) { return enforced_coherent(f); };
+    const auto ask = [this](const file& f) { return vfio_.enforced_coherent(f); };
     if constexpr (coherency_epoch)
-      return walk_.any_noncoherent(tracked_, symbols_.coherency_epoch(), ask);
+      return walk_.any_noncoherent(tracked_, vfio_.coherency_epoch(), ask);
     else return walk_.any_noncoherent(tracked_, ask);
   }
   constexpr void update_coherency_after_del(errc answer) noexcept {
@@ -365,30 +366,6 @@ class device {
       update_coherency();
   }
 
-  constexpr bool is_valid(const file& f) noexcept {
-    const symbol_ref found(symbols_, Profile::validity);
-    if (!found) return false;
-    if constexpr (Profile::validity == symbol::file_is_group) return symbols_.file_is_group(f);
-    else return symbols_.file_is_valid(f);
-  }
-  constexpr errc set_kvm(const file& f, const vm_handle& vm) noexcept {
-    const symbol_ref found(symbols_, symbol::file_set_kvm);
-    if (!found) return errc::ok;
-    if constexpr (std::same_as<decltype(symbols_.file_set_kvm(f, vm)), errc>)
-      return symbols_.file_set_kvm(f, vm);
-    else symbols_.file_set_kvm(f, vm);
-    return errc::ok;
-  }
-  constexpr bool enforced_coherent(const file& f) noexcept {
-    const symbol_ref found(symbols_, symbol::file_enforced_coherent);
-    return found && symbols_.file_enforced_coherent(f);
-  }
-  constexpr auto iommu_group_of(const file& f) noexcept
-    requires spapr
-  {
-    const symbol_ref found(symbols_, symbol::file_iommu_group);
-    return found ? symbols_.file_iommu_group(f) : typename Symbols::iommu_group{};
-  }
   constexpr void start_assignment() noexcept {
     if constexpr (Profile::counts_assignments) iommu_.start_assignment(vm_);
   }
@@ -396,7 +373,7 @@ class device {
     if constexpr (Profile::counts_assignments) iommu_.end_assignment(vm_);
   }
 
-  Symbols& symbols_;
+  detail::vfio_calls<Symbols, Profile> vfio_;
   Iommu& iommu_;
   vm_handle vm_;
   [[no_unique_address]] lock_holder<Lock> lock_;

@@ -19,5 +19,6 @@
 #include <kvm_vfio/storage.hpp>
 #include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/vfio_calls.hpp>
 #include <kvm_vfio/vfio_device_type.hpp>
 #include <kvm_vfio/vm.hpp>

@@ -61,6 +61,7 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// Keeps the object, not the file open: for those who look on, and must not make a close that
   /// they happen to see one that is not the last.
   void watch() noexcept { memory_.get(); }
+  /// The end of it.
   void unwatch() noexcept {
     if (memory_.put()) delete this;
   }
