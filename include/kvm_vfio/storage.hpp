@@ -7,6 +7,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <type_traits>
 
@@ -88,46 +89,58 @@ struct heap_storage {
     }
     constexpr void destroy(T* object) noexcept { delete object; }
   };
-  /// Keeps the memory of up to 16 objects that went for the next ones.
+  /// Has room for 8 objects inside, and keeps the memory of up to 16 others that went for the next
+  /// ones.
   template <class T>
+    requires(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
   class own_pool : pool<T> {
    public:
-    using pool<T>::pool;
+    constexpr explicit own_pool(const heap_storage& from) noexcept : pool<T>(from) {}
     own_pool(const own_pool&) = delete;
     own_pool& operator=(const own_pool&) = delete;
     constexpr ~own_pool() {
       while (spare* const s = spares_) {
         spares_ = s->next;
-        release(s);
+        if (!is_inside(s)) ::operator delete(static_cast<void*>(s));
       }
     }
 
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
-      spare* const s = spares_;
-      if (!s) return pool<T>::make(static_cast<Args&&>(args)...);
-      spares_ = s->next;
-      --count_;
-      return new (static_cast<void*>(s)) T{static_cast<Args&&>(args)...};
+      if (std::is_constant_evaluated() || (!spares_ && fresh_ == room))
+        return pool<T>::make(static_cast<Args&&>(args)...);
+      return new (take()) T{static_cast<Args&&>(args)...};
     }
     constexpr void destroy(T* object) noexcept {
-      if (std::is_constant_evaluated() || count_ == most || !fits) return pool<T>::destroy(object);
+      if (std::is_constant_evaluated()) return pool<T>::destroy(object);
+      if (!is_inside(object) && kept_++ == most) return --kept_, pool<T>::destroy(object);
       object->~T();
       spares_ = new (static_cast<void*>(object)) spare{spares_};
-      ++count_;
     }
 
    private:
     struct spare {
       spare* next;
     };
-    static constexpr int most = 16;
-    static constexpr bool fits = sizeof(T) >= sizeof(spare) && alignof(T) >= alignof(spare) &&
-                                 alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-    static void release(spare* s) noexcept { ::operator delete(static_cast<void*>(s)); }
+    static constexpr unsigned room = 8, most = 16;
+
+    [[nodiscard]] void* take() noexcept {
+      spare* const s = spares_;
+      if (!s) return bytes_ + fresh_++ * sizeof(T);
+      spares_ = s->next;
+      kept_ -= !is_inside(s);
+      return s;
+    }
+    [[nodiscard]] bool is_inside(const void* p) const noexcept {
+      return reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(bytes_) <
+             sizeof bytes_;
+    }
 
     spare* spares_ = nullptr;
-    int count_ = 0;
+    unsigned fresh_ = 0;  // so many of the room have been taken at least once
+    unsigned kept_ = 0;   // spares that are not inside
+    alignas(T) alignas(spare) unsigned char bytes_[room * sizeof(T)];
+    static_assert(sizeof(T) >= sizeof(spare) && alignof(T) >= alignof(spare));
   };
 
   /// Tables, also by non-throwing `operator new`.

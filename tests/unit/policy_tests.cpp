@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
@@ -22,6 +23,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -56,6 +58,52 @@ TEST_CASE("heap_storage makes and destroys") {
   pool.destroy(a);
   pool.destroy(b);
   CHECK(counted::alive == 0);
+}
+
+// A place in a list, as big as a pointer at least.
+struct linked {
+  static inline int alive = 0;
+  int value;
+  linked* next = nullptr;
+  explicit linked(int v) noexcept : value(v) { ++alive; }
+  linked(const linked&) = delete;
+  linked& operator=(const linked&) = delete;
+  ~linked() { --alive; }
+};
+
+TEST_CASE("heap_storage's own pool uses its room, then the heap, and what went before either") {
+  using pool_type = own_pool<heap_storage, linked>;
+  static_assert(std::is_same_v<pool_type, heap_storage::own_pool<linked>>);
+  pool_type pool{heap_storage{}};
+  const auto inside = [&](const linked* object) {
+    const auto* const at = reinterpret_cast<const char*>(object);
+    const auto* const begin = reinterpret_cast<const char*>(&pool);
+    return at >= begin && at < begin + sizeof pool;
+  };
+  constexpr int count = 40;
+  linked* objects[count];
+  for (int round = 0; round < 3; ++round) {
+    std::set<linked*> places;
+    for (int i = 0; i < count; ++i) {
+      objects[i] = pool.make(i);
+      REQUIRE(objects[i]);
+      places.insert(objects[i]);
+    }
+    CHECK(places.size() == count);
+    CHECK(std::count_if(objects, objects + count, inside) == 8);
+    CHECK(linked::alive == count);
+    // Every third goes, and as many come: nowhere else than where there was room before.
+    for (int i = 0; i < count; i += 3) pool.destroy(objects[i]);
+    for (int i = 0; i < count; i += 3) objects[i] = pool.make(i);
+    bool right = true;
+    for (int i = 0; i < count; ++i) right = objects[i]->value == i && right;
+    CHECK(right);
+    CHECK(std::set<linked*>(objects, objects + count).size() == count);
+    for (int i = 0; i < count; ++i) pool.destroy(objects[round == 1 ? count - 1 - i : i]);
+    CHECK(linked::alive == 0);
+  }
+  // A type that the room cannot be aligned for has no pool of this kind.
+  static_assert(std::is_same_v<own_pool<heap_storage, wide>, heap_storage::pool<wide>>);
 }
 
 TEST_CASE("inline_storage refuses what does not fit and reuses what was given back") {

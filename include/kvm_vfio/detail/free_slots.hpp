@@ -25,8 +25,7 @@ class free_slots {
 
   /// A free slot; `Count`: there is none.
   [[nodiscard]] constexpr std::size_t take() noexcept {
-    if (std::is_constant_evaluated())
-      return static_cast<std::size_t>(top_ == Count ? Count : top_++);
+    if (std::is_constant_evaluated()) return std::size_t(top_ == Count ? Count : top_++);
     if constexpr (!Shared) {
       const auto slot = static_cast<std::size_t>(top_);
       if (slot != Count) top_ = below_[slot];

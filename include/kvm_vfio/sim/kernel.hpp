@@ -92,7 +92,7 @@ class kernel final : public filesystem {
       if (vm.has(*this)) return errc::busy;
       const result<operations*> made = kernel_.model_.create(vm);
       if (made) {
-        guest& g = static_cast<guest&>(*vm.self());
+        auto& g = static_cast<guest&>(*vm.self());
         const guard held(g.looking);
         g.device = *made;
       }
@@ -100,7 +100,7 @@ class kernel final : public filesystem {
     }
     void release(operations& device) noexcept override {
       {
-        guest& g = static_cast<guest&>(*model_type::model(device).vm());
+        auto& g = static_cast<guest&>(*model_type::model(device).vm());
         const guard held(g.looking);
         g.device = nullptr;
       }
