@@ -57,6 +57,8 @@ struct malloc_storage : heap_storage {
       std::free(object);
     }
   };
+  template <class T>
+  using own_pool = pool<T>;
 };
 static_assert(table_storage<malloc_storage>);
 
