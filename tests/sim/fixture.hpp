@@ -117,3 +117,32 @@ struct machine_under_test {
     return g;
   }
 };
+
+/// Symbols without their epoch: kvm-vfio asks every file each time.
+template <class Symbols>
+struct without_epoch : Symbols {
+  using Symbols::Symbols;
+  std::uint64_t coherency_epoch() = delete;
+};
+static_assert(kvm_vfio::epoch_symbol_provider<sim::symbols> &&
+              kvm_vfio::symbol_provider<without_epoch<sim::symbols>> &&
+              !kvm_vfio::epoch_symbol_provider<without_epoch<sim::symbols>>);
+
+/// A kvm-vfio device with a VM of its own, beside the simulated kernel's, over the same world.
+template <class Symbols, class Profile, class Lock = kvm_vfio::null_lock>
+struct device_beside {
+  explicit device_beside(sim::world& of) : vfio(of), arch(of) {}
+
+  struct guest final : sim::machine {
+    guest() : sim::machine("g") {}
+    void get() noexcept override {}
+    void put() noexcept override {}
+    [[nodiscard]] int users() const noexcept override { return 1; }
+  };
+
+  Symbols vfio;
+  sim::iommu arch;
+  guest vm;
+  kvm_vfio::device<Symbols, Lock, sim::iommu, Profile, kvm_vfio::heap_storage, sim::counted_files>
+      dev{vfio, arch, &vm, {}, {}, {}};
+};

@@ -19,33 +19,11 @@ struct counting_symbols : sim::symbols {
   }
   std::size_t asked = 0;
 };
-/// The same without an epoch.
-struct asking_symbols : counting_symbols {
-  using counting_symbols::counting_symbols;
-  std::uint64_t coherency_epoch() = delete;
-};
+using asking_symbols = without_epoch<counting_symbols>;
 static_assert(kvm_vfio::epoch_symbol_provider<counting_symbols>);
-static_assert(kvm_vfio::symbol_provider<asking_symbols> &&
-              !kvm_vfio::epoch_symbol_provider<asking_symbols>);
 
-struct guest final : sim::machine {
-  guest() : sim::machine("g") {}
-  void get() noexcept override {}
-  void put() noexcept override {}
-  [[nodiscard]] int users() const noexcept override { return 1; }
-};
-
-/// A kvm-vfio device of its own over somebody's world.
 template <class Symbols, class Profile>
-struct plugged {
-  explicit plugged(sim::world& of) : vfio(of), arch(of) {}
-  Symbols vfio;
-  sim::iommu arch;
-  guest vm;
-  kvm_vfio::device<Symbols, kvm_vfio::null_lock, sim::iommu, Profile, kvm_vfio::heap_storage,
-                   sim::counted_files>
-      dev{vfio, kvm_vfio::null_lock{}, arch, &vm, {}, {}, {}};
-};
+using plugged = device_beside<Symbols, Profile>;
 
 template <class Symbols>
 std::size_t asked_for_plugging(int files) {

@@ -13,32 +13,9 @@
 
 namespace {
 
-/// The same without an epoch.
-struct asking_symbols : sim::symbols {
-  using sim::symbols::symbols;
-  std::uint64_t coherency_epoch() = delete;
-};
-static_assert(kvm_vfio::epoch_symbol_provider<sim::symbols> &&
-              !kvm_vfio::epoch_symbol_provider<asking_symbols>);
-
-struct guest final : sim::machine {
-  guest() : sim::machine("g") {}
-  void get() noexcept override {}
-  void put() noexcept override {}
-  [[nodiscard]] int users() const noexcept override { return 1; }
-};
-
-/// A kvm-vfio device that threads use, of its own over somebody's world.
 template <class Symbols, class Profile>
-struct shared_device {
-  explicit shared_device(sim::world& of) : vfio(of), arch(of) {}
-  Symbols vfio;
-  sim::iommu arch;
-  guest vm;
-  kvm_vfio::device<Symbols, sim::mutex, sim::iommu, Profile, kvm_vfio::heap_storage,
-                   sim::counted_files>
-      dev{vfio, arch, &vm, {}, {}, {}};
-};
+using shared_device = device_beside<Symbols, Profile, sim::mutex>;
+using asking_symbols = without_epoch<sim::symbols>;
 
 template <class Body>
 void on_threads(int count, Body body) {
