@@ -113,7 +113,10 @@ struct heap_storage {
     }
     constexpr void destroy(T* object) noexcept {
       if (std::is_constant_evaluated()) return pool<T>::destroy(object);
-      if (!is_inside(object) && kept_++ == most) return --kept_, pool<T>::destroy(object);
+      if (!is_inside(object)) {
+        if (kept_ == most) return pool<T>::destroy(object);
+        ++kept_;
+      }
       object->~T();
       spares_ = new (static_cast<void*>(object)) spare{spares_};
     }

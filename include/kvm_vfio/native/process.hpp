@@ -62,8 +62,7 @@ class process : public current_task {
   /// for an O_PATH descriptor.
   [[nodiscard]] errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
     if (const node* const n = find(fd)) return n->made->ioctl(*this, request, argument);
-    const int flags = ::fcntl(fd, F_GETFL);
-    return flags < 0 || (flags & O_PATH) ? errc::badf : errc::notty;
+    return fdget(fd) ? errc::notty : errc::badf;
   }
   /// The file of the model's behind a descriptor; null for any other descriptor.
   [[nodiscard]] open_file<process>* made(int fd) const noexcept {

@@ -27,7 +27,7 @@ class lock_probe {
   explicit lock_probe(short type) noexcept {
     constexpr off_t far_off = off_t{1} << (8 * sizeof(off_t) - 2);
     byte_.l_whence = SEEK_SET;
-    byte_.l_start = far_off - static_cast<off_t>(::syscall(SYS_gettid));
+    byte_.l_start = far_off - off_t{sys::thread_id()};
     byte_.l_len = 1;
     byte_.l_type = type;
   }
@@ -82,8 +82,7 @@ class lock_probe {
   if (const int same = ::fcntl(a, detail::dupfd_query, b); same >= 0) return same == 1;
   // Before Linux 6.10 of an open file, too, if that was opened with O_PATH.
   if (errno == EBADF && !(detail::is_open(a) && detail::is_open(b))) return false;
-  // This thread by its number: the process's main thread may be gone, or have another table.
-  const long task = ::syscall(SYS_gettid);
+  const long task = sys::thread_id();
   const long order = ::syscall(SYS_kcmp, task, task, KCMP_FILE, a, b);
   if (order >= 0) return order == 0;
   return errno != EBADF && detail::same_file_by_lock(a, b);

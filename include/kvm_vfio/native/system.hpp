@@ -9,6 +9,8 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <cerrno>
 
 namespace kvm_vfio::native::sys {
@@ -22,6 +24,12 @@ template <class Request>
 Request request_of(int (*)(int, Request, ...));
 using request = decltype(request_of(&::ioctl));
 }  // namespace detail
+
+/// The calling thread, to calls that take a process: the main thread, whose number is the
+/// process's, may be gone or have descriptors of its own.
+[[nodiscard]] inline pid_t thread_id() noexcept {
+  return static_cast<pid_t>(::syscall(SYS_gettid));
+}
 
 /// ioctl(2): a number that is not negative, or the error.
 /// \param argument a pointer or an unsigned long

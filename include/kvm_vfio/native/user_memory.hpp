@@ -7,7 +7,6 @@
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/native/system.hpp>
 
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <cstddef>
 #include <cstdint>
@@ -41,18 +40,16 @@ class own_memory {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
   }
-  // This thread by its number: the process's main thread may be gone.
-  static pid_t task() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
   static bool read(std::uint64_t address, void* to, std::size_t size) noexcept {
     const iovec here{to, size};
     const iovec there{pointer(address), size};
-    const ssize_t n = ::process_vm_readv(task(), &here, 1, &there, 1, 0);
+    const ssize_t n = ::process_vm_readv(sys::thread_id(), &here, 1, &there, 1, 0);
     return n == static_cast<ssize_t>(size) || through_pipe(there, here);
   }
   static bool write(std::uint64_t address, const void* from, std::size_t size) noexcept {
     const iovec here{const_cast<void*>(from), size};
     const iovec there{pointer(address), size};
-    const ssize_t n = ::process_vm_writev(task(), &here, 1, &there, 1, 0);
+    const ssize_t n = ::process_vm_writev(sys::thread_id(), &here, 1, &there, 1, 0);
     return n == static_cast<ssize_t>(size) || through_pipe(here, there);
   }
   // The kernel's own copies, whose errors are the ones that an ioctl would answer.
