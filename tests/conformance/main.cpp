@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The model in lock-step with the running kernel: the same steps on both, every answer and every
 // call across the boundary of kvm-vfio compared. --help says more.
+#include "command_line.hpp"
 #include "comparison.hpp"
 #include "threads.hpp"
 
@@ -45,24 +46,12 @@ struct options {
   bool verbose = false;
 };
 
-long number(const std::string& option, const std::string& value) {
-  char* end = nullptr;
-  errno = 0;
-  const long n = std::strtol(value.c_str(), &end, 10);
-  if (value.empty() || *end != '\0' || errno != 0 || n < 0)
-    throw std::runtime_error(option + ": '" + value + "' is not a number");
-  return n;
-}
-
 options parse(int argc, char** argv) {
   options o;
   for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    const std::size_t equals = argument.find('=');
-    if (equals == std::string::npos) throw std::runtime_error("no value: " + argument);
-    const std::string key = argument.substr(0, equals);
-    const std::string value = argument.substr(equals + 1);
-    const auto n = [&] { return number(key, value); };
+    const command_line::option given(argv[i]);
+    const auto& [key, value] = given;
+    const auto n = [&] { return given.number(); };
     if (key == "profile") o.s.profile = value;
     else if (key == "coherent") o.s.facts.coherent = n() != 0;
     else if (key == "seed") o.seed = static_cast<std::uint64_t>(n());
@@ -161,15 +150,6 @@ int run(options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (argc == 2 && std::strcmp(argv[1], "--help") == 0) {
-    std::fputs(usage, stdout);
-    return 0;
-  }
-  try {
-    return run(parse(argc, argv));
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "lockstep: %s\n", e.what());
-    return 2;
-  }
+  return command_line::main("lockstep", usage, argc, argv,
+                            [](int count, char** given) { return run(parse(count, given)); });
 }

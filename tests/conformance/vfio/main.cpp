@@ -4,6 +4,7 @@
 #include "../../sim/real_system.hpp"
 #include "../../sim/scenarios.hpp"
 #include "../../sim/sim_system.hpp"
+#include "../command_line.hpp"
 #include "../shrink.hpp"
 #include "generate.hpp"
 #include "player.hpp"
@@ -53,19 +54,9 @@ struct options {
 options parse(int argc, char** argv) {
   options o;
   for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    const std::size_t equals = argument.find('=');
-    if (equals == std::string::npos) throw std::runtime_error("no value: " + argument);
-    const std::string key = argument.substr(0, equals);
-    const std::string value = argument.substr(equals + 1);
-    const auto n = [&] {
-      char* end = nullptr;
-      errno = 0;
-      const long number = std::strtol(value.c_str(), &end, 10);
-      if (value.empty() || *end != '\0' || errno != 0 || number < 0)
-        throw std::runtime_error(key + ": '" + value + "' is not a number");
-      return number;
-    };
+    const command_line::option given(argv[i]);
+    const auto& [key, value] = given;
+    const auto n = [&] { return given.number(); };
     if (key == "profile") o.profile = value;
     else if (key == "coherent") o.coherent = n() != 0;
     else if (key == "unsafe") o.unsafe = n() != 0;
@@ -288,15 +279,6 @@ int run(const options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (argc == 2 && std::strcmp(argv[1], "--help") == 0) {
-    std::fputs(usage, stdout);
-    return 0;
-  }
-  try {
-    return run(parse(argc, argv));
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "vfio_lockstep: %s\n", e.what());
-    return 2;
-  }
+  return command_line::main("vfio_lockstep", usage, argc, argv,
+                            [](int count, char** given) { return run(parse(count, given)); });
 }
