@@ -73,21 +73,35 @@ constexpr known entries[] = {
     {"lock_release", call::unlock},
 };
 
-// Notes the answer of the last call of that name. What the kernel did before it answered was the
-// call's own affair: a look-up of an O_PATH descriptor takes a reference and gives it back.
+// A line begins with the task's name, a dash and its number, then " [" and the processor's.
+long thread_of(std::string_view line) {
+  const std::string_view task = line.substr(0, line.find(" ["));
+  const std::size_t dash = task.rfind('-');
+  if (dash == std::string_view::npos) throw std::runtime_error("the trace names no task");
+  return std::strtol(std::string(task.substr(dash + 1)).c_str(), nullptr, 10);
+}
+
+// Notes the answer of the thread's last call of that name. What the thread did before it was
+// answered was the call's own affair: a look-up of an O_PATH descriptor takes a reference and gives
+// it back. What others did meanwhile was theirs.
 void answer(std::vector<kernel_call>& calls, std::string_view of, std::string_view line) {
   const auto* const found = std::find_if(std::begin(entries), std::end(entries),
                                          [&](const known& k) { return of == k.event; });
   if (found == std::end(entries)) return;
-  const auto last = std::find_if(calls.rbegin(), calls.rend(),
-                                 [&](const kernel_call& c) { return c.what == found->what; });
+  const long thread = thread_of(line);
+  const auto last = std::find_if(calls.rbegin(), calls.rend(), [&](const kernel_call& c) {
+    return c.what == found->what && c.thread == thread;
+  });
   if (last == calls.rend()) return;
-  calls.erase(last.base(), calls.end());
+  kernel_call& answered = *last;
+  calls.erase(std::remove_if(last.base(), calls.end(),
+                             [&](const kernel_call& c) { return c.thread == thread; }),
+              calls.end());
   switch (found->what) {
-    case call::iommu_group: calls.back().group = field(line, "group"); break;
-    case call::fget: calls.back().file = field(line, "file"); break;
+    case call::iommu_group: answered.group = field(line, "group"); break;
+    case call::fget: answered.file = field(line, "file"); break;
     case call::spapr_tce_attach: break;
-    default: calls.back().value = signed_field(line, "ret") != 0; break;
+    default: answered.value = signed_field(line, "ret") != 0; break;
   }
 }
 
@@ -185,7 +199,8 @@ std::vector<kernel_call> tracer::parse(const std::string& text) {
     }
     for (const known& k : entries) {
       if (event != k.event) continue;
-      kernel_call c{k.what, field(line, "file"), field(line, "kvm"), field(line, "group"), 0};
+      kernel_call c{k.what, field(line, "file"), field(line, "kvm"), field(line, "group"),
+                    0,      thread_of(line)};
       if (k.what == call::spapr_tce_attach) c.value = signed_field(line, "tablefd") < 0 ? -1 : 0;
       // Others put groups too; kvm-vfio's own put follows its release.
       if (k.what == call::iommu_group_put &&

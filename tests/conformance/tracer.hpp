@@ -19,6 +19,7 @@ struct kernel_call {
   std::uint64_t vm = 0;
   std::uint64_t group = 0;
   int value = 0;
+  long thread = 0;  ///< who called
 };
 std::string to_string(const kernel_call& c);
 
