@@ -18,10 +18,8 @@ using kvm_vfio::errc;
 [[nodiscard]] inline sim::topology two_groups(bool snoop_control = true) {
   sim::topology t;
   t.iommus[0].snoop_control = snoop_control;
-  const sim::pci_spec pci{.bars = {{0x4000, true, true}, {}, {0x100}},
-                          .msi_vectors = 4,
-                          .msix_vectors = 8,
-                          .msix_bar = 0};
+  const sim::pci_spec pci{
+      .bars = {{0x4000, true, true}, {}, {0x100}}, .msi_vectors = 4, .msix_vectors = 8};
   t.groups.push_back({.number = 1, .devices = {{.name = "0000:00:04.0", .pci = pci}}});
   t.groups.push_back(
       {.number = 2,

@@ -3,11 +3,16 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
+#include <algorithm>
+#include <vector>
+
 namespace {
 constexpr const char* device_name = "0000:00:04.0";
 
 struct plugged : machine_under_test<> {
-  plugged() { device = static_cast<int>(device_fd(group, device_name).value()); }
+  explicit plugged(const sim::topology& t = two_groups()) : machine_under_test<>(t) {
+    device = static_cast<int>(device_fd(group, device_name).value());
+  }
   int group = group_with_iommu("/dev/vfio/1");
   int device = -1;
 
@@ -120,6 +125,98 @@ TEST_CASE("BAR memory keeps what is written, but for the MSI-X table") {
   CHECK(p.world.find_device(device_name)->pci.bar(0)[0x1000] == 0x78);
   std::uint64_t v = 0;
   CHECK(p.task.pread(p.device, &v, 8, 0x3ffc).value() == 4);  // as far as the BAR goes
+}
+
+TEST_CASE("the MSI-X table and its pending bits are where the topology says") {
+  // As an NVMe drive has them, whose registers start the BAR.
+  sim::topology t = two_groups();
+  sim::pci_spec& pci = t.groups[0].devices[0].pci;
+  pci.bars = {{0x8000, true}, {}};
+  pci.msix_table = {.bar = 0, .offset = 0x5200};
+  pci.msix_pba = {.bar = 0, .offset = 0x5008};
+  plugged p(t);
+  const std::uint64_t msix = p.config + p.capability(PCI_CAP_ID_MSIX);
+  CHECK(p.get(msix + PCI_MSIX_TABLE) == 0x5200);
+  CHECK(p.get(msix + PCI_MSIX_PBA) == 0x5008);
+  // One write over the table and both its neighbours; one read.
+  const std::size_t table_size = 8 * 16;
+  std::vector<unsigned char> bytes(table_size + 8, 0x5a);
+  REQUIRE(p.task.pwrite(p.device, bytes.data(), bytes.size(), 0x51fc).value() ==
+          static_cast<std::int64_t>(bytes.size()));
+  std::vector<unsigned char> seen(bytes.size());
+  REQUIRE(p.task.pread(p.device, seen.data(), seen.size(), 0x51fc));
+  std::fill(bytes.begin() + 4, bytes.end() - 4, static_cast<unsigned char>(0xff));
+  CHECK(seen == bytes);
+  CHECK(p.get(0x0) == 0);  // a register, not the table
+  CHECK(p.get(0x5204) == 0xffffffff);
+  p.put(0x5204, 0U);
+  CHECK(p.get(0x5204) == 0xffffffff);
+}
+
+TEST_CASE("a BAR of a terabyte costs memory only where it is written") {
+  sim::topology t = two_groups();
+  sim::pci_spec& pci = t.groups[0].devices[0].pci;
+  constexpr std::uint64_t size = std::uint64_t{1} << 40;
+  pci.bars = {{size, true, true}, {}, {0x1000}};
+  pci.msix_table = {.bar = 2};
+  plugged p(t);
+  vfio_region_info info{};
+  info.argsz = sizeof info;
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_GET_REGION_INFO, info) == errc::ok);
+  CHECK(info.size == size);
+  sim::sparse_bytes& memory = p.world.find_device(device_name)->pci.bar(0);
+  CHECK(p.get(0) == 0);
+  CHECK(p.get(size - 4) == 0);
+  CHECK(memory.resident() == 0);  // reading takes none
+  p.put(size - 4, 0x12345678U);
+  p.put(size / 2 - 2, 0x9abcdef0U);  // over the border of two chunks
+  CHECK(p.get(size - 4) == 0x12345678);
+  CHECK(p.get(size / 2 - 2) == 0x9abcdef0);
+  CHECK(p.get(size / 2 + 2) == 0);
+  CHECK(memory.resident() == 3 * sim::sparse_bytes::chunk_size);
+  p.put(p.config + PCI_BASE_ADDRESS_0, ~0U);
+  p.put(p.config + PCI_BASE_ADDRESS_1, ~0U);
+  CHECK(p.get(p.config + PCI_BASE_ADDRESS_0) == 0xc);
+  CHECK(p.get(p.config + PCI_BASE_ADDRESS_1) == 0xffffff00);
+}
+
+TEST_CASE("capabilities are where the topology lists them, with its bytes") {
+  sim::topology t = two_groups();
+  sim::pci_spec& pci = t.groups[0].devices[0].pci;
+  pci.capabilities = {{.id = PCI_CAP_ID_PM, .offset = 0xc8, .bytes = {0x22, 0xc8}},
+                      {.id = PCI_CAP_ID_MSI, .offset = 0xd0, .bytes = {0x04, 0x00}},
+                      {.id = PCI_CAP_ID_EXP, .offset = 0x60},
+                      {.id = PCI_CAP_ID_MSIX, .offset = 0xa0},
+                      {.id = PCI_EXT_CAP_ID_ERR, .offset = 0x100, .version = 2},
+                      {.id = PCI_EXT_CAP_ID_DSN, .offset = 0x140, .bytes = {1, 2, 3, 4}}};
+  plugged p(t);
+  CHECK(p.get<std::uint8_t>(p.config + PCI_CAPABILITY_LIST) == 0xc8);
+  CHECK(p.get(p.config + 0xc8) == 0xc822d001);
+  CHECK(p.get(p.config + 0xd0) == 0x00046005);
+  CHECK(p.get(p.config + 0x60) == 0x0002a010);
+  CHECK(p.get(p.config + 0xa0) == 0x00070011);
+  CHECK(p.get(p.config + 0x100) == 0x14020001);
+  CHECK(p.get(p.config + 0x140) == 0x00010003);
+  CHECK(p.get(p.config + 0x144) == 0x04030201);
+  // MSI without a 64-bit address: the data follow it directly.
+  p.put(p.config + 0xd4, 0xfee00003U);
+  p.put(p.config + 0xd8, 0x12345678U);
+  CHECK(p.get(p.config + 0xd4) == 0xfee00000);
+  CHECK(p.get(p.config + 0xd8) == 0x5678);
+  p.put(p.config + 0xcc, 0xffffffffU);  // power management can only be read
+  CHECK(p.get(p.config + 0xcc) == 0);
+}
+
+TEST_CASE("the last close puts the configuration space back as it was") {
+  plugged p;
+  const std::uint64_t msi = p.config + p.capability(PCI_CAP_ID_MSI);
+  const auto before = p.get(msi + PCI_MSI_ADDRESS_LO);
+  p.put(msi + PCI_MSI_ADDRESS_LO, 0xfee01000U);
+  p.put(p.config + PCI_BASE_ADDRESS_0, 0xe0000000U);
+  REQUIRE(p.task.close(p.device));
+  p.device = static_cast<int>(p.device_fd(p.group, device_name).value());
+  CHECK(p.get(msi + PCI_MSI_ADDRESS_LO) == before);
+  CHECK(p.get(p.config + PCI_BASE_ADDRESS_0) == 0xc);
 }
 
 TEST_CASE("the region with the MSI-X table says that it can be mapped whole") {

@@ -69,11 +69,12 @@ class dma_map {
   std::map<std::uint64_t, dma_mapping> by_iova_;
 };
 
-/// `ranges` without what `reserved` touches. Both sorted or not; the result is sorted if `ranges`
-/// is.
+/// `ranges` without the reserved regions that nobody may map: all but the relaxable ones. The
+/// result is sorted if `ranges` is.
 [[nodiscard]] inline std::vector<iova_range> without(std::vector<iova_range> ranges,
-                                                     const std::vector<iova_range>& reserved) {
-  for (const iova_range& hole : reserved) {
+                                                     const std::vector<reserved_region>& reserved) {
+  for (const reserved_region& hole : reserved) {
+    if (hole.type == region_type::direct_relaxable) continue;
     std::vector<iova_range> left;
     for (const iova_range& r : ranges) {
       if (hole.last < r.first || hole.first > r.last) {

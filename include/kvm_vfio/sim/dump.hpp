@@ -3,6 +3,7 @@
 /// \file
 /// A snapshot for people: as text, as JSON, and as a graph for Graphviz.
 
+#include <kvm_vfio/sim/quotes.hpp>
 #include <kvm_vfio/sim/snapshot.hpp>
 
 #include <string>
@@ -16,24 +17,6 @@ namespace detail {
   for (const int n : numbers) out += (out.empty() ? "" : " ") + std::to_string(n);
   return out;
 }
-/// A string in quotes, for JSON and for Graphviz. (`quoted` would be taken for std::quoted.)
-[[nodiscard]] inline std::string in_quotes(std::string_view s) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : s) {
-    const auto u = static_cast<unsigned char>(c);
-    if (u < 0x20) {
-      out += "\\u00";
-      out += digits[u >> 4];
-      out += digits[u & 15];
-    } else {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 /// Writes JSON, a value after the other; commas come by themselves.
 class json_writer {
  public:

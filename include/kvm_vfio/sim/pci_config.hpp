@@ -2,8 +2,9 @@
 #pragma once
 /// \file
 /// A PCI function's configuration space as vfio-pci shows it: BARs that can be sized, MSI whose
-/// enable bit only SET_IRQS sets, a read-only MSI-X capability.
+/// enable bit only SET_IRQS sets, other capabilities that can only be read.
 
+#include <kvm_vfio/sim/pci_capabilities.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <linux/pci_regs.h>
@@ -18,20 +19,18 @@ namespace kvm_vfio::sim {
 /// The bytes, and which bits of them can be written.
 class pci_config {
  public:
-  /// After a reset: no BAR is placed, memory is disabled.
+  /// As the device's first open finds it: it decodes what it has and is no bus master.
+  /// \pre `spec` is right (topology_check.hpp)
   explicit pci_config(const pci_spec& spec)
       : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE),
         writable_(bytes_.size()) {
-    reset(spec);
-  }
-  /// As the device's first open finds it: decoding what it has, no bus master.
-  /// \param spec the one that it was made of
-  void reset(const pci_spec& spec) noexcept {
-    std::fill(bytes_.begin(), bytes_.end(), std::uint8_t{0});
     build_header(spec);
     build_bars(spec);
-    build_capabilities(spec);
+    build_capabilities(capabilities_of(spec));
+    initial_ = bytes_;
   }
+  /// As it was made. Takes no memory.
+  void reset() noexcept { std::copy(initial_.begin(), initial_.end(), bytes_.begin()); }
 
   /// Bytes: 256, or 4096 of an Express function.
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
@@ -66,7 +65,7 @@ class pci_config {
     msi_armed_ = on;
     set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, on);
   }
-  /// The same for MSI-X.
+  /// SET_IRQS armed or disarmed MSI-X: its enable bit follows.
   void enable_msix(bool on) noexcept {
     if (msix_ != 0) set_bit(msix_ + PCI_MSIX_FLAGS + 1, PCI_MSIX_FLAGS_ENABLE >> 8, on);
   }
@@ -129,45 +128,43 @@ class pci_config {
     if (spec.rom_size != 0)
       allow(PCI_ROM_ADDRESS, ~(spec.rom_size - 1) | PCI_ROM_ADDRESS_ENABLE, 4);
   }
-  void build_capabilities(const pci_spec& spec) noexcept {
+  void build_capabilities(const std::vector<capability_spec>& all) noexcept {
     std::size_t link = PCI_CAPABILITY_LIST;
-    std::size_t at = 0x40;
-    const auto add = [&](unsigned id, std::size_t size) {
-      put(link, at, 1);
-      put(at, id, 1);
+    for (const capability_spec& c : all) {
+      std::copy(c.bytes.begin(), c.bytes.end(),
+                bytes_.begin() + static_cast<std::ptrdiff_t>(c.offset + header_size(c)));
+      if (is_extended(c)) {
+        put(c.offset, c.id | std::uint32_t{c.version} << 16, 4);
+        // The list starts at a fixed place, and a link has the upper 12 bits of the header.
+        if (c.offset != PCI_CFG_SPACE_SIZE)
+          put(link + 2, at16(link + 2) | std::uint64_t{c.offset} << 4, 2);
+        link = c.offset;
+        continue;
+      }
+      put(link, c.offset, 1);
+      put(c.offset, c.id, 1);
+      link = c.offset + std::size_t{PCI_CAP_LIST_NEXT};
       bytes_[PCI_STATUS] |= PCI_STATUS_CAP_LIST;
-      link = at + PCI_CAP_LIST_NEXT;
-      const std::size_t here = at;
-      at += (size + 3) & ~std::size_t{3};
-      return here;
-    };
-    if (spec.express) {
-      const std::size_t cap = add(PCI_CAP_ID_EXP, 0x3c);
-      put(cap + PCI_EXP_FLAGS, 2, 2);  // version 2, an endpoint
-      put(cap + PCI_EXP_DEVCAP, spec.resets ? PCI_EXP_DEVCAP_FLR : 0, 4);
+      if (c.id == PCI_CAP_ID_MSI) build_msi(c.offset);
+      if (c.id == PCI_CAP_ID_MSIX) msix_ = c.offset;
     }
-    if (spec.msi_vectors != 0) {
-      msi_ = add(PCI_CAP_ID_MSI, 0x0e);
-      unsigned log2 = 0;
-      while ((1U << (log2 + 1)) <= spec.msi_vectors) ++log2;
-      put(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_64BIT | log2 << 1, 2);
-      most_msi_ = log2;
-      // VFIO lets all of it be overwritten, and remembers what there is.
-      allow(msi_ + PCI_MSI_FLAGS, 0xff, 2);
-      allow(msi_ + PCI_MSI_ADDRESS_LO, 0xfffffffc, 4);
-      allow(msi_ + PCI_MSI_ADDRESS_HI, 0xffffffff, 4);
-      allow(msi_ + PCI_MSI_DATA_64, 0xffff, 2);
-    }
-    if (spec.msix_vectors != 0) {
-      msix_ = add(PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
-      put(msix_ + PCI_MSIX_FLAGS, spec.msix_vectors - 1, 2);
-      put(msix_ + PCI_MSIX_TABLE, spec.msix_bar, 4);
-      put(msix_ + PCI_MSIX_PBA, spec.msix_bar | spec.msix_vectors * PCI_MSIX_ENTRY_SIZE, 4);
-    }
+  }
+  void build_msi(std::size_t at) noexcept {
+    msi_ = at;
+    const unsigned flags = at16(at + PCI_MSI_FLAGS);
+    const msi_layout layout = msi_layout_of(flags);
+    most_msi_ = (flags & PCI_MSI_FLAGS_QMASK) >> 1;
+    // VFIO lets all of it be overwritten, and remembers what there is.
+    allow(at + PCI_MSI_FLAGS, 0xff, 2);
+    allow(at + PCI_MSI_ADDRESS_LO, 0xfffffffc, 4);
+    if (flags & PCI_MSI_FLAGS_64BIT) allow(at + PCI_MSI_ADDRESS_HI, 0xffffffff, 4);
+    allow(at + layout.data, 0xffff, 2);
+    if (flags & PCI_MSI_FLAGS_MASKBIT) allow(at + layout.data + 4, 0xffffffff, 4);
   }
 
   std::vector<std::uint8_t> bytes_;
   std::vector<std::uint8_t> writable_;
+  std::vector<std::uint8_t> initial_;
   std::size_t msi_ = 0;
   std::size_t msix_ = 0;
   unsigned most_msi_ = 0;  // log2

@@ -6,10 +6,12 @@
 #include <kvm_vfio/sim/generation.hpp>
 #include <kvm_vfio/sim/pci_config.hpp>
 #include <kvm_vfio/sim/pci_irqs.hpp>
+#include <kvm_vfio/sim/sparse_bytes.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -46,12 +48,8 @@ class pci_endpoint {
   [[nodiscard]] bool is_io(std::uint32_t index) const noexcept {
     return index < spec_.bars.size() && spec_.bars[index].io;
   }
-  /// The memory behind a BAR, made when first asked for.
-  [[nodiscard]] std::vector<unsigned char>& bar(std::uint32_t index) {
-    std::vector<unsigned char>& bytes = bars_[index];
-    if (bytes.empty()) bytes.resize(static_cast<std::size_t>(size(index)));
-    return bytes;
-  }
+  /// The memory behind a BAR. It takes what is written of it. \pre index < PCI_STD_NUM_BARS
+  [[nodiscard]] sparse_bytes& bar(std::uint32_t index) noexcept { return bars_[index]; }
 
   /// The device's own ioctls (vfio_pci_core_ioctl); notty: it has none of that number.
   answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) {
@@ -76,34 +74,52 @@ class pci_endpoint {
   /// pread(2): as many bytes as the region has from there.
   /// \return fault: past the config space · inval: no such region, or past it · io: memory is
   ///         disabled in the command register
-  answer read(void* to, std::size_t size, std::uint64_t offset) {
+  answer read(void* to, std::size_t size, std::uint64_t offset) const {
     const span s = find(offset, size);
     if (s.error != errc::ok) return s.error;
     auto* const bytes = static_cast<unsigned char*>(to);
-    for (std::size_t i = 0; i < s.size; ++i) bytes[i] = read_byte(s, i);
+    if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
+      for (std::size_t i = 0; i < s.size; ++i) bytes[i] = config_.at(s.at + i);
+    } else if (s.index == VFIO_PCI_ROM_REGION_INDEX) {
+      std::memset(bytes, 0xff, s.size);
+    } else {
+      bars_[s.index].read(s.at, bytes, s.size);
+      const span table = table_in(s);
+      if (table.size != 0) std::memset(bytes + (table.at - s.at), 0xff, table.size);
+    }
     return static_cast<std::int64_t>(s.size);
   }
-  /// pwrite(2), likewise.
+  /// pwrite(2), with the same errors.
   answer write(const void* from, std::size_t size, std::uint64_t offset) {
     const span s = find(offset, size);
     if (s.error != errc::ok) return s.error;
     if (s.index == VFIO_PCI_ROM_REGION_INDEX) return errc::inval;
     const auto* const bytes = static_cast<const unsigned char*>(from);
-    for (std::size_t i = 0; i < s.size; ++i) write_byte(s, i, bytes[i]);
+    if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
+      for (std::size_t i = 0; i < s.size; ++i) config_.write(s.at + i, bytes[i]);
+      return static_cast<std::int64_t>(s.size);
+    }
+    const span table = table_in(s);
+    const std::uint64_t end = s.at + s.size;
+    const std::uint64_t first_end = table.size == 0 ? end : table.at;
+    bars_[s.index].write(s.at, bytes, static_cast<std::size_t>(first_end - s.at));
+    if (table.size == 0) return static_cast<std::int64_t>(s.size);
+    const std::uint64_t behind = table.at + table.size;
+    bars_[s.index].write(behind, bytes + (behind - s.at), static_cast<std::size_t>(end - behind));
     return static_cast<std::int64_t>(s.size);
   }
   /// The last close: interrupts off, the configuration space as it was.
   void close() noexcept {
     irqs.reset();
     follow_irqs();
-    config_.reset(spec_);
+    config_.reset();
   }
 
  private:
   struct span {
     errc error = errc::ok;
     std::uint32_t index = 0;
-    std::size_t at = 0;
+    std::uint64_t at = 0;
     std::size_t size = 0;
   };
 
@@ -166,7 +182,7 @@ class pci_endpoint {
     return with_flags && head[1] != 0 ? errc::inval : errc::nodev;
   }
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept {
-    return spec_.msix_vectors != 0 && index == spec_.msix_bar;
+    return spec_.msix_vectors != 0 && index == spec_.msix_table.bar;
   }
   [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept {
     const std::uint64_t index = offset >> offset_shift;
@@ -181,20 +197,18 @@ class pci_endpoint {
       if (!is_io(region) && !config_.memory_enabled()) return {errc::io};
       if (count > end - at) count = static_cast<std::size_t>(end - at);
     }
-    return {errc::ok, region, static_cast<std::size_t>(at), count};
+    return {errc::ok, region, at, count};
   }
-  // The MSI-X table is VFIO's own: it reads as ones and ignores writes.
-  [[nodiscard]] bool in_table(const span& s, std::size_t i) const noexcept {
-    return has_table(s.index) && s.at + i < std::size_t{spec_.msix_vectors} * PCI_MSIX_ENTRY_SIZE;
-  }
-  [[nodiscard]] unsigned char read_byte(const span& s, std::size_t i) {
-    if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.at(s.at + i);
-    if (s.index == VFIO_PCI_ROM_REGION_INDEX) return 0xff;
-    return in_table(s, i) ? 0xff : bar(s.index)[s.at + i];
-  }
-  void write_byte(const span& s, std::size_t i, unsigned char value) {
-    if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) config_.write(s.at + i, value);
-    else if (!in_table(s, i)) bar(s.index)[s.at + i] = value;
+  // What of a BAR's bytes lies in the MSI-X table, which is VFIO's own: it reads as ones and
+  // ignores writes.
+  [[nodiscard]] span table_in(const span& s) const noexcept {
+    if (!has_table(s.index)) return {};
+    const std::uint64_t start = spec_.msix_table.offset;
+    const std::uint64_t first = std::max(s.at, start);
+    const std::uint64_t end =
+        std::min(s.at + s.size, start + std::uint64_t{spec_.msix_vectors} * PCI_MSIX_ENTRY_SIZE);
+    if (first >= end) return {};
+    return {errc::ok, s.index, first, static_cast<std::size_t>(end - first)};
   }
   void follow_irqs() noexcept {
     config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);
@@ -204,7 +218,7 @@ class pci_endpoint {
   pci_spec spec_;
   generation release_;
   pci_config config_;
-  std::vector<unsigned char> bars_[PCI_STD_NUM_BARS];
+  sparse_bytes bars_[PCI_STD_NUM_BARS];
   int resets_ = 0;
 };
 

@@ -1,162 +1,167 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The topology of a running Linux: IOMMU groups and PCI functions, as its sysfs shows them.
+/// The topology of a running Linux: its IOMMU groups and their devices, as its sysfs shows them.
 
-#include <kvm_vfio/sim/topology.hpp>
-
-#include <linux/pci_regs.h>
+#include <kvm_vfio/sim/pci_sysfs.hpp>
+#include <kvm_vfio/sim/sysfs_text.hpp>
+#include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/topology_fields.hpp>
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
-#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
 namespace detail {
-[[nodiscard]] inline std::string sysfs_text(const std::filesystem::path& p) {
-  std::ifstream in(p, std::ios::binary);
-  std::stringstream s;
-  s << in.rdbuf();
-  return s.str();
-}
-[[nodiscard]] inline std::uint64_t sysfs_number(const std::filesystem::path& p) {
-  return std::strtoull(sysfs_text(p).c_str(), nullptr, 0);
-}
+class sysfs_reader {
+ public:
+  sysfs_reader(std::filesystem::path root, std::optional<bool> snoop_control)
+      : root_(std::move(root)), snoop_control_(snoop_control) {}
 
-// `resource`: a line for each BAR and the ROM: first, last, flags.
-inline void read_resources(const std::filesystem::path& device, pci_spec& pci) {
-  constexpr std::uint64_t is_io = 0x100, is_memory = 0x200, prefetch = 0x2000, is_64bit = 0x100000;
-  std::istringstream lines(sysfs_text(device / "resource"));
-  pci.bars.clear();
-  for (std::string line; pci.bars.size() < 7 && std::getline(lines, line);) {
-    char* end = line.data();
-    const std::uint64_t first = std::strtoull(end, &end, 16);
-    const std::uint64_t last = std::strtoull(end, &end, 16);
-    const std::uint64_t flags = std::strtoull(end, &end, 16);
-    const bool there = (flags & (is_io | is_memory)) && last > first;
-    pci.bars.push_back({.size = there ? last - first + 1 : 0,
-                        .is_64bit = (flags & is_64bit) != 0,
-                        .prefetchable = (flags & prefetch) != 0,
-                        .io = (flags & is_io) != 0});
+  [[nodiscard]] topology_result read() {
+    r_.machine.iommus.clear();
+    for (const int number : group_numbers()) read_group(number);
+    if (!r_.machine.groups.empty())
+      note("iommus",
+           "sysfs does not tell page sizes, address widths and interrupt remapping: the "
+           "defaults are assumed");
+    for (topology_error& e : check(r_.machine)) r_.errors.push_back(std::move(e));
+    return std::move(r_);
   }
-  if (pci.bars.size() == 7) {
-    pci.rom_size = pci.bars.back().size;
-    pci.bars.pop_back();
-  }
-}
 
-// The first 64 bytes are everyone's to read, the capabilities behind them are root's.
-inline void read_config(const std::filesystem::path& device, pci_spec& pci) {
-  const std::string c = sysfs_text(device / "config");
-  const auto byte = [&c](std::size_t at) -> unsigned {
-    return at < c.size() ? static_cast<unsigned char>(c[at]) : 0;
-  };
-  const auto word = [&byte](std::size_t i) {
-    return static_cast<std::uint16_t>(byte(i) | byte(i + 1) << 8);
-  };
-  // `resource` has the processor's addresses; the registers have the bus's.
-  for (std::size_t i = 0; i < pci.bars.size(); ++i) {
-    bar_spec& bar = pci.bars[i];
-    const std::size_t at = PCI_BASE_ADDRESS_0 + 4 * i;
-    bar.address = word(at) | std::uint64_t{word(at + 2)} << 16;
-    if (bar.is_64bit && i + 1 < pci.bars.size())
-      bar.address |= std::uint64_t{word(at + 4)} << 32 | std::uint64_t{word(at + 6)} << 48;
-    bar.address = bar.size == 0 ? 0 : bar.address & ~(bar.size - 1);
+ private:
+  void note(std::string where, std::string what) {
+    r_.unknown.push_back({std::move(where), std::move(what)});
   }
-  pci.command = word(PCI_COMMAND);
-  pci.status = word(PCI_STATUS);
-  pci.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
-  pci.intx = byte(PCI_INTERRUPT_PIN) != 0;
-  pci.express = false;
-  if (!(byte(PCI_STATUS) & PCI_STATUS_CAP_LIST)) return;
-  unsigned at = byte(PCI_CAPABILITY_LIST);
-  for (int most = 48; at >= 0x40 && at < c.size() && most > 0; --most, at = byte(at + 1)) {
-    const unsigned control = byte(at + 2) | byte(at + 3) << 8;
-    switch (byte(at)) {
-      case PCI_CAP_ID_EXP: pci.express = true; break;
-      case PCI_CAP_ID_MSI: pci.msi_vectors = 1U << ((control & PCI_MSI_FLAGS_QMASK) >> 1); break;
-      case PCI_CAP_ID_MSIX:
-        pci.msix_vectors = (control & PCI_MSIX_FLAGS_QSIZE) + 1;
-        pci.msix_bar = byte(at + PCI_MSIX_TABLE) & PCI_MSIX_TABLE_BIR;
-        break;
-      default: break;
+  [[nodiscard]] std::vector<int> group_numbers() {
+    const std::filesystem::path folder = root_ / "kernel/iommu_groups";
+    std::vector<int> out;
+    std::error_code error;
+    for (const std::string& name : names_in(folder, error)) {
+      const int number = number_behind(name, "");
+      if (number >= 0) out.push_back(number);
+      else note("groups", shown(name) + " is no number of a group: it is left out");
     }
+    if (error && error != std::errc::no_such_file_or_directory)
+      r_.errors.push_back({"groups", folder.string() + ": " + error.message()});
+    else if (out.empty())
+      note("groups", "there are none: the host has no IOMMU, or it is not switched on");
+    std::sort(out.begin(), out.end());
+    return out;
   }
-}
-
-[[nodiscard]] inline device_spec read_device(const std::filesystem::path& device) {
-  namespace fs = std::filesystem;
-  device_spec d;
-  std::error_code ignored;
-  d.name = device.filename().string();
-  const std::string bound = fs::read_symlink(device / "driver", ignored).filename().string();
-  // A port of a bridge is the host's and harms nobody.
-  const std::uint64_t code = sysfs_number(device / "class");
-  if (bound.empty() || bound == "pcieport" || bound == "pci-stub") d.bound = driver::none;
-  else d.bound = bound.find("vfio") != std::string::npos ? driver::vfio : driver::other;
-  d.mediated = fs::exists(device / "mdev_type", ignored);
-  if (d.mediated && !bound.empty()) d.bound = driver::vfio;
-  for (const fs::directory_entry& f : fs::directory_iterator(device / "vfio-dev", ignored))
-    d.file_number = static_cast<int>(
-        std::strtol(f.path().filename().c_str() + std::string_view("vfio").size(), nullptr, 10));
-  d.pci.vendor = static_cast<std::uint16_t>(sysfs_number(device / "vendor"));
-  d.pci.device = static_cast<std::uint16_t>(sysfs_number(device / "device"));
-  d.pci.class_code = static_cast<std::uint32_t>(code);
-  d.pci.revision = static_cast<std::uint8_t>(sysfs_number(device / "revision"));
-  d.pci.subsystem_vendor = static_cast<std::uint16_t>(sysfs_number(device / "subsystem_vendor"));
-  d.pci.subsystem = static_cast<std::uint16_t>(sysfs_number(device / "subsystem_device"));
-  d.pci.resets = fs::exists(device / "reset", ignored);
-  read_resources(device, d.pci);
-  read_config(device, d.pci);
-  return d;
-}
-
-// `reserved_regions`: first, last, type. Direct-mapped regions can be given up.
-[[nodiscard]] inline std::vector<iova_range> read_reserved(const std::filesystem::path& group) {
-  std::vector<iova_range> out;
-  std::istringstream lines(sysfs_text(group / "reserved_regions"));
-  for (std::string line; std::getline(lines, line);) {
-    char* end = line.data();
-    const std::uint64_t first = std::strtoull(end, &end, 16);
-    const std::uint64_t last = std::strtoull(end, &end, 16);
-    if (last > first && line.find("relaxable") == std::string::npos) out.push_back({first, last});
+  void read_group(int number) {
+    const std::string where = indexed("groups", r_.machine.groups.size());
+    const std::filesystem::path folder = root_ / "kernel/iommu_groups" / std::to_string(number);
+    group_spec g{.number = number, .iommu = "group" + std::to_string(number)};
+    std::error_code error;
+    for (const std::string& name : names_in(folder / "devices", error)) {
+      const std::string path = indexed(where + ".devices", g.devices.size());
+      g.devices.push_back(read_device(folder / "devices" / name, path));
+    }
+    if (error) r_.errors.push_back({where + ".devices", folder.string() + ": " + error.message()});
+    const std::string iommu = indexed("iommus", r_.machine.iommus.size());
+    r_.machine.iommus.push_back({.name = g.iommu,
+                                 .snoop_control = snoop_control_of(folder, g, iommu),
+                                 .reserved = read_reserved(folder, iommu)});
+    r_.machine.groups.push_back(std::move(g));
   }
-  return out;
-}
+
+  [[nodiscard]] device_spec read_device(const std::filesystem::path& device,
+                                        const std::string& where) {
+    device_spec d;
+    std::error_code none;
+    d.name = device.filename().string();
+    d.mediated = path_exists(device / "mdev_type");
+    // The node of a device that VFIO drives, whatever the driver is called.
+    for (const std::string& node : names_in(device / "vfio-dev", none))
+      d.file_number = std::max(d.file_number, number_behind(node, "vfio"));
+    const std::string bound = link_name(device / "driver");
+    const bool vfio = d.file_number >= 0 || bound.find("vfio") != std::string::npos;
+    // A port of a bridge is the host's and harms nobody.
+    if (vfio || (d.mediated && !bound.empty())) d.bound = driver::vfio;
+    else if (bound.empty() || bound == "pcieport" || bound == "pci-stub") d.bound = driver::none;
+    else d.bound = driver::other;
+    if (d.mediated) {
+      d.pci = {.vendor = 0,
+               .device = 0,
+               .class_code = 0,
+               .revision = 0,
+               .bars = {},
+               .intx = false,
+               .express = false,
+               .resets = false};
+      note(where + ".pci", "sysfs does not tell what a mediated device shows: nothing is assumed");
+    } else {
+      d.pci = pci_sysfs_reader(device, where + ".pci", r_.unknown).read();
+    }
+    return d;
+  }
+
+  // Intel's IOMMUs show their extended capability register, whose bit 7 it is.
+  [[nodiscard]] bool snoop_control_of(const std::filesystem::path& group, const group_spec& g,
+                                      const std::string& where) {
+    if (snoop_control_) return *snoop_control_;
+    if (!g.devices.empty()) {
+      std::optional<std::string> ecap =
+          file_text(group / "devices" / g.devices.front().name / "iommu/intel-iommu/ecap");
+      if (ecap) {
+        ecap->insert(0, "0x");
+        if (const auto bits = take_number(*ecap)) return (*bits >> 7 & 1) != 0;
+      }
+    }
+    note(where + ".snoop_control", "sysfs does not tell: true is assumed");
+    return true;
+  }
+  // `reserved_regions`: a line for each: first, last, type.
+  [[nodiscard]] std::vector<reserved_region> read_reserved(const std::filesystem::path& group,
+                                                           const std::string& iommu) {
+    const std::string where = iommu + ".reserved";
+    std::vector<reserved_region> out;
+    const std::optional<std::string> text = file_text(group / "reserved_regions");
+    if (!text) note(where, "\"reserved_regions\" cannot be read: none are assumed");
+    std::istringstream lines(text.value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+      const auto first = take_number(line), last = take_number(line);
+      const std::string type = line.substr(std::min(line.find_first_not_of(' '), line.size()));
+      reserved_region r{first.value_or(0), last.value_or(0), region_type::reserved};
+      bool known = first && last;
+      for (const auto& [name, value] : names_of<region_type>::all)
+        if (type == name) r.type = value;
+      known = known && type == name_of(r.type);
+      if (!known)
+        note(indexed(where, out.size()),
+             "the line ends in " + shown(line) + ", which is not known");
+      if (first && last) out.push_back(r);
+    }
+    return out;
+  }
+
+  std::filesystem::path root_;
+  std::optional<bool> snoop_control_;
+  topology_result r_;
+};
 }  // namespace detail
 
-/// Reads the IOMMU groups below `root` (a copy of, or the, "/sys"), in the order of their numbers.
-/// \param snoop_control what the machine's IOMMU can do: sysfs does not tell
-/// \return no groups when there is no IOMMU
-[[nodiscard]] inline topology topology_from_sysfs(const std::filesystem::path& root = "/sys",
-                                                  bool snoop_control = true) {
-  namespace fs = std::filesystem;
-  topology t;
-  t.iommus.clear();
-  std::error_code none;
-  for (const fs::directory_entry& group :
-       fs::directory_iterator(root / "kernel/iommu_groups", none)) {
-    group_spec g;
-    g.number = static_cast<int>(std::strtol(group.path().filename().c_str(), nullptr, 10));
-    g.iommu = "group" + std::to_string(g.number);
-    for (const fs::directory_entry& d : fs::directory_iterator(group.path() / "devices", none))
-      g.devices.push_back(detail::read_device(d.path()));
-    std::sort(g.devices.begin(), g.devices.end(),
-              [](const device_spec& a, const device_spec& b) { return a.name < b.name; });
-    t.iommus.push_back({.name = g.iommu,
-                        .snoop_control = snoop_control,
-                        .reserved = detail::read_reserved(group.path())});
-    t.groups.push_back(std::move(g));
-  }
-  std::sort(t.groups.begin(), t.groups.end(),
-            [](const group_spec& a, const group_spec& b) { return a.number < b.number; });
-  if (t.iommus.empty()) t.iommus.emplace_back();
-  return t;
+/// Reads the IOMMU groups below a folder, in the order of their numbers. Each group has an IOMMU of
+/// its own, called "groupN", because the reserved regions are the group's.
+/// \param root          "/sys", or a copy of it
+/// \param snoop_control what the host's IOMMUs can do; nothing: it is read where Intel's IOMMU
+///                      shows it, and else true
+/// \return the topology; in `unknown` what sysfs did not tell, or the user may not read: the
+///         configuration space behind its first 64 bytes is root's. No groups and no error: the
+///         host has no IOMMU. errors: a folder that cannot be read, and what `check` says
+[[nodiscard]] inline topology_result topology_from_sysfs(const std::filesystem::path& root = "/sys",
+                                                         std::optional<bool> snoop_control = {}) {
+  return detail::sysfs_reader(root, snoop_control).read();
 }
 
 }  // namespace kvm_vfio::sim

@@ -4,12 +4,16 @@
 /// A simulated VFIO: a topology brought to life, with its device nodes.
 
 #include <kvm_vfio/sim/group_file.hpp>
+#include <kvm_vfio/sim/topology_check.hpp>
 
+#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+#include <limits>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -17,22 +21,22 @@ namespace kvm_vfio::sim {
 /// Must outlive every file that came of it.
 class world final : public filesystem {
  public:
-  /// \param of    the machine; a group that names an unknown IOMMU gets the first
+  /// \param machine the host; a wrong topology does not become a `checked_topology`
   /// \param release which Linux's VFIO (`generation_of<linux_7_3>()`)
-  explicit world(const topology& of, const generation& release = generation_of<linux_7_3>(),
+  explicit world(const checked_topology& machine,
+                 const generation& release = generation_of<linux_7_3>(),
                  const world_options& options = {})
-      : system_{.release = release, .options = options}, iommus_(of.iommus) {
+      : system_{.release = release, .options = options}, iommus_(machine.get().iommus) {
     if (!release.device_files) system_.options.device_files = false;
-    if (iommus_.empty()) iommus_.emplace_back();
-    int number = 0;
-    for (const group_spec& spec : of.groups) {
+    reserve_numbers(machine.get());
+    int free_number = 0;
+    for (const group_spec& spec : machine.get().groups) {
       auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
       if (options.iommu == iommu_kind::spapr) g->windows.assign(1, default_window);
       for (const device_spec& d : spec.devices) {
-        const bool vfio = d.bound == driver::vfio;
-        if (vfio && d.file_number >= 0) number = d.file_number;
-        g->devices.push_back(std::make_unique<vfio_device>(d, *g, vfio ? number : -1, release));
-        if (vfio) by_number_[number++] = g->devices.back().get();
+        const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;
+        g->devices.push_back(std::make_unique<vfio_device>(d, *g, number, release));
+        if (number >= 0) by_number_[number] = g->devices.back().get();
         by_name_[d.name] = g->devices.back().get();
       }
       groups_[spec.number] = std::move(g);
@@ -107,22 +111,34 @@ class world final : public filesystem {
     const vfio_group* const g = find_group(number_after(p, group_prefix));
     return g && g->exists();
   }
-  [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept {
-    for (const iommu_spec& i : iommus_)
-      if (i.name == name) return i;
-    return iommus_.front();
+  // Takes the device files' numbers that the topology names out of those that are free.
+  void reserve_numbers(const topology& machine) {
+    for (const group_spec& g : machine.groups)
+      for (const device_spec& d : g.devices)
+        if (d.file_number >= 0) by_number_[d.file_number] = nullptr;
   }
-  // -1: the path is not the prefix and a decimal number.
+  int number_of(const device_spec& d, int& free_number) const noexcept {
+    if (d.file_number >= 0) return d.file_number;
+    while (by_number_.contains(free_number)) ++free_number;
+    return free_number;
+  }
+  // A checked topology has it.
+  [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept {
+    std::size_t i = 0;
+    while (iommus_[i].name != name) ++i;
+    return iommus_[i];
+  }
+  // -1: the path is not the prefix and a number as Linux writes it in a node's name.
   static int number_after(std::string_view path, std::string_view prefix) noexcept {
     if (path.substr(0, prefix.size()) != prefix) return -1;
     path.remove_prefix(prefix.size());
-    if (path.empty() || path.size() > 8) return -1;
-    int n = 0;
+    if (path.empty() || path.size() > 10 || (path.front() == '0' && path.size() > 1)) return -1;
+    std::int64_t n = 0;
     for (const char c : path) {
       if (c < '0' || c > '9') return -1;
       n = n * 10 + (c - '0');
     }
-    return n;
+    return n <= std::numeric_limits<int>::max() ? static_cast<int>(n) : -1;
   }
   result<file*> open_group(int number) {
     vfio_group* const g = find_group(number);

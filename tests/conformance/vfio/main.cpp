@@ -125,7 +125,9 @@ void ask_for_iommu(facts& f) {
 
 facts find(const options& o) {
   facts f;
-  f.topology = sim::topology_from_sysfs("/sys", o.coherent);
+  sim::topology_result host = sim::topology_from_sysfs("/sys", o.coherent);
+  if (!host) throw std::runtime_error("the topology from /sys is wrong:\n" + to_text(host.errors));
+  f.topology = std::move(host.machine);
   f.has.page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   // QEMU's IOMMU does not isolate interrupts here, which sysfs does not tell.
   f.world.allow_unsafe_interrupts = o.unsafe;

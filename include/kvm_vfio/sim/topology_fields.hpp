@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The members of a topology by name. Whoever reads or writes topologies goes by this list, so a
+/// new member is added here and in topology.hpp, and nowhere else.
+
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <array>
+#include <concepts>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace kvm_vfio::sim {
+
+/// How a member is written.
+enum class field_form : unsigned char {
+  plain,     ///< a number in decimal, and what is no number
+  hex,       ///< a number in hexadecimal
+  required,  ///< as `plain`, and it cannot be left out
+  required_hex,
+};
+
+/// The name of each value of an enumeration.
+template <class Enum>
+struct names_of;
+template <>
+struct names_of<driver> {
+  /// In words.
+  static constexpr std::array<std::pair<std::string_view, driver>, 3> all{
+      {{"vfio", driver::vfio}, {"none", driver::none}, {"other", driver::other}}};
+};
+template <>
+struct names_of<region_type> {
+  /// As sysfs writes them.
+  static constexpr std::array<std::pair<std::string_view, region_type>, 4> all{
+      {{"reserved", region_type::reserved},
+       {"direct", region_type::direct},
+       {"direct-relaxable", region_type::direct_relaxable},
+       {"msi", region_type::msi}}};
+};
+/// The name of a value. \pre it is one of the enumerators
+template <class Enum>
+[[nodiscard]] constexpr std::string_view name_of(Enum value) noexcept {
+  for (const auto& [name, v] : names_of<Enum>::all)
+    if (v == value) return name;
+  return {};
+}
+
+/// `T` or `const T`.
+template <class T, class Of>
+concept maybe_const = std::same_as<std::remove_const_t<T>, Of>;
+
+/// visit_fields(object, visit) calls `visit(name, member, form)` for each member of a struct of
+/// topology.hpp, in the order in which they are declared.
+template <maybe_const<iova_range> T, class Visit>
+void visit_fields(T& r, Visit&& visit) {
+  visit("first", r.first, field_form::required_hex);
+  visit("last", r.last, field_form::required_hex);
+}
+/// \copydoc visit_fields
+template <maybe_const<reserved_region> T, class Visit>
+void visit_fields(T& r, Visit&& visit) {
+  visit("first", r.first, field_form::required_hex);
+  visit("last", r.last, field_form::required_hex);
+  visit("type", r.type, field_form::plain);
+}
+/// \copydoc visit_fields
+template <maybe_const<iommu_spec> T, class Visit>
+void visit_fields(T& i, Visit&& visit) {
+  visit("name", i.name, field_form::plain);
+  visit("snoop_control", i.snoop_control, field_form::plain);
+  visit("interrupt_remapping", i.interrupt_remapping, field_form::plain);
+  visit("page_sizes", i.page_sizes, field_form::hex);
+  visit("aperture", i.aperture, field_form::plain);
+  visit("reserved", i.reserved, field_form::plain);
+}
+/// \copydoc visit_fields
+template <maybe_const<bar_spec> T, class Visit>
+void visit_fields(T& b, Visit&& visit) {
+  visit("size", b.size, field_form::hex);
+  visit("is_64bit", b.is_64bit, field_form::plain);
+  visit("prefetchable", b.prefetchable, field_form::plain);
+  visit("io", b.io, field_form::plain);
+  visit("address", b.address, field_form::hex);
+}
+/// \copydoc visit_fields
+template <maybe_const<bar_place> T, class Visit>
+void visit_fields(T& p, Visit&& visit) {
+  visit("bar", p.bar, field_form::required);
+  visit("offset", p.offset, field_form::hex);
+}
+/// \copydoc visit_fields
+template <maybe_const<capability_spec> T, class Visit>
+void visit_fields(T& c, Visit&& visit) {
+  visit("id", c.id, field_form::required_hex);
+  visit("offset", c.offset, field_form::required_hex);
+  visit("version", c.version, field_form::plain);
+  visit("bytes", c.bytes, field_form::plain);
+}
+/// \copydoc visit_fields
+template <maybe_const<pci_spec> T, class Visit>
+void visit_fields(T& p, Visit&& visit) {
+  visit("vendor", p.vendor, field_form::hex);
+  visit("device", p.device, field_form::hex);
+  visit("class_code", p.class_code, field_form::hex);
+  visit("revision", p.revision, field_form::hex);
+  visit("subsystem_vendor", p.subsystem_vendor, field_form::hex);
+  visit("subsystem", p.subsystem, field_form::hex);
+  visit("bars", p.bars, field_form::plain);
+  visit("rom_size", p.rom_size, field_form::hex);
+  visit("intx", p.intx, field_form::plain);
+  visit("msi_vectors", p.msi_vectors, field_form::plain);
+  visit("msix_vectors", p.msix_vectors, field_form::plain);
+  visit("msix_table", p.msix_table, field_form::plain);
+  visit("msix_pba", p.msix_pba, field_form::plain);
+  visit("command", p.command, field_form::hex);
+  visit("status", p.status, field_form::hex);
+  visit("interrupt_line", p.interrupt_line, field_form::plain);
+  visit("express", p.express, field_form::plain);
+  visit("resets", p.resets, field_form::plain);
+  visit("capabilities", p.capabilities, field_form::plain);
+}
+/// \copydoc visit_fields
+template <maybe_const<device_spec> T, class Visit>
+void visit_fields(T& d, Visit&& visit) {
+  visit("name", d.name, field_form::required);
+  visit("driver", d.bound, field_form::plain);
+  visit("needs_vm", d.needs_vm, field_form::plain);
+  visit("mediated", d.mediated, field_form::plain);
+  visit("file_number", d.file_number, field_form::plain);
+  visit("pci", d.pci, field_form::plain);
+}
+/// \copydoc visit_fields
+template <maybe_const<group_spec> T, class Visit>
+void visit_fields(T& g, Visit&& visit) {
+  visit("number", g.number, field_form::required);
+  visit("iommu", g.iommu, field_form::plain);
+  visit("devices", g.devices, field_form::required);
+}
+/// \copydoc visit_fields
+template <maybe_const<topology> T, class Visit>
+void visit_fields(T& t, Visit&& visit) {
+  visit("iommus", t.iommus, field_form::plain);
+  visit("groups", t.groups, field_form::required);
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: BSL-1.0
+// Topologies read from folders like Linux's /sys, made as people's machines have them.
+#include "../catch.hpp"
+#include "fixture.hpp"
+#include "sysfs_tree.hpp"
+
+#include <kvm_vfio/sim/topology_json.hpp>
+#include <kvm_vfio/sim/topology_sysfs.hpp>
+
+#include <random>
+
+namespace {
+namespace fs = std::filesystem;
+
+std::string header() {
+  std::string config(256, '\0');
+  sysfs_tree::put(config, PCI_COMMAND, {0x06, 0x04, 0x10, 0x00});  // and: there are capabilities
+  sysfs_tree::put(config, PCI_CAPABILITY_LIST, {0x40});
+  sysfs_tree::put(config, PCI_INTERRUPT_LINE, {0x0b, 0x01});
+  return config;
+}
+
+// An e1000e: PCI Express, MSI, MSI-X in BAR 3, I/O ports, a ROM.
+sysfs_tree::function network_card() {
+  std::string config = header();
+  sysfs_tree::put(config, 0x40, {PCI_CAP_ID_EXP, 0x80, 0x02, 0x00});
+  sysfs_tree::put(config, 0x80, {PCI_CAP_ID_MSI, 0xa0, 0x04});                        // 4 vectors
+  sysfs_tree::put(config, 0xa0, {PCI_CAP_ID_MSIX, 0, 0x04, 0, 3, 0, 0, 0, 3, 0x20});  // 5 vectors
+  return {
+      .group = 12,
+      .name = "0000:00:02.0",
+      .driver = "vfio-pci",
+      .resource = {sysfs_tree::resource(0xfebc0000, 0x20000, 0x40200), sysfs_tree::no_resource(),
+                   sysfs_tree::resource(0xc040, 0x20, 0x40101),
+                   sysfs_tree::resource(0xfebe0000, 0x4000, 0x142204), sysfs_tree::no_resource(),
+                   sysfs_tree::no_resource(), sysfs_tree::resource(0xfeb80000, 0x40000, 0x46200)},
+      .config = config};
+}
+
+// The text of what is not known about one member.
+std::string unknown_of(const sim::topology_result& r, const std::string& where) {
+  for (const sim::topology_error& e : r.unknown)
+    if (e.where == where) return e.what;
+  return {};
+}
+const sim::device_spec& only_device(const sim::topology_result& r) {
+  REQUIRE(r.machine.groups.size() == 1);
+  return r.machine.groups[0].devices.at(0);
+}
+}  // namespace
+
+TEST_CASE("a running system's groups become a world") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  sysfs_tree::function in_use = network_card();
+  in_use.group = 3;
+  in_use.name = "0000:00:03.1";
+  in_use.driver = "e1000e";
+  tree.add(in_use);
+  in_use.name = "0000:00:03.0";
+  in_use.driver = "";
+  tree.add(in_use);
+  tree.write("kernel/iommu_groups/12/reserved_regions",
+             "0x00000000000a0000 0x00000000000bffff direct-relaxable\n"
+             "0x00000000fee00000 0x00000000feefffff msi\n");
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root(), false);
+  INFO(to_text(r.errors));
+  REQUIRE(r);
+  const sim::topology& t = r.machine;
+  REQUIRE(t.groups.size() == 2);
+  CHECK(t.groups[0].number == 3);
+  REQUIRE(t.groups[0].devices.size() == 2);
+  CHECK(t.groups[0].devices[0].bound == sim::driver::none);
+  CHECK(t.groups[0].devices[1].bound == sim::driver::other);
+  const sim::device_spec& d = t.groups[1].devices.at(0);
+  CHECK(d.name == "0000:00:02.0");
+  CHECK(d.bound == sim::driver::vfio);
+  CHECK(d.pci.vendor == 0x8086);
+  CHECK(d.pci.class_code == 0x020000);
+  CHECK(d.pci.subsystem_vendor == 0x1af4);
+  CHECK(d.pci.command == 0x0406);
+  CHECK(d.pci.status == 0);
+  CHECK(d.pci.interrupt_line == 11);
+  CHECK(d.pci.bars.at(0) == sim::bar_spec{.size = 0x20000});
+  CHECK(d.pci.bars.at(1) == sim::bar_spec{});
+  CHECK(d.pci.bars.at(2) == sim::bar_spec{.size = 0x20, .io = true});
+  CHECK(d.pci.bars.at(3) == sim::bar_spec{.size = 0x4000, .is_64bit = true, .prefetchable = true});
+  CHECK(d.pci.rom_size == 0x40000);
+  CHECK((d.pci.express && d.pci.intx && d.pci.resets));
+  CHECK(d.pci.msi_vectors == 4);
+  CHECK(d.pci.msix_vectors == 5);
+  CHECK(d.pci.msix_table == sim::bar_place{3, 0});
+  CHECK(d.pci.msix_pba == sim::bar_place{3, 0x2000});
+  CHECK(t.iommus.at(1).reserved ==
+        std::vector<sim::reserved_region>{{0xa0000, 0xbffff, sim::region_type::direct_relaxable},
+                                          {0xfee00000, 0xfeefffff, sim::region_type::msi}});
+
+  machine_under_test<> m(t);
+  int container = -1;
+  const int g = m.group_with_iommu("/dev/vfio/12", &container);
+  REQUIRE(g >= 0);
+  CHECK(m.device_fd(g, "0000:00:02.0"));
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = VFIO_DMA_MAP_FLAG_READ,
+                               .vaddr = 0x10000,
+                               .iova = 0xa0000,
+                               .size = 0x1000};
+  CHECK(m.ioctl_at(container, VFIO_IOMMU_MAP_DMA, map) == errc::ok);  // relaxable
+  map.iova = 0xfee00000;
+  CHECK(m.ioctl_at(container, VFIO_IOMMU_MAP_DMA, map) == errc::inval);
+  CHECK(m.task.open("/dev/vfio/3").error() == errc::noent);  // nothing of it is VFIO's
+}
+
+TEST_CASE("a system without an IOMMU has no groups, which is said") {
+  const sysfs_tree tree;
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  CHECK(r);
+  CHECK(r.machine.groups.empty());
+  CHECK(unknown_of(r, "groups") ==
+        "there are none: the host has no IOMMU, or it is not switched on");
+}
+
+TEST_CASE("every type of reserved region is kept") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  tree.write("kernel/iommu_groups/12/reserved_regions",
+             "0x000000007b800000 0x000000007fffffff direct\n"
+             "0x0000000000001000 0x0000000000001000 reserved\n"
+             "0x00000000000a0000 0x00000000000bffff direct-relaxable\n"
+             "0x00000000fee00000 0x00000000feefffff msi\n"
+             "0x0000000100000000 0x0000000100000fff new\n");
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  using type = sim::region_type;
+  CHECK(r.machine.iommus.at(0).reserved ==
+        std::vector<sim::reserved_region>{{0x7b800000, 0x7fffffff, type::direct},
+                                          {0x1000, 0x1000, type::reserved},
+                                          {0xa0000, 0xbffff, type::direct_relaxable},
+                                          {0xfee00000, 0xfeefffff, type::msi},
+                                          {0x100000000, 0x100000fff, type::reserved}});
+  CHECK(unknown_of(r, "iommus[0].reserved[4]") == "the line ends in \" new\", which is not known");
+}
+
+TEST_CASE("an NVMe drive's MSI-X table lies in the middle of its registers") {
+  const sysfs_tree tree;
+  sysfs_tree::function nvme = network_card();
+  nvme.class_code = "0x010802";
+  nvme.resource = {sysfs_tree::resource(0xfebd0000, 0x8000, 0x140204)};
+  nvme.config = header();
+  sysfs_tree::put(nvme.config, PCI_BASE_ADDRESS_0, {0x04, 0x00, 0xbd, 0xfe});
+  sysfs_tree::put(nvme.config, 0x40, {PCI_CAP_ID_MSIX, 0, 0x20, 0x80});  // 33 vectors, enabled
+  sysfs_tree::put(nvme.config, 0x44, {0x00, 0x52, 0, 0, 0x00, 0x50, 0, 0});
+  tree.add(nvme);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r);
+  const sim::pci_spec& pci = only_device(r).pci;
+  CHECK(pci.bars.at(0).address == 0xfebd0000);
+  CHECK(pci.msix_vectors == 33);
+  CHECK(pci.msix_table == sim::bar_place{0, 0x5200});
+  CHECK(pci.msix_pba == sim::bar_place{0, 0x5000});
+  machine_under_test<> m(r.machine);
+  const int d =
+      static_cast<int>(m.device_fd(m.group_with_iommu("/dev/vfio/12"), "0000:00:02.0").value());
+  std::uint32_t value = 1;
+  REQUIRE(m.task.pread(d, &value, sizeof value, 0));
+  CHECK(value == 0);  // a register
+  REQUIRE(m.task.pread(d, &value, sizeof value, 0x5200));
+  CHECK(value == 0xffffffff);
+  const std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
+  REQUIRE(m.task.pread(d, &value, sizeof value, config + 0x40));
+  CHECK(value == 0x00200011);  // not enabled
+}
+
+TEST_CASE("a GPU has a BAR of 256 GiB, and reading it costs nothing") {
+  const sysfs_tree tree;
+  sysfs_tree::function gpu = network_card();
+  gpu.class_code = "0x030200";
+  gpu.resource = {sysfs_tree::resource(0xf6000000, 0x1000000, 0x40200),
+                  sysfs_tree::resource(0x4000000000, std::uint64_t{1} << 38, 0x14220c),
+                  sysfs_tree::no_resource(), sysfs_tree::resource(0xf4000000, 0x2000000, 0x14220c)};
+  sysfs_tree::put(gpu.config, 0xa4, {0, 0, 0xb9, 0, 0, 0, 0xba, 0});
+  tree.add(gpu);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  INFO(to_text(r.unknown));
+  REQUIRE(r);
+  const sim::pci_spec& pci = only_device(r).pci;
+  CHECK(pci.bars.at(1).size == std::uint64_t{1} << 38);
+  CHECK(pci.msix_table == sim::bar_place{0, 0xb90000});
+  machine_under_test<> m(r.machine);
+  const int d =
+      static_cast<int>(m.device_fd(m.group_with_iommu("/dev/vfio/12"), "0000:00:02.0").value());
+  std::uint32_t value = 1;
+  REQUIRE(m.task.pread(d, &value, sizeof value, (std::uint64_t{1} << 40) + (1ULL << 37)));
+  CHECK(value == 0);
+  CHECK(m.world.find_device("0000:00:02.0")->pci.bar(1).resident() == 0);
+}
+
+TEST_CASE("whatever its driver is called, a device with a VFIO node is VFIO's") {
+  const sysfs_tree tree;
+  sysfs_tree::function vf = network_card();
+  vf.driver = "vendor_vf_migration";
+  vf.vfio_number = 5;
+  tree.add(vf);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r);
+  CHECK(only_device(r).bound == sim::driver::vfio);
+  CHECK(only_device(r).file_number == 5);
+  machine_under_test<> m(r.machine);
+  CHECK(m.task.open("/dev/vfio/12"));
+  CHECK(m.task.open("/dev/vfio/devices/vfio5"));
+}
+
+TEST_CASE("capabilities stay where they are, in their order, with their bytes") {
+  const sysfs_tree tree;
+  sysfs_tree::function f = network_card();
+  f.config = header();
+  f.config.resize(4096);
+  sysfs_tree::put(f.config, PCI_CAPABILITY_LIST, {0xc8});
+  sysfs_tree::put(f.config, 0xc8, {PCI_CAP_ID_PM, 0xd0, 0x22, 0xc8});
+  sysfs_tree::put(f.config, 0xd0, {PCI_CAP_ID_MSI, 0xe0, 0x81, 0, 0, 0, 0xe0, 0xfe});  // enabled
+  sysfs_tree::put(f.config, 0xe0, {PCI_CAP_ID_EXP, 0xa0, 0x91, 0x00});
+  sysfs_tree::put(f.config, 0xa0, {PCI_CAP_ID_MSIX, 0x50, 4, 0, 3, 0, 0, 0, 3, 0x20});
+  sysfs_tree::put(f.config, 0x50, {0xfe, 0, 1, 2, 3});  // one that nobody knows
+  sysfs_tree::put(f.config, 0x100, {0x01, 0, 0x02, 0x14, 9});
+  sysfs_tree::put(f.config, 0x140, {0x03, 0, 0x01, 0, 1, 2, 3, 4});
+  tree.add(f);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  INFO(to_text(r.unknown));
+  REQUIRE(r);
+  const sim::pci_spec& pci = only_device(r).pci;
+  CHECK(pci.msi_vectors == 1);
+  CHECK(pci.capabilities ==
+        std::vector<sim::capability_spec>{
+            {.id = PCI_CAP_ID_PM, .offset = 0xc8, .bytes = {0x22, 0xc8}},
+            {.id = PCI_CAP_ID_MSI, .offset = 0xd0, .bytes = {0x80, 0, 0, 0, 0xe0, 0xfe}},
+            {.id = PCI_CAP_ID_EXP, .offset = 0xe0, .bytes = {0x91}},
+            {.id = PCI_CAP_ID_MSIX, .offset = 0xa0, .bytes = {4, 0, 3, 0, 0, 0, 3, 0x20}},
+            {.id = 0xfe, .offset = 0x50, .bytes = {1, 2, 3}},
+            {.id = PCI_EXT_CAP_ID_ERR, .offset = 0x100, .version = 2, .bytes = {9}},
+            {.id = PCI_EXT_CAP_ID_DSN, .offset = 0x140, .bytes = {1, 2, 3, 4}}});
+  // The simulated function shows the same bytes, but that nothing is enabled.
+  const sim::world w(r.machine);
+  const sim::pci_config& seen = w.find_device("0000:00:02.0")->pci.config();
+  for (std::size_t at = 0x40; at < 4096; ++at) {
+    const auto byte = static_cast<unsigned char>(f.config[at]);
+    INFO(at);
+    REQUIRE(seen.at(at) == (at == 0xd2 ? 0x80 : byte));
+  }
+}
+
+TEST_CASE("what an ordinary user cannot read is said, and not made up") {
+  const sysfs_tree tree;
+  sysfs_tree::function f = network_card();
+  f.config.resize(64);
+  tree.add(f);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r);
+  const sim::pci_spec& pci = only_device(r).pci;
+  CHECK(pci.msi_vectors == 0);
+  CHECK(pci.msix_vectors == 0);
+  CHECK_FALSE(pci.express);
+  CHECK(pci.capabilities.empty());
+  CHECK(unknown_of(r, "groups[0].devices[0].pci.capabilities") ==
+        "only 64 bytes of the configuration space can be read (root can read all): neither MSI nor "
+        "MSI-X is assumed");
+  CHECK(unknown_of(r, "iommus[0].snoop_control") == "sysfs does not tell: true is assumed");
+  CHECK(unknown_of(r, "iommus[0].reserved") ==
+        "\"reserved_regions\" cannot be read: none are assumed");
+  CHECK(unknown_of(r, "iommus") ==
+        "sysfs does not tell page sizes, address widths and interrupt remapping: the defaults are "
+        "assumed");
+}
+
+TEST_CASE("files that are missing are said") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  for (const char* name : {"vendor", "resource", "config"})
+    fs::remove(tree.root() / "devices/pci0000:00/0000:00:02.0" / name);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r);
+  const std::string where = "groups[0].devices[0].pci.";
+  CHECK(unknown_of(r, where + "vendor") == "the file \"vendor\" cannot be read: 0 is assumed");
+  CHECK(unknown_of(r, where + "bars") == "the file \"resource\" cannot be read: none are assumed");
+  CHECK(unknown_of(r, where + "capabilities").substr(0, 12) == "only 0 bytes");
+}
+
+TEST_CASE("a group whose devices cannot be read is an error, and not lost") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  fs::create_directories(tree.root() / "kernel/iommu_groups/4");
+  tree.write("kernel/iommu_groups/5/devices", "no folder");
+  fs::create_directories(tree.root() / "kernel/iommu_groups/x");
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r.machine.groups.size() == 3);
+  CHECK(r.machine.groups[2].devices.size() == 1);
+  REQUIRE(r.errors.size() == 4);  // each cannot be read, and is empty
+  CHECK(r.errors[0].where == "groups[0].devices");
+  CHECK(r.errors[0].what.find("No such file or directory") != std::string::npos);
+  CHECK(r.errors[1].where == "groups[1].devices");
+  CHECK(r.errors[1].what.find("Not a directory") != std::string::npos);
+  CHECK(unknown_of(r, "groups") == "\"x\" is no number of a group: it is left out");
+
+  const sysfs_tree other;
+  other.write("kernel/iommu_groups", "no folder");
+  CHECK(sim::topology_from_sysfs(other.root()).errors.at(0).where == "groups");
+}
+
+TEST_CASE("what no BAR can be is left out, which is said") {
+  const sysfs_tree tree;
+  sysfs_tree::function ide = network_card();
+  ide.resource = {sysfs_tree::resource(0x1f0, 8, 0x110), sysfs_tree::resource(0x3f6, 1, 0x110),
+                  sysfs_tree::resource(0x1000, 24, 0x200)};
+  ide.config.resize(64);
+  tree.add(ide);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r);
+  CHECK(only_device(r).pci.bars.at(0) == sim::bar_spec{.size = 8, .io = true});
+  CHECK(only_device(r).pci.bars.at(1) == sim::bar_spec{});
+  CHECK(only_device(r).pci.bars.at(2) == sim::bar_spec{});
+  CHECK(unknown_of(r, "groups[0].devices[0].pci.bars[1]") ==
+        "no BAR can have 0x1 bytes: it is left out");
+  CHECK(unknown_of(r, "groups[0].devices[0].pci.bars[2]") ==
+        "no BAR can have 0x18 bytes: it is left out");
+}
+
+TEST_CASE("Intel's IOMMU shows whether it has snoop control") {
+  const bool has_it = GENERATE(true, false);
+  const sysfs_tree tree;
+  tree.add(network_card());
+  tree.write("devices/pci0000:00/0000:00:02.0/iommu/intel-iommu/ecap",
+             has_it ? "f020df\n" : "f0205f\n");
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  CHECK(r.machine.iommus.at(0).snoop_control == has_it);
+  CHECK(unknown_of(r, "iommus[0].snoop_control").empty());
+  CHECK(sim::topology_from_sysfs(tree.root(), !has_it).machine.iommus.at(0).snoop_control !=
+        has_it);
+}
+
+TEST_CASE("a mediated device shows what its driver makes up, which is said") {
+  const sysfs_tree tree;
+  const fs::path at = "devices/virtual/mtty/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
+  tree.write(at / "mdev_type/name", "Single port serial\n");
+  fs::create_directories(tree.root() / at / "vfio-dev/vfio0");
+  fs::create_directories(tree.root() / "kernel/iommu_groups/1/devices");
+  fs::create_symlink(tree.root() / at,
+                     tree.root() / "kernel/iommu_groups/1/devices" / at.filename());
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r);
+  CHECK(only_device(r).mediated);
+  CHECK(only_device(r).bound == sim::driver::vfio);
+  CHECK(only_device(r).pci.bars.empty());
+  CHECK(unknown_of(r, "groups[0].devices[0].pci") ==
+        "sysfs does not tell what a mediated device shows: nothing is assumed");
+}
+
+// Whatever a device's configuration space holds, a world can be made of what is read.
+TEST_CASE("configuration spaces at random") {
+  std::mt19937_64 random(15);
+  int with_capabilities = 0;
+  for (int i = 0; i < 300; ++i) {
+    const sysfs_tree tree;
+    sysfs_tree::function f = network_card();
+    f.config.resize(random() % 2 != 0 ? 256 : 4096);
+    const std::size_t first = random() % 2 != 0 ? 0x40 : 0;
+    for (std::size_t n = random() % 60; n > 0; --n)
+      f.config[first + random() % (f.config.size() - first)] = static_cast<char>(random());
+    for (std::size_t n = random() % 5; n > 0; --n)  // capabilities, chained or not
+      sysfs_tree::put(
+          f.config, 0x40 + 4 * (random() % 45),
+          {static_cast<unsigned>(random() % 0x15), static_cast<unsigned>(random() % 0xfc),
+           static_cast<unsigned>(random() % 0x100)});
+    tree.add(f);
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    INFO("number " << i << "\n" << to_text(r.errors));
+    REQUIRE(r);
+    const sim::world w(r.machine);
+    with_capabilities += !only_device(r).pci.capabilities.empty();
+#if KVM_VFIO_SIM_TOPOLOGY_JSON
+    const sim::topology_result again = sim::topology_from_json(sim::topology_to_json(r.machine));
+    REQUIRE(again);
+    REQUIRE(again.machine == r.machine);
+#endif
+  }
+  CHECK(with_capabilities > 50);
+}
+
+TEST_CASE("this host's topology is right, and the same after it was written and read") {
+  const sim::topology_result r = sim::topology_from_sysfs();
+  INFO(to_text(r.errors));
+  REQUIRE(r);
+  const sim::world w(r.machine);
+#if KVM_VFIO_SIM_TOPOLOGY_JSON
+  const sim::topology_result again = sim::topology_from_json(sim::topology_to_json(r.machine));
+  REQUIRE(again);
+  CHECK(again.machine == r.machine);
+#endif
+}
