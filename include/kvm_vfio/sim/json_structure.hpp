@@ -2,9 +2,11 @@
 #pragma once
 /// \file
 /// Text to a JSON value, with what nlohmann's parser lets pass held back: members that are named
-/// twice, and nesting without end.
+/// twice, and nesting without end. Needs nlohmann's JSON.
 
 #include <kvm_vfio/sim/topology_error.hpp>
+
+#if __has_include(<nlohmann/json.hpp>)
 
 #include <nlohmann/json.hpp>
 
@@ -93,3 +95,5 @@ class json_text {
 };
 
 }  // namespace kvm_vfio::sim::detail
+
+#endif
