@@ -6,6 +6,7 @@
 
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_symbols.hpp>
+#include <kvm_vfio/sim/checker.hpp>
 
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -13,6 +14,11 @@
 #include <cstdarg>
 #include <cstdint>
 #include <map>
+
+// The README's program for a VMM, of which the tests call `run_with`.
+#define main readme_main
+#include "readme_vmm.hpp"
+#undef main
 
 namespace vfio = kvm_vfio::native::vfio;
 namespace vfio_uapi = kvm_vfio::native::vfio_uapi;
@@ -523,6 +529,23 @@ TEST_CASE_METHOD(on_simulator, "The symbols tell the kernel's device which files
   CHECK(group_state(1).vm.empty());
   CHECK(symbols.file_set_kvm(file, {}) == errc::ok);  // somebody else took it out
   CHECK(symbols.file_set_kvm({}, *vm) == errc::badf);
+}
+
+TEST_CASE_METHOD(on_simulator, "The README's VMM keeps the order that is safe on every kernel") {
+  sim::checker checker;
+  machine.task.observe(checker);
+  const auto kvm = native::kvm::open();
+  REQUIRE(kvm);
+  const auto vm = kvm->create_vm();
+  REQUIRE(vm);
+  CHECK(run_with(*vm, 1, first_device) == errc::ok);
+  CHECK(machine.kernel.look().vms.at(0).tracked.empty());
+  // The program leaves it to the kernel to take the closed group out of its container.
+  INFO(checker.text());
+  CHECK(checker.reports().size() == 1);
+  CHECK(checker.count(sim::rule::left_in_container) == 1);
+  CHECK(run_with(*vm, 3, "0000:00:06.0") == errc::perm);  // not viable
+  CHECK(run_with(*vm, 4, first_device) == errc::noent);
 }
 
 }  // namespace
