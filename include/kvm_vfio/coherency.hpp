@@ -2,6 +2,7 @@
 #pragma once
 /// \file
 /// When KVM must be told that a VM's DMA became noncoherent, or coherent again.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/detail/published.hpp>
 

@@ -3,6 +3,7 @@
 /// \file
 /// The contracts between `device` and its policies. Each requirement says what it means; every
 /// operation is noexcept and is called in the order that the kernel calls its own.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/profile.hpp>

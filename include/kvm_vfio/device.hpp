@@ -2,6 +2,7 @@
 #pragma once
 /// \file
 /// The kvm-vfio device: sequences its policies in the kernel's order. Makes no OS call.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>

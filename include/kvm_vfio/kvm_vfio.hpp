@@ -3,6 +3,7 @@
 /// \file
 /// The model, whole: everything that makes no OS call and needs no heavy header. The real ioctls
 /// are in kvm_vfio/native/, the mocks in kvm_vfio/testing/.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>

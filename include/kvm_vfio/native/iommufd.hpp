@@ -2,6 +2,7 @@
 #pragma once
 /// \file
 /// iommufd: IOMMU address spaces for devices that are bound by their own files.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/native/vfio_uapi.hpp>

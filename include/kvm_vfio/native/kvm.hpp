@@ -9,6 +9,7 @@
 /// auto device = vm->create_vfio_device();
 /// auto attached = device->attach(group_fd);
 /// \endcode
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/native/system.hpp>

@@ -6,6 +6,7 @@
 ///
 /// The order that is safe on every kernel: group into container, set the container's IOMMU,
 /// FILE_ADD of the group, get the device; or FILE_ADD of the device file, then bind it.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/path.hpp>

@@ -3,6 +3,7 @@
 /// \file
 /// Watches a VMM's calls and reports where it breaks its contract with kvm-vfio. Knows the calls
 /// alone, so that it works on the simulator as on a real kernel (watch.hpp).
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/sim/describe.hpp>
 #include <kvm_vfio/sim/rules.hpp>

@@ -3,6 +3,7 @@
 /// \file
 /// A world and the KVM that goes with it: /dev/kvm, VMs and their kvm-vfio devices, all answered
 /// by the model. The one header of sim/ that uses the model beside its contracts.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/sim/snapshot.hpp>
 #include <kvm_vfio/vfio_device_type.hpp>

@@ -2,6 +2,7 @@
 #pragma once
 /// \file
 /// IOMMU backends that record: what KVM was told, and on sPAPR the TCE tables of a test's making.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/testing/journal.hpp>
 

@@ -2,6 +2,7 @@
 #pragma once
 /// \file
 /// A VFIO of a test's own making: files with chosen answers, every call recorded.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/testing/journal.hpp>
 
