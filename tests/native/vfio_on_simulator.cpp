@@ -236,6 +236,21 @@ TEST_CASE_METHOD(on_simulator, "A container tells what VFIO has") {
   CHECK(machine.world.containers() == 1);
 }
 
+TEST_CASE_METHOD(on_simulator, "A closed container lives until its last group leaves") {
+  auto group = vfio::group::open(1);
+  REQUIRE(group);
+  {
+    const auto container = vfio::container::open();
+    REQUIRE(container);
+    REQUIRE(group->set_container(*container) == errc::ok);
+    REQUIRE(container->set_iommu() == errc::ok);
+  }
+  CHECK(machine.world.containers() == 1);
+  CHECK(group->get_device(first_device));  // its IOMMU is still set
+  CHECK(group->unset_container() == errc::ok);
+  CHECK(machine.world.containers() == 0);
+}
+
 TEST_CASE_METHOD(on_simulator, "What is no container is not opened as one") {
   CHECK(vfio::container::open("/dev/vfio/1").error() == errc::notty);
   CHECK(vfio::container::open("/dev/vfio/nowhere").error() == errc::noent);

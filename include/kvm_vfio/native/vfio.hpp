@@ -73,7 +73,8 @@ class container_ref {
  private:
   int fd_ = -1;
 };
-/// A container, owned. Its groups leave it when it is closed.
+/// A container, owned. It lives until it is closed and no group is in it any more: a group leaves
+/// it by `unset_container` or when the group is closed.
 using container = owned<container_ref>;
 
 /// A VFIO device's file: a character device of its own, or what a group handed out.
