@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+// The same on a real device, which must be bound to VFIO. The arguments name it, or the variables
+// VMM_TEST_GROUP and VMM_TEST_DEVICE. The checker watches the system calls.
+//   real_test [GROUP DEVICE]     for example: real_test 26 0000:06:0d.0
+#include "../host.hpp"
+#include "scenario.hpp"
+
+#include <kvm_vfio/sim/checker.hpp>
+#include <kvm_vfio/sim/watch.hpp>
+
+#include <cstdlib>
+
+int main(int argc, char** argv) {
+  const char* const group = argc == 3 ? argv[1] : std::getenv("VMM_TEST_GROUP");
+  const char* const device = argc == 3 ? argv[2] : std::getenv("VMM_TEST_DEVICE");
+  if (!group || !device) {
+    std::puts("SKIPPED: VMM_TEST_GROUP and VMM_TEST_DEVICE name no device");
+    return 77;
+  }
+  vmm::host host;
+  kvm_vfio::sim::checker checker;
+  kvm_vfio::sim::watched_system system(host, checker);
+  const int kvm_vfio = kvm_vfio_of_new_vm(system);
+  CHECK(kvm_vfio >= 0);
+  if (kvm_vfio < 0) return 1;
+  plug_and_unplug(system, kvm_vfio, group, device);
+  (void)system.close(kvm_vfio);
+  std::printf("%s", checker.text().c_str());
+  CHECK(checker.reports().empty());
+  return failures == 0 ? 0 : 1;
+}
