@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 // A program of somebody else's: a VFIO of its own, the library's device, two translation units.
 // Includes the umbrella only, so that it compiles against the single header too.
+#include <string_view>
+
 #include "app.hpp"
+
+// What took the library in says which version that is.
+#ifdef APP_EXPECTED_VERSION
+static_assert(std::string_view(KVM_VFIO_VERSION_STRING) == APP_EXPECTED_VERSION);
+#endif
 
 namespace {
 
