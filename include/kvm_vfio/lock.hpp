@@ -78,5 +78,8 @@ class KVM_VFIO_SCOPED_CAPABILITY guard {
  private:
   Lock& lock_;
 };
+/// By its arguments.
+template <class Lock>
+guard(Lock&) -> guard<Lock>;
 
 }  // namespace kvm_vfio

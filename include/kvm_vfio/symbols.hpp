@@ -68,5 +68,8 @@ class symbol_ref {
   symbol which_;
   bool found_;
 };
+/// By its arguments.
+template <class S>
+symbol_ref(S&, symbol) -> symbol_ref<S>;
 
 }  // namespace kvm_vfio

@@ -27,7 +27,7 @@ class free_slots {
   [[nodiscard]] constexpr std::size_t take() noexcept {
     if (std::is_constant_evaluated()) return std::size_t(top_ == Count ? Count : top_++);
     if constexpr (!Shared) {
-      const auto slot = static_cast<std::size_t>(top_);
+      const std::size_t slot = static_cast<std::uint32_t>(top_);
       if (slot != Count) top_ = below_[slot];
       return slot;
     }

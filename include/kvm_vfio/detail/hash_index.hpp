@@ -128,7 +128,7 @@ class hash_index {
 
   static_assert(Tables::limit <= std::size_t{1} << 30, "chains have 32-bit numbers");
   static constexpr int directory_size = table_count(Tables::limit);
-  Entry** tables_[directory_size];  // the first `table_count_` of them
+  Entry** tables_[std::size_t{directory_size}];  // the first `table_count_` of them
   int table_count_ = 0;
   std::uint32_t chains_ = 0;
   std::uint32_t mask_ = 0;  // of this round: mask_ / 2 < chains_ <= mask_ + 1

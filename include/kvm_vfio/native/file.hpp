@@ -24,7 +24,8 @@ struct file {
   friend std::uint64_t identity_hash(const file& f) noexcept {
     struct stat inode{};
     if (f.fd < 0 || ::fstat(f.fd, &inode) != 0) return 0;
-    return inode.st_ino ^ static_cast<std::uint64_t>(inode.st_dev) << 32;
+    const std::uint64_t device = inode.st_dev;
+    return inode.st_ino ^ device << 32;
   }
 };
 static_assert(hashable_file<file>);

@@ -91,6 +91,9 @@ class spapr_iommu : public coherency_callback {
  private:
   Kernel device_;
 };
+/// By its arguments.
+template <class Kernel>
+spapr_iommu(const Kernel&, coherency_callback = {}) -> spapr_iommu<Kernel>;
 static_assert(spapr_backend<spapr_iommu<>, vm_ref>);
 
 }  // namespace kvm_vfio::native

@@ -4,6 +4,7 @@
 /// The system calls that this room makes, with their error numbers as `errc`. The only place that
 /// reads errno.
 
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 
@@ -35,7 +36,7 @@ using request = decltype(request_of(&::ioctl));
 /// \param argument a pointer or an unsigned long
 template <class Argument>
 [[nodiscard]] inline result<int> ioctl(int fd, unsigned long request, Argument argument) noexcept {
-  const int answer = ::ioctl(fd, static_cast<detail::request>(request), argument);
+  const int answer = ::ioctl(fd, kvm_vfio::detail::convert<detail::request>(request), argument);
   if (answer < 0) return last_error();
   return answer;
 }

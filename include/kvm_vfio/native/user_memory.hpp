@@ -5,6 +5,7 @@
 /// for the kernel, and not a crash.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/native/system.hpp>
 
 #include <sys/uio.h>
@@ -38,7 +39,7 @@ class own_memory {
 
   static void* pointer(std::uint64_t address) noexcept {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
-    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
+    return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
   }
   static bool read(std::uint64_t address, void* to, std::size_t size) noexcept {
     const iovec here{to, size};

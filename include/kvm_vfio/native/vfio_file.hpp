@@ -49,7 +49,7 @@ class link_target {
 
  private:
   static bool equal(const char* a, const char* b) noexcept {
-    while (*a && *a == *b) ++a, ++b;
+    for (; *a && *a == *b; ++a) ++b;
     return *a == *b;
   }
   char text_[256];

@@ -3,6 +3,8 @@
 /// \file
 /// The memory of a simulated process, for the arguments of its calls.
 
+#include <kvm_vfio/detail/convert.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -49,7 +51,7 @@ class memory {
   static constexpr std::uint64_t first_page = 4096;
 
   [[nodiscard]] static void* pointer(std::uint64_t address) noexcept {
-    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
+    return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
   }
   [[nodiscard]] bool allowed(std::uint64_t at, std::size_t size, bool write) const noexcept {
     // The upper half is the kernel's.

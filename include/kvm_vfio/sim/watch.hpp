@@ -59,6 +59,9 @@ class watched_endpoint {
   int fd_;
   int process_;
 };
+/// By its arguments.
+template <class E>
+watched_endpoint(E&, call_observer&, int, int = 1) -> watched_endpoint<E>;
 
 /// A system (open, close, dup, ioctl; a value, or an error number negated) that tells an observer
 /// of every call.
@@ -108,5 +111,8 @@ class watched_system {
   memory memory_;
   int process_;
 };
+/// By its arguments.
+template <class System>
+watched_system(System&, call_observer&, int = 1) -> watched_system<System>;
 
 }  // namespace kvm_vfio::sim

@@ -5,6 +5,7 @@
 /// time, where there are no addresses.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/convert.hpp>
 
 #include <array>
 #include <bit>
@@ -84,7 +85,7 @@ class mapped_memory {
   }
   [[nodiscard]] constexpr unsigned char& at(std::uint64_t address) noexcept {
     range& r = mapped(address);
-    return r.bytes[static_cast<std::size_t>(address - r.address)];
+    return r.bytes[kvm_vfio::detail::convert<std::size_t>(address - r.address)];
   }
   [[nodiscard]] constexpr bool allows(std::uint64_t address, std::size_t size,
                                       access wanted) noexcept {
@@ -99,13 +100,15 @@ class mapped_memory {
   }
   template <class T>
   static bool from_host(std::uint64_t address, T& object) noexcept {
-    std::memcpy(&object, reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address)),
+    std::memcpy(&object,
+                reinterpret_cast<const void*>(kvm_vfio::detail::convert<std::uintptr_t>(address)),
                 sizeof(T));
     return true;
   }
   template <class T>
   static bool to_host(std::uint64_t address, const T& object) noexcept {
-    std::memcpy(reinterpret_cast<void*>(static_cast<std::uintptr_t>(address)), &object, sizeof(T));
+    std::memcpy(reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address)),
+                &object, sizeof(T));
     return true;
   }
 
