@@ -65,13 +65,21 @@ int main(int argc, char** argv) {
     std::fputs((form == "json" ? to_json(seen) : to_dot(seen)).c_str(), stdout);
     return 0;
   }
-  std::printf("Plugged:\n%s\n", to_text(seen).c_str());
+  std::printf(
+      "On a simulated machine, the device 0000:aa:00.0 of the VFIO group 7 is plugged into a VM.\n"
+      "Its IOMMU cannot enforce coherent DMA, and the VM must know. The simulated kernel's "
+      "state:\n\n"
+      "%s\n",
+      to_text(seen).c_str());
 
   // Unplugged without FILE_DEL: kvm-vfio still holds the group.
   (void)task.close(static_cast<int>(*opened));
   (void)task.ioctl(group, VFIO_GROUP_UNSET_CONTAINER, 0);
   (void)task.close(group);
   const kv::errc again = task.open("/dev/vfio/7").error();
-  std::printf("Opened again: %s\n\nThe checker:\n%s", kv::name(again), checker.text().c_str());
+  std::printf(
+      "Then the VMM closes the device and the group, and forgets FILE_DEL. When it opens the\n"
+      "group again, the answer is %s. The checker, which has followed all calls, says why:\n\n%s",
+      kv::name(again), checker.text().c_str());
   return again == kv::errc::busy && checker.reports().size() == 2 ? 0 : 1;
 }

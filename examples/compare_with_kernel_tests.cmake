@@ -13,7 +13,7 @@ kvm_vfio_add_command_line_test(unknown_option 2 "unknown option --fast" --fast)
 kvm_vfio_add_command_line_test(missing_value 2 "--profile needs 7.3, 6.12 or 6.1" --profile)
 kvm_vfio_add_command_line_test(unknown_profile 2 "unknown profile 5.4" --profile 5.4)
 kvm_vfio_add_command_line_test(unopenable_file 2 "/nonexistent/7: No such file" /nonexistent/7)
-kvm_vfio_add_command_line_test(without_kvm 77 "/nonexistent: No such file or directory; the model runs alone"
+kvm_vfio_add_command_line_test(without_kvm 77 "/nonexistent: No such file or directory; the model runs alone.*modprobe"
                                --kvm /nonexistent)
 kvm_vfio_add_command_line_test(not_kvm 2 "--kvm /dev/null: ENOTTY: the file is not KVM's" --kvm
                                /dev/null)
@@ -23,4 +23,22 @@ kvm_vfio_add_command_line_test(profile_6_1 0 "0 differ" --profile 6.1)
 # These compare: without KVM there is nothing to compare with.
 foreach(test "" :json :profile_6_12 :profile_6_1)
   set_tests_properties(example:03_compare_with_kernel${test} PROPERTIES SKIP_RETURN_CODE 77)
+endforeach()
+# A file that the user may not open, without a group that may and with one. Root may open any, and so
+# becomes somebody else, who need not reach the build directory.
+foreach(case "none:640:may not open it, and no group may.*setfacl" "group:660:usermod -aG [a-z]+")
+  string(REGEX MATCH "([a-z]+):([0-9]+):(.*)" unused "${case}")
+  set(test example:03_compare_with_kernel:no_permission_${CMAKE_MATCH_1})
+  add_test(
+    NAME ${test}
+    COMMAND
+      sh -c
+      "test $(id -u) -eq 0 && setpriv --version >/dev/null || { echo SKIPPED: needs root and setpriv; exit 0; }
+       d=$(mktemp -d) && trap 'rm -r \"$d\"' EXIT && chmod 755 \"$d\" && cp \"$0\" \"$d/program\" &&
+       touch \"$d/kvm\" && chgrp 1 \"$d/kvm\" && chmod \"$1\" \"$d/kvm\"
+       setpriv --reuid=65534 --regid=65534 --clear-groups \"$d/program\" --kvm \"$d/kvm\" 2>&1
+       echo status $?"
+      $<TARGET_FILE:03_compare_with_kernel> ${CMAKE_MATCH_2})
+  set_tests_properties(${test} PROPERTIES PASS_REGULAR_EXPRESSION "${CMAKE_MATCH_3}.*status 77"
+                                          SKIP_REGULAR_EXPRESSION "SKIPPED: ")
 endforeach()

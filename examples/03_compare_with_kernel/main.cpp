@@ -2,6 +2,7 @@
 // Drives the kernel's kvm-vfio through /dev/kvm and the model beside it with the same calls, and
 // compares every answer. --help says more.
 #include "options.hpp"
+#include "remedy.hpp"
 #include "report.hpp"
 #include "rows.hpp"
 #include "system.hpp"
@@ -90,8 +91,8 @@ int main(int argc, char** argv) {
                  kv::native::explain(kv::native::operation::open_kvm, kvm.error()));
     return 2;
   } else {
-    std::fprintf(stderr, "%s: %s; the model runs alone, nothing is compared\n", o.kvm.c_str(),
-                 std::strerror(static_cast<int>(kvm.error())));
+    std::fprintf(stderr, "%s: %s; the model runs alone, nothing is compared\n%s", o.kvm.c_str(),
+                 std::strerror(static_cast<int>(kvm.error())), remedy(o.kvm, kvm.error()).c_str());
   }
   const auto model = model_of(o.profile);
   const std::vector<outcome> outcomes = run(kernel.get(), *model, o.vfio_files);

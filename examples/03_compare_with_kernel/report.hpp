@@ -56,7 +56,8 @@ inline void print_table(const setting& where, const std::vector<outcome>& outcom
                               : "DIFFERS");
   }
   const totals t = count(outcomes);
-  std::printf("\n%d calls compared, %d differ\n", t.compared, t.differing);
+  if (where.kernel.empty()) std::printf("\n%zu calls on the model alone\n", outcomes.size());
+  else std::printf("\n%d calls compared, %d differ\n", t.compared, t.differing);
 }
 
 inline std::string quoted(const std::string& text) {
