@@ -53,6 +53,8 @@ class json_text {
           {"topology", "is nested more than " + std::to_string(max_depth) + " levels deep"});
     } catch (const nlohmann::json::parse_error& e) {
       errors_.push_back({place(text, e.byte), reason(e.what())});
+    } catch (const nlohmann::json::out_of_range&) {  // a number that not even a double holds
+      errors_.push_back({where_next(), "is too large a number"});
     }
     return nullptr;
   }
@@ -80,14 +82,19 @@ class json_text {
     std::string key{};         // the last one
     std::set<std::string> keys{};
   };
-  // Of the member or the element that was read last.
-  [[nodiscard]] std::string path() const {
+  // Of the member or the element that was read last. \param next or of the one behind it
+  [[nodiscard]] std::string path(bool next = false) const {
     std::string out;
     for (const container& c : around_) {
-      if (!c.is_object) out = indexed(out, c.elements == 0 ? 0 : c.elements - 1);
-      else out += (out.empty() ? "" : ".") + printable(c.key);
+      const bool last = &c == &around_.back();
+      if (c.is_object) out += (out.empty() ? "" : ".") + printable(c.key);
+      else out = indexed(out, last && next ? c.elements : c.elements - 1);
     }
     return out;
+  }
+  // Of what the parser could not read.
+  [[nodiscard]] std::string where_next() const {
+    return around_.empty() ? "topology" : path(/*next=*/true);
   }
 
   topology_errors& errors_;
