@@ -119,7 +119,7 @@ TEST_CASE("del-untracked") {
   CHECK(m.broken() == rules{rule::del_untracked});
 }
 
-TEST_CASE("file-in-two-vms; moving it properly is fine") {
+TEST_CASE("file-in-two-vms, and moving it properly is fine") {
   watched<> m;
   const int dev0 = m.create_kvm_vfio(m.create_vm());
   const int dev1 = m.create_kvm_vfio(m.create_vm());

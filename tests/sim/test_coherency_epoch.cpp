@@ -38,7 +38,7 @@ std::size_t asked_for_plugging(int files) {
 
 }  // namespace
 
-TEST_CASE("plugging asks each file once; without the epoch it asks all each time") {
+TEST_CASE("plugging asks each file once, and without the epoch it asks all each time") {
   CHECK(asked_for_plugging<counting_symbols>(50) == 50);
   CHECK(asked_for_plugging<counting_symbols>(500) == 500);
   CHECK(asked_for_plugging<asking_symbols>(50) == 50 * 51 / 2);

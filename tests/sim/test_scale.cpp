@@ -66,7 +66,7 @@ TEST_CASE("1,000 groups with 4,000 devices: plugged, seen, unplugged") {
   std::printf("1000 groups, 4000 devices, %zu calls: %.3f s\n", calls.ok, took.count());
 }
 
-TEST_CASE("threads plug and unplug beside each other, each a group; one VM, one container") {
+TEST_CASE("threads plug and unplug beside each other, each a group of one VM and one container") {
   constexpr int threads = 4;
   constexpr int rounds = 50;
   machine_under_test<> m(many(threads + 1, 2));

@@ -77,7 +77,7 @@ TEST_CASE("A descriptor is four bytes of readable memory") {
   }
 }
 
-TEST_CASE("Read-only memory is enough; unreadable memory is not") {
+TEST_CASE("Read-only memory is enough, unreadable memory is not") {
   world<> w;
   REQUIRE(w.create() == errc::ok);
   const int fd = w.file();

@@ -81,7 +81,7 @@ TEST_CASE("for_each holds the lock and goes by insertion") {
   CHECK(held);
 }
 
-TEMPLATE_TEST_CASE("Register and unregister alternate; the walk stops at the first noncoherent", "",
+TEMPLATE_TEST_CASE("Register and unregister alternate, the walk stops at the first noncoherent", "",
                    linux_7_3, linux_6_12, linux_6_1) {
   world<TestType> w;
   REQUIRE(w.create() == errc::ok);

@@ -483,7 +483,7 @@ TEST_CASE("A VM may have devices of several kinds") {
   CHECK(w.kvm.users() == 2);
 }
 
-TEST_CASE("A type that is unregistered makes no new devices; those that exist go on") {
+TEST_CASE("A type that is unregistered makes no new devices, and those that exist go on") {
   w73 w;
   REQUIRE(w.create() == errc::ok);
   w.types.unregister_type(uapi::dev_type_vfio);
