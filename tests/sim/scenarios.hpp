@@ -7,6 +7,8 @@
 #include <kvm_vfio/sim/uapi.hpp>
 #include <kvm_vfio/uapi.hpp>
 
+#include "registers.hpp"
+
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -343,9 +345,10 @@ void device(System& sys, const target& on, std::vector<std::string>& lines) {
   const auto get = [&](std::uint64_t where) {
     std::uint32_t v = 0;
     (void)sys.pread(c.device, &v, 4, config.offset + where);
-    return v;
+    return registers::little_endian(v);
   };
   const auto put = [&](std::uint64_t where, std::uint32_t v, std::size_t size = 4) {
+    v = registers::little_endian(v);
     (void)sys.pwrite(c.device, &v, size, config.offset + where);
   };
   const std::uint32_t bar = get(0x10);
