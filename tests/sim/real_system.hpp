@@ -21,10 +21,10 @@ class real_system {
     return value(::ioctl(fd, request, argument));
   }
   long pread(int fd, void* to, std::size_t size, std::uint64_t offset) {
-    return value(::pread(fd, to, size, static_cast<off_t>(offset)));
+    return value(::pread64(fd, to, size, static_cast<off64_t>(offset)));
   }
   long pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset) {
-    return value(::pwrite(fd, from, size, static_cast<off_t>(offset)));
+    return value(::pwrite64(fd, from, size, static_cast<off64_t>(offset)));
   }
   long eventfd() { return value(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
   long read_event(int fd, std::uint64_t& count) { return value(::read(fd, &count, 8)); }

@@ -131,6 +131,21 @@ TEST_CASE("VFIO is not loaded: nothing is a VFIO file") {
   CHECK(m.add(dev, g) == errc::ok);
 }
 
+TEST_CASE("an address that no program has is none that can be read") {
+  sim::memory memory;
+  const std::uint32_t there = 5;
+  std::uint32_t value = 0;
+  const std::uint64_t address = reinterpret_cast<std::uintptr_t>(&there);
+  REQUIRE(memory.read(address, &value, sizeof value));
+  CHECK(value == there);
+  CHECK_FALSE(memory.read(0, &value, sizeof value));
+  CHECK_FALSE(memory.read(~std::uint64_t{0} - 1, &value, sizeof value));
+  CHECK_FALSE(memory.read(address | std::uint64_t{1} << 63, &value, sizeof value));
+  // A pointer of 32 bits would lose what sets it apart.
+  if (sizeof(void*) < 8)
+    CHECK_FALSE(memory.read(address | std::uint64_t{1} << 32, &value, sizeof value));
+}
+
 TEST_CASE("an argument that cannot be written back leaves the device and its descriptor") {
   machine_under_test<> m;
   const int vm = m.create_vm();

@@ -37,7 +37,9 @@ class own_memory {
  private:
   static constexpr std::size_t largest = 4096;  // PIPE_BUF: what a pipe surely takes at once
 
+  // Null, where nothing is, for what no pointer holds on a 32-bit machine.
   static void* pointer(std::uint64_t address) noexcept {
+    if (static_cast<std::uintptr_t>(address) != address) return nullptr;
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
     return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
   }

@@ -49,13 +49,15 @@ class memory {
     bool readable;
   };
   static constexpr std::uint64_t first_page = 4096;
+  // The upper half is the kernel's. A 32-bit program may have all that its pointers reach, and no
+  // more: the kernel does not cut off the rest of the number.
+  static constexpr std::uint64_t user_end = std::uint64_t{1} << (sizeof(void*) < 8 ? 32 : 63);
 
   [[nodiscard]] static void* pointer(std::uint64_t address) noexcept {
     return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
   }
   [[nodiscard]] bool allowed(std::uint64_t at, std::size_t size, bool write) const noexcept {
-    // The upper half is the kernel's.
-    if (at < first_page || at + size < at || (at + size) >> 63 != 0) return false;
+    if (at < first_page || at + size < at || at + size >= user_end) return false;
     for (const range& r : forbidden_)
       if (at < r.first + r.size && r.first < at + size && (write || !r.readable)) return false;
     return true;

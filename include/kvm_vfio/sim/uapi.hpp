@@ -46,10 +46,6 @@ inline constexpr std::uint32_t request_bind_iommufd = _IO(VFIO_TYPE, VFIO_BASE +
 inline constexpr std::uint32_t request_attach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 19);
 inline constexpr std::uint32_t request_detach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 20);
 
-/// `vfio_iommu_type1_info` to its end: older headers leave the padding unnamed.
-inline constexpr std::size_t type1_info_size = 24;
-static_assert(sizeof(vfio_iommu_type1_info) == type1_info_size);
-
 #ifdef VFIO_DEVICE_BIND_IOMMUFD
 static_assert(request_bind_iommufd == VFIO_DEVICE_BIND_IOMMUFD);
 static_assert(request_attach_iommufd_pt == VFIO_DEVICE_ATTACH_IOMMUFD_PT);

@@ -96,7 +96,8 @@ class mapped_memory {
     return true;
   }
   [[nodiscard]] constexpr bool is_host(std::uint64_t address) noexcept {
-    return host_ && address != 0 && !find(address);
+    return host_ && address != 0 && static_cast<std::uintptr_t>(address) == address &&
+           !find(address);
   }
   template <class T>
   static bool from_host(std::uint64_t address, T& object) noexcept {

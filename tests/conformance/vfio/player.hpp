@@ -196,9 +196,9 @@ class player {
       case verb::close: return sys_.close(fd);
       case verb::eventfd: return sys_.eventfd();
       case verb::ioctl:
-        return sys_.ioctl(
-            fd, s.request,
-            s.where == place::value ? s.number : reinterpret_cast<std::uintptr_t>(at));
+        return sys_.ioctl(fd, static_cast<unsigned long>(s.request),
+                          s.where == place::value ? static_cast<std::uintptr_t>(s.number)
+                                                  : reinterpret_cast<std::uintptr_t>(at));
       case verb::pread: return sys_.pread(fd, at, s.argument.size(), s.number);
       case verb::pwrite: return sys_.pwrite(fd, at, s.argument.size(), s.number);
       case verb::read_event: {
