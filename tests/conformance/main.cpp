@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The model in lock-step with the running kernel: the same steps on both, every answer and every
 // call across the boundary of kvm-vfio compared. --help says more.
+#include "../emulated.hpp"
 #include "command_line.hpp"
 #include "comparison.hpp"
 #include "threads.hpp"
@@ -98,6 +99,10 @@ int run(options o) {
   host h;
   std::unique_ptr<tracer> trace;
   if (!o.model_alone) {
+    if (const int answer = emulated_ioctl(); answer != 0) {
+      std::printf("SKIPPED: an emulator answers ioctls: %s\n", std::strerror(answer));
+      return 77;
+    }
     const auto kvm = kvm_vfio::native::kvm::open();
     if (!kvm && kvm_vfio::native::kvm_is_lacking(kvm.error())) {
       std::printf("SKIPPED: /dev/kvm: %s\n", std::strerror(static_cast<int>(kvm.error())));

@@ -49,18 +49,20 @@ static_assert(!attaches_by_arrow<kv::result<native::vfio_device>>);
 
 TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error") {
   CHECK(native::kvm::open("/dev/kvm_that_is_not_there").error() == errc::noent);
-  CHECK(native::kvm::open("/dev/null").error() == errc::notty);
   CHECK(native::kvm::open("/").error() == static_cast<errc>(EISDIR));
   const errc exhausted =
       support::without_descriptors([] { return native::kvm::open("/dev/null").error(); });
   CHECK(exhausted == errc::mfile);
+  if (support::skip_emulated()) return;
+  CHECK(native::kvm::open("/dev/null").error() == errc::notty);
 }
 
 TEST_CASE_METHOD(support::no_leaks, "An empty handle says EBADF and owns nothing") {
+  CHECK_FALSE(native::vfio_device());
+  if (support::skip_emulated()) return;
   CHECK(native::kvm().create_vm().error() == errc::badf);
   CHECK(native::vm().create_vfio_device().error() == errc::badf);
-  native::vfio_device none;
-  CHECK_FALSE(none);
+  const native::vfio_device none;
   CHECK(none.attach(0).error() == errc::badf);
   CHECK(none.has_attr(attr(1, 1, nullptr)) == errc::badf);
 }
