@@ -50,6 +50,7 @@ class vfio_device_type final : public device_type<Vm> {
     if (!made) return errc::nomem;
     return static_cast<operations*>(made);
   }
+  /// Destroys a device that `create` made; the device then frees its entries.
   constexpr void release(operations& device) noexcept override {
     pool_.destroy(static_cast<state*>(&device));
   }
