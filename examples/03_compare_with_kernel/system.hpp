@@ -81,12 +81,13 @@ class kernel_system final : public system {
   kv::native::kvm kvm_;
 };
 
-/// VFIO as far as the answers of calls show it: what a descriptor is decides.
+/// VFIO as far as the answers of calls show it: what a descriptor is decides. Where /sys is not
+/// mounted that is unknown, and no file passes for VFIO's.
 struct descriptor_symbols : kv::linked_symbols {
   using file = kv::native::file;
   using vm = int;
   bool file_is_valid(const file& f) noexcept {
-    return kv::native::vfio_kind_of(f.fd) != kv::native::vfio_file_kind::none;
+    return file_is_group(f) || kv::native::vfio_kind_of(f.fd) == kv::native::vfio_file_kind::device;
   }
   bool file_is_group(const file& f) noexcept {
     return kv::native::vfio_kind_of(f.fd) == kv::native::vfio_file_kind::group;
