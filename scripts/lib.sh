@@ -17,7 +17,7 @@ here() { command -v "$1" >/dev/null; }
 there() {
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" != installed ] || return 0
   case $1 in
-    ninja-build) here ninja || here samu ;;
+    ninja-build) ninja_is_here ;;
     dpkg-dev) here dpkg-source ;;
     xz-utils) here xz ;;
     binutils) here objdump ;;
@@ -28,6 +28,7 @@ there() {
     *) here "$1" ;;
   esac
 }
+ninja_is_here() { here ninja || here ninja-build || here samu; }
 header() { [ -e "/usr/local/include/$1" ] || [ -e "/usr/include/$1" ]; }
 
 # Which of these packages are not there, into `missing`.
@@ -104,7 +105,7 @@ build_tools() {
   version=$(cmake --version | sed -nE 's/^cmake version ([0-9.]+).*/\1/p')
   printf '3.25\n%s\n' "$version" | sort -C -V || die "needs CMake 3.25 or later; here it is $version"
   generator=Ninja
-  if ! there ninja-build; then
+  if ! ninja_is_here; then
     here make || die "there is neither Ninja (Debian's package: ninja-build) nor Make"
     generator='Unix Makefiles'
   fi
