@@ -39,7 +39,7 @@ class own_memory {
 
   // Null, where nothing is, for what no pointer holds on a 32-bit machine.
   static void* pointer(std::uint64_t address) noexcept {
-    if (static_cast<std::uintptr_t>(address) != address) return nullptr;
+    if (kvm_vfio::detail::convert<std::uintptr_t>(address) != address) return nullptr;
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
     return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
   }

@@ -3,6 +3,7 @@
 /// \file
 /// A generic PCI function behind vfio-pci: regions, interrupts, reset.
 
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/generation.hpp>
 #include <kvm_vfio/sim/pci_config.hpp>
 #include <kvm_vfio/sim/pci_irqs.hpp>
@@ -102,10 +103,11 @@ class pci_endpoint {
     const span table = table_in(s);
     const std::uint64_t end = s.at + s.size;
     const std::uint64_t first_end = table.size == 0 ? end : table.at;
-    bars_[s.index].write(s.at, bytes, static_cast<std::size_t>(first_end - s.at));
+    bars_[s.index].write(s.at, bytes, kvm_vfio::detail::convert<std::size_t>(first_end - s.at));
     if (table.size == 0) return static_cast<std::int64_t>(s.size);
     const std::uint64_t behind = table.at + table.size;
-    bars_[s.index].write(behind, bytes + (behind - s.at), static_cast<std::size_t>(end - behind));
+    bars_[s.index].write(behind, bytes + (behind - s.at),
+                         kvm_vfio::detail::convert<std::size_t>(end - behind));
     return static_cast<std::int64_t>(s.size);
   }
   /// The last close: interrupts off, the configuration space as it was.
@@ -195,7 +197,7 @@ class pci_endpoint {
     } else {
       if (at >= end) return {errc::inval};
       if (!is_io(region) && !config_.memory_enabled()) return {errc::io};
-      if (count > end - at) count = static_cast<std::size_t>(end - at);
+      if (count > end - at) count = kvm_vfio::detail::convert<std::size_t>(end - at);
     }
     return {errc::ok, region, at, count};
   }
@@ -208,7 +210,7 @@ class pci_endpoint {
     const std::uint64_t end =
         std::min(s.at + s.size, start + std::uint64_t{spec_.msix_vectors} * PCI_MSIX_ENTRY_SIZE);
     if (first >= end) return {};
-    return {errc::ok, s.index, first, static_cast<std::size_t>(end - first)};
+    return {errc::ok, s.index, first, kvm_vfio::detail::convert<std::size_t>(end - first)};
   }
   void follow_irqs() noexcept {
     config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);

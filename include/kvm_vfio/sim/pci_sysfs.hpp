@@ -3,6 +3,7 @@
 /// \file
 /// A PCI function of a running Linux, as its folder in sysfs shows it.
 
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/pci_capabilities.hpp>
 #include <kvm_vfio/sim/pci_check.hpp>
 #include <kvm_vfio/sim/sysfs_text.hpp>
@@ -52,7 +53,7 @@ class pci_sysfs_reader {
   [[nodiscard]] T number(const char* file, const char* member) {
     const std::optional<std::uint64_t> n = file_number(device_ / file);
     if (!n) note(member, "the file " + shown(file) + " cannot be read: 0 is assumed");
-    return static_cast<T>(n.value_or(0));
+    return kvm_vfio::detail::convert<T>(n.value_or(0));
   }
 
   // `resource`: a line for each BAR and the ROM: first, last, flags.

@@ -3,6 +3,8 @@
 /// \file
 /// Memory of any size that costs what is written of it.
 
+#include <kvm_vfio/detail/convert.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -64,7 +66,7 @@ class sparse_bytes {
   };
   // What of `size` bytes from `offset` on lies in the first chunk.
   static part part_of(std::uint64_t offset, std::size_t size) noexcept {
-    const auto at = static_cast<std::size_t>(offset % chunk_size);
+    const auto at = kvm_vfio::detail::convert<std::size_t>(offset % chunk_size);
     return {offset / chunk_size, at, std::min(size, chunk_size - at)};
   }
 

@@ -3,6 +3,7 @@
 /// \file
 /// A host as data: its IOMMUs, its IOMMU groups, their devices. Written in code, or read by
 /// topology_json.hpp or topology_sysfs.hpp; topology_check.hpp says what a right one is.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <cstdint>
 #include <optional>

@@ -25,12 +25,14 @@ enum class field_form : unsigned char {
 /// The name of each value of an enumeration.
 template <class Enum>
 struct names_of;
+/// Who drives a device.
 template <>
 struct names_of<driver> {
   /// In words.
   static constexpr std::array<std::pair<std::string_view, driver>, 3> all{
       {{"vfio", driver::vfio}, {"none", driver::none}, {"other", driver::other}}};
 };
+/// The kinds of reserved regions.
 template <>
 struct names_of<region_type> {
   /// As sysfs writes them.
@@ -59,14 +61,14 @@ void visit_fields(T& r, Visit&& visit) {
   visit("first", r.first, field_form::required_hex);
   visit("last", r.last, field_form::required_hex);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `reserved_region`.
 template <maybe_const<reserved_region> T, class Visit>
 void visit_fields(T& r, Visit&& visit) {
   visit("first", r.first, field_form::required_hex);
   visit("last", r.last, field_form::required_hex);
   visit("type", r.type, field_form::plain);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `iommu_spec`.
 template <maybe_const<iommu_spec> T, class Visit>
 void visit_fields(T& i, Visit&& visit) {
   visit("name", i.name, field_form::plain);
@@ -76,7 +78,7 @@ void visit_fields(T& i, Visit&& visit) {
   visit("aperture", i.aperture, field_form::plain);
   visit("reserved", i.reserved, field_form::plain);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `bar_spec`.
 template <maybe_const<bar_spec> T, class Visit>
 void visit_fields(T& b, Visit&& visit) {
   visit("size", b.size, field_form::hex);
@@ -85,13 +87,13 @@ void visit_fields(T& b, Visit&& visit) {
   visit("io", b.io, field_form::plain);
   visit("address", b.address, field_form::hex);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `bar_place`.
 template <maybe_const<bar_place> T, class Visit>
 void visit_fields(T& p, Visit&& visit) {
   visit("bar", p.bar, field_form::required);
   visit("offset", p.offset, field_form::hex);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `capability_spec`.
 template <maybe_const<capability_spec> T, class Visit>
 void visit_fields(T& c, Visit&& visit) {
   visit("id", c.id, field_form::required_hex);
@@ -99,7 +101,7 @@ void visit_fields(T& c, Visit&& visit) {
   visit("version", c.version, field_form::plain);
   visit("bytes", c.bytes, field_form::plain);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `pci_spec`.
 template <maybe_const<pci_spec> T, class Visit>
 void visit_fields(T& p, Visit&& visit) {
   visit("vendor", p.vendor, field_form::hex);
@@ -122,7 +124,7 @@ void visit_fields(T& p, Visit&& visit) {
   visit("resets", p.resets, field_form::plain);
   visit("capabilities", p.capabilities, field_form::plain);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `device_spec`.
 template <maybe_const<device_spec> T, class Visit>
 void visit_fields(T& d, Visit&& visit) {
   visit("name", d.name, field_form::required);
@@ -132,14 +134,14 @@ void visit_fields(T& d, Visit&& visit) {
   visit("file_number", d.file_number, field_form::plain);
   visit("pci", d.pci, field_form::plain);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `group_spec`.
 template <maybe_const<group_spec> T, class Visit>
 void visit_fields(T& g, Visit&& visit) {
   visit("number", g.number, field_form::required);
   visit("iommu", g.iommu, field_form::plain);
   visit("devices", g.devices, field_form::required);
 }
-/// \copydoc visit_fields
+/// Visits the members of a `topology`.
 template <maybe_const<topology> T, class Visit>
 void visit_fields(T& t, Visit&& visit) {
   visit("iommus", t.iommus, field_form::plain);

@@ -3,6 +3,7 @@
 /// \file
 /// A JSON value as a topology: the reading half of topology_json.hpp. Needs nlohmann's JSON.
 
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 #include <kvm_vfio/sim/topology_fields.hpp>
 
@@ -69,7 +70,8 @@ class topology_reader {
     visit_fields(to, [&known](const char* name, auto&, field_form) {
       known += known.empty() ? name : std::string(", ") + name;
     });
-    for (const auto& [key, unused] : value.items()) {
+    for (const auto& item : value.items()) {
+      const std::string& key = item.key();
       bool found = false;
       visit_fields(to, [&](const char* name, auto&, field_form) { found = found || key == name; });
       if (!found) fail(where, "has no member " + shown(key) + "; its members are " + known);
@@ -153,7 +155,7 @@ class topology_reader {
         } else {
           if (negative < std::numeric_limits<T>::min())
             return fail(where, text + " does not fit in " + std::to_string(bits) + " bits");
-          to = static_cast<T>(negative);
+          to = kvm_vfio::detail::convert<T>(negative);
           return;
         }
       }
@@ -162,9 +164,9 @@ class topology_reader {
     } else {
       return wrong_type(value, where, "a number");
     }
-    if (!fits || n > static_cast<std::uint64_t>(std::numeric_limits<T>::max()))
+    if (!fits || n > kvm_vfio::detail::convert<std::uint64_t>(std::numeric_limits<T>::max()))
       return fail(where, text + " does not fit in " + std::to_string(bits) + " bits");
-    to = static_cast<T>(n);
+    to = kvm_vfio::detail::convert<T>(n);
   }
   static int digit(char c) noexcept {
     if (c >= '0' && c <= '9') return c - '0';

@@ -2,6 +2,7 @@
 #pragma once
 /// \file
 /// A simulated VFIO: a topology brought to life, with its device nodes.
+/// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/sim/group_file.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>

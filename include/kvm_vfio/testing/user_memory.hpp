@@ -96,7 +96,7 @@ class mapped_memory {
     return true;
   }
   [[nodiscard]] constexpr bool is_host(std::uint64_t address) noexcept {
-    return host_ && address != 0 && static_cast<std::uintptr_t>(address) == address &&
+    return host_ && address != 0 && kvm_vfio::detail::convert<std::uintptr_t>(address) == address &&
            !find(address);
   }
   template <class T>
