@@ -2,6 +2,7 @@
 // The generic PCI function: what the scenarios, which must run on any device, cannot look at.
 #include "../catch.hpp"
 #include "fixture.hpp"
+#include "registers.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -21,10 +22,11 @@ struct plugged : machine_under_test<> {
   T get(std::uint64_t where) {
     T v{};
     REQUIRE(task.pread(device, &v, sizeof v, where));
-    return v;
+    return registers::little_endian(v);
   }
   template <class T = std::uint32_t>
   void put(std::uint64_t where, T v) {
+    v = registers::little_endian(v);
     REQUIRE(task.pwrite(device, &v, sizeof v, where));
   }
   // Where a capability is; 0: nowhere.
