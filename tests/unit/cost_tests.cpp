@@ -71,6 +71,37 @@ struct bounded_storage : heap_storage {
 };
 static_assert(table_storage<bounded_storage>);
 
+// A heap that tells of its tables.
+struct told_storage : heap_storage {
+  struct tables_told {
+    std::vector<std::size_t> made, alive;
+    bool last_goes_first = true;
+  };
+  tables_told* told;
+  template <class T>
+  class tables : public heap_storage::tables<T> {
+   public:
+    static constexpr std::size_t limit = 256;
+    constexpr explicit tables(const told_storage& from) noexcept
+        : heap_storage::tables<T>(from), told_(from.told) {}
+    [[nodiscard]] T* make(std::size_t n) noexcept {
+      told_->made.push_back(n);
+      told_->alive.push_back(n);
+      return heap_storage::tables<T>::make(n);
+    }
+    void destroy(T* table, std::size_t n) noexcept {
+      told_->last_goes_first =
+          told_->last_goes_first && !told_->alive.empty() && told_->alive.back() == n;
+      if (!told_->alive.empty()) told_->alive.pop_back();
+      heap_storage::tables<T>::destroy(table, n);
+    }
+
+   private:
+    tables_told* told_;
+  };
+};
+static_assert(table_storage<told_storage>);
+
 // A storage from before there were tables.
 struct plain_storage {
   template <class T>
@@ -224,6 +255,53 @@ TEST_CASE("A list that shrinks forgets its index, and one that grows makes it ag
   resize(16, 200);
   CHECK(comparisons(199) == 1);
   resize(200, 0);
+}
+
+TEST_CASE("Tables double, up to the storage's limit, and all go back with their sizes") {
+  using sizes = std::vector<std::size_t>;
+  const std::size_t first = 32;
+  const struct {
+    int files;
+    sizes tables;
+  } rows[] = {
+      {static_cast<int>(linear_limit), {}},
+      {static_cast<int>(linear_limit) + 1, {first}},
+      {32, {first}},
+      {33, {first, 32}},
+      {64, {first, 32}},
+      {65, {first, 32, 64}},
+      {128, {first, 32, 64}},
+      {129, {first, 32, 64, 128}},
+      {256, {first, 32, 64, 128}},
+      {257, {first, 32, 64, 128}},  // 256 elements are the limit
+      {1000, {first, 32, 64, 128}},
+  };
+  for (const auto& row : rows)
+    for (const bool drained : {false, true}) {
+      INFO(row.files << " files, " << (drained ? "drained" : "gone with their list"));
+      told_storage::tables_told told;
+      {
+        std::vector<file_list<int, no_group, told_storage>::entry*> entries;
+        file_list<int, no_group, told_storage> list(told_storage{{}, &told});
+        for (int i = 0; i < row.files; ++i) {
+          entries.push_back(list.make(i));
+          REQUIRE(entries.back());
+          list.append(*entries.back());
+        }
+        CHECK(told.made == row.tables);
+        CHECK(told.alive == row.tables);
+        bool right = true;
+        for (int i = 0; i < row.files; ++i)
+          right = list.find(i) == entries[static_cast<std::size_t>(i)] && right;
+        CHECK(right);
+        if (drained)
+          for (auto* const e : entries) list.unlink(*e);
+        CHECK(told.alive == (drained ? sizes{} : row.tables));
+        for (auto* const e : entries) list.destroy(*e);
+      }
+      CHECK(told.alive.empty());
+      CHECK(told.last_goes_first);
+    }
 }
 
 TEST_CASE("Integers and pointers are found by what they are") {
