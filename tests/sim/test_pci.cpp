@@ -83,7 +83,7 @@ TEST_CASE("the MSI enable bit is SET_IRQS's") {
   CHECK(enabled());
 }
 
-TEST_CASE("each vector signals its event; a bad descriptor undoes the call") {
+TEST_CASE("each vector signals its event, and a bad descriptor undoes the call") {
   plugged p;
   const int a = static_cast<int>(p.task.eventfd().value());
   const int b = static_cast<int>(p.task.eventfd().value());

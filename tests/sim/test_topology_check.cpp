@@ -242,7 +242,7 @@ topology right() {
 }
 }  // namespace
 
-TEST_CASE("what is wrong with a topology is said, and where; and no world is made of it") {
+TEST_CASE("what is wrong with a topology is said, and where, and no world is made of it") {
   CHECK(to_text(sim::check(right())).empty());
   for (const wrong& w : all_wrong()) {
     topology t = right();

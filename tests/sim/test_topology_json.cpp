@@ -18,7 +18,7 @@ const std::string in_device = "groups[0].devices[0]";
 const std::string in_pci = in_device + ".pci";
 }  // namespace
 
-TEST_CASE("a topology is read from JSON; what is left out has its default") {
+TEST_CASE("a topology is read from JSON, and what is left out has its default") {
   const sim::topology_result r = sim::topology_from_json(R"({
     "iommus": [{"name": "dmar0", "snoop_control": false, "reserved": []}],
     "groups": [{"number": 7, "iommu": "dmar0", "devices": [
@@ -216,7 +216,7 @@ TEST_CASE("a topology that is written as JSON and read again is equal") {
   CHECK(groups > 1000);
 }
 
-TEST_CASE("a topology with a name that is no UTF-8 can be written; reading it is an error") {
+TEST_CASE("a topology with a name that is no UTF-8 can be written, but reading it is an error") {
   sim::topology t = two_groups();
   t.groups[0].devices[0].name = "\xff";
   const sim::topology_result r = sim::topology_from_json(sim::topology_to_json(t));
