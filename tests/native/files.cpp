@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <array>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -381,6 +382,14 @@ class pages {
   [[nodiscard]] std::uint64_t at(std::size_t page) const {
     return reinterpret_cast<std::uintptr_t>(at_) + page * size_;
   }
+  /// The page that was unmapped, or the next that is: a thread that has begun since may have got
+  /// it.
+  [[nodiscard]] std::uint64_t unmapped() const {
+    unsigned char resident = 0;
+    char* page = at_ + 3 * size_;
+    while (::mincore(page, size_, &resident) == 0) page += size_;
+    return reinterpret_cast<std::uintptr_t>(page);
+  }
 
  private:
   std::size_t size_;
@@ -392,8 +401,9 @@ struct access {
   std::uint64_t address;
   bool readable, writable;
 };
-std::vector<access> accesses(const pages& p) {
-  return {
+// On the stack, because an allocation might take the page that is unmapped.
+std::array<access, 12> accesses(const pages& p) {
+  return {{
       {"writable page", p.at(0), true, true},
       {"its last word", p.at(1) - 4, true, true},
       {"unaligned", p.at(0) + 1, true, true},
@@ -401,13 +411,13 @@ std::vector<access> accesses(const pages& p) {
       {"read-only page", p.at(1), true, false},
       {"straddles into PROT_NONE", p.at(2) - 2, false, false},
       {"PROT_NONE", p.at(2), false, false},
-      {"unmapped", p.at(3), false, false},
+      {"unmapped", p.unmapped(), false, false},
       {"null", 0, false, false},
       {"past the address space", ~std::uint64_t{0} - 1, false, false},
       {"the kernel's half", std::uint64_t{1} << 63, false, false},
       {"past a 32-bit pointer", sizeof(void*) < 8 ? p.at(0) | std::uint64_t{1} << 32 : 0, false,
        false},
-  };
+  }};
 }
 
 // The first access that is answered wrongly plus one, or 0.
