@@ -142,7 +142,8 @@ TEST_CASE("the MSI-X table and its pending bits are where the topology says") {
   CHECK(p.get(msix + PCI_MSIX_PBA) == 0x5008);
   // One write over the table and both its neighbours; one read.
   const std::size_t table_size = 8 * 16;
-  std::vector<unsigned char> bytes(table_size + 8, 0x5a);
+  std::vector<unsigned char> bytes(table_size + 8);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(i + 1);
   REQUIRE(p.task.pwrite(p.device, bytes.data(), bytes.size(), 0x51fc).value() ==
           static_cast<std::int64_t>(bytes.size()));
   std::vector<unsigned char> seen(bytes.size());
@@ -207,6 +208,39 @@ TEST_CASE("capabilities are where the topology lists them, with its bytes") {
   CHECK(p.get(p.config + 0xd8) == 0x5678);
   p.put(p.config + 0xcc, 0xffffffffU);  // power management can only be read
   CHECK(p.get(p.config + 0xcc) == 0);
+}
+
+TEST_CASE("MSI with masks has a register that can be written for them, and one that cannot") {
+  sim::topology t = two_groups();
+  sim::pci_spec& pci = t.groups[0].devices[0].pci;
+  const bool wide = GENERATE(true, false);
+  pci.capabilities = {{.id = PCI_CAP_ID_EXP, .offset = 0x40},
+                      {.id = PCI_CAP_ID_MSI,
+                       .offset = 0x80,
+                       .bytes = {static_cast<std::uint8_t>(wide ? 0x84 : 0x04), 0x01}},
+                      {.id = PCI_CAP_ID_MSIX, .offset = 0xa0}};
+  plugged p(t);
+  const std::uint64_t masks = p.config + 0x80 + (wide ? 0x10 : 0x0c);
+  p.put(masks, 0xffffffffU);
+  p.put(masks + 4, 0xffffffffU);  // pending
+  CHECK(p.get(masks) == 0xffffffff);
+  CHECK(p.get(masks + 4) == 0);
+  // The capability has these registers, so none can begin in them.
+  pci.capabilities[2].offset = static_cast<std::uint16_t>(0x80 + (wide ? 0x14 : 0x10));
+  CHECK(sim::check(t).size() == 1);
+  pci.capabilities[2].offset = static_cast<std::uint16_t>(0x80 + (wide ? 0x18 : 0x14));
+  CHECK(sim::check(t).empty());
+}
+
+TEST_CASE("the configuration space ends where it ends") {
+  plugged p;
+  std::uint64_t v = 0;
+  CHECK(p.task.pread(p.device, &v, 4, p.config + 0xffc).value() == 4);
+  CHECK(p.task.pread(p.device, &v, 8, p.config + 0xffc).error() == errc::fault);
+  CHECK(p.task.pwrite(p.device, &v, 8, p.config + 0xffc).error() == errc::fault);
+  CHECK(p.task.pread(p.device, &v, 1, p.config + 0x1000).error() == errc::fault);
+  // Nothing is read of nothing, wherever it goes.
+  CHECK(p.task.pread(p.device, nullptr, 0, 0).value() == 0);
 }
 
 TEST_CASE("the last close puts the configuration space back as it was") {

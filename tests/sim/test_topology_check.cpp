@@ -216,6 +216,31 @@ const std::vector<wrong>& all_wrong() {
       {"an ordinary capability with a version",
        [](topology& t) { pci(t).capabilities[1].version = 2; },
        {in_pci + "capabilities[1].version", "only an extended capability has a version"}},
+      {"a capability that reaches over the start of the next by a byte",
+       [](topology& t) {
+         pci(t).capabilities[1].bytes = {0x04, 0, 0, 0, 0, 0, 0, 0,  //
+                                         0,    0, 0, 0, 0, 0, 0, 0,  //
+                                         0,    0, 0, 0, 0, 0, 0, 0,  //
+                                         0,    0, 0, 0, 0, 0, 1};
+       },
+       {in_pci + "capabilities[2]", "overlaps capabilities[1]"}},
+      {"an MSI capability whose registers end behind the space",
+       [](topology& t) { pci(t).capabilities[1].offset = 0xf4; },
+       {in_pci + "capabilities[1].bytes", "the capability ends behind 0x100"}},
+      {"pending bits behind a table at the end of 4 GiB",
+       [](topology& t) {
+         pci(t).bars[0] = {std::uint64_t{1} << 33, true};
+         pci(t).msix_table.offset = 0xffffff80;
+       },
+       {in_pci + "msix_table.offset",
+        "the pending bits of MSI-X would follow the table beyond 4 GiB, where no capability can "
+        "say that they are"}},
+      {"a driver that is none",
+       [](topology& t) { t.groups[0].devices[0].bound = sim::driver{7}; },
+       {"groups[0].devices[0].driver", "7 is none of the enumeration's values"}},
+      {"a type of region that is none",
+       [](topology& t) { t.iommus[0].reserved[0].type = sim::region_type{9}; },
+       {"iommus[0].reserved[0].type", "9 is none of the enumeration's values"}},
       {"bytes of MSI that say another number",
        [](topology& t) { pci(t).capabilities[1].bytes = {0x82, 0}; },
        {in_pci + "capabilities[1].bytes", "they say 0x2 where msi_vectors is 0x4"}},
@@ -288,6 +313,43 @@ TEST_CASE("an empty topology is right, and so is the largest that there is") {
   machine_under_test<> m(t);
   CHECK(m.task.open("/dev/vfio/2147483647"));
   CHECK(m.task.open("/dev/vfio/devices/vfio1048575"));
+}
+
+TEST_CASE("the pending bits take eight bytes for 64 vectors, sixteen for 65") {
+  topology t = two_groups();
+  sim::pci_spec& p = t.groups[0].devices[0].pci;
+  p.bars = {{0x800}};
+  p.msix_vectors = 64;
+  p.msix_table.offset = 0x3f8;  // the table's 0x400 bytes and 8 more end with the BAR
+  CHECK(sim::check(t).empty());
+  p.msix_vectors = 65;
+  p.msix_table.offset = 0x3e0;  // 0x410 bytes and 16 more
+  CHECK(sim::check(t).empty());
+  p.msix_table.offset = 0x3e8;
+  CHECK(sim::check(t).size() == 1);
+}
+
+// Capabilities that are listed without bytes get them when the function is made. Whatever the check
+// lets pass has room for them.
+TEST_CASE("a capability is refused wherever its registers do not fit") {
+  struct row {
+    std::uint16_t id;
+    std::size_t size;
+  };
+  for (const row& r :
+       {row{PCI_CAP_ID_EXP, 0x3c}, row{PCI_CAP_ID_MSI, 14}, row{PCI_CAP_ID_MSIX, 12}})
+    for (unsigned at = 0x40; at < 0x100; at += 4) {
+      topology t = two_groups();
+      sim::pci_spec& p = t.groups[0].devices[0].pci;
+      p.express = r.id == PCI_CAP_ID_EXP;
+      p.msi_vectors = r.id == PCI_CAP_ID_MSI ? 1 : 0;
+      p.msix_vectors = r.id == PCI_CAP_ID_MSIX ? 1 : 0;
+      p.capabilities = {{.id = r.id, .offset = static_cast<std::uint16_t>(at)}};
+      INFO(r.id << " at " << at);
+      const bool fits = at + r.size <= 0x100;
+      CHECK(sim::check(t).empty() == fits);
+      if (fits) const sim::world w(t);
+    }
 }
 
 TEST_CASE("device files that no number is given for take the lowest that are free") {

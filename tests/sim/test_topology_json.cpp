@@ -141,6 +141,8 @@ TEST_CASE("what is wrong with JSON is said, and where") {
        "iommus[1].reserved[0].first: is too large a number"},
       {R"({"iommus": [{}, 10e48575, 1]})", "iommus[1]: is too large a number"},
       {"1e400", "topology: is too large a number"},
+      {R"({"": 1, "": 2})", "topology: is there twice in one object"},
+      {R"({"groups": [], "\u0067roups": []})", "groups: is there twice in one object"},
       {R"({"groups": [], "groups": []})", "groups: is there twice in one object"},
       {R"({"iommus": [{}, {"aperture": {"first": 1, "first": 1, "last": 2}}], "groups": []})",
        "iommus[1].aperture.first: is there twice in one object"},
@@ -198,6 +200,28 @@ TEST_CASE("all errors of a text are said at once") {
                                  in_pci + ".bars[0].size: must be a number, not true\n" + in_pci +
                                  ".bars[1]: has no member \"x\"; its members are size, is_64bit, "
                                  "prefetchable, io, address\n");
+}
+
+TEST_CASE("a text with more errors than anybody reads takes little memory") {
+  // A long name, around very many errors.
+  std::string text = "{\"" + std::string(50000, 'k') + "\": {";
+  for (int i = 0; i < 8000; ++i) text += "\"a\":1,";
+  const sim::topology_result r = sim::topology_from_json(text + "\"a\":1}}");
+  CHECK(r.errors.size() == 1001);
+  CHECK(r.errors.back().text() == "topology: has more errors than these");
+  CHECK(to_text(r.errors).size() < 200000);
+  std::string groups = "{\"groups\": [{}";
+  for (int i = 0; i < 8000; ++i) groups += ", {}";
+  CHECK(sim::topology_from_json(groups + "]}").errors.size() == 1001);
+}
+
+TEST_CASE("a group of 5,000 devices is read") {
+  sim::topology t;
+  t.groups.push_back({.number = 1});
+  for (int i = 0; i < 5000; ++i) t.groups[0].devices.push_back({.name = "d" + std::to_string(i)});
+  const sim::topology_result r = sim::topology_from_json(sim::topology_to_json(t));
+  REQUIRE(r);
+  CHECK(r.machine == t);
 }
 
 TEST_CASE("a topology that is written as JSON and read again is equal") {

@@ -261,8 +261,8 @@ TEST_CASE("what an ordinary user cannot read is said, and not made up") {
   CHECK_FALSE(pci.express);
   CHECK(pci.capabilities.empty());
   CHECK(unknown_of(r, "groups[0].devices[0].pci.capabilities") ==
-        "only 64 bytes of the configuration space can be read (root can read all): neither MSI nor "
-        "MSI-X is assumed");
+        "only 64 bytes of the configuration space can be read (root can read all): neither PCI "
+        "Express, MSI nor MSI-X is assumed");
   CHECK(unknown_of(r, "iommus[0].snoop_control") == "sysfs does not tell: true is assumed");
   CHECK(unknown_of(r, "iommus[0].reserved") ==
         "\"reserved_regions\" cannot be read: none are assumed");
@@ -282,6 +282,92 @@ TEST_CASE("files that are missing are said") {
   CHECK(unknown_of(r, where + "vendor") == "the file \"vendor\" cannot be read: 0 is assumed");
   CHECK(unknown_of(r, where + "bars") == "the file \"resource\" cannot be read: none are assumed");
   CHECK(unknown_of(r, where + "capabilities").substr(0, 12) == "only 0 bytes");
+}
+
+TEST_CASE("what is in place of a file, or of a number, is said, and does no harm") {
+  const std::string at = "devices/pci0000:00/0000:00:02.0";
+  const std::string where = "groups[0].devices[0].pci.";
+  SECTION("folders, a link to itself, a file without end") {
+    const sysfs_tree tree;
+    tree.add(network_card());
+    for (const char* name : {"vendor", "resource", "config", "device"})
+      fs::remove(tree.root() / at / name);
+    for (const char* name : {"vendor", "config"}) fs::create_directory(tree.root() / at / name);
+    fs::create_symlink("resource", tree.root() / at / "resource");
+    fs::create_symlink("/dev/zero", tree.root() / at / "device");
+    fs::create_directory(tree.root() / "kernel/iommu_groups/12/reserved_regions");
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    REQUIRE(r);
+    CHECK(unknown_of(r, where + "vendor") == "the file \"vendor\" cannot be read: 0 is assumed");
+    CHECK(unknown_of(r, where + "device") == "the file \"device\" cannot be read: 0 is assumed");
+    CHECK(unknown_of(r, where + "bars") ==
+          "the file \"resource\" cannot be read: none are assumed");
+    CHECK(unknown_of(r, where + "command") ==
+          "only 0 bytes of the configuration space can be read: here, in the status, for the pin "
+          "interrupt, its line and the addresses of BARs, what they lack is assumed to be 0");
+    CHECK(unknown_of(r, "iommus[0].reserved") ==
+          "\"reserved_regions\" cannot be read: none are assumed");
+  }
+  SECTION("numbers that are too large, and lines that are none") {
+    const sysfs_tree tree;
+    sysfs_tree::function f = network_card();
+    f.vendor = "0x18086";
+    f.device = "0x";
+    f.resource.insert(f.resource.begin(), "garbage");
+    tree.add(f);
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    REQUIRE(r);
+    CHECK(only_device(r).pci.vendor == 0);
+    CHECK(unknown_of(r, where + "vendor") ==
+          "the file \"vendor\" has too large a number: 0 is assumed");
+    CHECK(unknown_of(r, where + "bars[0]") ==
+          "a line of \"resource\" is not known: it is left out");
+    CHECK(only_device(r).pci.bars.at(0) == sim::bar_spec{});
+    CHECK(only_device(r).pci.bars.at(1).size == 0x20000);  // where it was
+  }
+  SECTION("chains that lead into the header, back, or nowhere") {
+    const sysfs_tree tree;
+    sysfs_tree::function f = network_card();
+    f.config.resize(4097);
+    sysfs_tree::put(f.config, 0x80, {PCI_CAP_ID_MSI, 0x23});
+    sysfs_tree::put(f.config, 0x100, {0x01, 0, 0x02, 0x41});  // low bits of a link mean nothing
+    f.config[0x102] = 0x32;
+    sysfs_tree::put(f.config, 0x410, {0x02, 0, 0x01, 0x04});
+    tree.add(f);
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    REQUIRE(r);
+    CHECK(unknown_of(r, where + "capabilities") ==
+          "a list of them leads to 0x20, where none can be or it has been before: it is taken to "
+          "end there");
+    CHECK(r.unknown.size() == 5);  // also: the second list, and what no host tells
+    REQUIRE(only_device(r).pci.capabilities.size() == 4);
+    CHECK(only_device(r).pci.capabilities[2].offset == 0x100);
+    CHECK(only_device(r).pci.capabilities[3].offset == 0x410);
+  }
+  SECTION("a BAR of ports that says that it is prefetchable, and others that cannot be") {
+    const sysfs_tree tree;
+    sysfs_tree::function f = network_card();
+    f.resource = {sysfs_tree::resource(0x1000, 0x20, 0x2101),
+                  sysfs_tree::resource(0xfe000000, 0x4000, 0x100200),
+                  sysfs_tree::resource(0xfd000000, 0x4000, 0x200),
+                  sysfs_tree::no_resource(),
+                  sysfs_tree::no_resource(),
+                  sysfs_tree::resource(0xfc000000, 0x4000, 0x100200)};
+    tree.add(f);
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    REQUIRE(r);
+    CHECK(unknown_of(r, where + "bars[0]") ==
+          "I/O ports are neither 64-bit nor prefetchable: it is left out");
+    CHECK(unknown_of(r, where + "bars[2]") ==
+          "it is the upper half of the BAR before: it is left out");
+    CHECK(unknown_of(r, where + "bars[5]") == "the last BAR cannot be 64-bit: it is left out");
+    // Its MSI-X table is in BAR 3, which is not there; MSI and PCI Express stay.
+    CHECK(unknown_of(r, where + "msix_table.bar") ==
+          "BAR 3 is no memory BAR, so it cannot hold the MSI-X table: MSI-X is left out");
+    CHECK(only_device(r).pci.msix_vectors == 0);
+    CHECK(only_device(r).pci.msi_vectors == 4);
+    CHECK(only_device(r).pci.express);
+  }
 }
 
 TEST_CASE("a group whose devices cannot be read is an error, and not lost") {

@@ -54,14 +54,17 @@ class ioas {
     align = std::min(align, most);
     if (align < alignment_) return errc::inval;
     for (const iova_range& r : ranges_) {
-      std::uint64_t at = (std::max(r.first, page) + align - 1) & ~(align - 1);
-      while (at >= r.first && at <= r.last && size - 1 <= r.last - at) {
+      const std::uint64_t lowest = std::max(r.first, page);
+      std::uint64_t at = (lowest + align - 1) & ~(align - 1);
+      while (at >= lowest && at <= r.last && size - 1 <= r.last - at) {
         const dma_mapping* const m = maps_.find(at, at + size - 1);
         if (!m) {
           iova = at;
           return errc::ok;
         }
-        at = (m->last() + align) & ~(align - 1);
+        const std::uint64_t behind = (m->last() + align) & ~(align - 1);
+        if (behind <= at) break;  // behind the mapping the addresses end
+        at = behind;
       }
     }
     return errc::nospc;

@@ -58,7 +58,7 @@ class pci_checker {
 
  private:
   void fail(const std::string& member, std::string what) {
-    errors_.push_back({where_ + "." + member, std::move(what)});
+    append(errors_, where_ + "." + member, std::move(what));
   }
   void check_bars() {
     if (pci_.bars.size() > PCI_STD_NUM_BARS)
@@ -108,6 +108,12 @@ class pci_checker {
     const bar_place pending = pending_bits_of(pci_);
     const std::uint64_t table_size = vectors * PCI_MSIX_ENTRY_SIZE;
     const std::uint64_t pending_size = (vectors + 63) / 64 * 8;
+    if (!pci_.msix_pba && table.offset + table_size > 0xfffffff8) {
+      fail("msix_table.offset",
+           "the pending bits of MSI-X would follow the table beyond 4 GiB, "
+           "where no capability can say that they are");
+      return;
+    }
     const char* const pending_name = pci_.msix_pba ? "msix_pba" : "msix_table";
     const bool both = check_place("msix_table", "the MSI-X table", table, table_size) &&
                       check_place(pending_name, "the pending bits of MSI-X", pending, pending_size);
@@ -138,18 +144,19 @@ class pci_checker {
 
   void check_capabilities() {
     if (pci_.capabilities.empty()) return;
-    for (std::size_t i = 0; i < pci_.capabilities.size(); ++i)
-      check_place_of(pci_.capabilities[i], i);
-    check_overlaps();
+    // With the bytes that they will have.
+    const std::vector<capability_spec> listed = capabilities_of(pci_);
+    for (std::size_t i = 0; i < listed.size(); ++i) check_place_of(listed, i);
+    check_overlaps(listed);
     check_one(PCI_CAP_ID_EXP, "PCI Express", pci_.express, "express");
     check_one(PCI_CAP_ID_MSI, "MSI", pci_.msi_vectors != 0, "msi_vectors");
     check_one(PCI_CAP_ID_MSIX, "MSI-X", pci_.msix_vectors != 0, "msix_vectors");
   }
-  void check_place_of(const capability_spec& c, std::size_t i) {
+  void check_place_of(const std::vector<capability_spec>& all, std::size_t i) {
+    const capability_spec& c = all[i];
     const std::string at = indexed("capabilities", i);
     const std::size_t end = is_extended(c) ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE;
-    const bool first_extended =
-        is_extended(c) && (i == 0 || !is_extended(pci_.capabilities[i - 1]));
+    const bool first_extended = is_extended(c) && (i == 0 || !is_extended(all[i - 1]));
     if (c.offset < PCI_STD_HEADER_SIZEOF || c.offset % 4 != 0 || c.offset >= PCI_CFG_SPACE_EXP_SIZE)
       fail(at + ".offset", in_hex(c.offset) + " is no multiple of 4 from 0x40 to 0xffc");
     else if (c.offset + size_of(c) > end)
@@ -163,15 +170,14 @@ class pci_checker {
       fail(at + ".version", std::to_string(c.version) + " does not fit in 4 bits");
     if (is_extended(c) && !pci_.express)
       fail(at + ".offset", "only a PCI Express function has extended capabilities");
-    if (i > 0 && !is_extended(c) && is_extended(pci_.capabilities[i - 1]))
+    if (i > 0 && !is_extended(c) && is_extended(all[i - 1]))
       fail(at + ".offset", "an ordinary capability cannot follow the extended ones");
   }
-  void check_overlaps() {
+  void check_overlaps(const std::vector<capability_spec>& listed) {
     struct extent {
       std::size_t first, end, index;
     };
     std::vector<extent> all;
-    const std::vector<capability_spec> listed = capabilities_of(pci_);
     for (std::size_t i = 0; i < listed.size(); ++i)
       all.push_back({listed[i].offset, listed[i].offset + size_of(listed[i]), i});
     std::sort(all.begin(), all.end(),

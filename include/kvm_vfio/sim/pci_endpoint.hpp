@@ -78,6 +78,7 @@ class pci_endpoint {
   answer read(void* to, std::size_t size, std::uint64_t offset) const {
     const span s = find(offset, size);
     if (s.error != errc::ok) return s.error;
+    if (s.size == 0) return 0;
     auto* const bytes = static_cast<unsigned char*>(to);
     if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
       for (std::size_t i = 0; i < s.size; ++i) bytes[i] = config_.at(s.at + i);
@@ -95,6 +96,7 @@ class pci_endpoint {
     const span s = find(offset, size);
     if (s.error != errc::ok) return s.error;
     if (s.index == VFIO_PCI_ROM_REGION_INDEX) return errc::inval;
+    if (s.size == 0) return 0;
     const auto* const bytes = static_cast<const unsigned char*>(from);
     if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
       for (std::size_t i = 0; i < s.size; ++i) config_.write(s.at + i, bytes[i]);

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -52,8 +53,10 @@ class pci_sysfs_reader {
   template <class T>
   [[nodiscard]] T number(const char* file, const char* member) {
     const std::optional<std::uint64_t> n = file_number(device_ / file);
-    if (!n) note(member, "the file " + shown(file) + " cannot be read: 0 is assumed");
-    return kvm_vfio::detail::convert<T>(n.value_or(0));
+    if (n && *n <= std::numeric_limits<T>::max()) return kvm_vfio::detail::convert<T>(*n);
+    note(member, "the file " + shown(file) + (n ? " has too large a number" : " cannot be read") +
+                     ": 0 is assumed");
+    return 0;
   }
 
   // `resource`: a line for each BAR and the ROM: first, last, flags.
@@ -66,6 +69,7 @@ class pci_sysfs_reader {
     for (std::size_t i = 0; i <= PCI_STD_NUM_BARS && std::getline(lines, line); ++i) {
       const auto first = take_number(line), last = take_number(line), flags = take_number(line);
       if (first && last && flags) add_resource(i, *first, *last, *flags);
+      else leave_out(i, "a line of \"resource\" is not known");
     }
   }
   void add_resource(std::size_t i, std::uint64_t first, std::uint64_t last, std::uint64_t flags) {
@@ -74,18 +78,28 @@ class pci_sysfs_reader {
     const bool there = (flags & (is_io | is_memory)) != 0 && last >= first && last != 0;
     const std::uint64_t size = there ? last - first + 1 : 0;
     if (i == PCI_STD_NUM_BARS) {
-      if (is_rom_size(size)) pci_.rom_size = size;
-      else note("rom_size", "no ROM can have " + in_hex(size) + " bytes: it is left out");
+      if (!is_rom_size(size)) return leave_out(i, "no ROM can have " + in_hex(size) + " bytes");
+      pci_.rom_size = size;
       return;
     }
-    pci_.bars.emplace_back();
-    if (!there) return;
     const bar_spec bar{.size = size,
                        .is_64bit = (flags & is_64bit) != 0,
                        .prefetchable = (flags & prefetch) != 0,
                        .io = (flags & is_io) != 0};
-    if (has_bar_size(bar)) pci_.bars.back() = bar;
-    else note(indexed("bars", i), "no BAR can have " + in_hex(size) + " bytes: it is left out");
+    if (!there) pci_.bars.emplace_back();
+    else if (!has_bar_size(bar)) leave_out(i, "no BAR can have " + in_hex(size) + " bytes");
+    else if (bar.io && (bar.is_64bit || bar.prefetchable))
+      leave_out(i, "I/O ports are neither 64-bit nor prefetchable");
+    else if (bar.is_64bit && i == PCI_STD_NUM_BARS - 1)
+      leave_out(i, "the last BAR cannot be 64-bit");
+    else if (i > 0 && pci_.bars.back().size != 0 && pci_.bars.back().is_64bit)
+      leave_out(i, "it is the upper half of the BAR before");
+    else pci_.bars.push_back(bar);
+  }
+  // A BAR, or the ROM, that cannot be as it is said.
+  void leave_out(std::size_t i, const std::string& why) {
+    if (i < PCI_STD_NUM_BARS) pci_.bars.emplace_back();
+    note(i < PCI_STD_NUM_BARS ? indexed("bars", i) : "rom_size", why + ": it is left out");
   }
 
   [[nodiscard]] unsigned byte(std::size_t at) const noexcept {
@@ -103,6 +117,13 @@ class pci_sysfs_reader {
     std::error_code none;
     const std::uintmax_t size = std::filesystem::file_size(device_ / "config", none);
     config_ = file_text(device_ / "config").value_or("");
+    config_.resize(std::min<std::size_t>(config_.size(), PCI_CFG_SPACE_EXP_SIZE));
+    const std::string can_be_read =
+        "only " + std::to_string(config_.size()) + " bytes of the configuration space can be read";
+    if (config_.size() < PCI_STD_HEADER_SIZEOF)
+      note("command", can_be_read +
+                          ": here, in the status, for the pin interrupt, its line and the "
+                          "addresses of BARs, what they lack is assumed to be 0");
     pci_.command = word(PCI_COMMAND);
     pci_.status = static_cast<std::uint16_t>(word(PCI_STATUS) & ~PCI_STATUS_CAP_LIST);
     pci_.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
@@ -110,13 +131,12 @@ class pci_sysfs_reader {
     pci_.express = !none && size > PCI_CFG_SPACE_SIZE;
     read_addresses();
     if (config_.size() < PCI_CFG_SPACE_SIZE)
-      return note("capabilities", "only " + std::to_string(config_.size()) +
-                                      " bytes of the configuration space can be read (root can "
-                                      "read all): neither MSI nor MSI-X is assumed");
+      return note("capabilities",
+                  can_be_read + " (root can read all): " +
+                      (pci_.express ? "PCI Express, but neither MSI nor MSI-X is assumed"
+                                    : "neither PCI Express, MSI nor MSI-X is assumed"));
     if (pci_.express && config_.size() < PCI_CFG_SPACE_EXP_SIZE)
-      note("capabilities", "only " + std::to_string(config_.size()) +
-                               " bytes of the configuration space can be read: no extended "
-                               "capability is known");
+      note("capabilities", can_be_read + ": no extended capability is known");
     read_capabilities();
   }
   // `resource` has the processor's addresses; the registers have the bus's.
@@ -133,37 +153,56 @@ class pci_sysfs_reader {
   }
   void read_capabilities() {
     std::bitset<PCI_CFG_SPACE_EXP_SIZE> seen;
-    if (byte(PCI_STATUS) & PCI_STATUS_CAP_LIST)
-      for (unsigned at = byte(PCI_CAPABILITY_LIST) & ~3U; at >= PCI_STD_HEADER_SIZEOF && !seen[at];
-           at = byte(at + PCI_CAP_LIST_NEXT) & ~3U)
-        add(seen,
-            {.id = static_cast<std::uint16_t>(byte(at)), .offset = static_cast<std::uint16_t>(at)});
-    pci_.express = pci_.express && has(PCI_CAP_ID_EXP);
-    const auto ends = [this](std::size_t at) { return dword(at) == 0 || dword(at) == 0xffffffff; };
-    if (pci_.express && config_.size() == PCI_CFG_SPACE_EXP_SIZE && !ends(PCI_CFG_SPACE_SIZE))
-      for (unsigned at = PCI_CFG_SPACE_SIZE; at >= PCI_CFG_SPACE_SIZE && !seen[at];
-           at = dword(at) >> 20 & ~3U)
-        add(seen, {.id = static_cast<std::uint16_t>(dword(at)),
-                   .offset = static_cast<std::uint16_t>(at),
-                   .version = static_cast<std::uint8_t>(dword(at) >> 16 & 15)});
-    if (!pci_.express && has(PCI_CAP_ID_EXP)) pci_.express = true;
+    unsigned at = byte(PCI_STATUS) & PCI_STATUS_CAP_LIST ? byte(PCI_CAPABILITY_LIST) & ~3U : 0;
+    for (; at >= PCI_STD_HEADER_SIZEOF && !seen[at]; at = byte(at + PCI_CAP_LIST_NEXT) & ~3U)
+      add(seen,
+          {.id = static_cast<std::uint16_t>(byte(at)), .offset = static_cast<std::uint16_t>(at)});
+    note_end(at);
+    if (pci_.express && !has(PCI_CAP_ID_EXP))
+      note("express",
+           "there are 4096 bytes of configuration space, but no PCI Express capability: "
+           "false is assumed");
+    pci_.express = has(PCI_CAP_ID_EXP);
+    at = pci_.express && config_.size() == PCI_CFG_SPACE_EXP_SIZE ? PCI_CFG_SPACE_SIZE : 0U;
+    const auto there = [this](std::size_t i) { return dword(i) != 0 && dword(i) != 0xffffffff; };
+    for (; at >= PCI_CFG_SPACE_SIZE && !seen[at] && there(at); at = dword(at) >> 20 & ~3U)
+      add(seen, {.id = static_cast<std::uint16_t>(dword(at)),
+                 .offset = static_cast<std::uint16_t>(at),
+                 .version = static_cast<std::uint8_t>(dword(at) >> 16 & 15)});
+    if (at != PCI_CFG_SPACE_SIZE) note_end(at);
     fill_bytes();
     for (capability_spec& c : pci_.capabilities) look_at(c);
     leave_out_what_cannot_be();
   }
-  // A capability that no function can have is the host's to explain, and keeps nobody from the
-  // rest.
+  // \param at where a list led at last; 0: to its end
+  void note_end(unsigned at) {
+    if (at != 0)
+      note("capabilities",
+           "a list of them leads to " + in_hex(at) +
+               ", where none can be or it has been before: it is taken to end there");
+  }
+  // What no function can have is left out: MSI-X, where that is wrong, and if something else is,
+  // every capability.
   void leave_out_what_cannot_be() {
-    topology_errors errors;
-    pci_checker(errors, pci_, where_).check();
-    if (errors.empty()) return;
-    for (const topology_error& e : errors)
-      unknown_.push_back({e.where, e.what + ": the capabilities are left out"});
-    pci_.capabilities.clear();
-    pci_.msi_vectors = 0;
-    pci_.msix_vectors = 0;
-    pci_.msix_table = {};
-    pci_.msix_pba = {};
+    for (const bool all : {false, true}) {
+      topology_errors errors;
+      pci_checker(errors, pci_, where_).check();
+      if (!all)
+        std::erase_if(errors, [](const topology_error& e) {
+          return e.where.find(".msix_") == std::string::npos;
+        });
+      if (errors.empty()) continue;
+      for (const topology_error& e : errors)
+        unknown_.push_back(
+            {e.where, e.what + (all ? ": the capabilities are left out" : ": MSI-X is left out")});
+      std::erase_if(pci_.capabilities, [all](const capability_spec& c) {
+        return all || (!is_extended(c) && c.id == PCI_CAP_ID_MSIX);
+      });
+      pci_.msix_vectors = 0;
+      pci_.msix_table = {};
+      pci_.msix_pba = {};
+      if (all) pci_.msi_vectors = 0;
+    }
   }
   void add(std::bitset<PCI_CFG_SPACE_EXP_SIZE>& seen, capability_spec c) {
     seen.set(c.offset);

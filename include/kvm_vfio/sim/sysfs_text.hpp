@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,12 +17,20 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// What a file holds; nothing: it cannot be read.
+/// What a file holds; nothing: it is none, it cannot be read, or it has over a megabyte, as no file
+/// of sysfs has.
 [[nodiscard]] inline std::optional<std::string> file_text(const std::filesystem::path& file) {
+  constexpr std::size_t most = std::size_t{1} << 20;
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(file, none)) return std::nullopt;
   std::ifstream in(file, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (in.bad()) return std::nullopt;
+  std::string text;
+  char part[4096];
+  while (in && text.size() < most) {
+    in.read(part, sizeof part);
+    text.append(part, static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.eof()) return std::nullopt;
   return text;
 }
 /// The number at the start of a text, whose base its prefix says, and which is cut off; nothing:
@@ -68,6 +75,7 @@ namespace kvm_vfio::sim::detail {
   std::string digits(name.substr(prefix.size()));
   if (digits.empty() || digits.size() > 9) return -1;
   if (digits.find_first_not_of("0123456789") != std::string::npos) return -1;
+  if (digits.front() == '0' && digits.size() > 1) return -1;
   return static_cast<int>(std::strtol(digits.c_str(), nullptr, 10));
 }
 

@@ -6,6 +6,7 @@
 #include <kvm_vfio/sim/pci_check.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
+#include <kvm_vfio/sim/topology_fields.hpp>
 
 #include <cstdint>
 #include <map>
@@ -38,7 +39,7 @@ class topology_checker {
 
  private:
   void fail(std::string where, std::string what) {
-    errors_.push_back({std::move(where), std::move(what)});
+    append(errors_, std::move(where), std::move(what));
   }
   // Notes who has a value that must be unique, or fails.
   template <class Value>
@@ -66,6 +67,12 @@ class topology_checker {
     if (r.first > r.last)
       fail(where, "first (" + in_hex(r.first) + ") lies behind last (" + in_hex(r.last) + ")");
   }
+  // A number that was converted to an enumeration need not be one of its values.
+  template <class Enum>
+  void check_enum(Enum value, const std::string& where) {
+    if (name_of(value).empty())
+      fail(where, std::to_string(static_cast<int>(value)) + " is none of the enumeration's values");
+  }
   void check(const iommu_spec& i, const std::string& where) {
     if (check_name(i.name, where + ".name"))
       unique(iommus_, i.name, where + ".name", shown(i.name));
@@ -73,12 +80,15 @@ class topology_checker {
     if (i.page_sizes & 0xfff)
       fail(where + ".page_sizes", in_hex(i.page_sizes) + " has pages of less than 4096 bytes");
     check_range(i.aperture, where + ".aperture");
-    for (std::size_t r = 0; r < i.reserved.size(); ++r)
+    for (std::size_t r = 0; r < i.reserved.size(); ++r) {
       check_range(i.reserved[r], indexed(where + ".reserved", r));
+      check_enum(i.reserved[r].type, indexed(where + ".reserved", r) + ".type");
+    }
   }
   void check(const device_spec& d, const std::string& where) {
     if (check_name(d.name, where + ".name"))
       unique(device_names_, d.name, where + ".name", shown(d.name));
+    check_enum(d.bound, where + ".driver");
     check_file_number(d, where + ".file_number");
     pci_checker(errors_, d.pci, where + ".pci").check();
   }

@@ -89,10 +89,21 @@ namespace detail {
     if (c < 0x20 || c > 0x7e) c = '?';
   return out;
 }
-// Text from outside in quotes, shortened.
+// The start of a text from outside.
+[[nodiscard]] inline std::string shortened(std::string_view text) {
+  constexpr std::size_t most = 60;
+  return printable(text.substr(0, most)) + (text.size() > most ? "..." : "");
+}
+// The start of a text from outside, in quotes.
 [[nodiscard]] inline std::string shown(std::string_view text) {
   constexpr std::size_t most = 60;
   return in_quotes(printable(text.substr(0, most))) + (text.size() > most ? "..." : "");
+}
+// Appends an error. Of a text that is wrong in a million places, the first thousand are enough.
+inline void append(topology_errors& errors, std::string where, std::string what) {
+  constexpr std::size_t most = 1000;
+  if (errors.size() < most) errors.push_back({std::move(where), std::move(what)});
+  else if (errors.size() == most) errors.push_back({"topology", "has more errors than these"});
 }
 }  // namespace detail
 

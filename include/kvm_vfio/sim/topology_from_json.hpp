@@ -36,7 +36,7 @@ class topology_reader {
 
  private:
   void fail(const std::string& where, std::string what) {
-    errors_.push_back({where.empty() ? "topology" : where, std::move(what)});
+    append(errors_, where.empty() ? "topology" : where, std::move(what));
   }
   // "must be a list, not the number 7"
   void wrong_type(const json& value, const std::string& where, const char* wanted) {

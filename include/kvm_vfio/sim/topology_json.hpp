@@ -35,7 +35,7 @@ namespace kvm_vfio::sim {
 ///         column of text that is no JSON. Never throws for what the text holds.
 [[nodiscard]] inline topology_result topology_from_json(std::string_view text) {
   topology_result r;
-  const nlohmann::json value = detail::json_text(r.errors).parse(text);
+  const nlohmann::json value = detail::parse_json(text, r.errors);
   if (r.errors.empty()) detail::topology_reader(r.errors).read(value, r.machine);
   if (r.errors.empty()) r.errors = check(r.machine);
   return r;

@@ -52,7 +52,7 @@ class sysfs_reader {
       else note("groups", shown(name) + " is no number of a group: it is left out");
     }
     if (error && error != std::errc::no_such_file_or_directory)
-      r_.errors.push_back({"groups", folder.string() + ": " + error.message()});
+      r_.errors.push_back({"groups", printable(folder.string()) + ": " + error.message()});
     else if (out.empty())
       note("groups", "there are none: the host has no IOMMU, or it is not switched on");
     std::sort(out.begin(), out.end());
@@ -67,7 +67,9 @@ class sysfs_reader {
       const std::string path = indexed(where + ".devices", g.devices.size());
       g.devices.push_back(read_device(folder / "devices" / name, path));
     }
-    if (error) r_.errors.push_back({where + ".devices", folder.string() + ": " + error.message()});
+    if (error)
+      r_.errors.push_back(
+          {where + ".devices", printable(folder.string()) + ": " + error.message()});
     const std::string iommu = indexed("iommus", r_.machine.iommus.size());
     r_.machine.iommus.push_back({.name = g.iommu,
                                  .snoop_control = snoop_control_of(folder, g, iommu),

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSL-1.0
+// iommufd's choice of an address, at the ends of the address space.
+#include "../catch.hpp"
+
+#include <kvm_vfio/sim/ioas.hpp>
+
+namespace sim = kvm_vfio::sim;
+using kvm_vfio::errc;
+
+TEST_CASE("a full address space has no free address") {
+  sim::ioas space;
+  constexpr std::uint64_t half = std::uint64_t{1} << 63;
+  REQUIRE(space.map({.iova = 0, .size = half, .address = 0x1000}) == errc::ok);
+  std::uint64_t iova = 0;
+  REQUIRE(space.find_free(0x1000, 0x1000, 0x1000, iova) == errc::ok);
+  CHECK(iova == half);
+  REQUIRE(space.map({.iova = half, .size = half, .address = 0x1000}) == errc::ok);
+  CHECK(space.find_free(0x1000, 0x1000, 0x1000, iova) == errc::nospc);
+}
+
+TEST_CASE("the search for a free address ends with the addresses, and never takes the first page") {
+  sim::ioas space;
+  constexpr std::uint64_t page = 0x1000;
+  REQUIRE(space.map({.iova = page, .size = ~std::uint64_t{0} - page + 1, .address = page}) ==
+          errc::ok);
+  std::uint64_t iova = 1;
+  CHECK(space.find_free(page, page, page, iova) == errc::nospc);
+  CHECK(iova == 1);
+}
