@@ -28,11 +28,12 @@ struct my_vfio : kv::linked_symbols {
 };
 static_assert(kv::symbol_provider<my_vfio>);
 
-// A lock: whatever locks and unlocks without throwing.
-class my_lock {
+// A lock: whatever locks and unlocks without throwing. (The macros are for Clang's thread-safety
+// analysis, which knows std::mutex of libc++.)
+class KVM_VFIO_CAPABILITY("mutex") my_lock {
  public:
-  void lock() noexcept { mutex_.lock(); }
-  void unlock() noexcept { mutex_.unlock(); }
+  void lock() noexcept KVM_VFIO_ACQUIRE() { mutex_.lock(); }
+  void unlock() noexcept KVM_VFIO_RELEASE() { mutex_.unlock(); }
 
  private:
   std::mutex mutex_;

@@ -39,9 +39,9 @@ struct counting_iommu {
   void start_assignment(int) noexcept {}
   void end_assignment(int) noexcept {}
 };
-struct mutex {
-  void lock() noexcept { m.lock(); }
-  void unlock() noexcept { m.unlock(); }
+struct KVM_VFIO_CAPABILITY("mutex") mutex {
+  void lock() noexcept KVM_VFIO_ACQUIRE() { m.lock(); }
+  void unlock() noexcept KVM_VFIO_RELEASE() { m.unlock(); }
   std::mutex m;
 };
 
