@@ -84,6 +84,11 @@ int main(int argc, char** argv) {
     ::uname(&release);
     where.kernel = release.release;
     kernel = std::make_unique<kernel_system>(std::move(kvm).value());
+  } else if (kvm.error() == kv::errc::noent && o.kvm != "/dev/kvm") {
+    std::fprintf(stderr,
+                 "03_compare_with_kernel: --kvm %s: no such file; KVM's device is /dev/kvm\n",
+                 o.kvm.c_str());
+    return 2;
   } else if (!kv::native::kvm_is_lacking(kvm.error())) {
     const char* const known = kv::name(kvm.error());
     std::fprintf(stderr, "03_compare_with_kernel: --kvm %s: %s: %s\n", o.kvm.c_str(),

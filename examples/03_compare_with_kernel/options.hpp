@@ -31,7 +31,8 @@ inline constexpr const char* usage =
     "  --help       print this\n"
     "\n"
     "Exit status: 0 all answers agree; 1 some differ; 2 the command line is wrong, --kvm names a\n"
-    "file that is not KVM's, or a call that the comparison itself needs failed; 77 this machine "
+    "file that is not there or not KVM's, or a call that the comparison itself needs failed; 77 "
+    "this machine "
     "or\n"
     "user has no KVM: the model ran alone and nothing was compared.\n";
 

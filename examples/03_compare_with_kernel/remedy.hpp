@@ -22,9 +22,9 @@ inline std::string remedy(const std::string& path, kvm_vfio::errc why) {
     if (owners)
       return "This user may not open it. The group " + std::string(owners->gr_name) +
              " may; to join it:\n  sudo usermod -aG " + owners->gr_name +
-             " \"$USER\"\nand log in again.\n";
+             " \"$(id -un)\"\nand log in again.\n";
     return "This user may not open it, and no group may. Run this as root, or:\n"
-           "  sudo setfacl -m \"u:$USER:rw\" " +
+           "  sudo setfacl -m \"u:$(id -un):rw\" " +
            path + "\n";
   }
   if (why == errc::perm)

@@ -128,7 +128,8 @@ TEST_CASE("what is wrong with JSON is said, and where") {
       {R"({"groups": [{"devices": [{"name": "a"}]}]})", "groups[0].number: is missing"},
       {R"({"groups": [{"number": 1, "devices": [{}]}]})", "groups[0].devices[0].name: is missing"},
       {R"({"groups": [{"number": 7.5, "devices": [{"name": "a"}]}]})",
-       "groups[0].number: 7.5 is no whole number, or has more than 64 bits"},
+       "groups[0].number: 7.5 is no whole number, or has more than 64 bits; one is "
+       "written without a fraction and without an exponent"},
       {R"({"groups": [{"number": -7, "devices": [{"name": "a"}]}]})",
        "groups[0].number: -7 is negative"},
       {R"({"groups": [{"number": 4294967297, "devices": [{"name": "a"}]}]})",
@@ -151,7 +152,7 @@ TEST_CASE("what is wrong with JSON is said, and where") {
        "iommus[0].page_sizes: 0x10000000000000000 does not fit in 64 bits"},
       {R"({"iommus": [{"page_sizes": 18446744073709551616}], "groups": []})",
        "iommus[0].page_sizes: 1.8446744073709552e+19 is no whole number, or has more than 64 "
-       "bits"},
+       "bits; one is written without a fraction and without an exponent"},
       {R"({"iommus": [{"reserved": [{"first": 0, "last": 1, "type": "none"}]}], "groups": []})",
        "iommus[0].reserved[0].type: must be one of \"reserved\", \"direct\", \"direct-relaxable\", "
        "\"msi\", not the string \"none\""},
@@ -162,7 +163,7 @@ TEST_CASE("what is wrong with JSON is said, and where") {
        in_device + ".needs_vm: must be true or false, not the number 1"},
       {pci(R"("vendor": 70000)"), in_pci + ".vendor: 70000 does not fit in 16 bits"},
       {pci(R"("vendor": "8086")"),
-       in_pci + ".vendor: \"8086\" is no number; one in hexadecimal is \"0x8086\""},
+       in_pci + ".vendor: \"8086\" is a string: write the number without quotes"},
       {pci(R"("vendor": "0x18086")"), in_pci + ".vendor: 0x18086 does not fit in 16 bits"},
       {pci(R"("msi_vectors": 7)"), in_pci + ".msi_vectors: 7 is not 0, 1, 2, 4, 8, 16 or 32"},
       {pci(R"("msix_vectors": 99999)"), in_pci + ".msix_vectors: 99999 is more than 2048"},
@@ -191,12 +192,18 @@ TEST_CASE("what is wrong with JSON is said, and where") {
   }
 }
 
+TEST_CASE("a topology may name its schema, for editors") {
+  CHECK(sim::topology_from_json(R"({"$schema": "topology.schema.json", "groups": []})"));
+  CHECK(to_text(sim::topology_from_json(R"({"$schema": 7, "groups": []})").errors) ==
+        "$schema: must be a string, not the number 7\n");
+}
+
 TEST_CASE("all errors of a text are said at once") {
   const sim::topology_result r = sim::topology_from_json(
       pci(R"("vendor": 70000, "device": "8086", "bars": [{"size": true}, {"size": 0, "x": 1}])"));
   CHECK(to_text(r.errors) == in_pci + ".vendor: 70000 does not fit in 16 bits\n" + in_pci +
-                                 ".device: \"8086\" is no number; one in hexadecimal is "
-                                 "\"0x8086\"\n" +
+                                 ".device: \"8086\" is a string: write the number without "
+                                 "quotes\n" +
                                  in_pci + ".bars[0].size: must be a number, not true\n" + in_pci +
                                  ".bars[1]: has no member \"x\"; its members are size, is_64bit, "
                                  "prefetchable, io, address\n");

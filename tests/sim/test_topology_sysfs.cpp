@@ -112,8 +112,31 @@ TEST_CASE("a running system's groups become a world") {
   CHECK(m.task.open("/dev/vfio/3").error() == errc::noent);  // nothing of it is VFIO's
 }
 
+TEST_CASE("what is no copy of sysfs is an error") {
+  const sysfs_tree tree;
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r.errors.size() == 1);
+  CHECK(r.errors[0].text() == "groups: " + tree.root().string() +
+                                  " is neither /sys nor a copy of it: it has no folder \"kernel\"");
+  CHECK_FALSE(sim::topology_from_sysfs(tree.root() / "nothing"));
+}
+
+TEST_CASE("a copy of sysfs that lost its links is an error") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  const fs::path driver = tree.root() / "devices/pci0000:00/0000:00:02.0/driver";
+  fs::remove(driver);
+  fs::create_directory(driver);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  REQUIRE(r.errors.size() == 1);
+  CHECK(r.errors[0].text() ==
+        "groups[0].devices[0].driver: \"driver\" is no symbolic link, so nothing says who it is: "
+        "copy /sys with its links (cp -a)");
+}
+
 TEST_CASE("a system without an IOMMU has no groups, which is said") {
   const sysfs_tree tree;
+  fs::create_directories(tree.root() / "kernel");
   const sim::topology_result r = sim::topology_from_sysfs(tree.root());
   CHECK(r);
   CHECK(r.machine.groups.empty());

@@ -32,7 +32,16 @@ class topology_reader {
   explicit topology_reader(topology_errors& errors) noexcept : errors_(errors) {}
 
   /// A whole topology. Members that the value has not keep what they are.
-  void read(const json& value, topology& to) { read_object(value, to, ""); }
+  void read(const json& value, topology& to) {
+    // Editors find the schema by this member; it says nothing of the topology.
+    if (const auto schema = value.find("$schema"); value.is_object() && schema != value.end()) {
+      if (!schema->is_string()) wrong_type(*schema, "$schema", "a string");
+      json rest = value;
+      rest.erase("$schema");
+      return read_object(rest, to, "");
+    }
+    read_object(value, to, "");
+  }
 
  private:
   void fail(const std::string& where, std::string what) {
@@ -141,7 +150,9 @@ class topology_reader {
     if (value.is_string()) {
       text = value.get_ref<const std::string&>();
       if (!is_hex(text))
-        return fail(where, shown(text) + " is no number; one in hexadecimal is \"0x8086\"");
+        return fail(where, shown(text) + (has_digits_only(text)
+                                              ? " is a string: write the number without quotes"
+                                              : " is no number; one in hexadecimal is \"0x8086\""));
       fits = parse_hex(text, n);
       if (text.size() > 40) text = text.substr(0, 40) + "...";
     } else if (value.is_number_integer()) {
@@ -160,7 +171,9 @@ class topology_reader {
         }
       }
     } else if (value.is_number()) {
-      return fail(where, value.dump() + " is no whole number, or has more than 64 bits");
+      return fail(where, value.dump() +
+                             " is no whole number, or has more than 64 bits; one is "
+                             "written without a fraction and without an exponent");
     } else {
       return wrong_type(value, where, "a number");
     }
@@ -173,6 +186,9 @@ class topology_reader {
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     if (c >= 'A' && c <= 'F') return c - 'A' + 10;
     return -1;
+  }
+  static bool has_digits_only(std::string_view text) noexcept {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
   }
   static bool is_hex(std::string_view text) noexcept {
     if (text.size() < 3 || text.substr(0, 2) != "0x") return false;

@@ -51,7 +51,11 @@ class sysfs_reader {
       if (number >= 0) out.push_back(number);
       else note("groups", shown(name) + " is no number of a group: it is left out");
     }
-    if (error && error != std::errc::no_such_file_or_directory)
+    if (!path_exists(root_ / "kernel"))
+      r_.errors.push_back({"groups", printable(root_.string()) +
+                                         " is neither /sys nor a copy of it: it has no folder "
+                                         "\"kernel\""});
+    else if (error && error != std::errc::no_such_file_or_directory)
       r_.errors.push_back({"groups", printable(folder.string()) + ": " + error.message()});
     else if (out.empty())
       note("groups", "there are none: the host has no IOMMU, or it is not switched on");
@@ -87,6 +91,10 @@ class sysfs_reader {
     for (const std::string& node : names_in(device / "vfio-dev", none))
       d.file_number = std::max(d.file_number, number_behind(node, "vfio"));
     const std::string bound = link_name(device / "driver");
+    if (bound.empty() && path_exists(device / "driver"))
+      r_.errors.push_back({where + ".driver",
+                           "\"driver\" is no symbolic link, so nothing says who it "
+                           "is: copy /sys with its links (cp -a)"});
     const bool vfio = d.file_number >= 0 || bound.find("vfio") != std::string::npos;
     // A port of a bridge is the host's and harms nobody.
     if (vfio || (d.mediated && !bound.empty())) d.bound = driver::vfio;
