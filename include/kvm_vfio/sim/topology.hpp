@@ -153,7 +153,7 @@ struct device_spec {
 struct group_spec {
   int number = 0;                ///< /dev/vfio/N
   std::string iommu = "iommu0";  ///< by name
-  /// At least one.
+  /// A group without devices has no file; POWER has one for each host bridge that is empty.
   std::vector<device_spec> devices{};
   /// Whether all members are equal.
   friend bool operator==(const group_spec&, const group_spec&) = default;

@@ -31,7 +31,6 @@ class topology_checker {
       check_number(g.number, where + ".number");
       if (!iommus_.contains(g.iommu))
         fail(where + ".iommu", "no IOMMU is called " + shown(g.iommu));
-      if (g.devices.empty()) fail(where + ".devices", "is empty; a group has at least one device");
       for (std::size_t j = 0; j < g.devices.size(); ++j)
         check(g.devices[j], indexed(where + ".devices", j));
     }
@@ -113,8 +112,7 @@ class topology_checker {
 }  // namespace detail
 
 /// Looks for everything that is wrong with a topology. A right one has
-/// - names, group numbers and device file numbers that nobody else has, IOMMUs that exist, devices
-///   in every group;
+/// - names, group numbers and device file numbers that nobody else has, IOMMUs that exist;
 /// - ranges whose first address is not behind their last one, pages of at least 4 KiB;
 /// - at most six BARs, a 64-bit one followed by an empty one, sizes that are powers of two,
 ///   addresses that are multiples of the size;

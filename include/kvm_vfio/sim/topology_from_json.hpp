@@ -4,12 +4,11 @@
 /// A JSON value as a topology: the reading half of topology_json.hpp. Needs nlohmann's JSON.
 
 #include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/sim/json_structure.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 #include <kvm_vfio/sim/topology_fields.hpp>
 
 #if __has_include(<nlohmann/json.hpp>)
-
-#include <kvm_vfio/sim/json_structure.hpp>
 
 #include <concepts>
 #include <cstddef>

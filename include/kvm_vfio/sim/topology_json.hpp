@@ -14,15 +14,14 @@
 /// a string of two hexadecimal digits each. docs/topology.schema.json is a JSON Schema of it.
 
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/topology_from_json.hpp>
+#include <kvm_vfio/sim/topology_to_json.hpp>
 
 #if !__has_include(<nlohmann/json.hpp>)
 #define KVM_VFIO_SIM_TOPOLOGY_JSON 0
 #else
 #define KVM_VFIO_SIM_TOPOLOGY_JSON 1
-
-#include <kvm_vfio/sim/topology_check.hpp>
-#include <kvm_vfio/sim/topology_from_json.hpp>
-#include <kvm_vfio/sim/topology_to_json.hpp>
 
 #include <string>
 #include <string_view>
