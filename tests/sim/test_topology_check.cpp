@@ -39,8 +39,14 @@ const std::vector<wrong>& all_wrong() {
         "without '/'"}},
       {"no name",
        [](topology& t) { t.iommus[0].name = ""; },
-       {"iommus[0].name",
-        "\"\" is no name: it must be 1 to 255 printable ASCII characters without spaces and "
+       {"iommus[0].name", "\"\" is no name: it must be 1 to 255 printable ASCII characters"}},
+      {"a label with a control character",
+       [](topology& t) { t.iommus[0].name = "a\n"; },
+       {"iommus[0].name", "\"a?\" is no name: it must be 1 to 255 printable ASCII characters"}},
+      {"a device's name with a space",
+       [](topology& t) { t.groups[0].devices[0].name = "a b"; },
+       {"groups[0].devices[0].name",
+        "\"a b\" is no name: it must be 1 to 255 printable ASCII characters without spaces and "
         "without '/'"}},
       {"a name that is no UTF-8",
        [](topology& t) { t.groups[0].devices[0].name = "\xff\x01"; },

@@ -47,14 +47,14 @@ class topology_checker {
     const auto [first, added] = taken.try_emplace(value, where);
     if (!added) fail(where, as_text + " is taken by " + first->second);
   }
-  // What names a device or an IOMMU: it can stand in a path.
-  bool check_name(const std::string& name, const std::string& where) {
+  // The name of a device can stand in a path, that of an IOMMU is a label.
+  bool check_name(const std::string& name, const std::string& where, bool in_path) {
     bool good = !name.empty() && name.size() <= 255;
-    for (const char c : name) good = good && c > ' ' && c < '\x7f' && c != '/';
+    for (const char c : name)
+      good = good && c >= ' ' && c <= '~' && !(in_path && (c == ' ' || c == '/'));
     if (!good)
-      fail(where, shown(name) +
-                      " is no name: it must be 1 to 255 printable ASCII characters without "
-                      "spaces and without '/'");
+      fail(where, shown(name) + " is no name: it must be 1 to 255 printable ASCII characters" +
+                      (in_path ? " without spaces and without '/'" : ""));
     return good;
   }
   void check_number(int number, const std::string& where) {
@@ -73,7 +73,7 @@ class topology_checker {
       fail(where, std::to_string(static_cast<int>(value)) + " is none of the enumeration's values");
   }
   void check(const iommu_spec& i, const std::string& where) {
-    if (check_name(i.name, where + ".name"))
+    if (check_name(i.name, where + ".name", /*in_path=*/false))
       unique(iommus_, i.name, where + ".name", shown(i.name));
     if (i.page_sizes == 0) fail(where + ".page_sizes", "no page size is there");
     if (i.page_sizes & 0xfff)
@@ -85,7 +85,7 @@ class topology_checker {
     }
   }
   void check(const device_spec& d, const std::string& where) {
-    if (check_name(d.name, where + ".name"))
+    if (check_name(d.name, where + ".name", /*in_path=*/true))
       unique(device_names_, d.name, where + ".name", shown(d.name));
     check_enum(d.bound, where + ".driver");
     check_file_number(d, where + ".file_number");
