@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/world.hpp>
 
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -57,10 +58,13 @@ int check(const char* path) {
 }
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const std::string_view first = argc > 1 ? argv[1] : "";
   if (first == "--check" && argc == 3) return check(argv[2]);
   if (argc <= 2 && first.substr(0, 1) != "-") return capture(argc == 2 ? argv[1] : "/sys");
   std::fputs("usage: 11_capture_this_host [COPY_OF_SYS] | --check FILE\n", stderr);
   return first == "--help" ? 0 : 2;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "11_capture_this_host: %s\n", e.what());
+  return 1;
 }

@@ -3,6 +3,10 @@
 /// \file
 /// The library's version, for the preprocessor. The build systems and the packages read it here.
 
+// The preprocessor knows macros only, and a version is made of names that an operand's parentheses
+// would be part of.
+// NOLINTBEGIN(modernize-macro-to-enum,bugprone-macro-parentheses)
+
 /// Changes when users must change what they wrote (while it is 0, the minor number does that).
 #define KVM_VFIO_VERSION_MAJOR 0
 /// Changes when something is added.
@@ -22,3 +26,4 @@
 // Two steps, so that the numbers' names are replaced first.
 #define KVM_VFIO_DETAIL_JOIN(major, minor, patch) KVM_VFIO_DETAIL_TEXT(major.minor.patch)
 #define KVM_VFIO_DETAIL_TEXT(text) #text
+// NOLINTEND(modernize-macro-to-enum,bugprone-macro-parentheses)

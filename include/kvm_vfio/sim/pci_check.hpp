@@ -178,6 +178,7 @@ class pci_checker {
       std::size_t first, end, index;
     };
     std::vector<extent> all;
+    all.reserve(listed.size());
     for (std::size_t i = 0; i < listed.size(); ++i)
       all.push_back({listed[i].offset, listed[i].offset + size_of(listed[i]), i});
     std::sort(all.begin(), all.end(),

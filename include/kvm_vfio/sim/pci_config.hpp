@@ -27,7 +27,7 @@ class pci_config {
     build_header(spec);
     build_bars(spec);
     build_capabilities(capabilities_of(spec));
-    initial_ = bytes_;
+    initial_.assign(bytes_.begin(), bytes_.end());
   }
   /// As it was made. Takes no memory.
   void reset() noexcept { std::copy(initial_.begin(), initial_.end(), bytes_.begin()); }

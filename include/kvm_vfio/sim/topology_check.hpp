@@ -51,7 +51,7 @@ class topology_checker {
   bool check_name(const std::string& name, const std::string& where, bool in_path) {
     bool good = !name.empty() && name.size() <= 255;
     for (const char c : name)
-      good = good && c >= ' ' && c <= '~' && !(in_path && (c == ' ' || c == '/'));
+      good = good && c >= ' ' && c <= '~' && (!in_path || (c != ' ' && c != '/'));
     if (!good)
       fail(where, shown(name) + " is no name: it must be 1 to 255 printable ASCII characters" +
                       (in_path ? " without spaces and without '/'" : ""));
