@@ -3,8 +3,7 @@
 /// \file
 /// The library's version, for the preprocessor. The build systems and the packages read it here.
 
-// The preprocessor knows macros only, and a version is made of names that an operand's parentheses
-// would be part of.
+// Only macros reach the preprocessor, and parentheses would become part of the version's text.
 // NOLINTBEGIN(modernize-macro-to-enum,bugprone-macro-parentheses)
 
 /// Changes when users must change what they wrote (while it is 0, the minor number does that).
