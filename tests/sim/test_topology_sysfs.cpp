@@ -326,8 +326,8 @@ TEST_CASE("what is in place of a file, or of a number, is said, and does no harm
     CHECK(unknown_of(r, where + "bars") ==
           "the file \"resource\" cannot be read: none are assumed");
     CHECK(unknown_of(r, where + "command") ==
-          "only 0 bytes of the configuration space can be read: here, in the status, for the pin "
-          "interrupt, its line and the addresses of BARs, what they lack is assumed to be 0");
+          "only 0 bytes of the configuration space can be read: the command and status registers, "
+          "the interrupt's pin and line and the addresses of BARs are 0 where they are missing");
     CHECK(unknown_of(r, "iommus[0].reserved") ==
           "\"reserved_regions\" cannot be read: none are assumed");
   }
@@ -360,8 +360,8 @@ TEST_CASE("what is in place of a file, or of a number, is said, and does no harm
     const sim::topology_result r = sim::topology_from_sysfs(tree.root());
     REQUIRE(r);
     CHECK(unknown_of(r, where + "capabilities") ==
-          "a list of them leads to 0x20, where none can be or it has been before: it is taken to "
-          "end there");
+          "a list of capabilities leads to 0x20, where none can be or where it was before: it is "
+          "taken to end there");
     CHECK(r.unknown.size() == 5);  // also: the second list, and what no host tells
     REQUIRE(only_device(r).pci.capabilities.size() == 4);
     CHECK(only_device(r).pci.capabilities[2].offset == 0x100);

@@ -122,8 +122,8 @@ class pci_sysfs_reader {
         "only " + std::to_string(config_.size()) + " bytes of the configuration space can be read";
     if (config_.size() < PCI_STD_HEADER_SIZEOF)
       note("command", can_be_read +
-                          ": here, in the status, for the pin interrupt, its line and the "
-                          "addresses of BARs, what they lack is assumed to be 0");
+                          ": the command and status registers, the interrupt's pin and "
+                          "line and the addresses of BARs are 0 where they are missing");
     pci_.command = word(PCI_COMMAND);
     pci_.status = static_cast<std::uint16_t>(word(PCI_STATUS) & ~PCI_STATUS_CAP_LIST);
     pci_.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
@@ -178,8 +178,8 @@ class pci_sysfs_reader {
   void note_end(unsigned at) {
     if (at != 0)
       note("capabilities",
-           "a list of them leads to " + in_hex(at) +
-               ", where none can be or it has been before: it is taken to end there");
+           "a list of capabilities leads to " + in_hex(at) +
+               ", where none can be or where it was before: it is taken to end there");
   }
   // What no function can have is left out: MSI-X, where that is wrong, and if something else is,
   // every capability.

@@ -89,15 +89,15 @@ namespace detail {
     if (c < 0x20 || c > 0x7e) c = '?';
   return out;
 }
+// Of a text from outside, so many characters are shown.
+inline constexpr std::size_t most_shown = 60;
 // The start of a text from outside.
 [[nodiscard]] inline std::string shortened(std::string_view text) {
-  constexpr std::size_t most = 60;
-  return printable(text.substr(0, most)) + (text.size() > most ? "..." : "");
+  return printable(text.substr(0, most_shown)) + (text.size() > most_shown ? "..." : "");
 }
 // The start of a text from outside, in quotes.
 [[nodiscard]] inline std::string shown(std::string_view text) {
-  constexpr std::size_t most = 60;
-  return in_quotes(printable(text.substr(0, most))) + (text.size() > most ? "..." : "");
+  return in_quotes(printable(text.substr(0, most_shown))) + (text.size() > most_shown ? "..." : "");
 }
 // Appends an error. Of a text that is wrong in a million places, the first thousand are enough.
 inline void append(topology_errors& errors, std::string where, std::string what) {
