@@ -16,7 +16,9 @@ write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-ve
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config.cmake"
               "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config-version.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/kvm_vfio_sim.cmake"
         DESTINATION ${package_dir})
+install(DIRECTORY src DESTINATION ${package_dir} FILES_MATCHING PATTERN "*.cpp")
 
 # Relative to where the .pc file lies: the prefix is chosen when installing, or later. From full
 # path to full path, because one of the two directories may be absolute.

@@ -5,6 +5,7 @@
 #include <kvm_vfio/sim/dump.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <string_view>
 

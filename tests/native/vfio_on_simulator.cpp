@@ -12,8 +12,11 @@
 #include <sys/syscall.h>
 #include <cerrno>
 #include <cstdarg>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <map>
+#include <vector>
 
 // The README's program for a VMM, of which the tests call `run_with`.
 #define main readme_main

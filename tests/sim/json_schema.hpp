@@ -101,8 +101,8 @@ class json_schema {
     throw std::logic_error("a type that is not known: " + type);
   }
 
-  // POSIX's, which says the same as JSON Schema's for what the schema uses: std::regex takes long to
-  // compile, and GCC 12 warns of it when it compiles for a sanitizer.
+  // POSIX's, which says the same as JSON Schema's for what the schema uses: std::regex takes long
+  // to compile, and GCC 12 warns of it when it compiles for a sanitizer.
   class regular_expression {
    public:
     explicit regular_expression(const std::string& text) {

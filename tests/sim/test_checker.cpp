@@ -7,6 +7,11 @@
 #include <kvm_vfio/sim/watch.hpp>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace {
 using sim::rule;

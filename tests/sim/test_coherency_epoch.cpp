@@ -3,6 +3,7 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
+#include <cstddef>
 #include <optional>
 #include <random>
 #include <string>

@@ -7,6 +7,9 @@
 
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
 #endif
 
 TEST_CASE("the dumps say what is there, and why") {

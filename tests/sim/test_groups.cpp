@@ -3,6 +3,10 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
 namespace {
 /// Group 1 behind an IOMMU with snoop control, group 2 behind one without, 3 mediated, 4 whose
 /// second device the host uses.

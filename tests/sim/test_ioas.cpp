@@ -4,6 +4,8 @@
 
 #include <kvm_vfio/sim/ioas.hpp>
 
+#include <cstdint>
+
 namespace sim = kvm_vfio::sim;
 using kvm_vfio::errc;
 

@@ -3,6 +3,10 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
 TEMPLATE_TEST_CASE("a noncoherent group registers the VM, and its going unregisters it", "",
                    kvm_vfio::linux_7_3, kvm_vfio::linux_6_12, kvm_vfio::linux_6_1) {
   machine_under_test<TestType> m(two_groups(/*snoop_control=*/false));

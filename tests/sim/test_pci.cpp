@@ -5,6 +5,9 @@
 #include "registers.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace {

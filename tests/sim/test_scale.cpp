@@ -6,8 +6,11 @@
 #include <kvm_vfio/sim/checker.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 /// Counts the calls by kind of answer.

@@ -5,6 +5,8 @@
 #include "scenarios.hpp"
 
 #include <fstream>
+#include <string>
+#include <vector>
 
 namespace {
 std::string text(const std::vector<std::string>& lines) {

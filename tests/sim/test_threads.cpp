@@ -4,8 +4,10 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <random>
 #include <string>
 #include <thread>

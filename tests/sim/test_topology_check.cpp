@@ -4,7 +4,11 @@
 #include "fixture.hpp"
 #include "random_topology.hpp"
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace {
 using sim::topology;

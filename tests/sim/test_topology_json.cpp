@@ -8,6 +8,10 @@
 #include "fixture.hpp"
 #include "random_topology.hpp"
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 namespace {
 // A topology with one device, whose members these are.
 std::string device(const std::string& members) {

@@ -8,6 +8,10 @@
 #include "json_schema.hpp"
 #include "random_topology.hpp"
 
+#include <kvm_vfio/sim/impl/topology_from_json.hpp>
+#include <kvm_vfio/sim/topology_fields.hpp>
+
+#include <cstddef>
 #include <fstream>
 #include <iterator>
 #include <map>

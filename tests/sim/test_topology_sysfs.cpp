@@ -8,7 +8,12 @@
 #include <kvm_vfio/sim/topology_json.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <random>
+#include <string>
+#include <vector>
 
 namespace {
 namespace fs = std::filesystem;

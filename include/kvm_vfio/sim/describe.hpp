@@ -4,116 +4,35 @@
 /// Calls in words, and a timeline of them.
 
 #include <kvm_vfio/sim/call.hpp>
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/mutex.hpp>
 #include <kvm_vfio/sim/uapi.hpp>
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 namespace kvm_vfio::sim {
 
 /// An error's symbolic name, those that `errc` does not know included.
-[[nodiscard]] inline std::string error_name(errc e) {
-  if (const char* const known = kvm_vfio::name(e)) return known;
-  switch (static_cast<int>(e)) {
-    case EBADFD: return "EBADFD";
-    case EOPNOTSUPP: return "EOPNOTSUPP";
-    case EMSGSIZE: return "EMSGSIZE";
-    case E2BIG: return "E2BIG";
-    case EOVERFLOW: return "EOVERFLOW";
-    case EADDRINUSE: return "EADDRINUSE";
-    case EAGAIN: return "EAGAIN";
-    case ESRCH: return "ESRCH";
-    default: return "error " + std::to_string(static_cast<int>(e));
-  }
-}
+[[nodiscard]] std::string error_name(errc e);
 
 /// The name of an ioctl request; empty: not one of VFIO's, iommufd's or kvm-vfio's. VFIO reuses
 /// numbers between a container, a group and a device; the usual one is named.
-[[nodiscard]] inline const char* request_name(std::uint32_t request) noexcept {
-  switch (request) {
-    case KVM_CREATE_VM: return "KVM_CREATE_VM";
-    case KVM_CREATE_DEVICE: return "KVM_CREATE_DEVICE";
-    case KVM_SET_DEVICE_ATTR: return "KVM_SET_DEVICE_ATTR";
-    case KVM_GET_DEVICE_ATTR: return "KVM_GET_DEVICE_ATTR";
-    case KVM_HAS_DEVICE_ATTR: return "KVM_HAS_DEVICE_ATTR";
-    case VFIO_GET_API_VERSION: return "GET_API_VERSION";
-    case VFIO_CHECK_EXTENSION: return "CHECK_EXTENSION";
-    case VFIO_SET_IOMMU: return "SET_IOMMU";
-    case VFIO_GROUP_GET_STATUS: return "GET_STATUS";
-    case VFIO_GROUP_SET_CONTAINER: return "SET_CONTAINER";
-    case VFIO_GROUP_UNSET_CONTAINER: return "UNSET_CONTAINER";
-    case VFIO_GROUP_GET_DEVICE_FD: return "GET_DEVICE_FD";
-    case VFIO_DEVICE_GET_INFO: return "DEVICE_GET_INFO";
-    case VFIO_DEVICE_GET_REGION_INFO: return "GET_REGION_INFO";
-    case VFIO_DEVICE_GET_IRQ_INFO: return "GET_IRQ_INFO";
-    case VFIO_DEVICE_SET_IRQS: return "SET_IRQS";
-    case VFIO_DEVICE_RESET: return "DEVICE_RESET";
-    case VFIO_IOMMU_GET_INFO: return "IOMMU_GET_INFO";
-    case VFIO_IOMMU_MAP_DMA: return "MAP_DMA";
-    case VFIO_IOMMU_UNMAP_DMA: return "UNMAP_DMA";
-    case uapi::request_bind_iommufd: return "BIND_IOMMUFD";
-    case uapi::request_attach_iommufd_pt: return "ATTACH_IOMMUFD_PT";
-    case uapi::request_detach_iommufd_pt: return "DETACH_IOMMUFD_PT";
-    case uapi::request_destroy: return "IOMMU_DESTROY";
-    case uapi::request_ioas_alloc: return "IOAS_ALLOC";
-    case uapi::request_ioas_iova_ranges: return "IOVA_RANGES";
-    case uapi::request_ioas_map: return "IOAS_MAP";
-    case uapi::request_ioas_unmap: return "IOAS_UNMAP";
-    case uapi::request_hwpt_alloc: return "HWPT_ALLOC";
-    case uapi::request_get_hw_info: return "GET_HW_INFO";
-    default: return "";
-  }
-}
+[[nodiscard]] const char* request_name(std::uint32_t request) noexcept;
 
 /// One call as a line: "ioctl(5, FILE_ADD fd 4) = 0".
-[[nodiscard]] inline std::string to_string(const call& c) {
-  const std::string fd = std::to_string(c.fd);
-  std::string s;
-  switch (c.kind) {
-    case call_kind::open: s = "open(\"" + c.text + "\")"; break;
-    case call_kind::close: s = "close(" + fd + ")"; break;
-    case call_kind::dup: s = "dup(" + fd + ")"; break;
-    case call_kind::pread: s = "pread(" + fd + ")"; break;
-    case call_kind::pwrite: s = "pwrite(" + fd + ")"; break;
-    case call_kind::eventfd: s = "eventfd()"; break;
-    case call_kind::ioctl: {
-      static constexpr const char* attributes[] = {"", "FILE_ADD", "FILE_DEL", "SET_SPAPR_TCE"};
-      const bool attribute = c.attribute > 0 && c.attribute < 4;
-      std::string what = attribute ? attributes[c.attribute] : request_name(c.request);
-      if (what.empty()) what = "request " + std::to_string(c.request);
-      if (c.subject >= 0) what += " fd " + std::to_string(c.subject);
-      if (!c.text.empty()) what += " \"" + c.text + "\"";
-      if (c.request == KVM_CREATE_DEVICE && (c.flags & KVM_CREATE_DEVICE_TEST)) what += " TEST";
-      s = "ioctl(" + fd + ", " + what + ")";
-    }
-  }
-  if (c.error != errc::ok) return s + " = " + error_name(c.error);
-  const bool made_by_struct = c.request == KVM_CREATE_DEVICE && c.made >= 0;
-  return s + " = " + std::to_string(c.value) +
-         (made_by_struct ? ", fd " + std::to_string(c.made) : "");
-}
+[[nodiscard]] std::string to_string(const call& c);
 
 /// Every call, in the order of the answers.
 class timeline final : public call_observer {
  public:
   /// Any thread's calls, one after the other.
-  void called(const call& c) override {
-    const guard held(mutex_);
-    calls_.push_back(c);
-  }
+  void called(const call& c) override;
   /// What was seen so far.
-  [[nodiscard]] std::vector<call> calls() const {
-    const guard held(mutex_);
-    return calls_;
-  }
+  [[nodiscard]] std::vector<call> calls() const;
   /// Numbered from 1, a line each.
-  [[nodiscard]] std::string text() const {
-    const guard held(mutex_);
-    std::string out;
-    for (std::size_t i = 0; i < calls_.size(); ++i)
-      out += std::to_string(i + 1) + "  " + to_string(calls_[i]) + "\n";
-    return out;
-  }
+  [[nodiscard]] std::string text() const;
 
  private:
   mutable mutex mutex_;
@@ -121,3 +40,7 @@ class timeline final : public call_observer {
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/describe.hpp>
+#endif

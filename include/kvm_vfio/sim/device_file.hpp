@@ -4,8 +4,12 @@
 /// An open VFIO device: handed out by a group, or a character device that must be bound to an
 /// iommufd before it answers anything.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/container.hpp>
 #include <kvm_vfio/sim/iommufd.hpp>
+
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 
@@ -21,10 +25,9 @@ struct region_span {
 class device_file final : public file {
  public:
   /// \param group the open group file that hands it out; null: the character device
-  device_file(vfio_system& system, vfio_device& device, file* group) noexcept
-      : file(file_kind::device), system_(system), device_(device), group_(group) {}
+  device_file(vfio_system& system, vfio_device& device, file* group) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return device_.name().c_str(); }
-  [[nodiscard]] device_file* as_device() noexcept override { return this; }
+  [[nodiscard]] device_file* as_device() noexcept override;
   /// The device behind the file.
   [[nodiscard]] vfio_device& device() const noexcept { return device_; }
   /// Whether a group handed it out; otherwise it is the character device.
@@ -36,160 +39,28 @@ class device_file final : public file {
 
   /// Opens it as the group does. With the world's lock held.
   /// \return inval: no container, or one without an IOMMU · ESRCH: the driver needs a VM
-  [[nodiscard]] errc open_from_group() {
-    const vfio_group& g = device_.group();
-    if (!g.in || !g.in->driver()) return errc::inval;
-    const errc e = open(g.vm);
-    opened_ = e == errc::ok;
-    return e;
-  }
+  [[nodiscard]] errc open_from_group();
 
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
-    const guard held(system_.lock);
-    if (request == uapi::request_bind_iommufd && system_.options.device_files)
-      return bind(from, argument);
-    if (!opened_) return errc::inval;
-    if (!group_ && request == uapi::request_attach_iommufd_pt) return attach(from, argument);
-    if (!group_ && request == uapi::request_detach_iommufd_pt) return detach(from, argument);
-    if (request == VFIO_DEVICE_FEATURE) return feature(from, argument);
-    return device_.pci.ioctl(from, request, argument);
-  }
-  answer pread(void* to, std::size_t size, std::uint64_t offset) override {
-    const guard held(system_.lock);
-    return opened_ ? device_.pci.read(to, size, offset) : answer(errc::inval);
-  }
-  answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override {
-    const guard held(system_.lock);
-    return opened_ ? device_.pci.write(from, size, offset) : answer(errc::inval);
-  }
+  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer pread(void* to, std::size_t size, std::uint64_t offset) override;
+  answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
   /// What mmap(2) of this part of the file shows. \return inval: not mappable, or past the region
-  [[nodiscard]] result<region_span> mmap(std::uint64_t offset, std::uint64_t size) {
-    const guard held(system_.lock);
-    const auto index = static_cast<std::uint32_t>(offset >> pci_endpoint::offset_shift);
-    const std::uint64_t at = offset & ((std::uint64_t{1} << pci_endpoint::offset_shift) - 1);
-    const std::uint64_t whole = device_.pci.mappable(index) ? device_.pci.size(index) : 0;
-    if (!opened_ || size == 0 || at > whole || size > whole - at) return errc::inval;
-    return region_span{index, at, size};
-  }
+  [[nodiscard]] result<region_span> mmap(std::uint64_t offset, std::uint64_t size);
 
  private:
   // vfio_df_open, and what its first open does.
-  errc open(machine* from) {
-    if (!group_ && device_.open_count != 0) return errc::inval;
-    if (device_.open_count == 0) {
-      // A VM that is being destroyed is no VM any more.
-      machine* const seen = from && from->users() > 0 ? from : nullptr;
-      if (device_.spec().needs_vm && !seen) return error(ESRCH);
-      device_.vm = seen;
-      device_.holds_vm = seen && system_.release.device_holds_vm;
-      if (device_.holds_vm) seen->get();
-      if (group_) {
-        group_->get();
-        ++device_.group().container_users;
-      }
-    }
-    ++device_.open_count;
-    return errc::ok;
-  }
-  void close() noexcept {
-    if (--device_.open_count != 0) return;
-    device_.pci.close();
-    if (group_) {
-      --device_.group().container_users;
-      group_->put();
-    }
-    machine* const seen = device_.vm;
-    device_.vm = nullptr;
-    if (device_.holds_vm) seen->put();
-    device_.holds_vm = false;
-  }
-  void release() noexcept override {
-    const guard held(system_.lock);
-    if (!opened_) return;
-    if (iommufd_) iommufd_->unbind(devid_);
-    close();
-    if (!iommufd_) return;
-    device_.bound = nullptr;
-    --device_.group().bound_devices;
-    iommufd_->put();
-  }
+  errc open(machine* from);
+  void close() noexcept;
+  void release() noexcept override;
 
   // fault · inval: argsz, flags, bound already, not the character device · busy: the group is open
   // · badf, EBADFD: not an iommufd · perm: somebody else owns its DMA · ESRCH: needs a VM
-  answer bind(process& from, std::uint64_t argument) {
-    uapi::device_bind_iommufd c{};
-    if (const errc e = read_bind(from, argument, c); e != errc::ok) return e;
-    vfio_group& g = device_.group();
-    if (c.flags || c.iommufd < 0 || group_) return errc::inval;
-    if (g.opened) return errc::busy;
-    if (opened_) return errc::inval;
-    const result<file*> f = from.fget(c.iommufd);
-    if (!f) return f.error();
-    file_ref held(*f);
-    if (held->kind() != file_kind::iommufd) return error(EBADFD);
-    auto* const fd = static_cast<iommufd_file*>(held.get());
-    if (device_.open_count != 0) return errc::inval;
-    const result<std::uint32_t> id = fd->bind(device_);
-    if (!id) return id.error();
-    errc e = open(vm);
-    c.out_devid = *id;
-    if (e == errc::ok && !from.copy_to_user(argument, c)) {
-      close();
-      e = errc::fault;
-    }
-    if (e != errc::ok) {
-      fd->unbind(*id);
-      return e;
-    }
-    devid_ = *id;
-    iommufd_ = static_cast<iommufd_file*>(held.take());
-    device_.bound = this;
-    ++g.bound_devices;
-    opened_ = true;
-    return 0;
-  }
-  errc read_bind(process& from, std::uint64_t argument, uapi::device_bind_iommufd& c) const {
-    if (!system_.release.bind_checks_rest) return detail::read_argsz(from, argument, c, sizeof c);
-    if (!from.copy_from_user(argument, c.argsz)) return errc::fault;
-    if (c.argsz < sizeof c) return errc::inval;
-    // What it knows ends with the token's address.
-    unsigned char known[sizeof c + sizeof(std::uint64_t)];
-    const std::size_t size = std::min<std::size_t>(c.argsz, sizeof known);
-    const errc e = detail::zeros(from, argument, sizeof known, c.argsz);
-    if (e != errc::ok) return e;
-    if (!from.mem().read(argument, known, size)) return errc::fault;
-    __builtin_memcpy(&c, known, sizeof c);
-    return errc::ok;
-  }
-  answer attach(process& from, std::uint64_t argument) {
-    uapi::device_attach_iommufd_pt c{};
-    if (const errc e = detail::read_argsz(from, argument, c, sizeof c); e != errc::ok) return e;
-    if (c.flags) return errc::inval;
-    if (const errc e = iommufd_->attach(devid_, c.pt_id); e != errc::ok) return e;
-    const answer a = detail::write_back(from, argument, c, sizeof c);
-    if (!a) iommufd_->detach(devid_);
-    return a;
-  }
-  answer detach(process& from, std::uint64_t argument) {
-    uapi::device_detach_iommufd_pt c{};
-    if (const errc e = detail::read_argsz(from, argument, c, sizeof c); e != errc::ok) return e;
-    if (c.flags) return errc::inval;
-    iommufd_->detach(devid_);
-    return 0;
-  }
+  answer bind(process& from, std::uint64_t argument);
+  errc read_bind(process& from, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
+  answer attach(process& from, std::uint64_t argument);
+  answer detach(process& from, std::uint64_t argument);
   // The device has none: notty, after the struct was found in order.
-  static answer feature(process& from, std::uint64_t argument) {
-    vfio_device_feature c{};
-    constexpr std::size_t size = offsetof(vfio_device_feature, data);
-    if (const errc e = detail::read_argsz(from, argument, c, size); e != errc::ok) return e;
-    constexpr std::uint32_t known = VFIO_DEVICE_FEATURE_MASK | VFIO_DEVICE_FEATURE_GET |
-                                    VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PROBE;
-    const bool get = c.flags & VFIO_DEVICE_FEATURE_GET;
-    const bool set = c.flags & VFIO_DEVICE_FEATURE_SET;
-    const bool probe = c.flags & VFIO_DEVICE_FEATURE_PROBE;
-    if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
-    return errc::notty;
-  }
+  static answer feature(process& from, std::uint64_t argument);
 
   vfio_system& system_;
   vfio_device& device_;
@@ -200,3 +71,7 @@ class device_file final : public file {
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/device_file.hpp>
+#endif

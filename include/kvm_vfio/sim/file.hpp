@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/ref_count.hpp>
+#include <kvm_vfio/sim/config.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -53,41 +54,33 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// One reference more.
   void get() noexcept { references_.get(); }
   /// One reference less; at the last the file is released and freed.
-  void put() noexcept {
-    if (!references_.put()) return;
-    release();
-    unwatch();
-  }
+  void put() noexcept;
   /// Keeps the object, not the file open: for those who look on, and must not make a close that
   /// they happen to see one that is not the last.
   void watch() noexcept { memory_.get(); }
   /// The end of it.
-  void unwatch() noexcept {
-    if (memory_.put()) delete this;
-  }
+  void unwatch() noexcept;
 
   /// What /proc shows for the descriptor.
   [[nodiscard]] virtual const char* name() const noexcept = 0;
   /// ioctl(2), by the low 32 bits of the request.
-  virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/) {
-    return errc::notty;
-  }
+  virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/);
   /// pread(2).
-  virtual answer pread(void*, std::size_t, std::uint64_t /*offset*/) { return errc::inval; }
+  virtual answer pread(void*, std::size_t, std::uint64_t /*offset*/);
   /// pwrite(2).
-  virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/) { return errc::inval; }
+  virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/);
 
   /// The VFIO group behind the file, or null.
-  [[nodiscard]] virtual vfio_group* as_group() noexcept { return nullptr; }
+  [[nodiscard]] virtual vfio_group* as_group() noexcept;
   /// The VFIO device behind the file, or null.
-  [[nodiscard]] virtual device_file* as_device() noexcept { return nullptr; }
+  [[nodiscard]] virtual device_file* as_device() noexcept;
   /// What an interrupt can be sent to, or null.
-  [[nodiscard]] virtual event_file* as_event() noexcept { return nullptr; }
+  [[nodiscard]] virtual event_file* as_event() noexcept;
 
  protected:
   virtual ~file() = default;
   /// The last reference is gone.
-  virtual void release() noexcept {}
+  virtual void release() noexcept;
 
  private:
   file_kind kind_;
@@ -104,24 +97,13 @@ class file_ref {
   /// Takes over the other one's, which is empty then.
   file_ref(file_ref&& other) noexcept : file_(other.take()) {}
   /// Gives back its own and takes over the other one's, which is empty then.
-  file_ref& operator=(file_ref&& other) noexcept {
-    if (this != &other) reset(other.take());
-    return *this;
-  }
+  file_ref& operator=(file_ref&& other) noexcept;
   ~file_ref() { reset(); }
 
   /// Lets go of what it holds; takes over `owned`.
-  void reset(file* owned = nullptr) noexcept {
-    file* const old = file_;
-    file_ = owned;
-    if (old) old->put();
-  }
+  void reset(file* owned = nullptr) noexcept;
   /// Gives the reference to the caller.
-  [[nodiscard]] file* take() noexcept {
-    file* const f = file_;
-    file_ = nullptr;
-    return f;
-  }
+  [[nodiscard]] file* take() noexcept;
   /// The file, which stays referenced, or null.
   [[nodiscard]] file* get() const noexcept { return file_; }
   /// A member of the file. \pre there is one
@@ -135,20 +117,14 @@ class file_ref {
 
 /// The files policy of `kvm_vfio::device` over simulated files.
 struct counted_files {
-  result<file*> get_file(file* const& f) noexcept {
-    f->get();
-    return f;
-  }
+  result<file*> get_file(file* const& f) noexcept;
   void fput(file* const& f) noexcept { f->put(); }
 };
 static_assert(file_references<counted_files, file*>);
 
 /// What onlookers hold on simulated files.
 struct watched_files {
-  result<file*> get_file(file* const& f) noexcept {
-    f->watch();
-    return f;
-  }
+  result<file*> get_file(file* const& f) noexcept;
   void fput(file* const& f) noexcept { f->unwatch(); }
 };
 static_assert(file_references<watched_files, file*>);
@@ -158,21 +134,19 @@ class event_file : public file {
  public:
   event_file() noexcept : file(file_kind::event) {}
   [[nodiscard]] const char* name() const noexcept override { return "[eventfd]"; }
-  [[nodiscard]] event_file* as_event() noexcept override { return this; }
+  [[nodiscard]] event_file* as_event() noexcept override;
   /// Adds one to the counter.
-  virtual void signal() noexcept { __atomic_add_fetch(&count_, 1, __ATOMIC_ACQ_REL); }
+  virtual void signal() noexcept;
   /// read(2) of eight bytes: the counter, which starts over; error EAGAIN while it is 0, inval
   /// for a smaller buffer.
-  answer pread(void* to, std::size_t size, std::uint64_t) override {
-    if (size < sizeof(std::uint64_t)) return errc::inval;
-    const std::uint64_t n = __atomic_exchange_n(&count_, 0, __ATOMIC_ACQ_REL);
-    if (n == 0) return error(EAGAIN);
-    __builtin_memcpy(to, &n, sizeof n);
-    return answer(static_cast<std::int64_t>(sizeof n));
-  }
+  answer pread(void* to, std::size_t size, std::uint64_t) override;
 
  private:
   std::uint64_t count_ = 0;
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/file.hpp>
+#endif

@@ -4,7 +4,11 @@
 /// An open VFIO group, /dev/vfio/N: the only one at a time. Devices that it handed out hold a
 /// reference on it.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/device_file.hpp>
+
+#include <cstdint>
+#include <string>
 
 namespace kvm_vfio::sim {
 
@@ -12,75 +16,23 @@ namespace kvm_vfio::sim {
 class group_file final : public file {
  public:
   /// With the world's lock held. \pre the group is not open
-  group_file(vfio_system& system, vfio_group& group)
-      : file(file_kind::group),
-        system_(system),
-        group_(group),
-        name_("/dev/vfio/" + std::to_string(group.number())) {
-    group.opened = this;
-  }
+  group_file(vfio_system& system, vfio_group& group);
   [[nodiscard]] const char* name() const noexcept override { return name_.c_str(); }
-  [[nodiscard]] vfio_group* as_group() noexcept override { return &group_; }
+  [[nodiscard]] vfio_group* as_group() noexcept override;
 
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
-    const guard held(system_.lock);
-    switch (request) {
-      case VFIO_GROUP_GET_STATUS: return get_status(from, argument);
-      case VFIO_GROUP_SET_CONTAINER: return set_container(from, argument);
-      case VFIO_GROUP_UNSET_CONTAINER: return to_answer(unset_container());
-      case VFIO_GROUP_GET_DEVICE_FD: return get_device_fd(from, argument);
-      default: return errc::notty;
-    }
-  }
+  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
 
  private:
-  void release() noexcept override {
-    const guard held(system_.lock);
-    if (group_.in) group_.in->detach(group_);
-    group_.opened = nullptr;
-  }
-  answer get_status(process& from, std::uint64_t argument) {
-    vfio_group_status s{};
-    if (const errc e = detail::read_argsz(from, argument, s, sizeof s); e != errc::ok) return e;
-    s.flags = 0;
-    if (group_.in) s.flags = VFIO_GROUP_FLAGS_CONTAINER_SET | VFIO_GROUP_FLAGS_VIABLE;
-    else if (!group_.dma_owner_claimed()) s.flags = VFIO_GROUP_FLAGS_VIABLE;
-    return detail::write_back(from, argument, s, sizeof s);
-  }
+  void release() noexcept override;
+  answer get_status(process& from, std::uint64_t argument);
   // fault · badf · inval: in a container already · EBADFD (6.1: inval): not a
   // container · as container::attach
-  answer set_container(process& from, std::uint64_t argument) {
-    std::int32_t fd = -1;
-    if (!from.copy_from_user(argument, fd)) return errc::fault;
-    const result<file*> f = from.fget(fd);
-    if (!f) return f.error();
-    const file_ref held(*f);
-    if (group_.in) return errc::inval;
-    if (held->kind() != file_kind::container)
-      return system_.release.device_files ? error(EBADFD) : errc::inval;
-    return to_answer(static_cast<container_file*>(held.get())->get_container().attach(group_));
-  }
+  answer set_container(process& from, std::uint64_t argument);
   // inval: in none · busy: a device is open
-  errc unset_container() noexcept {
-    if (!group_.in) return errc::inval;
-    if (group_.container_users != 1) return errc::busy;
-    group_.in->detach(group_);
-    return errc::ok;
-  }
+  errc unset_container() noexcept;
   // fault · inval: too long a name, no container, no IOMMU · nodev: no such device here · ESRCH ·
   // mfile
-  answer get_device_fd(process& from, std::uint64_t argument) {
-    std::string wanted;
-    if (!detail::peek_string(from.mem(), argument, wanted))
-      return wanted.size() < 4096 ? errc::fault : errc::inval;
-    for (const auto& d : group_.devices) {
-      if (d->name() != wanted || d->spec().bound != driver::vfio) continue;
-      file_ref made(new device_file(system_, *d, this));
-      if (const errc e = made->as_device()->open_from_group(); e != errc::ok) return e;
-      return from.insert(std::move(made));
-    }
-    return errc::nodev;
-  }
+  answer get_device_fd(process& from, std::uint64_t argument);
 
   vfio_system& system_;
   vfio_group& group_;
@@ -88,3 +40,7 @@ class group_file final : public file {
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/group_file.hpp>
+#endif

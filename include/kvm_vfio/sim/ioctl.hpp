@@ -3,9 +3,11 @@
 /// \file
 /// The rules of VFIO's extensible structs: copied by parts, held to argsz and flags.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/process.hpp>
 
-#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace kvm_vfio::sim::detail {
@@ -23,15 +25,7 @@ template <class T>
 /// Whether the bytes of a struct from `first` to `size` are all zero, as copy_struct_from_user
 /// asks.
 /// \return fault · E2BIG
-[[nodiscard]] inline errc zeros(process& from, std::uint64_t address, std::size_t first,
-                                std::size_t size) {
-  for (std::size_t at = first; at < size; ++at) {
-    unsigned char byte = 0;
-    if (!from.mem().read(address + at, &byte, 1)) return errc::fault;
-    if (byte != 0) return error(E2BIG);
-  }
-  return errc::ok;
-}
+[[nodiscard]] errc zeros(process& from, std::uint64_t address, std::size_t first, std::size_t size);
 
 /// Writes the first bytes of a struct back.
 template <class T>
@@ -46,15 +40,7 @@ class capability_chain {
   /// \param aligned each starts at a multiple of eight bytes
   explicit capability_chain(bool aligned = true) noexcept : aligned_(aligned) {}
   /// Appends one; `body` is what follows its header.
-  void add(std::uint16_t id, std::uint16_t version, const std::vector<unsigned char>& body) {
-    const std::size_t at = bytes_.size();
-    const vfio_info_cap_header header{.id = id, .version = version, .next = 0};
-    const auto* raw = reinterpret_cast<const unsigned char*>(&header);
-    bytes_.insert(bytes_.end(), raw, raw + sizeof header);
-    bytes_.insert(bytes_.end(), body.begin(), body.end());
-    if (aligned_) bytes_.resize((bytes_.size() + 7) & ~std::size_t{7});
-    starts_.push_back(at);
-  }
+  void add(std::uint16_t id, std::uint16_t version, const std::vector<unsigned char>& body);
   [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
   /// Writes them behind an info struct at this address, which says where; or, when the caller has
   /// no room, says how much there must be.
@@ -73,14 +59,7 @@ class capability_chain {
 
  private:
   // The bytes as they stand behind an info struct of `offset` bytes.
-  [[nodiscard]] std::vector<unsigned char> placed_after(std::size_t offset) const {
-    std::vector<unsigned char> out = bytes_;
-    for (std::size_t i = 0; i + 1 < starts_.size(); ++i) {
-      const auto next = static_cast<std::uint32_t>(offset + starts_[i + 1]);
-      __builtin_memcpy(&out[starts_[i] + offsetof(vfio_info_cap_header, next)], &next, sizeof next);
-    }
-    return out;
-  }
+  [[nodiscard]] std::vector<unsigned char> placed_after(std::size_t offset) const;
 
   bool aligned_;
   std::vector<unsigned char> bytes_;
@@ -97,3 +76,7 @@ template <class... Ints>
 }
 
 }  // namespace kvm_vfio::sim::detail
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/ioctl.hpp>
+#endif

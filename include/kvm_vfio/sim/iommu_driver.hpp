@@ -4,12 +4,15 @@
 /// What a container does with DMA: the contract of VFIO's two IOMMU drivers, and what all of
 /// VFIO's files share.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/dma_map.hpp>
 #include <kvm_vfio/sim/generation.hpp>
 #include <kvm_vfio/sim/ioctl.hpp>
 #include <kvm_vfio/sim/objects.hpp>
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -59,27 +62,16 @@ class iommu_driver {
 
 namespace detail {
 /// EPERM as VFIO gives it to devices whose interrupts nobody isolates.
-[[nodiscard]] inline errc check_interrupts(const vfio_system& system,
-                                           const vfio_group& group) noexcept {
-  const bool safe = group.mediated() || group.iommu().interrupt_remapping ||
-                    system.options.allow_unsafe_interrupts;
-  return safe ? errc::ok : errc::perm;
-}
+[[nodiscard]] errc check_interrupts(const vfio_system& system, const vfio_group& group) noexcept;
 
 /// Puts a group into a domain of its kind of coherency, an existing one if there is.
-inline void join_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group) {
-  const bool enforce = group.iommu().snoop_control;
-  for (const auto& d : domains)
-    if (d->enforce_coherency == enforce) return d->groups.push_back(&group);
-  domains.push_back(std::make_unique<domain>());
-  domains.back()->enforce_coherency = enforce;
-  domains.back()->groups.push_back(&group);
-}
+void join_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group);
 /// Takes a group out of its domain, which goes with its last group.
-inline void leave_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group) {
-  for (const auto& d : domains) std::erase(d->groups, &group);
-  std::erase_if(domains, [](const auto& d) { return d->groups.empty(); });
-}
+void leave_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group);
 }  // namespace detail
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/iommu_driver.hpp>
+#endif

@@ -9,7 +9,12 @@
 #include <kvm_vfio/vfio_device_type.hpp>
 #include <kvm_vfio/vm.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -24,42 +29,23 @@ class kernel final : public filesystem {
 
  public:
   /// A kernel without VMs; `of` must outlive it.
-  explicit kernel(world& of) noexcept
-      : world_(of), vfio(of), arch(of), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
-    (void)types_.register_type(kvm_vfio::uapi::dev_type_vfio, devices_);
-  }
+  explicit kernel(world& of) noexcept;
+  kernel(const kernel&) = delete;
+  kernel& operator=(const kernel&) = delete;
+  ~kernel();
 
   /// \return as the world's; /dev/kvm always opens
-  result<file*> open(const char* path, int flags) override {
-    if (std::string_view(path) == "/dev/kvm") return static_cast<file*>(new kvm_file(*this));
-    return world_.open(path, flags);
-  }
+  result<file*> open(const char* path, int flags) override;
 
   /// The VMs that still have users, with what they track. Holds a kvm-vfio's lock while its files
   /// are copied, and the world's for one file at a time.
-  [[nodiscard]] std::vector<vm_state> vms() {
-    std::vector<guest*> all;
-    {
-      const guard held(lock_);
-      for (const auto& g : guests_) all.push_back(g.get());
-    }
-    std::vector<vm_state> out;
-    for (guest* const g : all)
-      if (g->users() > 0) out.push_back(state_of_guest(*g));
-    return out;
-  }
+  [[nodiscard]] std::vector<vm_state> vms();
   /// A VM by its number, in the order of creation from 0, dead ones too.
-  [[nodiscard]] const machine& vm(std::size_t number) {
-    const guard held(lock_);
-    return *guests_.at(number);
-  }
+  [[nodiscard]] const machine& vm(std::size_t number);
   /// The state of everything.
   [[nodiscard]] snapshot look() { return snapshot_of(world_, vms()); }
   /// The VM is dead from now on: every ioctl says io.
-  void kill(std::size_t number) {
-    const guard held(lock_);
-    guests_.at(number)->model.kill();
-  }
+  void kill(std::size_t number);
 
  private:
   // Before the public members that are built from it.
@@ -129,7 +115,9 @@ class kernel final : public filesystem {
 
    private:
     void release() noexcept override { guest_.model.release(); }
-    answer make_table(process& from, std::uint64_t argument) {
+    answer make_table(process& from, std::uint64_t argument)
+      requires requires { &Iommu::make_table; }
+    {
       uapi::create_spapr_tce_64 c{};
       if (!from.copy_from_user(argument, c)) return errc::fault;
       if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
@@ -218,4 +206,62 @@ class kernel final : public filesystem {
   std::vector<std::unique_ptr<guest>> guests_;  // dead VMs stay: someone may still name them
 };
 
+// Out of the class, so that a program that links the compiled simulator does not compile them
+// again.
+
+template <profile Profile, class Iommu>
+kernel<Profile, Iommu>::kernel(world& of) noexcept
+    : world_(of), vfio(of), arch(of), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
+  (void)types_.register_type(kvm_vfio::uapi::dev_type_vfio, devices_);
+}
+
+template <profile Profile, class Iommu>
+kernel<Profile, Iommu>::~kernel() = default;
+
+template <profile Profile, class Iommu>
+result<file*> kernel<Profile, Iommu>::open(const char* path, int flags) {
+  if (std::string_view(path) == "/dev/kvm") return static_cast<file*>(new kvm_file(*this));
+  return world_.open(path, flags);
+}
+
+template <profile Profile, class Iommu>
+std::vector<vm_state> kernel<Profile, Iommu>::vms() {
+  std::vector<guest*> all;
+  {
+    const guard held(lock_);
+    for (const auto& g : guests_) all.push_back(g.get());
+  }
+  std::vector<vm_state> out;
+  for (guest* const g : all)
+    if (g->users() > 0) out.push_back(state_of_guest(*g));
+  return out;
+}
+
+template <profile Profile, class Iommu>
+const machine& kernel<Profile, Iommu>::vm(std::size_t number) {
+  const guard held(lock_);
+  return *guests_.at(number);
+}
+
+template <profile Profile, class Iommu>
+void kernel<Profile, Iommu>::kill(std::size_t number) {
+  const guard held(lock_);
+  guests_.at(number)->model.kill();
+}
+
 }  // namespace kvm_vfio::sim
+
+#ifdef KVM_VFIO_SIM_COMPILED
+// Those of src/kernel.cpp. A kernel of a profile or an IOMMU of your own is compiled where it is
+// used.
+namespace kvm_vfio::sim {
+
+extern template class kernel<linux_6_1>;
+extern template class kernel<linux_6_12>;
+extern template class kernel<linux_7_3>;
+extern template class kernel<linux_6_1, spapr_iommu>;
+extern template class kernel<linux_6_12, spapr_iommu>;
+extern template class kernel<linux_7_3, spapr_iommu>;
+
+}  // namespace kvm_vfio::sim
+#endif

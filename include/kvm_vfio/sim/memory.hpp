@@ -4,10 +4,10 @@
 /// The memory of a simulated process, for the arguments of its calls.
 
 #include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/sim/config.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -17,30 +17,18 @@ namespace kvm_vfio::sim {
 /// survive wild pointers overrides both copies.
 class memory {
  public:
-  memory() = default;
+  memory() noexcept;
   memory(const memory&) = delete;
   memory& operator=(const memory&) = delete;
-  virtual ~memory() = default;
+  virtual ~memory();
 
   /// False when any byte cannot be read; `to` is unspecified then.
-  [[nodiscard]] virtual bool read(std::uint64_t from, void* to, std::size_t size) noexcept {
-    if (size == 0) return true;
-    if (!allowed(from, size, false)) return false;
-    std::memcpy(to, pointer(from), size);
-    return true;
-  }
+  [[nodiscard]] virtual bool read(std::uint64_t from, void* to, std::size_t size) noexcept;
   /// False when any byte cannot be written; nothing was written then.
-  [[nodiscard]] virtual bool write(std::uint64_t to, const void* from, std::size_t size) noexcept {
-    if (size == 0) return true;
-    if (!allowed(to, size, true)) return false;
-    std::memcpy(pointer(to), from, size);
-    return true;
-  }
+  [[nodiscard]] virtual bool write(std::uint64_t to, const void* from, std::size_t size) noexcept;
 
   /// From now on the range cannot be written and, unless `readable`, not be read.
-  void forbid(const void* at, std::size_t size, bool readable = false) {
-    forbidden_.push_back({reinterpret_cast<std::uintptr_t>(at), size, readable});
-  }
+  void forbid(const void* at, std::size_t size, bool readable = false);
 
  private:
   struct range {
@@ -53,17 +41,14 @@ class memory {
   // more: the kernel does not cut off the rest of the number.
   static constexpr std::uint64_t user_end = std::uint64_t{1} << (sizeof(void*) < 8 ? 32 : 63);
 
-  [[nodiscard]] static void* pointer(std::uint64_t address) noexcept {
-    return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
-  }
-  [[nodiscard]] bool allowed(std::uint64_t at, std::size_t size, bool write) const noexcept {
-    if (at < first_page || at + size < at || at + size >= user_end) return false;
-    for (const range& r : forbidden_)
-      if (at < r.first + r.size && r.first < at + size && (write || !r.readable)) return false;
-    return true;
-  }
+  [[nodiscard]] static void* pointer(std::uint64_t address) noexcept;
+  [[nodiscard]] bool allowed(std::uint64_t at, std::size_t size, bool write) const noexcept;
 
   std::vector<range> forbidden_;
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/memory.hpp>
+#endif

@@ -4,11 +4,13 @@
 /// The state behind VFIO's files: groups, devices, IOMMU domains. Guarded by the world's lock;
 /// what happens to it is the files' business.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/mutex.hpp>
 #include <kvm_vfio/sim/pci_endpoint.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,8 +25,7 @@ class vfio_group;
 class vfio_device {
  public:
   /// \param number of its character device; -1: VFIO does not drive it
-  vfio_device(const device_spec& spec, vfio_group& group, int number, const generation& release)
-      : spec_(spec), group_(group), number_(number), pci(spec.pci, release) {}
+  vfio_device(const device_spec& spec, vfio_group& group, int number, const generation& release);
   /// As the topology has it.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   /// Its address on the bus ("0000:00:04.0").
@@ -64,57 +65,28 @@ struct tce_window {
 class vfio_group {
  public:
   /// Closed, in no container.
-  vfio_group(const group_spec& spec, const iommu_spec& iommu)
-      : number_(spec.number), iommu_(iommu) {}
+  vfio_group(const group_spec& spec, const iommu_spec& iommu);
   /// As the topology has it.
   [[nodiscard]] int number() const noexcept { return number_; }
   /// The IOMMU in front of it.
   [[nodiscard]] const iommu_spec& iommu() const noexcept { return iommu_; }
 
   /// A host driver owns a device of the group.
-  [[nodiscard]] bool owned_by_host() const noexcept {
-    for (const auto& d : devices)
-      if (d->spec().bound == driver::other) return true;
-    return false;
-  }
+  [[nodiscard]] bool owned_by_host() const noexcept;
   /// VFIO drives a device of the group: /dev/vfio/N exists.
-  [[nodiscard]] bool exists() const noexcept {
-    for (const auto& d : devices)
-      if (d->spec().bound == driver::vfio) return true;
-    return false;
-  }
+  [[nodiscard]] bool exists() const noexcept;
   /// All of it is mediated: no hardware domain, nobody to claim DMA from.
-  [[nodiscard]] bool mediated() const noexcept {
-    for (const auto& d : devices)
-      if (!d->spec().mediated) return false;
-    return true;
-  }
+  [[nodiscard]] bool mediated() const noexcept;
   /// Every device can enforce coherency.
-  [[nodiscard]] bool can_enforce_coherency() const noexcept {
-    for (const auto& d : devices)
-      if (d->spec().bound == driver::vfio && !enforces_coherency(*d)) return false;
-    return true;
-  }
+  [[nodiscard]] bool can_enforce_coherency() const noexcept;
   /// This device can.
-  [[nodiscard]] bool enforces_coherency(const vfio_device& d) const noexcept {
-    return iommu_.snoop_control && !d.spec().mediated;
-  }
+  [[nodiscard]] bool enforces_coherency(const vfio_device& d) const noexcept;
   /// Takes DMA away from the host for `who`, once more. \return perm: somebody else has it
-  [[nodiscard]] errc claim_dma(const void* who) noexcept {
-    if (mediated()) return errc::ok;
-    if (owned_by_host() || (dma_claims > 0 && dma_owner != who)) return errc::perm;
-    dma_owner = who;
-    ++dma_claims;
-    return errc::ok;
-  }
+  [[nodiscard]] errc claim_dma(const void* who) noexcept;
   /// Gives one claim back.
-  void release_dma() noexcept {
-    if (!mediated() && --dma_claims == 0) dma_owner = nullptr;
-  }
+  void release_dma() noexcept;
   /// VFIO_GROUP_FLAGS_VIABLE, while there is no container.
-  [[nodiscard]] bool dma_owner_claimed() const noexcept {
-    return !mediated() && (owned_by_host() || dma_claims > 0);
-  }
+  [[nodiscard]] bool dma_owner_claimed() const noexcept;
 
   /// Its devices, its file, its container, its VM, and who owns its DMA.
   std::vector<std::unique_ptr<vfio_device>> devices;
@@ -142,3 +114,7 @@ struct domain {
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/objects.hpp>
+#endif

@@ -3,27 +3,17 @@
 /// \file
 /// Text in quotes, as JSON and Graphviz write it.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <string>
 #include <string_view>
 
 namespace kvm_vfio::sim::detail {
 
 /// A string in quotes, for JSON and for Graphviz. (`quoted` would be taken for std::quoted.)
-[[nodiscard]] inline std::string in_quotes(std::string_view s) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : s) {
-    const auto u = static_cast<unsigned char>(c);
-    if (u < 0x20) {
-      out += "\\u00";
-      out += digits[u >> 4];
-      out += digits[u & 15];
-    } else {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-    }
-  }
-  return out + '"';
-}
+[[nodiscard]] std::string in_quotes(std::string_view s);
 
 }  // namespace kvm_vfio::sim::detail
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/quotes.hpp>
+#endif

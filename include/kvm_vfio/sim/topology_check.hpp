@@ -3,113 +3,11 @@
 /// \file
 /// What a right topology is: one check for topologies from code, from JSON and from sysfs.
 
-#include <kvm_vfio/sim/pci_check.hpp>
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
-#include <kvm_vfio/sim/topology_fields.hpp>
-
-#include <cstdint>
-#include <map>
-#include <set>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 namespace kvm_vfio::sim {
-
-namespace detail {
-class topology_checker {
- public:
-  explicit topology_checker(topology_errors& errors) noexcept : errors_(errors) {}
-
-  void check(const topology& t) {
-    for (std::size_t i = 0; i < t.iommus.size(); ++i) check(t.iommus[i], indexed("iommus", i));
-    for (std::size_t i = 0; i < t.groups.size(); ++i) {
-      const std::string where = indexed("groups", i);
-      const group_spec& g = t.groups[i];
-      check_number(g.number, where + ".number");
-      if (!iommus_.contains(g.iommu))
-        fail(where + ".iommu", "no IOMMU is called " + shown(g.iommu));
-      for (std::size_t j = 0; j < g.devices.size(); ++j)
-        check(g.devices[j], indexed(where + ".devices", j));
-    }
-  }
-
- private:
-  void fail(std::string where, std::string what) {
-    append(errors_, std::move(where), std::move(what));
-  }
-  // Notes who has a value that must be unique, or fails.
-  template <class Value>
-  void unique(std::map<Value, std::string>& taken, const Value& value, const std::string& where,
-              const std::string& as_text) {
-    const auto [first, added] = taken.try_emplace(value, where);
-    if (!added) fail(where, as_text + " is taken by " + first->second);
-  }
-  // The name of a device can stand in a path, that of an IOMMU is a label.
-  bool check_name(const std::string& name, const std::string& where, bool in_path) {
-    bool good = !name.empty() && name.size() <= 255;
-    for (const char c : name)
-      good = good && c >= ' ' && c <= '~' && (!in_path || (c != ' ' && c != '/'));
-    if (!good)
-      fail(where, shown(name) + " is no name: it must be 1 to 255 printable ASCII characters" +
-                      (in_path ? " without spaces and without '/'" : ""));
-    return good;
-  }
-  void check_number(int number, const std::string& where) {
-    if (number < 0) fail(where, std::to_string(number) + " is negative");
-    else unique(group_numbers_, number, where, std::to_string(number));
-  }
-  template <class Range>
-  void check_range(const Range& r, const std::string& where) {
-    if (r.first > r.last)
-      fail(where, "first (" + in_hex(r.first) + ") lies behind last (" + in_hex(r.last) + ")");
-  }
-  // A number that was converted to an enumeration need not be one of its values.
-  template <class Enum>
-  void check_enum(Enum value, const std::string& where) {
-    if (name_of(value).empty())
-      fail(where, std::to_string(static_cast<int>(value)) + " is none of the enumeration's values");
-  }
-  void check(const iommu_spec& i, const std::string& where) {
-    if (check_name(i.name, where + ".name", /*in_path=*/false))
-      unique(iommus_, i.name, where + ".name", shown(i.name));
-    if (i.page_sizes == 0) fail(where + ".page_sizes", "no page size is there");
-    if (i.page_sizes & 0xfff)
-      fail(where + ".page_sizes", in_hex(i.page_sizes) + " has pages of less than 4096 bytes");
-    check_range(i.aperture, where + ".aperture");
-    for (std::size_t r = 0; r < i.reserved.size(); ++r) {
-      check_range(i.reserved[r], indexed(where + ".reserved", r));
-      check_enum(i.reserved[r].type, indexed(where + ".reserved", r) + ".type");
-    }
-  }
-  void check(const device_spec& d, const std::string& where) {
-    if (check_name(d.name, where + ".name", /*in_path=*/true))
-      unique(device_names_, d.name, where + ".name", shown(d.name));
-    check_enum(d.bound, where + ".driver");
-    check_file_number(d, where + ".file_number");
-    pci_checker(errors_, d.pci, where + ".pci").check();
-  }
-  void check_file_number(const device_spec& d, const std::string& where) {
-    constexpr int most = (1 << 20) - 1;  // Linux's minor numbers have 20 bits
-    if (d.file_number == -1) return;
-    const std::string number = std::to_string(d.file_number);
-    if (d.file_number < -1) fail(where, number + " is negative; -1 stands for the lowest free one");
-    else if (d.file_number > most) fail(where, number + " is more than " + std::to_string(most));
-    else if (d.bound != driver::vfio)
-      fail(where, "VFIO does not drive the device, so it has no device file");
-    else unique(file_numbers_, d.file_number, where, number);
-  }
-
-  topology_errors& errors_;
-  // Who has it.
-  std::map<std::string, std::string> iommus_;
-  std::map<int, std::string> group_numbers_;
-  std::map<std::string, std::string> device_names_;
-  std::map<int, std::string> file_numbers_;
-};
-}  // namespace detail
 
 /// Looks for everything that is wrong with a topology. A right one has
 /// - names, group numbers and device file numbers that nobody else has, IOMMUs that exist;
@@ -120,11 +18,7 @@ class topology_checker {
 ///   and apart from each other;
 /// - capabilities that do not overlap, and say what the other members of `pci_spec` say.
 /// \return what is wrong where, in the order of the topology; empty: nothing
-[[nodiscard]] inline topology_errors check(const topology& t) {
-  topology_errors errors;
-  detail::topology_checker(errors).check(t);
-  return errors;
-}
+[[nodiscard]] topology_errors check(const topology& t);
 
 /// A topology that was checked. A `world` is made of nothing else, so no world can stand on a wrong
 /// one.
@@ -135,10 +29,19 @@ class checked_topology {
   /// errors instead.
   /// \throw invalid_topology says what is wrong where; compiled without exceptions it prints that
   ///        and ends the program
-  checked_topology(topology t) : topology_(std::move(t)) {  // NOLINT(google-explicit-constructor)
-    if (topology_errors errors = sim::check(topology_); !errors.empty())
-      detail::refuse(std::move(errors));
-  }
+  checked_topology(const topology& t);  // NOLINT(google-explicit-constructor)
+  /// \copydoc checked_topology(const topology&)
+  checked_topology(topology&& t);  // NOLINT(google-explicit-constructor)
+  /// Copies what was checked.
+  checked_topology(const checked_topology&);
+  /// Takes what was checked.
+  checked_topology(checked_topology&&) noexcept;
+  /// Copies what was checked.
+  checked_topology& operator=(const checked_topology&);
+  /// Takes what was checked.
+  checked_topology& operator=(checked_topology&&) noexcept;
+  ~checked_topology();
+
   /// What was checked.
   [[nodiscard]] const topology& get() const noexcept { return topology_; }
 
@@ -147,3 +50,7 @@ class checked_topology {
 };
 
 }  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/topology_check.hpp>
+#endif

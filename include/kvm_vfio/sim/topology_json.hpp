@@ -13,18 +13,25 @@
 /// "driver". A number is written as a JSON number or as hexadecimal digits in a string; `bytes` are
 /// a string of two hexadecimal digits each. docs/topology.schema.json is a JSON Schema of it.
 
+#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/topology.hpp>
-#include <kvm_vfio/sim/topology_check.hpp>
-#include <kvm_vfio/sim/topology_from_json.hpp>
-#include <kvm_vfio/sim/topology_to_json.hpp>
-
-#if !__has_include(<nlohmann/json.hpp>)
-#define KVM_VFIO_SIM_TOPOLOGY_JSON 0
-#else
-#define KVM_VFIO_SIM_TOPOLOGY_JSON 1
+#include <kvm_vfio/sim/topology_error.hpp>
 
 #include <string>
 #include <string_view>
+
+/// \def KVM_VFIO_SIM_TOPOLOGY_JSON
+/// Whether the functions are there: defined by whoever compiles the simulator into a library, and
+/// otherwise 1 if nlohmann's header is found.
+#ifndef KVM_VFIO_SIM_TOPOLOGY_JSON
+#if __has_include(<nlohmann/json.hpp>)
+#define KVM_VFIO_SIM_TOPOLOGY_JSON 1
+#else
+#define KVM_VFIO_SIM_TOPOLOGY_JSON 0
+#endif
+#endif
+
+#if KVM_VFIO_SIM_TOPOLOGY_JSON
 
 namespace kvm_vfio::sim {
 
@@ -32,20 +39,16 @@ namespace kvm_vfio::sim {
 /// \return the topology, or everything that is wrong with it. An error names the member by its path
 ///         ("groups[0].devices[1].pci.vendor: 70000 does not fit in 16 bits"), or the line and the
 ///         column of text that is no JSON. Never throws for what the text holds.
-[[nodiscard]] inline topology_result topology_from_json(std::string_view text) {
-  topology_result r;
-  const nlohmann::json value = detail::parse_json(text, r.errors);
-  if (r.errors.empty()) detail::topology_reader(r.errors).read(value, r.machine);
-  if (r.errors.empty()) r.errors = check(r.machine);
-  return r;
-}
+[[nodiscard]] topology_result topology_from_json(std::string_view text);
 
 /// Writes a topology, with every member, two spaces deep.
 /// \return what topology_from_json reads as an equal topology, if this one is right
-[[nodiscard]] inline std::string topology_to_json(const topology& t) {
-  return detail::to_value(t).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
+[[nodiscard]] std::string topology_to_json(const topology& t);
 
 }  // namespace kvm_vfio::sim
 
+#endif
+
+#ifndef KVM_VFIO_SIM_COMPILED
+#include <kvm_vfio/sim/impl/topology_json.hpp>
 #endif

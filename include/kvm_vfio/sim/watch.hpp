@@ -7,6 +7,8 @@
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/sim/decode.hpp>
 
+#include <cstdint>
+
 namespace kvm_vfio::sim {
 
 /// An endpoint that tells an observer of every call. The other calls of the VMM (opening groups,

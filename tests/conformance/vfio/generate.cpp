@@ -7,8 +7,12 @@
 #include <linux/kvm.h>
 #include <linux/pci_regs.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <iterator>
+#include <string>
+#include <vector>
 
 namespace vfio_lockstep {
 

@@ -15,11 +15,16 @@
 #include <sys/utsname.h>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 using namespace vfio_lockstep;
 namespace sim = kvm_vfio::sim;

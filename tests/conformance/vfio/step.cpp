@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "step.hpp"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
+#include <string>
 
 namespace vfio_lockstep {
 

@@ -4,7 +4,7 @@
 /// A JSON value as a topology: the reading half of topology_json.hpp. Needs nlohmann's JSON.
 
 #include <kvm_vfio/detail/convert.hpp>
-#include <kvm_vfio/sim/json_structure.hpp>
+#include <kvm_vfio/sim/impl/json_structure.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 #include <kvm_vfio/sim/topology_fields.hpp>
 

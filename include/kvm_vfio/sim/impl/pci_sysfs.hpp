@@ -4,9 +4,9 @@
 /// A PCI function of a running Linux, as its folder in sysfs shows it.
 
 #include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/sim/impl/pci_check.hpp>
+#include <kvm_vfio/sim/impl/sysfs_text.hpp>
 #include <kvm_vfio/sim/pci_capabilities.hpp>
-#include <kvm_vfio/sim/pci_check.hpp>
-#include <kvm_vfio/sim/sysfs_text.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 
 #include <algorithm>

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of decode.hpp.
+
+#include <kvm_vfio/sim/decode.hpp>
+
+#include <string>
+
+namespace kvm_vfio::sim::detail {
+
+KVM_VFIO_SIM_INLINE bool peek_string(memory& from, std::uint64_t address, std::string& text) {
+  text.clear();
+  for (char c = 0; text.size() < 4096; text.push_back(c)) {
+    if (!from.read(address + text.size(), &c, 1)) return false;
+    if (c == 0) return true;
+  }
+  return false;
+}
+
+KVM_VFIO_SIM_INLINE void decode_attr(call& c, memory& from) noexcept {
+  kvm_device_attr attr{};
+  if (!peek(from, c.argument, attr) || attr.group != kvm_vfio::uapi::dev_vfio_file) return;
+  c.attribute = attr.attr;
+  // Attribute 3's struct starts with the group's descriptor, too.
+  std::int32_t fd = -1;
+  if (peek(from, attr.addr, fd)) c.subject = fd;
+}
+
+}  // namespace kvm_vfio::sim::detail
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_SIM_INLINE void decode_argument(call& c, memory& from) {
+  namespace u = uapi;
+  switch (c.request) {
+    case kvm_vfio::uapi::set_device_attr: return detail::decode_attr(c, from);
+    case kvm_vfio::uapi::create_device: {
+      kvm_create_device create{};
+      if (!detail::peek(from, c.argument, create)) return;
+      c.number = create.type;
+      c.flags = create.flags;
+      return;
+    }
+    case VFIO_GROUP_SET_CONTAINER: {
+      std::int32_t fd = -1;
+      if (detail::peek(from, c.argument, fd)) c.subject = fd;
+      return;
+    }
+    case VFIO_GROUP_GET_DEVICE_FD: (void)detail::peek_string(from, c.argument, c.text); return;
+    case VFIO_SET_IOMMU: c.number = static_cast<std::uint32_t>(c.argument); return;
+    case VFIO_DEVICE_SET_IRQS: {
+      vfio_irq_set set{};
+      if (!from.read(c.argument, &set, offsetof(vfio_irq_set, data))) return;
+      c.number = set.index;
+      c.flags = set.flags;
+      c.count = set.count;
+      std::int32_t event = -1;
+      if ((set.flags & VFIO_IRQ_SET_DATA_EVENTFD) && set.count != 0 &&
+          detail::peek(from, c.argument + offsetof(vfio_irq_set, data), event))
+        c.subject = event;
+      return;
+    }
+    case u::request_bind_iommufd: {
+      u::device_bind_iommufd bind{};
+      if (detail::peek(from, c.argument, bind)) c.subject = bind.iommufd;
+      return;
+    }
+    case u::request_attach_iommufd_pt: {
+      u::device_attach_iommufd_pt attach{};
+      if (detail::peek(from, c.argument, attach)) c.number = attach.pt_id;
+      return;
+    }
+    default: return;
+  }
+}
+
+KVM_VFIO_SIM_INLINE void decode_answer(call& c, memory& from, const answer& a) noexcept {
+  c.error = a.error();
+  c.value = a ? *a : -1;
+  if (!a) return;
+  switch (c.kind) {
+    case call_kind::open:
+    case call_kind::dup:
+    case call_kind::eventfd: c.made = static_cast<int>(*a); return;
+    case call_kind::ioctl: break;
+    default: return;
+  }
+  if (c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM)
+    c.made = static_cast<int>(*a);
+  if (c.request != kvm_vfio::uapi::create_device) return;
+  // With the TEST flag nothing is made, and the field keeps what it was: that is the trap.
+  kvm_create_device create{};
+  if (detail::peek(from, c.argument, create)) c.made = static_cast<int>(create.fd);
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of iommu_driver.hpp.
+
+#include <kvm_vfio/sim/iommu_driver.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+namespace kvm_vfio::sim::detail {
+
+KVM_VFIO_SIM_INLINE errc check_interrupts(const vfio_system& system,
+                                          const vfio_group& group) noexcept {
+  const bool safe = group.mediated() || group.iommu().interrupt_remapping ||
+                    system.options.allow_unsafe_interrupts;
+  return safe ? errc::ok : errc::perm;
+}
+
+KVM_VFIO_SIM_INLINE void join_domain(std::vector<std::unique_ptr<domain>>& domains,
+                                     vfio_group& group) {
+  const bool enforce = group.iommu().snoop_control;
+  for (const auto& d : domains)
+    if (d->enforce_coherency == enforce) return d->groups.push_back(&group);
+  domains.push_back(std::make_unique<domain>());
+  domains.back()->enforce_coherency = enforce;
+  domains.back()->groups.push_back(&group);
+}
+
+KVM_VFIO_SIM_INLINE void leave_domain(std::vector<std::unique_ptr<domain>>& domains,
+                                      vfio_group& group) {
+  for (const auto& d : domains) std::erase(d->groups, &group);
+  std::erase_if(domains, [](const auto& d) { return d->groups.empty(); });
+}
+
+}  // namespace kvm_vfio::sim::detail

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of iommufd.hpp.
+
+#include <kvm_vfio/sim/iommufd.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_SIM_INLINE iommufd_file::iommufd_file(vfio_system& system) noexcept
+    : file(file_kind::iommufd), system_(system) {
+  ++system_.open_iommufds;
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::ioctl(process& from, std::uint32_t request,
+                                               std::uint64_t argument) {
+  const guard held(system_.lock);
+  switch (request) {
+    case uapi::request_destroy: return destroy(from, argument);
+    case uapi::request_ioas_alloc: return alloc_ioas(from, argument);
+    case uapi::request_ioas_iova_ranges: return get_ranges(from, argument);
+    case uapi::request_ioas_map: return map(from, argument);
+    case uapi::request_ioas_unmap: return unmap(from, argument);
+    case uapi::request_hwpt_alloc: return alloc_hwpt(from, argument);
+    case uapi::request_get_hw_info: return get_hw_info(from, argument);
+    default: return errc::notty;
+  }
+}
+
+KVM_VFIO_SIM_INLINE result<std::uint32_t> iommufd_file::bind(vfio_device& device) {
+  vfio_group& group = device.group();
+  if (const errc e = group.claim_dma(this); e != errc::ok) return e;
+  if (const errc e = detail::check_interrupts(system_, group); e != errc::ok) {
+    group.release_dma();
+    return e;
+  }
+  const std::uint32_t id = make(type::device);
+  objects_[id].device = &device;
+  objects_[id].users = 1;  // the driver's
+  return id;
+}
+
+KVM_VFIO_SIM_INLINE void iommufd_file::unbind(std::uint32_t id) noexcept {
+  detach(id);
+  objects_[id].device->group().release_dma();
+  objects_.erase(id);
+}
+
+KVM_VFIO_SIM_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
+  iommufd_object& d = objects_[id];
+  iommufd_object* to = find(pt);
+  if (!to) return errc::noent;
+  if (d.device->spec().mediated && to->kind != type::ioas) return errc::noent;
+  if (to->kind == type::device) return errc::inval;
+  vfio_group& group = d.device->group();
+  ioas& space = to->kind == type::ioas ? to->space : to->of->space;
+  const bool mediated = d.device->spec().mediated;
+  if (!space.fits(mediated ? ioas::page : page_of(group))) return error(EADDRINUSE);
+  if (!mediated) {
+    const auto ranges = narrowed(space.ranges(), group);
+    for (const auto& [iova, m] : space.mappings().all())
+      if (!allowed(ranges, m.iova, m.last())) return error(EADDRINUSE);
+    iommufd_object* const shared = table_of(group, &d);
+    const bool same =
+        to->kind == type::ioas ? !shared || shared->of == to : !shared || shared == to;
+    if (!same) return errc::inval;
+    if (to->kind == type::ioas) to = shared ? shared : &automatic_table(*to, group);
+  }
+  ++to->users;
+  detach(id);
+  d.of = to;
+  if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
+  update_ranges();
+  pt = id_of(*to);
+  return errc::ok;
+}
+
+KVM_VFIO_SIM_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
+  iommufd_object& d = objects_[id];
+  iommufd_object* const from = d.of;
+  if (!from) return;
+  d.of = nullptr;
+  --from->users;
+  auto& groups = from->pages.groups;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (groups[i] != &d.device->group()) continue;
+    groups.erase(groups.begin() + static_cast<std::ptrdiff_t>(i));
+    break;
+  }
+  drop_if_unused(*from);
+  update_ranges();
+}
+
+KVM_VFIO_SIM_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::objects()
+    const noexcept {
+  return objects_;
+}
+
+KVM_VFIO_SIM_INLINE iommufd_file::~iommufd_file() {
+  const guard held(system_.lock);
+  --system_.open_iommufds;
+}
+
+KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make(type kind) {
+  std::uint32_t id = 1;
+  for (const auto& [used, o] : objects_) {
+    if (used != id) break;
+    ++id;
+  }
+  objects_[id].kind = kind;
+  return id;
+}
+
+KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::find(std::uint32_t id) noexcept {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : &found->second;
+}
+
+KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::find(std::uint32_t id, type kind) noexcept {
+  iommufd_object* const o = find(id);
+  return o && o->kind == kind ? o : nullptr;
+}
+
+KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::id_of(const iommufd_object& wanted) const noexcept {
+  for (const auto& [id, o] : objects_)
+    if (&o == &wanted) return id;
+  return 0;
+}
+
+KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::table_of(const vfio_group& group,
+                                                           const iommufd_object* but) noexcept {
+  for (auto& [id, o] : objects_)
+    if (o.kind == type::device && &o != but && o.of && &o.device->group() == &group) return o.of;
+  return nullptr;
+}
+
+KVM_VFIO_SIM_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object& space,
+                                                                  const vfio_group& group) {
+  const bool enforce = group.iommu().snoop_control;
+  for (auto& [id, o] : objects_)
+    if (o.kind == type::hwpt && o.automatic && o.of == &space &&
+        o.pages.enforce_coherency == enforce)
+      return o;
+  return objects_[make_table(space, enforce, true)];
+}
+
+KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space, bool enforce,
+                                                           bool automatic) {
+  const std::uint32_t id = make(type::hwpt);
+  iommufd_object& o = objects_[id];
+  o.of = &space;
+  o.automatic = automatic;
+  o.pages.enforce_coherency = enforce;
+  ++space.users;
+  return id;
+}
+
+KVM_VFIO_SIM_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
+  if (o.kind != type::hwpt || !o.automatic || o.users != 0) return;
+  --o.of->users;
+  objects_.erase(id_of(o));
+}
+
+KVM_VFIO_SIM_INLINE std::vector<iova_range> iommufd_file::narrowed(
+    const std::vector<iova_range>& ranges, const vfio_group& group) {
+  return without(intersection(ranges, group.iommu().aperture), group.iommu().reserved);
+}
+
+KVM_VFIO_SIM_INLINE std::uint64_t iommufd_file::page_of(const vfio_group& group) noexcept {
+  const std::uint64_t sizes = group.iommu().page_sizes;
+  return sizes & (~sizes + 1);
+}
+
+KVM_VFIO_SIM_INLINE void iommufd_file::update_ranges() {
+  for (auto& [id, o] : objects_) {
+    if (o.kind != type::ioas) continue;
+    auto ranges = ioas::everything();
+    std::uint64_t align = 1;
+    for (const auto& [other, user] : objects_) {
+      if (user.kind == type::device && user.of == &o) align = std::max(align, ioas::page);
+      if (user.kind != type::hwpt || user.of != &o) continue;
+      for (const vfio_group* g : user.pages.groups) {
+        ranges = narrowed(ranges, *g);
+        align = std::max(align, page_of(*g));
+      }
+    }
+    o.space.set_ranges(std::move(ranges), align);
+  }
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::destroy(process& from, std::uint64_t argument) {
+  uapi::iommu_destroy c{};
+  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  iommufd_object* const o = find(c.id);
+  if (!o) return errc::noent;
+  if (o->users != 0 || o->automatic) return errc::busy;
+  if (o->kind == type::hwpt) --o->of->users;
+  objects_.erase(c.id);
+  return 0;
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& from, std::uint64_t argument) {
+  uapi::iommu_ioas_alloc c{};
+  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.flags) return error(EOPNOTSUPP);
+  c.out_ioas_id = make(type::ioas);
+  const answer a = respond(from, argument, c);
+  if (!a) objects_.erase(c.out_ioas_id);
+  return a;
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& from, std::uint64_t argument) {
+  uapi::iommu_ioas_iova_ranges c{};
+  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return error(EOPNOTSUPP);
+  const iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  const std::uint32_t room = c.num_iovas;
+  c.num_iovas = 0;
+  c.out_iova_alignment = o->space.alignment();
+  for (const iova_range& r : o->space.ranges()) {
+    const uapi::iommu_iova_range out{.start = r.first, .last = r.last};
+    if (c.num_iovas < room && !from.copy_to_user(c.allowed_iovas + c.num_iovas * sizeof out, out))
+      return errc::fault;
+    ++c.num_iovas;
+  }
+  const answer a = respond(from, argument, c);
+  return a && c.num_iovas > room ? answer(error(EMSGSIZE)) : a;
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& from, std::uint64_t argument) {
+  uapi::iommu_ioas_map c{};
+  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
+  if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return error(EOPNOTSUPP);
+  if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return error(EOVERFLOW);
+  if (!(c.flags & access)) return errc::inval;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  if (!(c.flags & uapi::map_fixed_iova))
+    if (const errc e = o->space.find_free(c.length, c.user_va, system_.options.huge_page, c.iova);
+        e != errc::ok)
+      return e;
+  if (const errc e = o->space.map({c.iova, c.length, c.user_va, c.flags}); e != errc::ok) return e;
+  return respond(from, argument, c);
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& from, std::uint64_t argument) {
+  uapi::iommu_ioas_unmap c{};
+  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  std::uint64_t done = 0;
+  if (c.iova == 0 && c.length == ~std::uint64_t{0}) {
+    (void)o->space.unmap(0, ~std::uint64_t{0}, done);
+  } else {
+    if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return error(EOVERFLOW);
+    if (c.length == 0) return errc::inval;
+    if (c.iova + c.length - 1 < c.iova) return error(EOVERFLOW);
+    if (const errc e = o->space.unmap(c.iova, c.iova + c.length - 1, done); e != errc::ok) return e;
+  }
+  c.length = done;
+  return respond(from, argument, c);
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& from, std::uint64_t argument) {
+  uapi::iommu_hwpt_alloc c{};
+  constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
+  if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
+  if (c.reserved) return error(EOPNOTSUPP);
+  const iommufd_object* const d = find(c.dev_id, type::device);
+  iommufd_object* const space = find(c.pt_id);
+  if (!d || d->device->spec().mediated) return errc::noent;
+  if (!space || space->kind == type::device) return errc::inval;
+  if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return error(EOPNOTSUPP);
+  c.out_hwpt_id = make_table(*space, d->device->group().iommu().snoop_control, false);
+  const answer a = respond(from, argument, c);
+  if (a) return a;
+  --space->users;
+  objects_.erase(c.out_hwpt_id);
+  return a;
+}
+
+KVM_VFIO_SIM_INLINE answer iommufd_file::get_hw_info(process& from, std::uint64_t argument) {
+  uapi::iommu_hw_info c{};
+  constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
+  if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
+  constexpr std::uint32_t with_type = 1;  // which of several answers: there is one
+  if ((c.flags & ~with_type) || c.reserved) return error(EOPNOTSUPP);
+  const iommufd_object* const d = find(c.dev_id, type::device);
+  if (!d || d->device->spec().mediated) return errc::noent;
+  if ((c.flags & with_type) && c.out_data_type != 0) return error(EOPNOTSUPP);
+  for (std::uint32_t i = 0; i < c.data_len; ++i)
+    if (!from.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
+  c.data_len = 0;
+  c.out_data_type = 0;  // nothing to tell
+  c.out_capabilities = 0;
+  return respond(from, argument, c);
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of process.hpp.
+
+#include <kvm_vfio/sim/process.hpp>
+
+#include <cerrno>
+#include <new>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_SIM_INLINE process::process(filesystem& files, memory& mem,
+                                     address_space_id address_space) noexcept
+    : filesystem_(files), memory_(mem), space_(address_space) {}
+
+KVM_VFIO_SIM_INLINE process::~process() { exit(); }
+
+KVM_VFIO_SIM_INLINE void process::observe(call_observer& observer) {
+  observers_.push_back(&observer);
+}
+
+KVM_VFIO_SIM_INLINE answer process::open(const char* path, int flags) {
+  call c{.kind = call_kind::open, .process = space_, .text = path};
+  const in_call here(*this);
+  const result<file*> f = filesystem_.open(path, flags);
+  return told(c, f ? insert(file_ref(*f), (flags & O_PATH) != 0) : answer(f.error()));
+}
+
+KVM_VFIO_SIM_INLINE answer process::eventfd() {
+  call c{.kind = call_kind::eventfd, .process = space_};
+  return told(c, insert(file_ref(new event_file), false));
+}
+
+KVM_VFIO_SIM_INLINE answer process::close(int fd) {
+  call c{.kind = call_kind::close, .process = space_, .fd = fd};
+  const in_call here(*this);
+  return told(c, to_answer(drop(fd)));
+}
+
+KVM_VFIO_SIM_INLINE answer process::dup(int fd) {
+  call c{.kind = call_kind::dup, .process = space_, .fd = fd};
+  slot copy;
+  {
+    const guard held(mutex_);
+    if (const slot* s = find(fd)) copy = {s->open, s->path};
+    if (copy.open) copy.open->get();
+  }
+  return told(c, copy.open ? insert(file_ref(copy.open), copy.path) : answer(errc::badf));
+}
+
+KVM_VFIO_SIM_INLINE answer process::ioctl(int fd, std::uint64_t request, std::uint64_t argument) {
+  call c{.kind = call_kind::ioctl,
+         .process = space_,
+         .fd = fd,
+         .request = static_cast<std::uint32_t>(request),
+         .argument = argument};
+  const in_call here(*this);
+  if (!observers_.empty()) decode_argument(c, memory_);
+  const file_ref f = look_up(fd);
+  return told(c, f ? f->ioctl(*this, c.request, argument) : answer(errc::badf));
+}
+
+KVM_VFIO_SIM_INLINE answer process::pread(int fd, void* to, std::size_t size,
+                                          std::uint64_t offset) {
+  call c{.kind = call_kind::pread, .process = space_, .fd = fd, .argument = offset};
+  const file_ref f = look_up(fd);
+  return told(c, f ? f->pread(to, size, offset) : answer(errc::badf));
+}
+
+KVM_VFIO_SIM_INLINE answer process::pwrite(int fd, const void* from, std::size_t size,
+                                           std::uint64_t offset) {
+  call c{.kind = call_kind::pwrite, .process = space_, .fd = fd, .argument = offset};
+  const file_ref f = look_up(fd);
+  return told(c, f ? f->pwrite(from, size, offset) : answer(errc::badf));
+}
+
+KVM_VFIO_SIM_INLINE void process::exit() noexcept {
+  const in_call here(*this);
+  for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)drop(static_cast<int>(fd));
+}
+
+KVM_VFIO_SIM_INLINE void process::fork_into(process& child) {
+  const guard held(mutex_);
+  child.slots_ = slots_;
+  child.open_ = open_;
+  for (const slot& s : slots_)
+    if (s.open) s.open->get();
+}
+
+KVM_VFIO_SIM_INLINE answer process::install_at(int fd, file* owned, bool path) {
+  file_ref old;
+  const guard held(mutex_);
+  const auto i = static_cast<std::size_t>(fd);
+  if (i >= slots_.size()) slots_.resize(i + 1);
+  if (slots_[i].open) old.reset(slots_[i].open);
+  else ++open_;
+  slots_[i] = {owned, path};
+  return fd;
+}
+
+KVM_VFIO_SIM_INLINE file* process::file_of(int fd) noexcept {
+  const guard held(mutex_);
+  const slot* const s = find(fd);
+  return s ? s->open : nullptr;
+}
+
+KVM_VFIO_SIM_INLINE result<file*> process::fget(int fd) noexcept {
+  file_ref f = look_up(fd);
+  if (!f) return errc::badf;
+  return f.take();
+}
+
+KVM_VFIO_SIM_INLINE answer process::insert(file_ref f, bool path) {
+  const guard held(mutex_);
+  if (open_ >= limit_) return errc::mfile;
+  while (lowest_ < slots_.size() && slots_[lowest_].open) ++lowest_;
+  if (lowest_ == slots_.size()) slots_.emplace_back();
+  slots_[lowest_] = {f.take(), path};
+  ++open_;
+  return answer(static_cast<std::int64_t>(lowest_++));
+}
+
+KVM_VFIO_SIM_INLINE const process::slot* process::find(int fd) const noexcept {
+  const auto i = static_cast<std::size_t>(fd);
+  return fd >= 0 && i < slots_.size() && slots_[i].open ? &slots_[i] : nullptr;
+}
+
+KVM_VFIO_SIM_INLINE file_ref process::look_up(int fd) noexcept {
+  const guard held(mutex_);
+  const slot* const s = find(fd);
+  if (!s || s->path) return {};
+  s->open->get();
+  return file_ref(s->open);
+}
+
+KVM_VFIO_SIM_INLINE errc process::drop(int fd) noexcept {
+  file_ref f;
+  {
+    const guard held(mutex_);
+    if (!find(fd)) return errc::badf;
+    const auto i = static_cast<std::size_t>(fd);
+    f.reset(std::exchange(slots_[i].open, nullptr));
+    if (i < lowest_) lowest_ = i;
+    --open_;
+  }
+  return errc::ok;
+}
+
+KVM_VFIO_SIM_INLINE answer process::told(call& c, answer a) {
+  if (observers_.empty()) return a;
+  decode_answer(c, memory_, a);
+  for (call_observer* o : observers_) o->called(c);
+  return a;
+}
+
+KVM_VFIO_SIM_INLINE answer model_file::ioctl(process& from, std::uint32_t request,
+                                             std::uint64_t argument) {
+  return to_answer(made_.ioctl(from, request, argument));
+}
+
+KVM_VFIO_SIM_INLINE answer model_file::pread(void*, std::size_t, std::uint64_t) {
+  return error(ESPIPE);
+}
+
+KVM_VFIO_SIM_INLINE answer model_file::pwrite(const void*, std::size_t, std::uint64_t) {
+  return error(ESPIPE);
+}
+
+KVM_VFIO_SIM_INLINE void model_file::release() noexcept { made_.release(); }
+
+// On failure the model keeps what it made, so there must be no release: the descriptor comes first.
+KVM_VFIO_SIM_INLINE result<int> process::install(open_file<process>& made) noexcept {
+  const guard held(mutex_);
+  if (open_ >= limit_) return errc::mfile;
+  auto* const f = new (std::nothrow) model_file(made);
+  if (!f) return errc::nomem;
+  return static_cast<int>(*insert(file_ref(f)));
+}
+
+}  // namespace kvm_vfio::sim

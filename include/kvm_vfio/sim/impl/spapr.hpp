@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of spapr.hpp.
+
+#include <kvm_vfio/sim/spapr.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_SIM_INLINE bool spapr_iommu_driver::has_unopened(std::uint64_t extension) noexcept {
+  return extension == VFIO_SPAPR_TCE_IOMMU;
+}
+
+KVM_VFIO_SIM_INLINE bool spapr_iommu_driver::has(std::uint64_t extension) const noexcept {
+  return has_unopened(extension);
+}
+
+KVM_VFIO_SIM_INLINE errc spapr_iommu_driver::attach(vfio_group& group) {
+  if (group.mediated()) return errc::inval;
+  if (group_) return errc::busy;
+  if (!group.has_table_data) return errc::nodev;
+  group_ = &group;
+  group.windows.clear();
+  detail::join_domain(domains_, group);
+  return errc::ok;
+}
+
+KVM_VFIO_SIM_INLINE void spapr_iommu_driver::detach(vfio_group& group) noexcept {
+  if (group_ != &group) return;
+  group_ = nullptr;
+  enabled_ = false;
+  maps_.clear();
+  group.windows.assign(1, default_window);
+  detail::leave_domain(domains_, group);
+}
+
+KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::ioctl(process& from, std::uint32_t request,
+                                                     std::uint64_t argument) {
+  switch (request) {
+    case VFIO_IOMMU_ENABLE:
+      if (!group_) return errc::nxio;
+      if (enabled_) return errc::busy;
+      enabled_ = true;
+      return 0;
+    case VFIO_IOMMU_DISABLE: enabled_ = false; return 0;
+    case VFIO_IOMMU_SPAPR_TCE_GET_INFO: return get_info(from, argument);
+    case VFIO_IOMMU_MAP_DMA: return map(from, argument);
+    case VFIO_IOMMU_UNMAP_DMA: return unmap(from, argument);
+    default: return errc::notty;
+  }
+}
+
+KVM_VFIO_SIM_INLINE const std::vector<std::unique_ptr<domain>>& spapr_iommu_driver::domains()
+    const noexcept {
+  return domains_;
+}
+
+KVM_VFIO_SIM_INLINE const dma_map& spapr_iommu_driver::mappings() const noexcept { return maps_; }
+
+KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::get_info(process& to, std::uint64_t argument) {
+  vfio_iommu_spapr_tce_info info{};
+  constexpr std::size_t size = offsetof(vfio_iommu_spapr_tce_info, ddw);
+  if (!group_) return errc::nxio;
+  if (const errc e = detail::read_argsz(to, argument, info, size); e != errc::ok) return e;
+  info.flags = 0;
+  info.dma32_window_start = 0;
+  info.dma32_window_size = static_cast<std::uint32_t>(window);
+  const bool whole = info.argsz >= sizeof info;
+  std::memset(&info.ddw, 0, sizeof info.ddw);
+  return detail::write_back(to, argument, info, whole ? sizeof info : size);
+}
+
+KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::map(process& from, std::uint64_t argument) {
+  if (!enabled_) return errc::perm;
+  vfio_iommu_type1_dma_map m{};
+  if (const errc e = detail::read_argsz(from, argument, m, sizeof m); e != errc::ok) return e;
+  constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+  if (m.flags & ~access) return errc::inval;
+  make_window();
+  if (m.iova >= window) return errc::nxio;
+  if (((m.size | m.vaddr) & (page - 1)) || !(m.flags & access)) return errc::inval;
+  if (m.iova & (page - 1)) return 1;  // so it says
+  if (m.size == 0) return 0;
+  if (m.size > window - m.iova) {
+    // What the hypervisor says of the first page outside, with all before it undone.
+    maps_.cut(m.iova, window - 1);
+    return error(EINTR);
+  }
+  maps_.cut(m.iova, m.iova + m.size - 1);  // an entry is simply replaced
+  maps_.add({m.iova, m.size, m.vaddr, m.flags});
+  return 0;
+}
+
+KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::unmap(process& from, std::uint64_t argument) {
+  if (!enabled_) return errc::perm;
+  vfio_iommu_type1_dma_unmap u{};
+  constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
+  if (const errc e = detail::read_argsz(from, argument, u, size); e != errc::ok) return e;
+  if (u.flags) return errc::inval;
+  make_window();
+  if (u.iova >= window) return errc::nxio;
+  if (u.size & (page - 1)) return errc::inval;
+  if ((u.iova & (page - 1)) || u.size > window - u.iova) return 1;  // so it says
+  if (u.size != 0) maps_.cut(u.iova, u.iova + u.size - 1);
+  return 0;
+}
+
+KVM_VFIO_SIM_INLINE void spapr_iommu_driver::make_window() {
+  if (group_->windows.empty()) group_->windows.assign(1, default_window);
+}
+
+KVM_VFIO_SIM_INLINE tce_table::tce_table(tce_tables& tables, const machine& vm, const tce_window& w)
+    : file(file_kind::tce_table), tables_(tables), vm_(vm), window_(w) {
+  const guard held(tables_.lock);
+  tables_.all.push_back(this);
+}
+
+KVM_VFIO_SIM_INLINE errc tce_table::attach(const machine& vm, vfio_group& group) {
+  if (&vm != &vm_) return errc::inval;
+  if (!group.has_table_data) return errc::fault;
+  const bool fits = std::ranges::any_of(group.windows, [this](const tce_window& w) {
+    // The guest's pages may be larger than the hardware's; the bytes covered must agree.
+    return w.page_shift <= window_.page_shift &&
+           w.offset << w.page_shift == window_.offset << window_.page_shift &&
+           w.size << w.page_shift == window_.size << window_.page_shift;
+  });
+  if (!fits) return errc::inval;
+  if (std::ranges::find(attached_, &group) == attached_.end()) attached_.push_back(&group);
+  return errc::ok;
+}
+
+KVM_VFIO_SIM_INLINE void tce_table::detach(const machine& vm, const vfio_group& group) noexcept {
+  if (&vm == &vm_) std::erase(attached_, &group);
+}
+
+KVM_VFIO_SIM_INLINE const std::vector<const vfio_group*>& tce_table::attached() const noexcept {
+  return attached_;
+}
+
+KVM_VFIO_SIM_INLINE void tce_table::release() noexcept {
+  const guard held(tables_.lock);
+  std::erase(tables_.all, this);
+}
+
+}  // namespace kvm_vfio::sim

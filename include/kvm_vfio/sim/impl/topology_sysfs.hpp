@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of topology_sysfs.hpp.
+
+#include <kvm_vfio/sim/impl/pci_sysfs.hpp>
+#include <kvm_vfio/sim/impl/sysfs_text.hpp>
+#include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/topology_fields.hpp>
+#include <kvm_vfio/sim/topology_sysfs.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+namespace detail {
+class sysfs_reader {
+ public:
+  sysfs_reader(std::filesystem::path root, std::optional<bool> snoop_control)
+      : root_(std::move(root)), snoop_control_(snoop_control) {}
+
+  [[nodiscard]] topology_result read() {
+    r_.machine.iommus.clear();
+    for (const int number : group_numbers()) read_group(number);
+    if (!r_.machine.groups.empty())
+      note("iommus",
+           "sysfs does not tell page sizes, address widths and interrupt remapping: the "
+           "defaults are assumed");
+    for (topology_error& e : check(r_.machine)) r_.errors.push_back(std::move(e));
+    return std::move(r_);
+  }
+
+ private:
+  void note(std::string where, std::string what) {
+    r_.unknown.push_back({std::move(where), std::move(what)});
+  }
+  [[nodiscard]] std::vector<int> group_numbers() {
+    const std::filesystem::path folder = root_ / "kernel/iommu_groups";
+    std::vector<int> out;
+    std::error_code error;
+    for (const std::string& name : names_in(folder, error)) {
+      const int number = number_behind(name, "");
+      if (number >= 0) out.push_back(number);
+      else note("groups", shown(name) + " is no number of a group: it is left out");
+    }
+    if (!path_exists(root_ / "kernel"))
+      r_.errors.push_back({"groups", printable(root_.string()) +
+                                         " is neither /sys nor a copy of it: it has no folder "
+                                         "\"kernel\""});
+    else if (error && error != std::errc::no_such_file_or_directory)
+      r_.errors.push_back({"groups", printable(folder.string()) + ": " + error.message()});
+    else if (out.empty())
+      note("groups", "there are none: the host has no IOMMU, or it is not switched on");
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  void read_group(int number) {
+    const std::string where = indexed("groups", r_.machine.groups.size());
+    const std::filesystem::path folder = root_ / "kernel/iommu_groups" / std::to_string(number);
+    group_spec g{.number = number, .iommu = "group" + std::to_string(number)};
+    std::error_code error;
+    for (const std::string& name : names_in(folder / "devices", error)) {
+      const std::string path = indexed(where + ".devices", g.devices.size());
+      g.devices.push_back(read_device(folder / "devices" / name, path));
+    }
+    if (error)
+      r_.errors.push_back(
+          {where + ".devices", printable(folder.string()) + ": " + error.message()});
+    const std::string iommu = indexed("iommus", r_.machine.iommus.size());
+    r_.machine.iommus.push_back({.name = g.iommu,
+                                 .snoop_control = snoop_control_of(folder, g, iommu),
+                                 .reserved = read_reserved(folder, iommu)});
+    r_.machine.groups.push_back(std::move(g));
+  }
+
+  [[nodiscard]] device_spec read_device(const std::filesystem::path& device,
+                                        const std::string& where) {
+    device_spec d;
+    std::error_code none;
+    d.name = device.filename().string();
+    d.mediated = path_exists(device / "mdev_type");
+    // The node of a device that VFIO drives, whatever the driver is called.
+    for (const std::string& node : names_in(device / "vfio-dev", none))
+      d.file_number = std::max(d.file_number, number_behind(node, "vfio"));
+    const std::string bound = link_name(device / "driver");
+    if (bound.empty() && path_exists(device / "driver"))
+      r_.errors.push_back({where + ".driver",
+                           "\"driver\" is no symbolic link, so nothing says who it "
+                           "is: copy /sys with its links (cp -a)"});
+    const bool vfio = d.file_number >= 0 || bound.find("vfio") != std::string::npos;
+    // A port of a bridge is the host's and harms nobody.
+    if (vfio || (d.mediated && !bound.empty())) d.bound = driver::vfio;
+    else if (bound.empty() || bound == "pcieport" || bound == "pci-stub") d.bound = driver::none;
+    else d.bound = driver::other;
+    if (d.mediated) {
+      d.pci = {.vendor = 0,
+               .device = 0,
+               .class_code = 0,
+               .revision = 0,
+               .bars = {},
+               .intx = false,
+               .express = false,
+               .resets = false};
+      note(where + ".pci", "sysfs does not tell what a mediated device shows: nothing is assumed");
+    } else {
+      d.pci = pci_sysfs_reader(device, where + ".pci", r_.unknown).read();
+    }
+    return d;
+  }
+
+  // Intel's IOMMUs show their extended capability register, whose bit 7 it is.
+  [[nodiscard]] bool snoop_control_of(const std::filesystem::path& group, const group_spec& g,
+                                      const std::string& where) {
+    if (snoop_control_) return *snoop_control_;
+    if (!g.devices.empty()) {
+      std::optional<std::string> ecap =
+          file_text(group / "devices" / g.devices.front().name / "iommu/intel-iommu/ecap");
+      if (ecap) {
+        ecap->insert(0, "0x");
+        if (const auto bits = take_number(*ecap)) return (*bits >> 7 & 1) != 0;
+      }
+    }
+    note(where + ".snoop_control", "sysfs does not tell: true is assumed");
+    return true;
+  }
+  // `reserved_regions`: a line for each: first, last, type.
+  [[nodiscard]] std::vector<reserved_region> read_reserved(const std::filesystem::path& group,
+                                                           const std::string& iommu) {
+    const std::string where = iommu + ".reserved";
+    std::vector<reserved_region> out;
+    const std::optional<std::string> text = file_text(group / "reserved_regions");
+    if (!text) note(where, "\"reserved_regions\" cannot be read: none are assumed");
+    std::istringstream lines(text.value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+      const auto first = take_number(line), last = take_number(line);
+      const std::string type = line.substr(std::min(line.find_first_not_of(' '), line.size()));
+      reserved_region r{first.value_or(0), last.value_or(0), region_type::reserved};
+      bool known = first && last;
+      for (const auto& [name, value] : names_of<region_type>::all)
+        if (type == name) r.type = value;
+      known = known && type == name_of(r.type);
+      if (!known)
+        note(indexed(where, out.size()),
+             "the line ends in " + shown(line) + ", which is not known");
+      if (first && last) out.push_back(r);
+    }
+    return out;
+  }
+
+  std::filesystem::path root_;
+  std::optional<bool> snoop_control_;
+  topology_result r_;
+};
+}  // namespace detail
+
+KVM_VFIO_SIM_INLINE topology_result topology_from_sysfs(const std::filesystem::path& root,
+                                                        std::optional<bool> snoop_control) {
+  return detail::sysfs_reader(root, snoop_control).read();
+}
+
+}  // namespace kvm_vfio::sim

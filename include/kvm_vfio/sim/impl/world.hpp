@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of world.hpp.
+
+#include <kvm_vfio/sim/world.hpp>
+
+#include <limits>
+#include <utility>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_SIM_INLINE world::world(const checked_topology& machine, const generation& release,
+                                 const world_options& options)
+    : system_{.release = release, .options = options}, iommus_(machine.get().iommus) {
+  if (!release.device_files) system_.options.device_files = false;
+  reserve_numbers(machine.get());
+  int free_number = 0;
+  for (const group_spec& spec : machine.get().groups) {
+    auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
+    if (options.iommu == iommu_kind::spapr) g->windows.assign(1, default_window);
+    for (const device_spec& d : spec.devices) {
+      const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;
+      g->devices.push_back(std::make_unique<vfio_device>(d, *g, number, release));
+      if (number >= 0) by_number_[number] = g->devices.back().get();
+      by_name_[d.name] = g->devices.back().get();
+    }
+    groups_[spec.number] = std::move(g);
+  }
+}
+
+KVM_VFIO_SIM_INLINE world::~world() = default;
+
+KVM_VFIO_SIM_INLINE result<file*> world::open(const char* path, int flags) {
+  const guard held(system_.lock);
+  const std::string_view p = path;
+  if (flags & O_PATH) return exists(p) ? result<file*>(new path_file(path)) : errc::noent;
+  if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(system_));
+  if (p == "/dev/iommu" && system_.options.device_files)
+    return static_cast<file*>(new iommufd_file(system_));
+  if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
+  if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
+  return errc::noent;
+}
+
+KVM_VFIO_SIM_INLINE vfio_group* world::find_group(int number) const noexcept {
+  const auto found = groups_.find(number);
+  return found == groups_.end() ? nullptr : found->second.get();
+}
+
+KVM_VFIO_SIM_INLINE vfio_device* world::find_device(std::string_view name) const noexcept {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+KVM_VFIO_SIM_INLINE const std::map<int, std::unique_ptr<vfio_group>>& world::groups()
+    const noexcept {
+  return groups_;
+}
+
+KVM_VFIO_SIM_INLINE std::uint64_t world::container_changes() const noexcept {
+  return __atomic_load_n(&system_.container_changes, __ATOMIC_ACQUIRE);
+}
+
+KVM_VFIO_SIM_INLINE bool world::raise(vfio_device& device, std::uint32_t index,
+                                      std::uint32_t vector) {
+  const guard held(system_.lock);
+  return device.pci.irqs.raise(index, vector);
+}
+
+KVM_VFIO_SIM_INLINE bool world::exists(std::string_view p) const noexcept {
+  if (p == "/dev/vfio/vfio") return true;
+  if (system_.options.device_files &&
+      (p == "/dev/iommu" || by_number_.contains(number_after(p, device_prefix))))
+    return true;
+  const vfio_group* const g = find_group(number_after(p, group_prefix));
+  return g && g->exists();
+}
+
+KVM_VFIO_SIM_INLINE void world::reserve_numbers(const topology& machine) {
+  for (const group_spec& g : machine.groups)
+    for (const device_spec& d : g.devices)
+      if (d.file_number >= 0) by_number_[d.file_number] = nullptr;
+}
+
+KVM_VFIO_SIM_INLINE int world::number_of(const device_spec& d, int& free_number) const noexcept {
+  if (d.file_number >= 0) return d.file_number;
+  while (by_number_.contains(free_number)) ++free_number;
+  return free_number;
+}
+
+KVM_VFIO_SIM_INLINE const iommu_spec& world::iommu(const std::string& name) const noexcept {
+  std::size_t i = 0;
+  while (iommus_[i].name != name) ++i;
+  return iommus_[i];
+}
+
+KVM_VFIO_SIM_INLINE int world::number_after(std::string_view path,
+                                            std::string_view prefix) noexcept {
+  if (path.substr(0, prefix.size()) != prefix) return -1;
+  path.remove_prefix(prefix.size());
+  if (path.empty() || path.size() > 10 || (path.front() == '0' && path.size() > 1)) return -1;
+  std::int64_t n = 0;
+  for (const char c : path) {
+    if (c < '0' || c > '9') return -1;
+    n = n * 10 + (c - '0');
+  }
+  return n <= std::numeric_limits<int>::max() ? static_cast<int>(n) : -1;
+}
+
+KVM_VFIO_SIM_INLINE result<file*> world::open_group(int number) {
+  vfio_group* const g = find_group(number);
+  if (!g || !g->exists()) return errc::noent;
+  if (g->opened || g->bound_devices != 0) return errc::busy;
+  return static_cast<file*>(new group_file(system_, *g));
+}
+
+KVM_VFIO_SIM_INLINE result<file*> world::open_device(int number) {
+  const auto found = by_number_.find(number);
+  if (!system_.options.device_files || found == by_number_.end()) return errc::noent;
+  return static_cast<file*>(new device_file(system_, *found->second, nullptr));
+}
+
+}  // namespace kvm_vfio::sim
