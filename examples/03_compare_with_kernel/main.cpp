@@ -90,9 +90,8 @@ int main(int argc, char** argv) {
                  o.kvm.c_str());
     return 2;
   } else if (!kv::native::kvm_is_lacking(kvm.error())) {
-    const char* const known = kv::name(kvm.error());
     std::fprintf(stderr, "03_compare_with_kernel: --kvm %s: %s: %s\n", o.kvm.c_str(),
-                 known ? known : std::strerror(static_cast<int>(kvm.error())),
+                 kv::name(kvm.error()),
                  kv::native::explain(kv::native::operation::open_kvm, kvm.error()));
     return 2;
   } else {

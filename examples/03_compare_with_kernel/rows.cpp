@@ -51,7 +51,7 @@ std::string in_child(const std::function<kv::errc()>& call) {
   if (child == 0) ::_exit(static_cast<int>(call()));
   int status = 0;
   if (::waitpid(child, &status, 0) != child || !WIFEXITED(status)) give_up("waitpid");
-  return words(static_cast<kv::errc>(WEXITSTATUS(status)));
+  return words(kv::to_errc(WEXITSTATUS(status)));
 }
 
 // A call while the process may not open one more descriptor.
@@ -296,8 +296,7 @@ kv::errc stage::has(std::uint32_t group, std::uint64_t attr, std::uint32_t flags
 
 std::string words(kv::errc e) {
   if (e == kv::errc::ok) return "0";
-  const char* const known = name(e);
-  return known ? known : std::strerror(static_cast<int>(e));
+  return has_name(e) ? name(e) : std::strerror(static_cast<int>(e));
 }
 
 std::vector<row> common_rows() {

@@ -76,7 +76,7 @@ class kernel_system final : public system {
 
  private:
   static kv::errc answer(long returned) noexcept {
-    return returned < 0 ? static_cast<kv::errc>(errno) : kv::errc::ok;
+    return returned < 0 ? kv::to_errc(errno) : kv::errc::ok;
   }
   kv::native::kvm kvm_;
 };

@@ -21,7 +21,7 @@ namespace kvm_vfio {
 [[nodiscard]] inline errc to_errc(const std::error_code& code) noexcept {
   const bool same_numbers =
       code.category() == std::system_category() || code.category() == std::generic_category();
-  if (same_numbers || !code) return static_cast<errc>(code.value());
+  if (same_numbers || !code) return to_errc(code.value());
   return errc::io;
 }
 

@@ -34,7 +34,7 @@ int checked(int answer, const char* what) {
   if (answer < 0) fail(what);
   return answer;
 }
-kv::errc errc_of(long answer) { return answer < 0 ? static_cast<kv::errc>(errno) : kv::errc::ok; }
+kv::errc errc_of(long answer) { return answer < 0 ? kv::to_errc(errno) : kv::errc::ok; }
 
 /// Memory of every kind. The read-only page has a second, writable mapping.
 class memory {
@@ -212,7 +212,7 @@ class kernel final : public world {
     int status = 0;
     checked(::waitpid(child, &status, 0), "waitpid");
     if (!WIFEXITED(status)) throw std::runtime_error("a child died");
-    return static_cast<kv::errc>(WEXITSTATUS(status));
+    return kv::to_errc(WEXITSTATUS(status));
   }
 
   int descriptor_of(target t, const operation& o) const {

@@ -239,8 +239,8 @@ std::string to_string(const operation& o) {
 
 std::string to_string(const outcome& o) {
   if (!o.done) return "nothing";
-  const char* const known = name(o.answer);
-  std::string text = known ? known : "error " + std::to_string(static_cast<int>(o.answer));
+  std::string text =
+      has_name(o.answer) ? name(o.answer) : "error " + std::to_string(static_cast<int>(o.answer));
   return o.detail ? text + ", detail " + std::to_string(o.detail) : text;
 }
 

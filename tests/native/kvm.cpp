@@ -49,7 +49,7 @@ static_assert(!attaches_by_arrow<kv::result<native::vfio_device>>);
 
 TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error") {
   CHECK(native::kvm::open("/dev/kvm_that_is_not_there").error() == errc::noent);
-  CHECK(native::kvm::open("/").error() == static_cast<errc>(EISDIR));
+  CHECK(native::kvm::open("/").error() == errc::isdir);
   const errc exhausted =
       support::without_descriptors([] { return native::kvm::open("/dev/null").error(); });
   CHECK(exhausted == errc::mfile);

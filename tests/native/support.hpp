@@ -19,20 +19,13 @@
 
 #include <catch.hpp>
 #include <emulated.hpp>
+#include <support/errc.hpp>
 
 namespace kv = kvm_vfio;
 namespace native = kvm_vfio::native;
 using kv::errc;
 
-namespace Catch {
-template <>
-struct StringMaker<kv::errc> {
-  static std::string convert(kv::errc e) {
-    const char* const known = kv::name(e);
-    return known ? known : "errno " + std::to_string(static_cast<int>(e));
-  }
-};
-}  // namespace Catch
+namespace Catch {}  // namespace Catch
 
 namespace support {
 
@@ -66,16 +59,14 @@ struct no_leaks {
 
 /// Says why a case cannot run here.
 inline void skip(const char* why, errc e) {
-  const char* const known = kv::name(e);
-  skipping::skip(std::string(why) + ": " + (known ? known : "") + " (errno " +
+  skipping::skip(std::string(why) + ": " + kv::name(e) + " (errno " +
                  std::to_string(static_cast<int>(e)) + ")");
 }
 
 /// Whether an emulator answers ioctls in the kernel's place, which is said then.
 inline bool skip_emulated() {
   const int answer = emulated_ioctl();
-  if (answer != 0)
-    skip("an emulator answers ioctls in the kernel's place", static_cast<errc>(answer));
+  if (answer != 0) skip("an emulator answers ioctls in the kernel's place", kv::to_errc(answer));
   return answer != 0;
 }
 
@@ -87,7 +78,7 @@ inline bool skip_without_own_copy() {
   const iovec from{const_cast<int*>(&there), sizeof there};
   const iovec to{&here, sizeof here};
   if (::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) == sizeof here) return false;
-  skip("process_vm_readv(2) fails", static_cast<errc>(errno));
+  skip("process_vm_readv(2) fails", kv::to_errc(errno));
   return true;
 }
 

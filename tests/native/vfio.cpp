@@ -37,7 +37,7 @@ TEST_CASE_METHOD(support::no_leaks, "Groups and devices that are not there are E
   CHECK(vfio::group::open(-1).error() == errc::inval);
   CHECK(vfio::device::open(-1).error() == errc::inval);
   CHECK(vfio::group::open("/dev/vfio/nowhere").error() == errc::noent);
-  CHECK(vfio::group::open("/").error() == static_cast<errc>(EISDIR));
+  CHECK(vfio::group::open("/").error() == errc::isdir);
 }
 
 TEST_CASE_METHOD(support::no_leaks, "What is not a container is not opened as one") {

@@ -188,7 +188,7 @@ TEST_CASE("published: a failing BIND skips FILE_DEL, and the file stays tracked"
   const int d = m.open("/dev/vfio/devices/vfio0");
   REQUIRE(m.add(dev, d) == errc::ok);
   u::device_bind_iommufd bind{.argsz = sizeof bind, .flags = 0, .iommufd = dev, .out_devid = 0};
-  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == sim::error(EBADFD));
+  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::badfd);
   REQUIRE(m.task.close(d));
   CHECK(m.broken() == rules{rule::close_without_del});
   CHECK(m.kernel.vms().at(0).tracked.size() == 1);

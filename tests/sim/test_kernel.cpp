@@ -54,7 +54,7 @@ TEMPLATE_TEST_CASE("a driver that needs the VM opens only after FILE_ADD", "", k
   machine_under_test<TestType> m(t);
   const int dev = m.create_kvm_vfio(m.create_vm());
   const int g = m.group_with_iommu("/dev/vfio/1");
-  CHECK(m.device_fd(g, "0000:00:04.0").error() == sim::error(ESRCH));
+  CHECK(m.device_fd(g, "0000:00:04.0").error() == errc::srch);
   CHECK(m.world.find_device("0000:00:04.0")->open_count == 0);
   REQUIRE(m.add(dev, g) == errc::ok);
   CHECK(m.device_fd(g, "0000:00:04.0"));
@@ -85,7 +85,7 @@ TEST_CASE("a device file must be added before it is bound, if its driver needs t
   const int d = m.open("/dev/vfio/devices/vfio0");
   u::device_bind_iommufd b{
       .argsz = sizeof b, .flags = 0, .iommufd = m.open("/dev/iommu"), .out_devid = 0};
-  CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == sim::error(ESRCH));
+  CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::srch);
   REQUIRE(m.add(dev, d) == errc::ok);
   CHECK(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::ok);
 }

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -211,4 +212,38 @@ TEST_CASE("a kvm-vfio goes while its VM is looked at") {
   CHECK(surprises == 0);
   CHECK_FALSE(m.kernel.vms().at(0).has_device);
   for (const int fd : fds) CHECK(m.task.file_of(fd)->references() == 1);
+}
+
+namespace {
+// Which descriptors are open, as far as an observer was told; counts what cannot be.
+class open_descriptors final : public sim::call_observer {
+ public:
+  void called(const sim::call& c) override {
+    if (c.error != errc::ok) return;
+    const kvm_vfio::guard held(mutex_);
+    if (c.kind == sim::call_kind::open) impossible += !open_.insert(c.made).second;
+    if (c.kind == sim::call_kind::close) impossible += open_.erase(c.fd) == 0;
+  }
+  int impossible = 0;
+
+ private:
+  sim::mutex mutex_;
+  std::set<int> open_;
+};
+}  // namespace
+
+TEST_CASE("observers hear of a close before they hear of the next file of that number") {
+  machine_under_test<> m(many(1, 1));
+  open_descriptors seen;
+  m.task.observe(seen);
+  on_threads(4, [&](int) {
+    for (int i = 0; i < 2000; ++i)
+      (void)m.task.close(static_cast<int>(m.task.open("/dev/vfio/vfio").value()));
+  });
+  CHECK(seen.impossible == 0);
+  CHECK(m.task.descriptors() == 0);
+  // One after the other, the lowest number is given again.
+  const int fd = m.open("/dev/vfio/vfio");
+  CHECK(m.task.close(fd));
+  CHECK(m.open("/dev/vfio/vfio") == fd);
 }

@@ -12,20 +12,13 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "support/errc.hpp"
 
 // A failing comparison of events shows them one per line.
 template <>
 struct Catch::StringMaker<std::vector<kvm_vfio::testing::event>> {
   static std::string convert(const std::vector<kvm_vfio::testing::event>& events) {
     return '\n' + kvm_vfio::testing::to_string(events);
-  }
-};
-
-template <>
-struct Catch::StringMaker<kvm_vfio::errc> {
-  static std::string convert(kvm_vfio::errc e) {
-    const char* const known = kvm_vfio::name(e);
-    return known ? known : std::to_string(static_cast<int>(e));
   }
 };
 

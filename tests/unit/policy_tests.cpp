@@ -236,14 +236,34 @@ TEST_CASE("Errors have the kernel's numbers and names") {
       {errc::notty, ENOTTY, "ENOTTY"},
       {errc::nospc, ENOSPC, "ENOSPC"},
       {errc::spipe, ESPIPE, "ESPIPE"},
+      {errc::srch, ESRCH, "ESRCH"},
+      {errc::intr, EINTR, "EINTR"},
+      {errc::toobig, E2BIG, "E2BIG"},
+      {errc::again, EAGAIN, "EAGAIN"},
+      {errc::notdir, ENOTDIR, "ENOTDIR"},
+      {errc::isdir, EISDIR, "EISDIR"},
+      {errc::rofs, EROFS, "EROFS"},
+      {errc::range, ERANGE, "ERANGE"},
+      {errc::nametoolong, ENAMETOOLONG, "ENAMETOOLONG"},
+      {errc::nosys, ENOSYS, "ENOSYS"},
+      {errc::loop, ELOOP, "ELOOP"},
+      {errc::proto, EPROTO, "EPROTO"},
+      {errc::overflow, EOVERFLOW, "EOVERFLOW"},
+      {errc::badfd, EBADFD, "EBADFD"},
+      {errc::msgsize, EMSGSIZE, "EMSGSIZE"},
+      {errc::opnotsupp, EOPNOTSUPP, "EOPNOTSUPP"},
+      {errc::addrinuse, EADDRINUSE, "EADDRINUSE"},
   };
   for (const row& r : rows) {
     INFO(r.called);
     CHECK(static_cast<int>(r.error) == r.number);
     CHECK(name(r.error) == r.called);
+    CHECK(has_name(r.error));
+    CHECK(to_errc(r.number) == r.error);
     CHECK(kernel_return(r.error) == -r.number);
   }
-  CHECK(name(static_cast<errc>(EDOM)) == nullptr);
+  CHECK(name(to_errc(EDOM)) == std::string_view("an error without a name"));
+  CHECK_FALSE(has_name(to_errc(EDOM)));
 }
 
 TEST_CASE("Symbols have the kernel's names") {

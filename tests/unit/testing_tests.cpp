@@ -59,7 +59,7 @@ TEST_CASE("Events read well") {
       {events::fget(-1, {}), "fget(-1) = no file"},
       {events::install(4), "install() = 4"},
       {events::install(errc::nfile), "install() = ENFILE"},
-      {events::install(static_cast<errc>(9999)), "install() = -9999"},
+      {events::install(to_errc(9999)), "install() = -9999"},
   };
   std::vector<event> all;
   std::string lines;
@@ -293,7 +293,7 @@ struct probe final : open_file<process> {
   [[nodiscard]] constexpr const char* name() const noexcept override { return "probe"; }
   [[nodiscard]] constexpr errc ioctl(process&, std::uint64_t,
                                      std::uint64_t argument) noexcept override {
-    return static_cast<errc>(argument);
+    return to_errc(argument);
   }
   [[nodiscard]] constexpr errc lseek() noexcept override { return errc::nospc; }
   constexpr void release() noexcept override { ++released; }
@@ -309,7 +309,7 @@ TEST_CASE("The last reference to an open file releases it, whoever has it") {
     process child(files, log, &plan, 2);
     const int fd = parent.install(made).value();
     CHECK(parent.name_of(fd) == std::string_view("probe"));
-    CHECK(parent.ioctl(fd, 0, EINTR) == static_cast<errc>(EINTR));
+    CHECK(parent.ioctl(fd, 0, EINTR) == errc::intr);
     parent.fork_into(child);
     CHECK(child.file_of(fd) == parent.file_of(fd));
     CHECK(child.address_space() != parent.address_space());

@@ -60,14 +60,6 @@ struct explanation {
   const char* text;
 };
 
-// Without a name in `errc`.
-inline constexpr errc again = static_cast<errc>(EAGAIN);
-inline constexpr errc srch = static_cast<errc>(ESRCH);
-inline constexpr errc proto = static_cast<errc>(EPROTO);
-inline constexpr errc overflow = static_cast<errc>(EOVERFLOW);
-inline constexpr errc badfd = static_cast<errc>(EBADFD);
-inline constexpr errc addrinuse = static_cast<errc>(EADDRINUSE);
-
 inline constexpr explanation explanations[] = {
     {operation::open_kvm, errc::noent, "no KVM here: load kvm_intel or kvm_amd"},
     {operation::open_kvm, errc::nodev,
@@ -77,7 +69,7 @@ inline constexpr explanation explanations[] = {
     {operation::open_kvm, errc::access, "no permission: join the group that owns /dev/kvm"},
     {operation::open_kvm, errc::perm, "a device cgroup or a security module forbids /dev/kvm"},
     {operation::open_kvm, errc::notty, "the file is not KVM's; give the path of /dev/kvm"},
-    {operation::open_kvm, detail::proto, "KVM speaks another API version than this library"},
+    {operation::open_kvm, errc::proto, "KVM speaks another API version than this library"},
     {operation::create_vm, errc::inval, "KVM does not know this machine type; use 0"},
     {operation::create_vm, errc::busy, "another hypervisor has the processor's virtualization"},
     {operation::create_device, errc::busy,
@@ -103,7 +95,7 @@ inline constexpr explanation explanations[] = {
      "the file is there, but no VFIO behind it: load vfio_pci; or VFIO_CONTAINER is not built in"},
     {operation::open_container, errc::access, "no permission for /dev/vfio/vfio"},
     {operation::open_container, errc::notty, "the file is not a VFIO container"},
-    {operation::open_container, detail::proto, "VFIO speaks another API version"},
+    {operation::open_container, errc::proto, "VFIO speaks another API version"},
     {operation::open_group, errc::noent,
      "no such group, or none of its devices is bound to a VFIO driver"},
     {operation::open_group, errc::nodev,
@@ -125,7 +117,7 @@ inline constexpr explanation explanations[] = {
     {operation::set_container, errc::nodev,
      "none of the group's devices is bound to a VFIO driver any more"},
     {operation::set_container, errc::badf, "the container's descriptor is not open"},
-    {operation::set_container, detail::badfd, "the descriptor is not a container's"},
+    {operation::set_container, errc::badfd, "the descriptor is not a container's"},
     {operation::set_iommu, errc::inval,
      "the container has no group yet, or its IOMMU is set already"},
     {operation::set_iommu, errc::busy,
@@ -141,8 +133,8 @@ inline constexpr explanation explanations[] = {
      "somebody else owns the group's DMA, or the platform does not isolate interrupts"},
     {operation::get_device, errc::access,
      "a virtual function whose physical function is VFIO's needs its token behind the name"},
-    {operation::get_device, detail::again, "somebody else holds the device's lock; try again"},
-    {operation::get_device, detail::srch, "the device needs a VM: FILE_ADD its group first"},
+    {operation::get_device, errc::again, "somebody else holds the device's lock; try again"},
+    {operation::get_device, errc::srch, "the device needs a VM: FILE_ADD its group first"},
     {operation::get_device, errc::io, "the device does not answer; it may need a reset"},
     {operation::open_device, errc::noent,
      "no such device, or this kernel has no VFIO_DEVICE_CDEV; use its group"},
@@ -163,14 +155,14 @@ inline constexpr explanation explanations[] = {
      "somebody else owns the group's DMA: another driver or VMM uses a device of it; or the "
      "platform does not isolate interrupts"},
     {operation::bind_iommufd, errc::nodev, "the device is not bound to a VFIO driver any more"},
-    {operation::bind_iommufd, detail::badfd, "the descriptor is not an iommufd's"},
-    {operation::bind_iommufd, detail::srch, "the device needs a VM: FILE_ADD it first"},
+    {operation::bind_iommufd, errc::badfd, "the descriptor is not an iommufd's"},
+    {operation::bind_iommufd, errc::srch, "the device needs a VM: FILE_ADD it first"},
     {operation::attach_iommufd_pt, errc::noent, "the iommufd has no such address space"},
     {operation::attach_iommufd_pt, errc::inval,
      "the device is not bound to an iommufd, or its group's other devices are attached elsewhere"},
     {operation::attach_iommufd_pt, errc::busy,
      "somebody else translates the group's DMA: another driver or VMM uses a device of it"},
-    {operation::attach_iommufd_pt, detail::addrinuse,
+    {operation::attach_iommufd_pt, errc::addrinuse,
      "the address space maps something where the device's IOMMU reserves addresses"},
     {operation::map_dma, errc::exists, "the range overlaps one that is mapped; unmap it first"},
     {operation::map_dma, errc::inval,
@@ -179,7 +171,7 @@ inline constexpr explanation explanations[] = {
     {operation::map_dma, errc::nospc,
      "as many mappings as allowed: raise vfio_iommu_type1's dma_entry_limit, or map larger pieces"},
     {operation::map_dma, errc::noent, "the iommufd has no such address space"},
-    {operation::map_dma, detail::overflow, "the range ends past the last address"},
+    {operation::map_dma, errc::overflow, "the range ends past the last address"},
     {operation::map_dma, errc::fault, "the memory is not mapped in this process"},
 };
 
@@ -200,6 +192,18 @@ constexpr const char* explain(errc why) noexcept {
     case errc::nomem: return "out of memory, or past RLIMIT_MEMLOCK";
     case errc::mfile: return "this process has no free descriptor; raise RLIMIT_NOFILE";
     case errc::nfile: return "the system has no free file; raise fs.file-max";
+    case errc::intr: return "a signal came first; call again";
+    case errc::notdir: return "a part of the path is not a directory";
+    case errc::isdir: return "the path is a directory; give the path of a device's file";
+    case errc::nametoolong: return "the path is too long";
+    case errc::loop: return "too many symbolic links in the path";
+    case errc::rofs: return "the file system cannot be written";
+    case errc::nosys: return "this kernel has no such system call";
+    case errc::opnotsupp:
+      return "this kernel does not know one of the fields or flags that are set";
+    case errc::toobig: return "the structure is longer than this kernel knows, and not zero there";
+    case errc::range: return "outside of the addresses that the IOMMU reaches";
+    case errc::msgsize: return "there is more to tell than there is room for";
     case errc::notty: return "the descriptor is of another kind, or its kernel is too old";
     default: return "no explanation here; the kernel's log may have one";
   }
@@ -238,8 +242,8 @@ constexpr std::size_t explain(char* buffer, std::size_t size, operation what, er
     number(fd);
   }
   put(": ");
-  if (const char* const known = name(why)) {
-    put(known);
+  if (has_name(why)) {
+    put(name(why));
   } else {
     put("error ");
     number(static_cast<int>(why));

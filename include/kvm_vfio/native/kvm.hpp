@@ -129,7 +129,7 @@ class kvm_ref {
     Owner opened(static_cast<unique_fd&&>(*fd));
     const result<int> version = opened.api_version();
     if (!version) return version.error();
-    if (*version != KVM_API_VERSION) return static_cast<errc>(EPROTO);
+    if (*version != KVM_API_VERSION) return errc::proto;
     return opened;
   }
   /// KVM_GET_API_VERSION.
@@ -141,7 +141,7 @@ class kvm_ref {
   /// \return nomem · mfile, nfile · inval: unknown type
   [[nodiscard]] result<vm> create_vm(unsigned long type = 0) const noexcept {
     result<int> fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
-    while (fd.error() == static_cast<errc>(EINTR)) fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
+    while (fd.error() == errc::intr) fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
     if (!fd) return fd.error();
     return vm(unique_fd(*fd));
   }

@@ -17,7 +17,7 @@
 namespace kvm_vfio::native::sys {
 
 /// Why the last system call of this thread failed.
-[[nodiscard]] inline errc last_error() noexcept { return static_cast<errc>(errno); }
+[[nodiscard]] inline errc last_error() noexcept { return to_errc(errno); }
 
 namespace detail {
 // C libraries disagree about the type of a request: unsigned long or int.

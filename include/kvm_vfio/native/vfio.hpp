@@ -35,7 +35,7 @@ class container_ref {
     Owner opened(static_cast<unique_fd&&>(*fd));
     const result<int> version = sys::ioctl(opened.fd(), VFIO_GET_API_VERSION);
     if (!version) return version.error();
-    if (*version != VFIO_API_VERSION) return static_cast<errc>(EPROTO);
+    if (*version != VFIO_API_VERSION) return errc::proto;
     return opened;
   }
   /// VFIO_CHECK_EXTENSION: whether the container, or before its IOMMU is set any driver, has it.

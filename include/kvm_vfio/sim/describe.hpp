@@ -14,9 +14,6 @@
 
 namespace kvm_vfio::sim {
 
-/// An error's symbolic name, those that `errc` does not know included.
-[[nodiscard]] std::string error_name(errc e);
-
 /// The name of an ioctl request; empty: not one of VFIO's, iommufd's or kvm-vfio's. VFIO reuses
 /// numbers between a container, a group and a device; the usual one is named.
 [[nodiscard]] const char* request_name(std::uint32_t request) noexcept;

@@ -24,8 +24,6 @@ using answer = result<std::int64_t>;
 [[nodiscard]] constexpr answer to_answer(errc e) noexcept {
   return e == errc::ok ? answer(0) : answer(e);
 }
-/// An error number that `errc` has no name for, kept as it is.
-[[nodiscard]] constexpr errc error(int number) noexcept { return static_cast<errc>(number); }
 
 /// What user space sees behind a descriptor.
 enum class file_kind : unsigned char {

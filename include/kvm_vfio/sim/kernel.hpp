@@ -110,8 +110,8 @@ class kernel final : public filesystem {
       }
       return to_answer(guest_.model.ioctl(from, request, argument));
     }
-    answer pread(void*, std::size_t, std::uint64_t) override { return error(ESPIPE); }
-    answer pwrite(const void*, std::size_t, std::uint64_t) override { return error(ESPIPE); }
+    answer pread(void*, std::size_t, std::uint64_t) override { return errc::spipe; }
+    answer pwrite(const void*, std::size_t, std::uint64_t) override { return errc::spipe; }
 
    private:
     void release() noexcept override { guest_.model.release(); }

@@ -104,6 +104,7 @@ class process {
   struct slot {
     file* open = nullptr;
     bool path = false;
+    bool kept = false;  // closed, but no observer has been told yet
   };
   struct in_call {
     explicit in_call(process& p) noexcept : before(std::exchange(current_process, &p)) {}
@@ -116,7 +117,9 @@ class process {
   [[nodiscard]] const slot* find(int fd) const noexcept;
   // With a reference; an O_PATH descriptor finds nothing.
   file_ref look_up(int fd) noexcept;
-  errc drop(int fd) noexcept;
+  // Closes a descriptor. `keep`: nobody gets the number until `give_number_back`.
+  errc drop(int fd, bool keep) noexcept;
+  void give_number_back(int fd) noexcept;
   answer told(call& c, answer a);
 
   filesystem& filesystem_;

@@ -102,7 +102,7 @@ class watched_system {
 
  private:
   long told(call& c, long value) {
-    const answer a = value < 0 ? answer(static_cast<errc>(-value)) : answer(value);
+    const answer a = value < 0 ? answer(to_errc(-value)) : answer(value);
     decode_answer(c, memory_, a);
     observer_.called(c);
     return value;

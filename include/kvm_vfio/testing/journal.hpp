@@ -196,8 +196,8 @@ template <class Id>
 }
 // A count, or an error negated, as the kernel returns them.
 [[nodiscard]] inline std::string returned(int value) {
-  const char* const error = value < 0 ? kvm_vfio::name(static_cast<errc>(-value)) : nullptr;
-  return error ? error : std::to_string(value);
+  const errc e = to_errc(value < 0 ? -value : 0);
+  return value < 0 && has_name(e) ? kvm_vfio::name(e) : std::to_string(value);
 }
 }  // namespace detail
 

@@ -176,7 +176,7 @@ KVM_VFIO_SIM_INLINE bool checker::is_test(const call& c) noexcept {
 }
 
 KVM_VFIO_SIM_INLINE bool checker::opens(const call& c) noexcept {
-  return c.error == errc::ok || c.error == static_cast<errc>(ESRCH);
+  return c.error == errc::ok || c.error == errc::srch;
 }
 
 KVM_VFIO_SIM_INLINE bool checker::has_vm() const noexcept {

@@ -5,25 +5,9 @@
 
 #include <kvm_vfio/sim/describe.hpp>
 
-#include <cerrno>
 #include <string>
 
 namespace kvm_vfio::sim {
-
-KVM_VFIO_SIM_INLINE std::string error_name(errc e) {
-  if (const char* const known = kvm_vfio::name(e)) return known;
-  switch (static_cast<int>(e)) {
-    case EBADFD: return "EBADFD";
-    case EOPNOTSUPP: return "EOPNOTSUPP";
-    case EMSGSIZE: return "EMSGSIZE";
-    case E2BIG: return "E2BIG";
-    case EOVERFLOW: return "EOVERFLOW";
-    case EADDRINUSE: return "EADDRINUSE";
-    case EAGAIN: return "EAGAIN";
-    case ESRCH: return "ESRCH";
-    default: return "error " + std::to_string(static_cast<int>(e));
-  }
-}
 
 KVM_VFIO_SIM_INLINE const char* request_name(std::uint32_t request) noexcept {
   switch (request) {
@@ -82,7 +66,10 @@ KVM_VFIO_SIM_INLINE std::string to_string(const call& c) {
       s = "ioctl(" + fd + ", " + what + ")";
     }
   }
-  if (c.error != errc::ok) return s + " = " + error_name(c.error);
+  if (c.error != errc::ok)
+    return s + " = " +
+           (has_name(c.error) ? kvm_vfio::name(c.error)
+                              : "error " + std::to_string(static_cast<int>(c.error)));
   const bool made_by_struct = c.request == KVM_CREATE_DEVICE && c.made >= 0;
   return s + " = " + std::to_string(c.value) +
          (made_by_struct ? ", fd " + std::to_string(c.made) : "");

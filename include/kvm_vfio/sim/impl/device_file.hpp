@@ -62,7 +62,7 @@ KVM_VFIO_SIM_INLINE errc device_file::open(machine* from) {
   if (device_.open_count == 0) {
     // A VM that is being destroyed is no VM any more.
     machine* const seen = from && from->users() > 0 ? from : nullptr;
-    if (device_.spec().needs_vm && !seen) return error(ESRCH);
+    if (device_.spec().needs_vm && !seen) return errc::srch;
     device_.vm = seen;
     device_.holds_vm = seen && system_.release.device_holds_vm;
     if (device_.holds_vm) seen->get();
@@ -109,7 +109,7 @@ KVM_VFIO_SIM_INLINE answer device_file::bind(process& from, std::uint64_t argume
   const result<file*> f = from.fget(c.iommufd);
   if (!f) return f.error();
   file_ref held(*f);
-  if (held->kind() != file_kind::iommufd) return error(EBADFD);
+  if (held->kind() != file_kind::iommufd) return errc::badfd;
   auto* const fd = static_cast<iommufd_file*>(held.get());
   if (device_.open_count != 0) return errc::inval;
   const result<std::uint32_t> id = fd->bind(device_);

@@ -76,7 +76,7 @@ KVM_VFIO_SIM_INLINE void event_file::signal() noexcept {
 KVM_VFIO_SIM_INLINE answer event_file::pread(void* to, std::size_t size, std::uint64_t) {
   if (size < sizeof(std::uint64_t)) return errc::inval;
   const std::uint64_t n = __atomic_exchange_n(&count_, 0, __ATOMIC_ACQ_REL);
-  if (n == 0) return error(EAGAIN);
+  if (n == 0) return errc::again;
   __builtin_memcpy(to, &n, sizeof n);
   return answer(static_cast<std::int64_t>(sizeof n));
 }

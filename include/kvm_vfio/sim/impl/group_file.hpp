@@ -56,7 +56,7 @@ KVM_VFIO_SIM_INLINE answer group_file::set_container(process& from, std::uint64_
   const file_ref held(*f);
   if (group_.in) return errc::inval;
   if (held->kind() != file_kind::container)
-    return system_.release.device_files ? error(EBADFD) : errc::inval;
+    return system_.release.device_files ? errc::badfd : errc::inval;
   return to_answer(static_cast<container_file*>(held.get())->get_container().attach(group_));
 }
 

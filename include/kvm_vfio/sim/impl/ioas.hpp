@@ -21,7 +21,7 @@ KVM_VFIO_SIM_INLINE void ioas::set_ranges(std::vector<iova_range> ranges, std::u
 KVM_VFIO_SIM_INLINE errc ioas::map(const dma_mapping& m) {
   // The address's place in its page decides, not the page.
   if (m.size == 0 || !aligned(m, alignment_)) return errc::inval;
-  if (m.last() < m.iova) return error(EOVERFLOW);
+  if (m.last() < m.iova) return errc::overflow;
   if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
   if (maps_.find(m.iova, m.last())) return errc::exists;
   maps_.add(m);
@@ -31,7 +31,7 @@ KVM_VFIO_SIM_INLINE errc ioas::map(const dma_mapping& m) {
 KVM_VFIO_SIM_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address,
                                          std::uint64_t most, std::uint64_t& iova) const noexcept {
   if (size == 0) return errc::inval;
-  if (size >= ~std::uint64_t{0} / 2) return error(EOVERFLOW);
+  if (size >= ~std::uint64_t{0} / 2) return errc::overflow;
   std::uint64_t align = std::bit_ceil(size);
   if (address != 0) align = std::min(align, address & (~address + 1));
   align = std::min(align, most);

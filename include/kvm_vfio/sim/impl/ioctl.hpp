@@ -14,7 +14,7 @@ KVM_VFIO_SIM_INLINE errc zeros(process& from, std::uint64_t address, std::size_t
   for (std::size_t at = first; at < size; ++at) {
     unsigned char byte = 0;
     if (!from.mem().read(address + at, &byte, 1)) return errc::fault;
-    if (byte != 0) return error(E2BIG);
+    if (byte != 0) return errc::toobig;
   }
   return errc::ok;
 }

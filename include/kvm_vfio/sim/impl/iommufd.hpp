@@ -60,11 +60,11 @@ KVM_VFIO_SIM_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& p
   vfio_group& group = d.device->group();
   ioas& space = to->kind == type::ioas ? to->space : to->of->space;
   const bool mediated = d.device->spec().mediated;
-  if (!space.fits(mediated ? ioas::page : page_of(group))) return error(EADDRINUSE);
+  if (!space.fits(mediated ? ioas::page : page_of(group))) return errc::addrinuse;
   if (!mediated) {
     const auto ranges = narrowed(space.ranges(), group);
     for (const auto& [iova, m] : space.mappings().all())
-      if (!allowed(ranges, m.iova, m.last())) return error(EADDRINUSE);
+      if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
     iommufd_object* const shared = table_of(group, &d);
     const bool same =
         to->kind == type::ioas ? !shared || shared->of == to : !shared || shared == to;
@@ -207,7 +207,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::destroy(process& from, std::uint64_t ar
 KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& from, std::uint64_t argument) {
   uapi::iommu_ioas_alloc c{};
   if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
-  if (c.flags) return error(EOPNOTSUPP);
+  if (c.flags) return errc::opnotsupp;
   c.out_ioas_id = make(type::ioas);
   const answer a = respond(from, argument, c);
   if (!a) objects_.erase(c.out_ioas_id);
@@ -217,7 +217,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& from, std::uint64_t
 KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& from, std::uint64_t argument) {
   uapi::iommu_ioas_iova_ranges c{};
   if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
-  if (c.reserved) return error(EOPNOTSUPP);
+  if (c.reserved) return errc::opnotsupp;
   const iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
   const std::uint32_t room = c.num_iovas;
@@ -230,15 +230,15 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& from, std::uint64_t
     ++c.num_iovas;
   }
   const answer a = respond(from, argument, c);
-  return a && c.num_iovas > room ? answer(error(EMSGSIZE)) : a;
+  return a && c.num_iovas > room ? answer(errc::msgsize) : a;
 }
 
 KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& from, std::uint64_t argument) {
   uapi::iommu_ioas_map c{};
   if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
   constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
-  if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return error(EOPNOTSUPP);
-  if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return error(EOVERFLOW);
+  if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return errc::opnotsupp;
+  if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
   if (!(c.flags & access)) return errc::inval;
   iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
@@ -259,9 +259,9 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& from, std::uint64_t argu
   if (c.iova == 0 && c.length == ~std::uint64_t{0}) {
     (void)o->space.unmap(0, ~std::uint64_t{0}, done);
   } else {
-    if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return error(EOVERFLOW);
+    if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
     if (c.length == 0) return errc::inval;
-    if (c.iova + c.length - 1 < c.iova) return error(EOVERFLOW);
+    if (c.iova + c.length - 1 < c.iova) return errc::overflow;
     if (const errc e = o->space.unmap(c.iova, c.iova + c.length - 1, done); e != errc::ok) return e;
   }
   c.length = done;
@@ -272,12 +272,12 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& from, std::uint64_t
   uapi::iommu_hwpt_alloc c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
   if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
-  if (c.reserved) return error(EOPNOTSUPP);
+  if (c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   iommufd_object* const space = find(c.pt_id);
   if (!d || d->device->spec().mediated) return errc::noent;
   if (!space || space->kind == type::device) return errc::inval;
-  if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return error(EOPNOTSUPP);
+  if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
   c.out_hwpt_id = make_table(*space, d->device->group().iommu().snoop_control, false);
   const answer a = respond(from, argument, c);
   if (a) return a;
@@ -291,10 +291,10 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::get_hw_info(process& from, std::uint64_
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
   if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
   constexpr std::uint32_t with_type = 1;  // which of several answers: there is one
-  if ((c.flags & ~with_type) || c.reserved) return error(EOPNOTSUPP);
+  if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->spec().mediated) return errc::noent;
-  if ((c.flags & with_type) && c.out_data_type != 0) return error(EOPNOTSUPP);
+  if ((c.flags & with_type) && c.out_data_type != 0) return errc::opnotsupp;
   for (std::uint32_t i = 0; i < c.data_len; ++i)
     if (!from.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
   c.data_len = 0;

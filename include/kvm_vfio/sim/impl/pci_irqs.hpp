@@ -126,7 +126,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::connect_all(process& from, const header& h,
                                                const bytes& data) noexcept {
   const bool arms = armed_ == VFIO_PCI_NUM_IRQS;
   if (arms) {
-    if (h.start + h.count == 0) return error(ERANGE);
+    if (h.start + h.count == 0) return errc::range;
     armed_ = h.index;
     intx_masked_ = false;
   }

@@ -35,7 +35,12 @@ KVM_VFIO_SIM_INLINE answer process::eventfd() {
 KVM_VFIO_SIM_INLINE answer process::close(int fd) {
   call c{.kind = call_kind::close, .process = space_, .fd = fd};
   const in_call here(*this);
-  return told(c, to_answer(drop(fd)));
+  // Observers must hear of this close before they hear of whoever gets the number next.
+  const bool keep = !observers_.empty();
+  const answer a = to_answer(drop(fd, keep));
+  (void)told(c, a);
+  if (a && keep) give_number_back(fd);
+  return a;
 }
 
 KVM_VFIO_SIM_INLINE answer process::dup(int fd) {
@@ -77,15 +82,17 @@ KVM_VFIO_SIM_INLINE answer process::pwrite(int fd, const void* from, std::size_t
 
 KVM_VFIO_SIM_INLINE void process::exit() noexcept {
   const in_call here(*this);
-  for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)drop(static_cast<int>(fd));
+  for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)drop(static_cast<int>(fd), false);
 }
 
 KVM_VFIO_SIM_INLINE void process::fork_into(process& child) {
   const guard held(mutex_);
   child.slots_ = slots_;
   child.open_ = open_;
-  for (const slot& s : slots_)
+  for (slot& s : child.slots_) {
+    s.kept = false;
     if (s.open) s.open->get();
+  }
 }
 
 KVM_VFIO_SIM_INLINE answer process::install_at(int fd, file* owned, bool path) {
@@ -114,7 +121,7 @@ KVM_VFIO_SIM_INLINE result<file*> process::fget(int fd) noexcept {
 KVM_VFIO_SIM_INLINE answer process::insert(file_ref f, bool path) {
   const guard held(mutex_);
   if (open_ >= limit_) return errc::mfile;
-  while (lowest_ < slots_.size() && slots_[lowest_].open) ++lowest_;
+  while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
   if (lowest_ == slots_.size()) slots_.emplace_back();
   slots_[lowest_] = {f.take(), path};
   ++open_;
@@ -134,17 +141,25 @@ KVM_VFIO_SIM_INLINE file_ref process::look_up(int fd) noexcept {
   return file_ref(s->open);
 }
 
-KVM_VFIO_SIM_INLINE errc process::drop(int fd) noexcept {
+KVM_VFIO_SIM_INLINE errc process::drop(int fd, bool keep) noexcept {
   file_ref f;
   {
     const guard held(mutex_);
     if (!find(fd)) return errc::badf;
     const auto i = static_cast<std::size_t>(fd);
     f.reset(std::exchange(slots_[i].open, nullptr));
-    if (i < lowest_) lowest_ = i;
+    slots_[i].kept = keep;
+    if (!keep && i < lowest_) lowest_ = i;
     --open_;
   }
   return errc::ok;
+}
+
+KVM_VFIO_SIM_INLINE void process::give_number_back(int fd) noexcept {
+  const guard held(mutex_);
+  const auto i = static_cast<std::size_t>(fd);
+  slots_[i].kept = false;
+  if (i < lowest_) lowest_ = i;
 }
 
 KVM_VFIO_SIM_INLINE answer process::told(call& c, answer a) {
@@ -160,11 +175,11 @@ KVM_VFIO_SIM_INLINE answer model_file::ioctl(process& from, std::uint32_t reques
 }
 
 KVM_VFIO_SIM_INLINE answer model_file::pread(void*, std::size_t, std::uint64_t) {
-  return error(ESPIPE);
+  return errc::spipe;
 }
 
 KVM_VFIO_SIM_INLINE answer model_file::pwrite(const void*, std::size_t, std::uint64_t) {
-  return error(ESPIPE);
+  return errc::spipe;
 }
 
 KVM_VFIO_SIM_INLINE void model_file::release() noexcept { made_.release(); }

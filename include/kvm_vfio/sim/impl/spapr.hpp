@@ -90,7 +90,7 @@ KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::map(process& from, std::uint64_t 
   if (m.size > window - m.iova) {
     // What the hypervisor says of the first page outside, with all before it undone.
     maps_.cut(m.iova, window - 1);
-    return error(EINTR);
+    return errc::intr;
   }
   maps_.cut(m.iova, m.iova + m.size - 1);  // an entry is simply replaced
   maps_.add({m.iova, m.size, m.vaddr, m.flags});

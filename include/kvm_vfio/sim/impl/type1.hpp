@@ -40,7 +40,7 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::attach(vfio_group& group) {
     if (allowed(ranges, m.iova, m.last())) continue;
     // The first domain's aperture is only found to be too small when the mappings go in.
     const bool inside = m.iova >= aperture.first && m.last() <= aperture.last;
-    return inside || tells_ranges_ ? errc::inval : error(ERANGE);
+    return inside || tells_ranges_ ? errc::inval : errc::range;
   }
   ranges_ = ranges;
   tells_ranges_ = true;
@@ -127,7 +127,7 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::map(process& from, std::uint64_t argumen
   if (m.flags & ~(access | detail::dma_map_vaddr)) return errc::inval;
   const std::uint64_t last = m.iova + m.size - 1;
   const bool wraps = m.size != 0 && (last < m.iova || m.vaddr + m.size - 1 < m.vaddr);
-  if (wraps && system_.release.wrapping_overflows) return error(EOVERFLOW);
+  if (wraps && system_.release.wrapping_overflows) return errc::overflow;
   if (!(m.flags & access) != update) return errc::inval;
   if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1)) || wraps) return errc::inval;
   if (update) return to_answer(set_address(m));
@@ -151,7 +151,7 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& from, std::uint64_t argum
   const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
   if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)))) return errc::inval;
   if (!all && last < u.iova)
-    return system_.release.wrapping_overflows ? error(EOVERFLOW) : errc::inval;
+    return system_.release.wrapping_overflows ? errc::overflow : errc::inval;
   if (v2_ && !all) {
     const dma_mapping* m = maps_.find(u.iova, u.iova);
     if (m && m->iova != u.iova) return errc::inval;
