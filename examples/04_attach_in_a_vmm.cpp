@@ -46,7 +46,7 @@ int plug(const kv::native::vm& vm, int number, const char* name) {
   if (const kv::errc e = container->set_iommu(VFIO_TYPE1v2_IOMMU); e != kv::errc::ok)
     return failed(operation::set_iommu, e, container->fd());
 
-  const auto kvm_vfio = vm.create_vfio_device();
+  const auto kvm_vfio = vm.create_kvm_vfio_device();
   if (!kvm_vfio) return failed(operation::create_device, kvm_vfio.error());
   const auto attached = kvm_vfio->attach(group->fd());  // FILE_DEL when it goes
   if (!attached) return failed(operation::file_add, attached.error(), group->fd());
@@ -58,7 +58,7 @@ int plug(const kv::native::vm& vm, int number, const char* name) {
 
 // Without VFIO: what a VMM's user reads when it hands over the wrong descriptor.
 int show_an_error(const kv::native::vm& vm) {
-  const auto kvm_vfio = vm.create_vfio_device();
+  const auto kvm_vfio = vm.create_kvm_vfio_device();
   if (!kvm_vfio) return failed(operation::create_device, kvm_vfio.error());
   const auto attached = kvm_vfio->attach(STDOUT_FILENO);
   if (attached) return 1;

@@ -7,8 +7,8 @@ namespace kvm_vfio::sim {
 template class kernel<linux_6_1>;
 template class kernel<linux_6_12>;
 template class kernel<linux_7_3>;
-template class kernel<linux_6_1, spapr_iommu>;
-template class kernel<linux_6_12, spapr_iommu>;
-template class kernel<linux_7_3, spapr_iommu>;
+template class kernel<linux_6_1, kvm_spapr_tce>;
+template class kernel<linux_6_12, kvm_spapr_tce>;
+template class kernel<linux_7_3, kvm_spapr_tce>;
 
 }  // namespace kvm_vfio::sim

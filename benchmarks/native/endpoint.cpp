@@ -8,7 +8,7 @@ namespace native = kvm_vfio::native;
 using kvm_vfio::errc;
 
 // Its own function, not inlined: what callgrind counts.
-extern "C" [[gnu::noinline]] bool attach_and_detach(native::vfio_device& device, int fd) {
+extern "C" [[gnu::noinline]] bool attach_and_detach(native::kvm_vfio_device& device, int fd) {
   auto attached = device.attach(fd);
   return attached && attached->detach() == errc::ok;
 }
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   if (!kvm) return 3;
   const auto vm = kvm->create_vm();
   if (!vm) return 3;
-  auto device = vm->create_vfio_device();
+  auto device = vm->create_kvm_vfio_device();
   if (!device) return 3;
   int attached = 0;
   for (int i = 0; i < rounds; ++i) attached += attach_and_detach(*device, fd);

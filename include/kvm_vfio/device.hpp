@@ -28,7 +28,7 @@ namespace kvm_vfio {
 /// \tparam Symbols the VFIO symbol provider
 /// \tparam Lock    the lock; a reference type to share one of the caller's
 /// \tparam Iommu   the IOMMU backend; one that models `spapr_backend` brings attribute 3
-/// \tparam Profile the kernel generation
+/// \tparam Profile the Linux release
 /// \tparam Storage where entries live; one is allocated by each successful ADD
 /// \tparam Files   references on open files
 template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols::vm> Iommu,

@@ -101,7 +101,7 @@ template <endpoint View>
 class attachment {
  public:
   attachment() = default;
-  /// The other one lets go; what this one held before is detached.
+  /// Takes over what the other one holds, which then holds nothing.
   attachment(attachment&& other) noexcept : device_(other.device_), fd_(other.fd_) {
     other.dismiss();
   }

@@ -102,7 +102,7 @@ class file_list {
   /// Takes an entry out; it stays allocated and remembers its place. Constant time.
   constexpr void unlink(entry& e) noexcept {
     *e.link_ = e.next_;
-    (e.next_ ? e.next_->link_ : tail_) = e.link_;
+    link_behind(e) = e.link_;
     --size_;
     if constexpr (indexed) {
       if (index_) [[unlikely]] {
@@ -172,9 +172,12 @@ class file_list {
     using type = detail::hash_index<entry, typename S::template tables<entry*>>;
   };
 
+  // What points back to the entry's place: the next entry, or the list's end.
+  constexpr entry**& link_behind(entry& e) noexcept { return e.next_ ? e.next_->link_ : tail_; }
+
   constexpr void link(entry& e) noexcept {
     *e.link_ = &e;
-    (e.next_ ? e.next_->link_ : tail_) = &e.next_;
+    link_behind(e) = &e.next_;
     ++size_;
     if constexpr (indexed) {
       if (index_) [[unlikely]]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What changed in kvm-vfio between the kernel generations that are modelled. A profile is a set
-/// of facts; `device` reads them where the generations part.
+/// What differs in kvm-vfio between the Linux releases that are modelled. A profile is a set of
+/// facts; `device` reads them where the releases differ.
 
 #include <kvm_vfio/symbols.hpp>
 
@@ -10,12 +10,12 @@
 
 namespace kvm_vfio {
 
-/// One kernel generation. Its facts are known at compile time.
+/// One Linux release. Its facts are known at compile time.
 template <class P>
 concept profile = requires(const char*& text) {
   // A profile has no state.
   P();
-  // The generation's name, for people ("Linux 7.3").
+  // The release's name, for people ("Linux 7.3").
   text = P::name;
   // The symbol that answers whether a file is a VFIO file.
   typename std::integral_constant<symbol, P::validity>;
@@ -33,6 +33,35 @@ concept profile = requires(const char*& text) {
   typename std::bool_constant<P::group_without_container_is_coherent>;
 };
 
+// The written table: one struct for each release, with every fact. A profile of your own derives
+// from the release that it is nearest to, and says what is different.
+
+/// Linux 6.1 (long-term): group files only.
+struct linux_6_1 {
+  static constexpr const char* name = "Linux 6.1";
+  static constexpr symbol validity = symbol::file_is_group;
+  static constexpr bool counts_assignments = true;
+  static constexpr bool updates_coherency_apart = true;
+  static constexpr bool updates_coherency_on_noent = true;
+  static constexpr bool del_unlinks_first = true;
+  static constexpr bool add_keeps_looked_up = true;
+  static constexpr bool group_without_container_is_coherent = true;
+};
+static_assert(profile<linux_6_1>);
+
+/// Linux 6.12 (long-term).
+struct linux_6_12 {
+  static constexpr const char* name = "Linux 6.12";
+  static constexpr symbol validity = symbol::file_is_valid;
+  static constexpr bool counts_assignments = true;
+  static constexpr bool updates_coherency_apart = false;
+  static constexpr bool updates_coherency_on_noent = true;
+  static constexpr bool del_unlinks_first = true;
+  static constexpr bool add_keeps_looked_up = false;
+  static constexpr bool group_without_container_is_coherent = false;
+};
+static_assert(profile<linux_6_12>);
+
 /// Linux 7.3, the default.
 struct linux_7_3 {
   static constexpr const char* name = "Linux 7.3";
@@ -45,24 +74,5 @@ struct linux_7_3 {
   static constexpr bool group_without_container_is_coherent = false;
 };
 static_assert(profile<linux_7_3>);
-
-/// Linux 6.12 (long-term).
-struct linux_6_12 : linux_7_3 {
-  static constexpr const char* name = "Linux 6.12";
-  static constexpr bool counts_assignments = true;
-  static constexpr bool updates_coherency_on_noent = true;
-  static constexpr bool del_unlinks_first = true;
-};
-static_assert(profile<linux_6_12>);
-
-/// Linux 6.1 (long-term): group files only.
-struct linux_6_1 : linux_6_12 {
-  static constexpr const char* name = "Linux 6.1";
-  static constexpr symbol validity = symbol::file_is_group;
-  static constexpr bool updates_coherency_apart = true;
-  static constexpr bool add_keeps_looked_up = true;
-  static constexpr bool group_without_container_is_coherent = true;
-};
-static_assert(profile<linux_6_1>);
 
 }  // namespace kvm_vfio

@@ -131,7 +131,7 @@ struct heap_storage {
       spare* const s = spares_;
       if (!s) return bytes_ + fresh_++ * sizeof(T);
       spares_ = s->next;
-      kept_ -= !is_inside(s);
+      if (!is_inside(s)) --kept_;
       return s;
     }
     [[nodiscard]] bool is_inside(const void* p) const noexcept {
@@ -140,7 +140,7 @@ struct heap_storage {
     }
 
     spare* spares_ = nullptr;
-    unsigned fresh_ = 0;  // so many of the room have been taken at least once
+    unsigned fresh_ = 0;  // how many places inside have been taken at least once
     unsigned kept_ = 0;   // spares that are not inside
     alignas(T) alignas(spare) unsigned char bytes_[room * sizeof(T)];
     static_assert(sizeof(T) >= sizeof(spare) && alignof(T) >= alignof(spare));

@@ -110,7 +110,7 @@ class vm final : public detail::device_owner<Caller> {
 
   /// Whether the VM has a device of this type. \pre the VM's lock is held, as in `create`
   [[nodiscard]] constexpr bool has(const device_type<vm>& type) const noexcept {
-    for (const device* d = devices_; d; d = d->next_)
+    for (const device_descriptor* d = devices_; d; d = d->next_)
       if (&d->type_ == &type) return true;
     return false;
   }
@@ -119,9 +119,9 @@ class vm final : public detail::device_owner<Caller> {
 
  private:
   /// A device behind its descriptor (struct kvm_device).
-  class device final : public open_file<Caller> {
+  class device_descriptor final : public open_file<Caller> {
    public:
-    constexpr device(detail::device_owner<Caller>& owner, device_type<vm>& type) noexcept
+    constexpr device_descriptor(detail::device_owner<Caller>& owner, device_type<vm>& type) noexcept
         : vm_(owner), type_(type) {}
     [[nodiscard]] constexpr const char* name() const noexcept override { return type_.name(); }
     // kvm_device_ioctl
@@ -145,7 +145,7 @@ class vm final : public detail::device_owner<Caller> {
     detail::device_owner<Caller>& vm_;
     device_type<vm>& type_;
     device_operations<vm>* operations_ = nullptr;
-    device* next_ = nullptr;
+    device_descriptor* next_ = nullptr;
   };
 
   [[nodiscard]] constexpr bool dead() const noexcept {
@@ -158,7 +158,7 @@ class vm final : public detail::device_owner<Caller> {
     device_type<vm>* const type = types_.find(create.type);
     if (!type) return errc::nodev;
     if (create.flags & uapi::create_device_test) return errc::ok;
-    device* const made = pool_.make(*this, *type);
+    device_descriptor* const made = pool_.make(*this, *type);
     if (!made) return errc::nomem;
     if (const errc e = add(*made); e != errc::ok) {
       pool_.destroy(made);
@@ -175,7 +175,7 @@ class vm final : public detail::device_owner<Caller> {
     return errc::ok;
   }
 
-  constexpr errc add(device& d) noexcept {
+  constexpr errc add(device_descriptor& d) noexcept {
     guard held(lock_.get());
     const result<device_operations<vm>*> state = d.type_.create(*this);
     if (!state) return state.error();
@@ -193,9 +193,9 @@ class vm final : public detail::device_owner<Caller> {
 
   constexpr void remove(open_file<Caller>& d) noexcept {
     guard held(lock_.get());
-    device** link = &devices_;
+    device_descriptor** link = &devices_;
     while (*link != &d) link = &(*link)->next_;
-    device* const found = *link;
+    device_descriptor* const found = *link;
     *link = found->next_;
     found->type_.release(*found->operations_);
     pool_.destroy(found);
@@ -205,8 +205,8 @@ class vm final : public detail::device_owner<Caller> {
   Handle self_;
   typename Caller::address_space_id owner_;
   [[no_unique_address]] lock_holder<Lock> lock_;
-  [[no_unique_address]] typename Storage::template pool<device> pool_;
-  device* devices_ = nullptr;
+  [[no_unique_address]] typename Storage::template pool<device_descriptor> pool_;
+  device_descriptor* devices_ = nullptr;
   detail::ref_count users_;
   bool dead_ = false;
 };

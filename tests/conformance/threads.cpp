@@ -112,7 +112,7 @@ std::string compare_threads(const setting& s, std::uint64_t seed) {
   if (!kvm) return "cannot open /dev/kvm";
   const auto vm = kvm->create_vm();
   if (!vm) return "no VM";
-  const auto device = vm->create_vfio_device();
+  const auto device = vm->create_kvm_vfio_device();
   if (!device) return "no kvm-vfio";
   std::vector<kv::native::unique_fd> groups;
   for (int g = 0; g < s.has.groups; ++g) {

@@ -43,7 +43,7 @@ TEST_CASE_METHOD(support::no_leaks, "The kernel's own device is reached without 
   if (!kvm) return support::skip_without_kvm("/dev/kvm cannot be opened", kvm.error());
   const auto vm = kvm->create_vm();
   if (!vm) return support::skip_without_kvm("no VM can be made", vm.error());
-  const auto device = vm->create_vfio_device();
+  const auto device = vm->create_kvm_vfio_device();
   if (!device) return support::skip_without_kvm("no kvm-vfio", device.error());
   const errc answer = device->attach(pipe.in.get()).error();
   const int after = allocations;
@@ -59,7 +59,7 @@ TEST_CASE_METHOD(support::no_leaks, "The model over real descriptors runs withou
   char text[200];
 
   const int before = allocations;
-  native::vfio_symbols vfio{native::vfio_device_ref()};
+  native::vfio_symbols vfio{native::kvm_vfio_device_ref()};
   kv::device<decltype(vfio), native::mutex, native::coherency_callback, kv::linux_7_3,
              kv::inline_storage<4>, native::held_files>
       model(vfio, nobody, native::vm_ref(0));

@@ -39,13 +39,13 @@ kvm_device_attr attr(std::uint32_t group, std::uint64_t number, const void* addr
 // A guard needs its device open: an owner that goes at once attaches nothing, a view does.
 template <class Device>
 concept attaches = requires(Device&& device) { static_cast<Device&&>(device).attach(3); };
-static_assert(attaches<native::vfio_device&> && attaches<const native::vfio_device&>);
-static_assert(!attaches<native::vfio_device> && !attaches<const native::vfio_device>);
-static_assert(attaches<native::vfio_device_ref> && attaches<native::vfio_device_ref&>);
+static_assert(attaches<native::kvm_vfio_device&> && attaches<const native::kvm_vfio_device&>);
+static_assert(!attaches<native::kvm_vfio_device> && !attaches<const native::kvm_vfio_device>);
+static_assert(attaches<native::kvm_vfio_device_ref> && attaches<native::kvm_vfio_device_ref&>);
 template <class Result>
 concept attaches_by_arrow = requires(Result&& made) { static_cast<Result&&>(made)->attach(3); };
-static_assert(attaches_by_arrow<kv::result<native::vfio_device>&>);
-static_assert(!attaches_by_arrow<kv::result<native::vfio_device>>);
+static_assert(attaches_by_arrow<kv::result<native::kvm_vfio_device>&>);
+static_assert(!attaches_by_arrow<kv::result<native::kvm_vfio_device>>);
 
 TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error") {
   CHECK(native::kvm::open("/dev/kvm_that_is_not_there").error() == errc::noent);
@@ -58,24 +58,24 @@ TEST_CASE_METHOD(support::no_leaks, "Opening what is not KVM is a precise error"
 }
 
 TEST_CASE_METHOD(support::no_leaks, "An empty handle says EBADF and owns nothing") {
-  CHECK_FALSE(native::vfio_device());
+  CHECK_FALSE(native::kvm_vfio_device());
   if (support::skip_emulated()) return;
   CHECK(native::kvm().create_vm().error() == errc::badf);
-  CHECK(native::vm().create_vfio_device().error() == errc::badf);
-  const native::vfio_device none;
+  CHECK(native::vm().create_kvm_vfio_device().error() == errc::badf);
+  const native::kvm_vfio_device none;
   CHECK(none.attach(0).error() == errc::badf);
   CHECK(none.has_attr(attr(1, 1, nullptr)) == errc::badf);
 }
 
 TEST_CASE_METHOD(with_vm, "A VM has one kvm-vfio device, and a new one after it is closed") {
   if (!vm) return;
-  auto device = vm.create_vfio_device();
+  auto device = vm.create_kvm_vfio_device();
   REQUIRE(device);
   CHECK((::fcntl(device->fd(), F_GETFD) & FD_CLOEXEC) != 0);
-  CHECK(vm.create_vfio_device().error() == errc::busy);
+  CHECK(vm.create_kvm_vfio_device().error() == errc::busy);
   CHECK(vm.has_device_type(kv::uapi::dev_type_vfio) == errc::ok);
-  *device = native::vfio_device();
-  CHECK(vm.create_vfio_device());
+  *device = native::kvm_vfio_device();
+  CHECK(vm.create_kvm_vfio_device());
 }
 
 TEST_CASE_METHOD(with_vm, "Creation fails as the kernel says, and nothing is left behind") {
@@ -88,14 +88,14 @@ TEST_CASE_METHOD(with_vm, "Creation fails as the kernel says, and nothing is lef
   CHECK(vm.create_device(tested) == errc::ok);
   CHECK(tested.fd == 99);
   const errc exhausted =
-      support::without_descriptors([&] { return vm.create_vfio_device().error(); });
+      support::without_descriptors([&] { return vm.create_kvm_vfio_device().error(); });
   CHECK(exhausted == errc::mfile);
-  CHECK(vm.create_vfio_device());
+  CHECK(vm.create_kvm_vfio_device());
 }
 
 TEST_CASE_METHOD(with_vm, "The attributes answer as the kernel does") {
   if (!vm) return;
-  auto device = vm.create_vfio_device();
+  auto device = vm.create_kvm_vfio_device();
   REQUIRE(device);
   const std::int32_t null = -1;
   CHECK(device->has_attr(attr(1, 1, nullptr)) == errc::ok);
@@ -113,7 +113,7 @@ TEST_CASE_METHOD(with_vm, "The attributes answer as the kernel does") {
 
 TEST_CASE_METHOD(with_vm, "Descriptors that are no VFIO files are refused and left alone") {
   if (!vm) return;
-  auto device = vm.create_vfio_device();
+  auto device = vm.create_kvm_vfio_device();
   REQUIRE(device);
   support::pipe_ends pipe;
   const native::unique_fd path(::open("/", O_PATH | O_CLOEXEC));
@@ -128,7 +128,7 @@ TEST_CASE_METHOD(with_vm, "Descriptors that are no VFIO files are refused and le
 
 TEST_CASE_METHOD(with_vm, "The device outlives the VM's descriptor, not the process") {
   if (!vm) return;
-  auto device = vm.create_vfio_device();
+  auto device = vm.create_kvm_vfio_device();
   REQUIRE(device);
   vm = native::vm();
   CHECK(device->has_attr(attr(1, 1, nullptr)) == errc::ok);
@@ -141,12 +141,12 @@ TEST_CASE_METHOD(with_vm, "The device outlives the VM's descriptor, not the proc
 TEST_CASE_METHOD(with_vm, "A descriptor that a VMM holds itself can be borrowed or adopted") {
   if (!vm) return;
   const native::vm_ref borrowed(vm.fd());
-  auto device = borrowed.create_vfio_device();
+  auto device = borrowed.create_kvm_vfio_device();
   REQUIRE(device);
   const int number = device->release().fd();
   CHECK_FALSE(*device);
-  native::vfio_device adopted{native::unique_fd(number)};
-  native::vfio_device moved = std::move(adopted);
+  native::kvm_vfio_device adopted{native::unique_fd(number)};
+  native::kvm_vfio_device moved = std::move(adopted);
   CHECK(moved.fd() == number);
   CHECK(moved.has_attr(attr(1, 1, nullptr)) == errc::ok);
   adopted = std::move(moved);
@@ -154,12 +154,13 @@ TEST_CASE_METHOD(with_vm, "A descriptor that a VMM holds itself can be borrowed 
 }
 
 TEST_CASE("A guard holds a view of the device, so the device may move") {
-  using guard = kv::attachment<native::vfio_device_ref>;
-  using attached = decltype(std::declval<native::vfio_device&>().attach(0));
+  using guard = kv::attachment<native::kvm_vfio_device_ref>;
+  using attached = decltype(std::declval<native::kvm_vfio_device&>().attach(0));
   STATIC_REQUIRE(std::is_same_v<attached, kv::result<guard>>);
-  STATIC_REQUIRE(std::is_same_v<kv::endpoint_view<native::vfio_device>, native::vfio_device_ref>);
-  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<native::vfio_device>);
-  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<native::vfio_device>);
+  STATIC_REQUIRE(
+      std::is_same_v<kv::endpoint_view<native::kvm_vfio_device>, native::kvm_vfio_device_ref>);
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<native::kvm_vfio_device>);
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<native::kvm_vfio_device>);
 }
 
 }  // namespace

@@ -187,11 +187,12 @@ TEST_CASE_METHOD(world,
 
 // A provider over an owner keeps the owner's view.
 static_assert(
-    std::is_same_v<decltype(native::vfio_symbols(std::declval<const native::vfio_device&>())),
+    std::is_same_v<decltype(native::vfio_symbols(std::declval<const native::kvm_vfio_device&>())),
                    native::vfio_symbols<>>);
-static_assert(std::is_same_v<decltype(native::vfio_symbols(std::declval<native::vfio_device_ref>(),
-                                                           std::declval<in_none>())),
-                             native::vfio_symbols<native::vfio_device_ref, in_none>>);
+static_assert(
+    std::is_same_v<decltype(native::vfio_symbols(std::declval<native::kvm_vfio_device_ref>(),
+                                                 std::declval<in_none>())),
+                   native::vfio_symbols<native::kvm_vfio_device_ref, in_none>>);
 
 int function_heard = 0;
 void on_edge(native::vm_ref vm, bool noncoherent) noexcept {
@@ -263,7 +264,7 @@ TEST_CASE_METHOD(world, "A failed ADD or DEL changes nothing and keeps no descri
 }
 
 TEST_CASE_METHOD(world, "Attribute 3 reaches the kernel's device with the group and the table") {
-  native::spapr_iommu spapr{recorded_kernel(kernel), iommu};
+  native::kvm_spapr_tce spapr{recorded_kernel(kernel), iommu};
   {
     device<accepting_symbols, decltype(spapr)> model(vfio, spapr, native::vm_ref(77));
     const kvm_vfio_spapr_tce argument{.groupfd = event.get(), .tablefd = 1234};
@@ -294,7 +295,7 @@ TEST_CASE_METHOD(support::no_leaks, "Over the kernel's own device, its refusal c
   if (!kvm) return support::skip_without_kvm("/dev/kvm cannot be opened", kvm.error());
   const auto vm = kvm->create_vm();
   if (!vm) return support::skip_without_kvm("no VM can be made", vm.error());
-  const auto kernel = vm->create_vfio_device();
+  const auto kernel = vm->create_kvm_vfio_device();
   if (!kernel) return support::skip_without_kvm("no kvm-vfio", kernel.error());
 
   struct accepting : native::vfio_symbols<> {

@@ -217,7 +217,7 @@ TEST_CASE_METHOD(support::no_leaks, "VFIO's files are known by their class, or b
   if (kinds == no_chroot) return support::skip("chroot(2) is not allowed", errc::perm);
   check(kinds);
   // What the device model makes of them.
-  const native::vfio_symbols<> symbols{native::vfio_device_ref()};
+  const native::vfio_symbols<> symbols{native::kvm_vfio_device_ref()};
   check(answer([&](const native::file& f, vfio_file_kind kind) {
     return symbols.file_is_valid(f) != (kind != vfio_file_kind::none);
   }));

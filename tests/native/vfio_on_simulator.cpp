@@ -475,14 +475,14 @@ TEST_CASE_METHOD(on_simulator, "A device is bound to an iommufd and attached unt
 
     CHECK(device->attach_iommufd_pt(vfio::ioas_id{77}) == errc::noent);
     REQUIRE(device->attach_iommufd_pt(*ioas) == errc::ok);
-    const sim::iommufd_object* const table = object(*iommufd, *id).of;
+    const sim::iommufd_object* const table = object(*iommufd, *id).attached_to;
     REQUIRE(table);
-    CHECK(table->of == &object(*iommufd, static_cast<std::uint32_t>(*ioas)));
+    CHECK(table->address_space == &object(*iommufd, static_cast<std::uint32_t>(*ioas)));
     CHECK(iommufd->destroy(*ioas) == errc::busy);
     CHECK(machine.kernel.look().iommufds.at(0).tables.size() == 1);
 
     CHECK(device->detach_iommufd_pt() == errc::ok);
-    CHECK_FALSE(object(*iommufd, *id).of);
+    CHECK_FALSE(object(*iommufd, *id).attached_to);
     REQUIRE(device->attach_iommufd_pt(*ioas) == errc::ok);
   }
   CHECK(device_state(1).open_count == 0);
@@ -510,8 +510,8 @@ TEST_CASE_METHOD(on_simulator, "The symbols' coherency is that of the file's con
   REQUIRE(container);
   REQUIRE(snooping);
   REQUIRE(plain);
-  native::vfio_symbols<> symbols{native::vfio_device_ref(), {*container}};
-  native::vfio_symbols<> nowhere{native::vfio_device_ref()};
+  native::vfio_symbols<> symbols{native::kvm_vfio_device_ref(), {*container}};
+  native::vfio_symbols<> nowhere{native::kvm_vfio_device_ref()};
   const native::file file{snooping->fd()};
   CHECK_FALSE(symbols.file_enforced_coherent(file));  // no IOMMU yet
   REQUIRE(snooping->set_container(*container) == errc::ok);
@@ -529,7 +529,7 @@ TEST_CASE_METHOD(on_simulator, "The symbols tell the kernel's device which files
   REQUIRE(kvm);
   const auto vm = kvm->create_vm();
   REQUIRE(vm);
-  const auto device = vm->create_vfio_device();
+  const auto device = vm->create_kvm_vfio_device();
   REQUIRE(device);
   const auto group = vfio::group::open(1);
   REQUIRE(group);

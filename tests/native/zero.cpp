@@ -172,12 +172,12 @@ struct in_this {
 TEST_CASE_METHOD(no_standard_input, "A container of descriptor 0 is asked for coherency") {
   const native::unique_fd event(::eventfd(0, EFD_CLOEXEC));  // does not answer: not coherent
   REQUIRE(event.get() == 0);
-  using symbols_6_1 = native::vfio_symbols<native::vfio_device_ref, in_this, kv::linux_6_1>;
+  using symbols_6_1 = native::vfio_symbols<native::kvm_vfio_device_ref, in_this, kv::linux_6_1>;
   const native::file file{event.get()};
-  CHECK_FALSE(symbols_6_1(native::vfio_device_ref(), {vfio::container_ref(0)})
+  CHECK_FALSE(symbols_6_1(native::kvm_vfio_device_ref(), {vfio::container_ref(0)})
                   .file_enforced_coherent(file));
   // In none: on Linux 6.1 coherent.
-  CHECK(symbols_6_1(native::vfio_device_ref(), {}).file_enforced_coherent(file));
+  CHECK(symbols_6_1(native::kvm_vfio_device_ref(), {}).file_enforced_coherent(file));
 }
 
 TEST_CASE("Group 0 and device 0 are numbers, -1 is none") {

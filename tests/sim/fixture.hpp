@@ -64,7 +64,7 @@ template <class Profile = kvm_vfio::linux_7_3, class Iommu = sim::iommu>
 struct machine_under_test {
   explicit machine_under_test(const sim::topology& t = two_groups(),
                               const sim::world_options& options = {})
-      : world(t, sim::generation_of<Profile>(), options) {}
+      : world(t, sim::release_of<Profile>(), options) {}
 
   sim::world world;
   sim::kernel<Profile, Iommu> kernel{world};
@@ -131,8 +131,8 @@ template <class Symbols, class Profile, class Lock = kvm_vfio::null_lock>
 struct device_beside {
   explicit device_beside(sim::world& of) : vfio(of), arch(of) {}
 
-  struct guest final : sim::machine {
-    guest() : sim::machine("g") {}
+  struct guest final : sim::vm_base {
+    guest() : sim::vm_base("g") {}
     void get() noexcept override {}
     void put() noexcept override {}
     [[nodiscard]] int users() const noexcept override { return 1; }

@@ -163,7 +163,7 @@ TEST_CASE("an argument that cannot be written back leaves the device and its des
 }
 
 namespace {
-using spapr = machine_under_test<kvm_vfio::linux_7_3, sim::spapr_iommu>;
+using spapr = machine_under_test<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>;
 
 int make_table(spapr& m, int vm, std::uint32_t page_shift, std::uint64_t pages,
                std::uint64_t offset = 0) {

@@ -52,7 +52,7 @@ class simulated {
     return a ? static_cast<long>(*a) : -static_cast<long>(a.error());
   }
   sim::topology machine_ = three_groups();
-  sim::world world_{machine_, sim::generation_of<Release>()};
+  sim::world world_{machine_, sim::release_of<Release>()};
   sim::kernel<Release> kernel_{world_};
   sim::memory memory_;
   sim::process task_{kernel_, memory_};

@@ -87,18 +87,22 @@ class hash_index {
   }
   // The table of chain `n`: how many bits are behind those of the first table's numbers.
   static constexpr int table_of(std::uint32_t n) noexcept {
-    return 31 - __builtin_clz(n / first_table << 1 | 1);
+    return 31 - __builtin_clz(((n / first_table) << 1) | 1);
   }
 
+  // How many chains the tables before this one have: 0, 32, 64, 128 …
+  static constexpr std::uint32_t chains_before(int table) noexcept {
+    return ((std::uint32_t{1} << table) >> 1) * first_table;
+  }
   // Chains are numbered through; table 0 has the first 32, each further one as many as all before.
   constexpr Entry*& chain(std::uint32_t n) noexcept {
     const int table = table_of(n);
-    const std::uint32_t before = (std::uint32_t{1} << table >> 1) * first_table;
-    return tables_[table][n - before];
+    return tables_[table][n - chains_before(table)];
   }
   constexpr Entry*& chain_of(std::uint32_t hash) noexcept {
+    // A chain that this round has not split yet is still part of one of the round before.
     const std::uint32_t n = hash & mask_;
-    return chain(n < chains_ ? n : n & mask_ >> 1);
+    return chain(n < chains_ ? n : n & (mask_ >> 1));
   }
 
   // Splits the next chain of this round in two.

@@ -66,14 +66,14 @@ static_assert(assignment_backend<coherency_callback, vm_ref>);
 
 /// The same on POWER: TCE tables are attached through attribute 3 of the VM's kvm-vfio device.
 /// The kernel detaches them when the group's file goes.
-/// \tparam Kernel the kvm-vfio device: `vfio_device_ref`, or a model in tests
-template <endpoint Kernel = vfio_device_ref>
-class spapr_iommu : public coherency_callback {
+/// \tparam Kernel the kvm-vfio device: `kvm_vfio_device_ref`, or a model in tests
+template <endpoint Kernel = kvm_vfio_device_ref>
+class kvm_spapr_tce : public coherency_callback {
  public:
   using iommu_group = file;
 
   /// `device` must stay open as long as this is used.
-  explicit spapr_iommu(const Kernel& device, coherency_callback callback = {}) noexcept
+  explicit kvm_spapr_tce(const Kernel& device, coherency_callback callback = {}) noexcept
       : coherency_callback(callback), device_(device) {}
 
   /// GROUP_SET_SPAPR_TCE. \return the kernel's answer; nxio: not a POWER kernel
@@ -93,7 +93,7 @@ class spapr_iommu : public coherency_callback {
 };
 /// By its arguments.
 template <class Kernel>
-spapr_iommu(const Kernel&, coherency_callback = {}) -> spapr_iommu<Kernel>;
-static_assert(spapr_backend<spapr_iommu<>, vm_ref>);
+kvm_spapr_tce(const Kernel&, coherency_callback = {}) -> kvm_spapr_tce<Kernel>;
+static_assert(spapr_backend<kvm_spapr_tce<>, vm_ref>);
 
 }  // namespace kvm_vfio::native

@@ -6,7 +6,7 @@
 ///
 /// \code
 /// auto vm = kvm_vfio::native::kvm::open().value().create_vm();
-/// auto device = vm->create_vfio_device();
+/// auto device = vm->create_kvm_vfio_device();
 /// auto attached = device->attach(group_fd);
 /// \endcode
 /// \see [The words of VFIO and KVM](docs/words.md)
@@ -20,11 +20,11 @@ namespace kvm_vfio::native {
 
 /// A kvm-vfio device of the kernel's, by its descriptor. Models `endpoint`. Every call is one
 /// ioctl, allocates nothing, and may be made by any thread; errors are the kernel's.
-class vfio_device_ref {
+class kvm_vfio_device_ref {
  public:
-  constexpr vfio_device_ref() noexcept = default;
+  constexpr kvm_vfio_device_ref() noexcept = default;
   /// By a descriptor, which stays its owner's.
-  constexpr explicit vfio_device_ref(int fd) noexcept : fd_(fd) {}
+  constexpr explicit kvm_vfio_device_ref(int fd) noexcept : fd_(fd) {}
 
   /// KVM_SET_DEVICE_ATTR.
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) const noexcept {
@@ -42,35 +42,35 @@ class vfio_device_ref {
   /// FILE_ADD, undone by the guard. The guard needs the descriptor of the device, not this object.
   /// \return badf: `vfio_fd` is not open · inval: not a VFIO file, or VFIO is not loaded · exists:
   ///         attached already · nomem · io: the VM is another process's, or dead
-  template <class View = vfio_device_ref>  // complete only when called
+  template <class View = kvm_vfio_device_ref>  // complete only when called
   [[nodiscard]] result<attachment<View>> attach(int vfio_fd) const noexcept {
     return kvm_vfio::attach(*this, vfio_fd);
   }
 
   /// This view: a guard keeps a copy.
-  [[nodiscard]] constexpr vfio_device_ref borrow() const noexcept { return *this; }
+  [[nodiscard]] constexpr kvm_vfio_device_ref borrow() const noexcept { return *this; }
   /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
 };
-static_assert(endpoint<vfio_device_ref>);
+static_assert(endpoint<kvm_vfio_device_ref>);
 
 /// A kvm-vfio device of the kernel's, owned. Closing it stops the tracking of every file.
-class vfio_device : public owned<vfio_device_ref> {
+class kvm_vfio_device : public owned<kvm_vfio_device_ref> {
  public:
   /// Nothing, or a descriptor that the caller gives away.
   using owned::owned;
 
   /// As the view's.
-  [[nodiscard]] result<attachment<vfio_device_ref>> attach(int vfio_fd) const& noexcept {
-    return vfio_device_ref::attach(vfio_fd);
+  [[nodiscard]] result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const& noexcept {
+    return kvm_vfio_device_ref::attach(vfio_fd);
   }
   /// An owner that goes at once would close the device before the guard's FILE_DEL.
-  result<attachment<vfio_device_ref>> attach(int vfio_fd) const&& = delete;
+  result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const&& = delete;
 };
-static_assert(endpoint<vfio_device>);
+static_assert(endpoint<kvm_vfio_device>);
 
 /// A VM by its descriptor. Every call is one ioctl and allocates nothing.
 class vm_ref {
@@ -94,10 +94,10 @@ class vm_ref {
   }
   /// The VM's kvm-vfio device; a VM has one at the most. It keeps the VM alive.
   /// \return as `create_device`; nodev: KVM was built without kvm-vfio
-  [[nodiscard]] result<vfio_device> create_vfio_device() const noexcept {
+  [[nodiscard]] result<kvm_vfio_device> create_kvm_vfio_device() const noexcept {
     kvm_create_device create{.type = uapi::dev_type_vfio, .fd = 0, .flags = 0};
     if (const errc e = create_device(create); e != errc::ok) return e;
-    return vfio_device(unique_fd(static_cast<int>(create.fd)));
+    return kvm_vfio_device(unique_fd(static_cast<int>(create.fd)));
   }
 
   /// The descriptor, or -1.

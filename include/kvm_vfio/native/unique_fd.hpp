@@ -13,7 +13,7 @@ class unique_fd {
   constexpr unique_fd() noexcept = default;
   /// Owns `fd` from now on.
   constexpr explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  /// The other one is empty then; what this one owned before is closed.
+  /// Takes over the other one's descriptor, which is empty then.
   constexpr unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
   /// Closes what is owned and takes the other one's, which is empty then.
   constexpr unique_fd& operator=(unique_fd&& other) noexcept {
@@ -43,7 +43,7 @@ class unique_fd {
   int fd_ = -1;
 };
 
-/// A view of a descriptor (`vm_ref`, `vfio_device_ref`) that owns it: closed when it goes.
+/// A view of a descriptor (`vm_ref`, `kvm_vfio_device_ref`) that owns it: closed when it goes.
 /// \tparam Ref copyable, empty by default, made from a descriptor, which `fd()` names
 template <class Ref>
 class owned : public Ref {

@@ -43,10 +43,10 @@ static_assert(container_lookup<one_container>);
 /// Its symbols are never missing: an open VFIO file keeps VFIO loaded, and for any other file the
 /// answers are those of a missing symbol.
 ///
-/// \tparam Kernel     the kvm-vfio device: `vfio_device_ref`, or a model in tests
+/// \tparam Kernel     the kvm-vfio device: `kvm_vfio_device_ref`, or a model in tests
 /// \tparam Containers which container a file is in
-/// \tparam Profile    the kernel generation, the same as the device's
-template <endpoint Kernel = vfio_device_ref, container_lookup Containers = one_container,
+/// \tparam Profile    the Linux release, the same as the device's
+template <endpoint Kernel = kvm_vfio_device_ref, container_lookup Containers = one_container,
           profile Profile = linux_7_3>
 class vfio_symbols : public linked_symbols {
  public:
@@ -81,7 +81,7 @@ class vfio_symbols : public linked_symbols {
   }
   /// VFIO_DMA_CC_IOMMU of the file's container. False, which is safe, when the container is not
   /// known or does not answer: for a device that is bound to an iommufd the kernel offers no such
-  /// query. Of a file in no container the answer is the generation's: false, on Linux 6.1 true.
+  /// query. Of a file in no container the answer depends on the release: false, on Linux 6.1 true.
   [[nodiscard]] bool file_enforced_coherent(const file& f) noexcept {
     const result<vfio::container_ref> container = containers_(f);
     if (!container) return false;

@@ -18,7 +18,7 @@ namespace kvm_vfio::sim {
 class container {
  public:
   /// An empty container, with one reference: its file's.
-  explicit container(vfio_system& system) : system_(system) { ++system_.open_containers; }
+  explicit container(vfio_state& state) : state_(state) { ++state_.open_containers; }
   container(const container&) = delete;
   container& operator=(const container&) = delete;
 
@@ -34,7 +34,7 @@ class container {
   void detach(vfio_group& group) noexcept;
   /// The container's ioctls (vfio_fops_unl_ioctl); others are the IOMMU driver's, inval without
   /// one.
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument);
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
   /// VFIO_CHECK_EXTENSION. VFIO_DMA_CC_IOMMU is no while there is no IOMMU.
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept;
   /// Its IOMMU, or null.
@@ -43,12 +43,12 @@ class container {
   [[nodiscard]] const std::vector<vfio_group*>& groups() const noexcept { return groups_; }
 
  private:
-  ~container() { --system_.open_containers; }
+  ~container() { --state_.open_containers; }
 
   // inval: no group, or an IOMMU already · nodev: no driver of that type · as attach
   errc set_iommu(std::uint64_t type);
 
-  vfio_system& system_;
+  vfio_state& state_;
   int references_ = 1;
   std::vector<vfio_group*> groups_;
   std::unique_ptr<iommu_driver> driver_;
@@ -58,15 +58,15 @@ class container {
 class container_file final : public file {
  public:
   /// A new container of its own.
-  explicit container_file(vfio_system& system);
+  explicit container_file(vfio_state& state);
   [[nodiscard]] const char* name() const noexcept override { return "/dev/vfio/vfio"; }
   /// The container behind the file.
   [[nodiscard]] container& get_container() const noexcept { return *container_; }
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
  private:
   void release() noexcept override;
-  vfio_system& system_;
+  vfio_state& state_;
   container* container_;
 };
 

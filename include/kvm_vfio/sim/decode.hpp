@@ -18,8 +18,10 @@ template <class T>
 [[nodiscard]] bool peek(memory& from, std::uint64_t address, T& object) noexcept {
   return from.read(address, &object, sizeof object);
 }
-/// A string of at most a page; false: not readable, or longer.
-[[nodiscard]] bool peek_string(memory& from, std::uint64_t address, std::string& text);
+/// Reads a string that ends within a page.
+/// \param text what could be read, also after an error
+/// \return fault: not readable · inval: longer
+[[nodiscard]] errc peek_string(memory& from, std::uint64_t address, std::string& text);
 void decode_attr(call& c, memory& from) noexcept;
 }  // namespace detail
 

@@ -25,7 +25,7 @@ struct region_span {
 class device_file final : public file {
  public:
   /// \param group the open group file that hands it out; null: the character device
-  device_file(vfio_system& system, vfio_device& device, file* group) noexcept;
+  device_file(vfio_state& state, vfio_device& device, file* group) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return device_.name().c_str(); }
   [[nodiscard]] device_file* as_device() noexcept override;
   /// The device behind the file.
@@ -35,13 +35,13 @@ class device_file final : public file {
   /// The iommufd that it is bound to, or null.
   [[nodiscard]] const iommufd_file* iommufd() const noexcept { return iommufd_; }
 
-  machine* vm = nullptr;  ///< what set_kvm said last; counts for the character device
+  vm_base* vm = nullptr;  ///< what set_kvm said last; counts for the character device
 
   /// Opens it as the group does. With the world's lock held.
   /// \return inval: no container, or one without an IOMMU · ESRCH: the driver needs a VM
   [[nodiscard]] errc open_from_group();
 
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   answer pread(void* to, std::size_t size, std::uint64_t offset) override;
   answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
   /// What mmap(2) of this part of the file shows. \return inval: not mappable, or past the region
@@ -49,20 +49,20 @@ class device_file final : public file {
 
  private:
   // vfio_df_open, and what its first open does.
-  errc open(machine* from);
+  errc open(vm_base* from);
   void close() noexcept;
   void release() noexcept override;
 
   // fault · inval: argsz, flags, bound already, not the character device · busy: the group is open
   // · badf, EBADFD: not an iommufd · perm: somebody else owns its DMA · ESRCH: needs a VM
-  answer bind(process& from, std::uint64_t argument);
-  errc read_bind(process& from, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
-  answer attach(process& from, std::uint64_t argument);
-  answer detach(process& from, std::uint64_t argument);
+  answer bind(process& task, std::uint64_t argument);
+  errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
+  answer attach(process& task, std::uint64_t argument);
+  answer detach(process& task, std::uint64_t argument);
   // The device has none: notty, after the struct was found in order.
-  static answer feature(process& from, std::uint64_t argument);
+  static answer feature(process& task, std::uint64_t argument);
 
-  vfio_system& system_;
+  vfio_state& state_;
   vfio_device& device_;
   file* group_;
   iommufd_file* iommufd_ = nullptr;

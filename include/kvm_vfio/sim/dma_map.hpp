@@ -34,6 +34,8 @@ class dma_map {
   void add(const dma_mapping& m) { by_iova_.emplace(m.iova, m); }
   /// The first mapping at or above an address, or null.
   [[nodiscard]] dma_mapping* at_or_after(std::uint64_t iova) noexcept;
+  /// The first mapping behind another one, or null.
+  [[nodiscard]] dma_mapping* next(const dma_mapping& m) noexcept;
   /// Takes a mapping out that is there.
   void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
   /// Whatever of [first, last] is mapped is so no more; what is left keeps its addresses.

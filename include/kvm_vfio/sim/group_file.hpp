@@ -16,25 +16,25 @@ namespace kvm_vfio::sim {
 class group_file final : public file {
  public:
   /// With the world's lock held. \pre the group is not open
-  group_file(vfio_system& system, vfio_group& group);
+  group_file(vfio_state& state, vfio_group& group);
   [[nodiscard]] const char* name() const noexcept override { return name_.c_str(); }
   [[nodiscard]] vfio_group* as_group() noexcept override;
 
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
  private:
   void release() noexcept override;
-  answer get_status(process& from, std::uint64_t argument);
+  answer get_status(process& task, std::uint64_t argument);
   // fault · badf · inval: in a container already · EBADFD (6.1: inval): not a
   // container · as container::attach
-  answer set_container(process& from, std::uint64_t argument);
+  answer set_container(process& task, std::uint64_t argument);
   // inval: in none · busy: a device is open
   errc unset_container() noexcept;
   // fault · inval: too long a name, no container, no IOMMU · nodev: no such device here · ESRCH ·
   // mfile
-  answer get_device_fd(process& from, std::uint64_t argument);
+  answer get_device_fd(process& task, std::uint64_t argument);
 
-  vfio_system& system_;
+  vfio_state& state_;
   vfio_group& group_;
   std::string name_;
 };

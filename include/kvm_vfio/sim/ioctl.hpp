@@ -15,8 +15,8 @@ namespace kvm_vfio::sim::detail {
 /// Reads the first `size` bytes of a struct whose first word is argsz.
 /// \return fault · inval: argsz says less than `size`
 template <class T>
-[[nodiscard]] errc read_argsz(process& from, std::uint64_t address, T& object, std::size_t size) {
-  if (!from.mem().read(address, &object, size)) return errc::fault;
+[[nodiscard]] errc read_argsz(process& task, std::uint64_t address, T& object, std::size_t size) {
+  if (!task.mem().read(address, &object, size)) return errc::fault;
   std::uint32_t argsz = 0;
   __builtin_memcpy(&argsz, &object, sizeof argsz);
   return argsz < size ? errc::inval : errc::ok;
@@ -25,13 +25,13 @@ template <class T>
 /// Whether the bytes of a struct from `first` to `size` are all zero, as copy_struct_from_user
 /// asks.
 /// \return fault · E2BIG
-[[nodiscard]] errc zeros(process& from, std::uint64_t address, std::size_t first, std::size_t size);
+[[nodiscard]] errc zeros(process& task, std::uint64_t address, std::size_t first, std::size_t size);
 
 /// Writes the first bytes of a struct back.
 template <class T>
-[[nodiscard]] answer write_back(process& to, std::uint64_t address, const T& object,
+[[nodiscard]] answer write_back(process& task, std::uint64_t address, const T& object,
                                 std::size_t size) {
-  return to.mem().write(address, &object, size) ? answer(0) : answer(errc::fault);
+  return task.mem().write(address, &object, size) ? answer(0) : answer(errc::fault);
 }
 
 /// Capabilities that follow an info struct, chained by offsets (struct vfio_info_cap_header).
@@ -45,14 +45,14 @@ class capability_chain {
   /// Writes them behind an info struct at this address, which says where; or, when the caller has
   /// no room, says how much there must be.
   template <class Info>
-  [[nodiscard]] errc write_behind(process& to, std::uint64_t address, Info& info) const {
+  [[nodiscard]] errc write_behind(process& task, std::uint64_t address, Info& info) const {
     const std::size_t whole = sizeof info + bytes_.size();
     if (info.argsz < whole) {
       info.argsz = static_cast<std::uint32_t>(whole);
       return errc::ok;
     }
     const auto bytes = placed_after(sizeof info);
-    if (!to.mem().write(address + sizeof info, bytes.data(), bytes.size())) return errc::fault;
+    if (!task.mem().write(address + sizeof info, bytes.data(), bytes.size())) return errc::fault;
     info.cap_offset = sizeof info;
     return errc::ok;
   }

@@ -6,8 +6,8 @@
 
 #include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/dma_map.hpp>
-#include <kvm_vfio/sim/generation.hpp>
 #include <kvm_vfio/sim/ioctl.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/objects.hpp>
 
 #include <cstdint>
@@ -17,9 +17,9 @@
 namespace kvm_vfio::sim {
 
 /// Shared by everything of one world.
-struct vfio_system {
+struct vfio_state {
   /// Which Linux.
-  generation release;
+  linux_release release;
   /// What the world was given beside the topology.
   world_options options;
   mutex lock{};  ///< held by every operation on VFIO's objects
@@ -50,7 +50,7 @@ class iommu_driver {
   /// A group leaves.
   virtual void detach(vfio_group& group) noexcept = 0;
   /// Every ioctl of the container that is not the container's own; notty: unknown.
-  virtual answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) = 0;
+  virtual answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) = 0;
 
   /// For those who look on: the domains.
   [[nodiscard]] virtual const std::vector<std::unique_ptr<domain>>& domains() const noexcept = 0;
@@ -62,7 +62,7 @@ class iommu_driver {
 
 namespace detail {
 /// EPERM as VFIO gives it to devices whose interrupts nobody isolates.
-[[nodiscard]] errc check_interrupts(const vfio_system& system, const vfio_group& group) noexcept;
+[[nodiscard]] errc check_interrupts(const vfio_state& state, const vfio_group& group) noexcept;
 
 /// Puts a group into a domain of its kind of coherency, an existing one if there is.
 void join_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group);

@@ -21,26 +21,26 @@ struct iommufd_object {
   enum class type : unsigned char { ioas, hwpt, device };
   /// Which of them it is.
   type kind = type::ioas;
-  int users = 0;                  ///< DESTROY says busy
-  ioas space{};                   ///< ioas
-  iommufd_object* of = nullptr;   ///< hwpt: its ioas · device: what it is attached to
-  bool automatic = false;         ///< hwpt: made by an attach, goes with the last
-  domain pages{};                 ///< hwpt: its domain
-  vfio_device* device = nullptr;  ///< device
+  int users = 0;                            ///< DESTROY says busy
+  ioas space{};                             ///< ioas
+  iommufd_object* address_space = nullptr;  ///< hwpt: the ioas whose mappings it translates
+  iommufd_object* attached_to = nullptr;    ///< device: an ioas, or a hwpt
+  bool automatic = false;                   ///< hwpt: made by an attach, goes with the last
+  domain pages{};                           ///< hwpt: its domain
+  vfio_device* device = nullptr;            ///< device
 };
 
 /// An open /dev/iommu.
 class iommufd_file final : public file {
  public:
   /// An iommufd without objects.
-  explicit iommufd_file(vfio_system& system) noexcept;
+  explicit iommufd_file(vfio_state& state) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
 
-  /// \return fault · inval: the struct is too short · EOPNOTSUPP: a field is set that has no
-  /// meaning
-  ///         here · E2BIG: a longer struct with something behind · noent: no such object ·
-  ///         busy · as the address space says
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  /// \return fault · inval: the struct is too short · opnotsupp: a field is set that has no meaning
+  ///         here · toobig: a longer struct, not zero behind its end · noent: no such object ·
+  ///         busy: the object is in use · what the address space answers
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
   // What a device file asks, with the world's lock held.
 
@@ -66,19 +66,19 @@ class iommufd_file final : public file {
 
   /// Reads a struct whose first word is its size: at least `least` bytes, zeros past our end.
   template <class T>
-  static errc read(process& from, std::uint64_t argument, T& object, std::size_t least) {
+  static errc read(process& task, std::uint64_t argument, T& object, std::size_t least) {
     std::uint32_t size = 0;
-    if (!from.mem().read(argument, &size, sizeof size)) return errc::fault;
+    if (!task.mem().read(argument, &size, sizeof size)) return errc::fault;
     if (size < least) return errc::inval;
-    if (const errc e = detail::zeros(from, argument, sizeof object, size); e != errc::ok) return e;
-    return from.mem().read(argument, &object, size < sizeof object ? size : sizeof object)
+    if (const errc e = detail::zeros(task, argument, sizeof object, size); e != errc::ok) return e;
+    return task.mem().read(argument, &object, size < sizeof object ? size : sizeof object)
                ? errc::ok
                : errc::fault;
   }
   template <class T>
-  static answer respond(process& to, std::uint64_t argument, const T& object) {
+  static answer respond(process& task, std::uint64_t argument, const T& object) {
     const std::size_t size = object.size < sizeof object ? object.size : sizeof object;
-    return detail::write_back(to, argument, object, size);
+    return detail::write_back(task, argument, object, size);
   }
 
   // The lowest free number from 1.
@@ -96,15 +96,15 @@ class iommufd_file final : public file {
   static std::uint64_t page_of(const vfio_group& group) noexcept;
   void update_ranges();
 
-  answer destroy(process& from, std::uint64_t argument);
-  answer alloc_ioas(process& from, std::uint64_t argument);
-  answer get_ranges(process& from, std::uint64_t argument);
-  answer map(process& from, std::uint64_t argument);
-  answer unmap(process& from, std::uint64_t argument);
-  answer alloc_hwpt(process& from, std::uint64_t argument);
-  answer get_hw_info(process& from, std::uint64_t argument);
+  answer destroy(process& task, std::uint64_t argument);
+  answer alloc_ioas(process& task, std::uint64_t argument);
+  answer get_ranges(process& task, std::uint64_t argument);
+  answer map(process& task, std::uint64_t argument);
+  answer unmap(process& task, std::uint64_t argument);
+  answer alloc_hwpt(process& task, std::uint64_t argument);
+  answer get_hw_info(process& task, std::uint64_t argument);
 
-  vfio_system& system_;
+  vfio_state& state_;
   std::map<std::uint32_t, iommufd_object> objects_;
 };
 

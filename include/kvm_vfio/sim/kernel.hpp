@@ -19,11 +19,11 @@
 namespace kvm_vfio::sim {
 
 /// The kernel side of a simulated system. Must outlive every process that opened something of it.
-/// \tparam Profile which Linux; the world should be of the same generation
-/// \tparam Iommu   `iommu`, or `spapr_iommu` on POWER
+/// \tparam Profile which Linux; the world should be of the same release
+/// \tparam Iommu   `iommu`, or `kvm_spapr_tce` on POWER
 template <profile Profile = linux_7_3, class Iommu = iommu>
 class kernel final : public filesystem {
-  using vm_model = kvm_vfio::vm<process, machine*, mutex>;
+  using vm_model = kvm_vfio::vm<process, vm_base*, mutex>;
   using model_type =
       vfio_device_type<vm_model, symbols, mutex, Iommu, Profile, heap_storage, counted_files>;
 
@@ -41,7 +41,7 @@ class kernel final : public filesystem {
   /// are copied, and the world's for one file at a time.
   [[nodiscard]] std::vector<vm_state> vms();
   /// A VM by its number, in the order of creation from 0, dead ones too.
-  [[nodiscard]] const machine& vm(std::size_t number);
+  [[nodiscard]] const vm_base& vm(std::size_t number);
   /// The state of everything.
   [[nodiscard]] snapshot look() { return snapshot_of(world_, vms()); }
   /// The VM is dead from now on: every ioctl says io.
@@ -57,10 +57,10 @@ class kernel final : public filesystem {
   Iommu arch;
 
  private:
-  class guest final : public machine {
+  class vm_record final : public vm_base {
    public:
-    guest(const typename vm_model::types& types, process& creator, std::string name)
-        : machine(std::move(name)), model(types, this, creator) {}
+    vm_record(const typename vm_model::types& types, process& creator, std::string name)
+        : vm_base(std::move(name)), model(types, this, creator) {}
     void get() noexcept override { model.get(); }
     void put() noexcept override { model.put(); }
     [[nodiscard]] int users() const noexcept override { return model.users(); }
@@ -79,7 +79,7 @@ class kernel final : public filesystem {
       if (vm.has(*this)) return errc::busy;
       const result<operations*> made = kernel_.model_.create(vm);
       if (made) {
-        auto& g = static_cast<guest&>(*vm.self());
+        auto& g = static_cast<vm_record&>(*vm.self());
         const guard held(g.looking);
         g.device = *made;
       }
@@ -87,7 +87,7 @@ class kernel final : public filesystem {
     }
     void release(operations& device) noexcept override {
       {
-        auto& g = static_cast<guest&>(*model_type::model(device).vm());
+        auto& g = static_cast<vm_record&>(*model_type::model(device).vm());
         const guard held(g.looking);
         g.device = nullptr;
       }
@@ -100,44 +100,44 @@ class kernel final : public filesystem {
 
   class vm_file final : public file {
    public:
-    vm_file(kernel& of, guest& vm) noexcept : file(file_kind::kvm), kernel_(of), guest_(vm) {}
+    vm_file(kernel& of, vm_record& vm) noexcept : file(file_kind::kvm), kernel_(of), guest_(vm) {}
     [[nodiscard]] const char* name() const noexcept override { return "kvm-vm"; }
-    answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
-      if (guest_.model.answers(from)) {
+    answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override {
+      if (guest_.model.answers(task)) {
         if (request == KVM_CHECK_EXTENSION) return has_extension(argument);
         if constexpr (requires { &Iommu::make_table; })
-          if (request == uapi::request_create_spapr_tce_64) return make_table(from, argument);
+          if (request == uapi::request_create_spapr_tce_64) return make_table(task, argument);
       }
-      return to_answer(guest_.model.ioctl(from, request, argument));
+      return to_answer(guest_.model.ioctl(task, request, argument));
     }
     answer pread(void*, std::size_t, std::uint64_t) override { return errc::spipe; }
     answer pwrite(const void*, std::size_t, std::uint64_t) override { return errc::spipe; }
 
    private:
     void release() noexcept override { guest_.model.release(); }
-    answer make_table(process& from, std::uint64_t argument)
+    answer make_table(process& task, std::uint64_t argument)
       requires requires { &Iommu::make_table; }
     {
       uapi::create_spapr_tce_64 c{};
-      if (!from.copy_from_user(argument, c)) return errc::fault;
+      if (!task.copy_from_user(argument, c)) return errc::fault;
       if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
       const tce_window window{.page_shift = c.page_shift, .offset = c.offset, .size = c.size};
-      return from.insert(file_ref(kernel_.arch.make_table(guest_, window)));
+      return task.insert(file_ref(kernel_.arch.make_table(guest_, window)));
     }
     kernel& kernel_;
-    guest& guest_;
+    vm_record& guest_;
   };
 
   class kvm_file final : public file {
    public:
     explicit kvm_file(kernel& of) noexcept : file(file_kind::kvm), kernel_(of) {}
     [[nodiscard]] const char* name() const noexcept override { return "/dev/kvm"; }
-    answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override {
+    answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override {
       switch (request) {
         case KVM_GET_API_VERSION: return argument ? answer(errc::inval) : answer(KVM_API_VERSION);
         case KVM_CHECK_EXTENSION: return has_extension(argument);
         case KVM_CREATE_VM:
-          return argument ? answer(errc::inval) : from.insert(file_ref(kernel_.make_vm(from)));
+          return argument ? answer(errc::inval) : task.insert(file_ref(kernel_.make_vm(task)));
         default: return errc::inval;
       }
     }
@@ -151,14 +151,14 @@ class kernel final : public filesystem {
   }
   file* make_vm(process& creator) {
     const guard held(lock_);
-    auto name = "vm" + std::to_string(guests_.size());
-    guests_.push_back(std::make_unique<guest>(types_, creator, std::move(name)));
-    return new vm_file(*this, *guests_.back());
+    auto name = "vm" + std::to_string(vms_.size());
+    vms_.push_back(std::make_unique<vm_record>(types_, creator, std::move(name)));
+    return new vm_file(*this, *vms_.back());
   }
   // The files of a VM's kvm-vfio. They may be closed meanwhile; the objects stay.
   class tracked_files {
    public:
-    explicit tracked_files(guest& of) {
+    explicit tracked_files(vm_record& of) {
       while (!copy(of)) all_.resize(tracked_ + tracked_ / 8);
       all_.resize(tracked_);
     }
@@ -170,7 +170,7 @@ class kernel final : public filesystem {
 
    private:
     // False: there was not room for all, and nothing is held.
-    bool copy(guest& of) noexcept {
+    bool copy(vm_record& of) noexcept {
       {
         const guard held(of.looking);
         has_device_ = of.device != nullptr;
@@ -191,7 +191,7 @@ class kernel final : public filesystem {
     std::size_t tracked_ = 0;
     std::vector<file*> all_;
   };
-  vm_state state_of_guest(guest& g) {
+  vm_state state_of_guest(vm_record& g) {
     const tracked_files files(g);
     vm_state s{g.name(), g.users(), g.noncoherent(), g.assigned(), files.has_device(), {}};
     s.tracked.reserve(files.all().size());
@@ -203,7 +203,7 @@ class kernel final : public filesystem {
   watched_type devices_;
   model_type model_;
   typename vm_model::types types_;
-  std::vector<std::unique_ptr<guest>> guests_;  // dead VMs stay: someone may still name them
+  std::vector<std::unique_ptr<vm_record>> vms_;  // dead VMs stay: someone may still name them
 };
 
 // Out of the class, so that a program that links the compiled simulator does not compile them
@@ -226,27 +226,27 @@ result<file*> kernel<Profile, Iommu>::open(const char* path, int flags) {
 
 template <profile Profile, class Iommu>
 std::vector<vm_state> kernel<Profile, Iommu>::vms() {
-  std::vector<guest*> all;
+  std::vector<vm_record*> all;
   {
     const guard held(lock_);
-    for (const auto& g : guests_) all.push_back(g.get());
+    for (const auto& g : vms_) all.push_back(g.get());
   }
   std::vector<vm_state> out;
-  for (guest* const g : all)
+  for (vm_record* const g : all)
     if (g->users() > 0) out.push_back(state_of_guest(*g));
   return out;
 }
 
 template <profile Profile, class Iommu>
-const machine& kernel<Profile, Iommu>::vm(std::size_t number) {
+const vm_base& kernel<Profile, Iommu>::vm(std::size_t number) {
   const guard held(lock_);
-  return *guests_.at(number);
+  return *vms_.at(number);
 }
 
 template <profile Profile, class Iommu>
 void kernel<Profile, Iommu>::kill(std::size_t number) {
   const guard held(lock_);
-  guests_.at(number)->model.kill();
+  vms_.at(number)->model.kill();
 }
 
 }  // namespace kvm_vfio::sim
@@ -259,9 +259,9 @@ namespace kvm_vfio::sim {
 extern template class kernel<linux_6_1>;
 extern template class kernel<linux_6_12>;
 extern template class kernel<linux_7_3>;
-extern template class kernel<linux_6_1, spapr_iommu>;
-extern template class kernel<linux_6_12, spapr_iommu>;
-extern template class kernel<linux_7_3, spapr_iommu>;
+extern template class kernel<linux_6_1, kvm_spapr_tce>;
+extern template class kernel<linux_6_12, kvm_spapr_tce>;
+extern template class kernel<linux_7_3, kvm_spapr_tce>;
 
 }  // namespace kvm_vfio::sim
 #endif

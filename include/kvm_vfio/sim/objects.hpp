@@ -5,10 +5,10 @@
 /// what happens to it is the files' business.
 
 #include <kvm_vfio/sim/config.hpp>
-#include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/mutex.hpp>
 #include <kvm_vfio/sim/pci_endpoint.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vm_base.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -25,7 +25,7 @@ class vfio_group;
 class vfio_device {
  public:
   /// \param number of its character device; -1: VFIO does not drive it
-  vfio_device(const device_spec& spec, vfio_group& group, int number, const generation& release);
+  vfio_device(const device_spec& spec, vfio_group& group, int number, const linux_release& release);
   /// As the topology has it.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   /// Its address on the bus ("0000:00:04.0").
@@ -43,7 +43,7 @@ class vfio_device {
  public:
   /// How often it is open.
   int open_count = 0;
-  machine* vm = nullptr;  ///< whom the driver's open saw, until the last close
+  vm_base* vm = nullptr;  ///< whom the driver's open saw, until the last close
   /// Whether it holds a reference on that VM.
   bool holds_vm = false;
   device_file* bound = nullptr;  ///< the character device's file that is bound to an iommufd
@@ -92,9 +92,9 @@ class vfio_group {
   std::vector<std::unique_ptr<vfio_device>> devices;
   file* opened = nullptr;  ///< the one open group file
   int bound_devices = 0;   ///< devices bound as character devices: the group cannot be opened
-  container* in = nullptr;
+  container* in_container = nullptr;
   int container_users = 0;  ///< 1 for SET_CONTAINER, and one for each opened device
-  machine* vm = nullptr;    ///< what set_kvm said last
+  vm_base* vm = nullptr;    ///< what set_kvm said last
   const void* dma_owner = nullptr;
   int dma_claims = 0;
   int references = 0;          ///< handed out by file_iommu_group (sPAPR)

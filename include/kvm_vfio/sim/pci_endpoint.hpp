@@ -5,7 +5,7 @@
 
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/config.hpp>
-#include <kvm_vfio/sim/generation.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci_config.hpp>
 #include <kvm_vfio/sim/pci_irqs.hpp>
 #include <kvm_vfio/sim/sparse_bytes.hpp>
@@ -25,7 +25,7 @@ class pci_endpoint {
 
   /// As after a reset.
   explicit pci_endpoint(const pci_spec& spec,
-                        const generation& release = generation_of<linux_7_3>());
+                        const linux_release& release = release_of<linux_7_3>());
 
   /// Its interrupts.
   pci_irqs irqs;
@@ -43,7 +43,7 @@ class pci_endpoint {
   [[nodiscard]] sparse_bytes& bar(std::uint32_t index) noexcept { return bars_[index]; }
 
   /// The device's own ioctls (vfio_pci_core_ioctl); notty: it has none of that number.
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument);
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
   /// pread(2): as many bytes as the region has from there.
   /// \return fault: past the config space · inval: no such region, or past it · io: memory is
   ///         disabled in the command register
@@ -61,12 +61,12 @@ class pci_endpoint {
     std::size_t size = 0;
   };
 
-  answer get_info(process& to, std::uint64_t argument) const;
-  answer get_region_info(process& to, std::uint64_t argument) const;
-  answer get_irq_info(process& to, std::uint64_t argument) const;
+  answer get_info(process& task, std::uint64_t argument) const;
+  answer get_region_info(process& task, std::uint64_t argument) const;
+  answer get_irq_info(process& task, std::uint64_t argument) const;
 
   // There is neither slot nor bus reset: nodev, if the struct is in order.
-  static answer hot_reset(process& from, std::uint64_t argument, bool with_flags);
+  static answer hot_reset(process& task, std::uint64_t argument, bool with_flags);
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept;
   [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept;
   // What of a BAR's bytes lies in the MSI-X table, which is VFIO's own: it reads as ones and
@@ -75,7 +75,7 @@ class pci_endpoint {
   void follow_irqs() noexcept;
 
   pci_spec spec_;
-  generation release_;
+  linux_release release_;
   pci_config config_;
   sparse_bytes bars_[PCI_STD_NUM_BARS];
   int resets_ = 0;

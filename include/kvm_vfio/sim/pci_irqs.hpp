@@ -34,7 +34,7 @@ class pci_irqs {
 
   /// VFIO_DEVICE_SET_IRQS.
   /// \return fault · inval · notty: no such action for this index · badf: an event's descriptor
-  [[nodiscard]] errc set(process& from, std::uint64_t argument);
+  [[nodiscard]] errc set(process& task, std::uint64_t argument);
 
  private:
   using header = vfio_irq_set;
@@ -43,14 +43,14 @@ class pci_irqs {
   [[nodiscard]] errc validate(const header& h, std::uint32_t& each) const noexcept;
   [[nodiscard]] static std::int32_t fd_at(const bytes& data, std::size_t i) noexcept;
   // -1: nothing; badf: not open · inval: not an event.
-  [[nodiscard]] static errc connect(process& from, std::int32_t fd, file_ref& to) noexcept;
+  [[nodiscard]] static errc connect(process& task, std::int32_t fd, file_ref& to) noexcept;
 
   // INTx, MSI, MSI-X.
-  errc trigger(process& from, const header& h, const bytes& data) noexcept;
-  errc connect_all(process& from, const header& h, const bytes& data) noexcept;
+  errc trigger(process& task, const header& h, const bytes& data) noexcept;
+  errc connect_all(process& task, const header& h, const bytes& data) noexcept;
   errc mask(const header& h, const bytes& data, bool on) noexcept;
   // The error and the request interrupt: one event each.
-  static errc single(process& from, const header& h, const bytes& data, file_ref& event) noexcept;
+  static errc single(process& task, const header& h, const bytes& data, file_ref& event) noexcept;
   void disarm() noexcept;
   [[nodiscard]] const file_ref* event(std::uint32_t index, std::uint32_t vector) const noexcept;
 

@@ -139,7 +139,7 @@ class model_file final : public file {
   /// A file for what the model made; `made` is released with it.
   explicit model_file(open_file<process>& made) noexcept : file(file_kind::kvm), made_(made) {}
   [[nodiscard]] const char* name() const noexcept override { return made_.name(); }
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   answer pread(void*, std::size_t, std::uint64_t) override;
   answer pwrite(const void*, std::size_t, std::uint64_t) override;
 

@@ -90,7 +90,7 @@ struct snapshot {
 };
 
 namespace detail {
-[[nodiscard]] inline std::string name_of(const machine* vm) { return vm ? vm->name() : ""; }
+[[nodiscard]] inline std::string name_of(const vm_base* vm) { return vm ? vm->name() : ""; }
 /// Numbers objects as they are first seen.
 template <class T>
 class numbering {

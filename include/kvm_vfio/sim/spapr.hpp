@@ -17,10 +17,10 @@ inline constexpr tce_window default_window{.page_shift = 12, .offset = 0, .size 
 
 /// drivers/vfio/vfio_iommu_spapr_tce.c, version 1: one group, and its default window appears with
 /// the first mapping.
-class spapr_iommu_driver final : public iommu_driver {
+class vfio_spapr_tce final : public iommu_driver {
  public:
   /// No group, not enabled.
-  explicit spapr_iommu_driver(const vfio_system&) noexcept {}
+  explicit vfio_spapr_tce(const vfio_state&) noexcept {}
 
   /// What CHECK_EXTENSION says before there is an instance.
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept;
@@ -28,7 +28,7 @@ class spapr_iommu_driver final : public iommu_driver {
   /// \return inval: mediated · busy: version 1 takes one group · nodev: the group has no table data
   [[nodiscard]] errc attach(vfio_group& group) override;
   void detach(vfio_group& group) noexcept override;
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override;
   [[nodiscard]] const dma_map& mappings() const noexcept override;
   [[nodiscard]] const char* name() const noexcept override { return "spapr_tce"; }
@@ -37,9 +37,9 @@ class spapr_iommu_driver final : public iommu_driver {
   static constexpr std::uint64_t page = std::uint64_t{1} << default_window.page_shift;
   static constexpr std::uint64_t window = default_window.size * page;
 
-  answer get_info(process& to, std::uint64_t argument);
-  answer map(process& from, std::uint64_t argument);
-  answer unmap(process& from, std::uint64_t argument);
+  answer get_info(process& task, std::uint64_t argument);
+  answer map(process& task, std::uint64_t argument);
+  answer unmap(process& task, std::uint64_t argument);
 
   void make_window();
 
@@ -63,21 +63,21 @@ struct tce_tables {
 class tce_table final : public file {
  public:
   /// \param tables where it is listed for as long as it exists; must outlive it
-  tce_table(tce_tables& tables, const machine& vm, const tce_window& w);
+  tce_table(tce_tables& tables, const vm_base& vm, const tce_window& w);
   [[nodiscard]] const char* name() const noexcept override { return "kvm-spapr-tce"; }
 
   /// kvm_spapr_tce_attach_iommu_group, once the descriptor was looked up. World's lock held.
   /// \return inval: another VM's, or no hardware table fits · fault: the group has no table data
-  [[nodiscard]] errc attach(const machine& vm, vfio_group& group);
+  [[nodiscard]] errc attach(const vm_base& vm, vfio_group& group);
   /// kvm_spapr_tce_release_iommu_group, for one table.
-  void detach(const machine& vm, const vfio_group& group) noexcept;
+  void detach(const vm_base& vm, const vfio_group& group) noexcept;
   /// The groups that are attached, in order.
   [[nodiscard]] const std::vector<const vfio_group*>& attached() const noexcept;
 
  private:
   void release() noexcept override;
   tce_tables& tables_;
-  const machine& vm_;
+  const vm_base& vm_;
   tce_window window_;
   std::vector<const vfio_group*> attached_;
 };

@@ -18,7 +18,7 @@ struct coherency_answer {
 };
 
 /// vfio_file_enforced_coherent. With the world's lock held.
-[[nodiscard]] coherency_answer coherency_of(const generation& release, file& f) noexcept;
+[[nodiscard]] coherency_answer coherency_of(const linux_release& release, file& f) noexcept;
 
 /// VFIO's functions over a world, with a coherency epoch. On Linux 6.1 whatever happens to a
 /// container begins one. Later a file's answer lies in the topology, which stands: only VFIO's
@@ -26,7 +26,7 @@ struct coherency_answer {
 class symbols {
  public:
   using file = sim::file*;
-  using vm = machine*;
+  using vm = vm_base*;
   using iommu_group = vfio_group*;
 
   /// `of` must outlive it.
@@ -60,27 +60,27 @@ class iommu {
  public:
   /// Counts in the VMs themselves.
   explicit iommu(world&) noexcept {}
-  void register_noncoherent_dma(machine* const& vm) noexcept { vm->add_noncoherent(1); }
-  void unregister_noncoherent_dma(machine* const& vm) noexcept { vm->add_noncoherent(-1); }
-  void start_assignment(machine* const& vm) noexcept { vm->add_assigned(1); }
-  void end_assignment(machine* const& vm) noexcept { vm->add_assigned(-1); }
+  void register_noncoherent_dma(vm_base* const& vm) noexcept { vm->add_noncoherent(1); }
+  void unregister_noncoherent_dma(vm_base* const& vm) noexcept { vm->add_noncoherent(-1); }
+  void start_assignment(vm_base* const& vm) noexcept { vm->add_assigned(1); }
+  void end_assignment(vm_base* const& vm) noexcept { vm->add_assigned(-1); }
 };
-static_assert(assignment_backend<iommu, machine*> && !spapr_backend<iommu, machine*>);
+static_assert(assignment_backend<iommu, vm_base*> && !spapr_backend<iommu, vm_base*>);
 
 /// The same on POWER.
-class spapr_iommu : public iommu {
+class kvm_spapr_tce : public iommu {
  public:
   using iommu_group = vfio_group*;
   /// Without tables; `of` must outlive it.
-  explicit spapr_iommu(world& of) noexcept : iommu(of), world_(of), tables_{.lock = of.lock()} {}
+  explicit kvm_spapr_tce(world& of) noexcept : iommu(of), world_(of), tables_{.lock = of.lock()} {}
 
   /// A new table of a VM (KVM_CREATE_SPAPR_TCE_64), with a reference for the caller.
-  [[nodiscard]] file* make_table(const machine& vm, const tce_window& window);
+  [[nodiscard]] file* make_table(const vm_base& vm, const tce_window& window);
 
   /// The descriptor is the calling task's.
-  [[nodiscard]] errc spapr_tce_attach(machine* const& vm, int tablefd,
+  [[nodiscard]] errc spapr_tce_attach(vm_base* const& vm, int tablefd,
                                       vfio_group* const& group) noexcept;
-  void spapr_tce_release(machine* const& vm, vfio_group* const& group) noexcept;
+  void spapr_tce_release(vm_base* const& vm, vfio_group* const& group) noexcept;
   void iommu_group_put(vfio_group* const& group) noexcept;
   void warn(spapr_warning which) noexcept;
   /// How often the kernel would have warned; it prints each warning once.
@@ -91,7 +91,7 @@ class spapr_iommu : public iommu {
   tce_tables tables_;
   int warnings_[2] = {};
 };
-static_assert(spapr_backend<spapr_iommu, machine*>);
+static_assert(spapr_backend<kvm_spapr_tce, vm_base*>);
 
 }  // namespace kvm_vfio::sim
 

@@ -36,15 +36,15 @@ static_assert(update_vaddr_extension == VFIO_UPDATE_VADDR &&
 class type1_iommu final : public iommu_driver {
  public:
   /// \param v2 unmapping never bisects
-  type1_iommu(const vfio_system& system, bool v2) noexcept;
+  type1_iommu(const vfio_state& state, bool v2) noexcept;
 
   /// What CHECK_EXTENSION says before there is an instance.
-  [[nodiscard]] static bool has_unopened(const generation& release,
+  [[nodiscard]] static bool has_unopened(const linux_release& release,
                                          std::uint64_t extension) noexcept;
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override;
   [[nodiscard]] errc attach(vfio_group& group) override;
   void detach(vfio_group& group) noexcept override;
-  answer ioctl(process& from, std::uint32_t request, std::uint64_t argument) override;
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override;
   [[nodiscard]] const dma_map& mappings() const noexcept override;
   [[nodiscard]] const char* name() const noexcept override { return v2_ ? "type1v2" : "type1"; }
@@ -57,14 +57,14 @@ class type1_iommu final : public iommu_driver {
   void pick_page_sizes() noexcept;
   [[nodiscard]] std::uint64_t page() const noexcept { return page_sizes_ & (~page_sizes_ + 1); }
 
-  answer get_info(process& to, std::uint64_t argument);
+  answer get_info(process& task, std::uint64_t argument);
 
-  answer map(process& from, std::uint64_t argument);
+  answer map(process& task, std::uint64_t argument);
 
-  answer unmap(process& from, std::uint64_t argument);
+  answer unmap(process& task, std::uint64_t argument);
 
   // Nothing tracks dirty pages; but the bitmap's struct is looked at before that is found out.
-  static errc refuse_bitmap(process& from, std::uint64_t argument,
+  static errc refuse_bitmap(process& task, std::uint64_t argument,
                             const vfio_iommu_type1_dma_unmap& u);
   // VFIO_DMA_MAP_FLAG_VADDR: a mapping whose address was taken away gets another.
   errc set_address(const vfio_iommu_type1_dma_map& m) noexcept;
@@ -72,7 +72,7 @@ class type1_iommu final : public iommu_driver {
   errc forget_addresses(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
   [[nodiscard]] bool stale() const noexcept;
 
-  const vfio_system& system_;
+  const vfio_state& state_;
   bool v2_;
   std::uint32_t available_;
   int mediated_ = 0;

@@ -72,22 +72,22 @@ class watched_system {
  public:
   /// \param process the number that observers see
   watched_system(System& system, call_observer& observer, int process = 1) noexcept
-      : system_(system), observer_(observer), process_(process) {}
+      : state_(system), observer_(observer), process_(process) {}
 
   /// open(2), passed on.
   long open(const char* path) {
     call c{.kind = call_kind::open, .process = process_, .text = path};
-    return told(c, system_.open(path));
+    return told(c, state_.open(path));
   }
   /// close(2), passed on.
   long close(int fd) {
     call c{.kind = call_kind::close, .process = process_, .fd = fd};
-    return told(c, system_.close(fd));
+    return told(c, state_.close(fd));
   }
   /// dup(2), passed on.
   long dup(int fd) {
     call c{.kind = call_kind::dup, .process = process_, .fd = fd};
-    return told(c, system_.dup(fd));
+    return told(c, state_.dup(fd));
   }
   /// ioctl(2), passed on.
   long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
@@ -97,7 +97,7 @@ class watched_system {
            .request = static_cast<std::uint32_t>(request),
            .argument = argument};
     decode_argument(c, memory_);
-    return told(c, system_.ioctl(fd, request, argument));
+    return told(c, state_.ioctl(fd, request, argument));
   }
 
  private:
@@ -108,7 +108,7 @@ class watched_system {
     return value;
   }
 
-  System& system_;
+  System& state_;
   call_observer& observer_;
   memory memory_;
   int process_;

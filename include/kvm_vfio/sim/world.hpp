@@ -22,9 +22,9 @@ namespace kvm_vfio::sim {
 class world final : public filesystem {
  public:
   /// \param machine the host; a wrong topology does not become a `checked_topology`
-  /// \param release which Linux's VFIO (`generation_of<linux_7_3>()`)
+  /// \param release which Linux's VFIO (`release_of<linux_7_3>()`)
   explicit world(const checked_topology& machine,
-                 const generation& release = generation_of<linux_7_3>(),
+                 const linux_release& release = release_of<linux_7_3>(),
                  const world_options& options = {});
   world(const world&) = delete;
   world& operator=(const world&) = delete;
@@ -40,16 +40,16 @@ class world final : public filesystem {
   /// In the order of their numbers.
   [[nodiscard]] const std::map<int, std::unique_ptr<vfio_group>>& groups() const noexcept;
   /// Which Linux it is.
-  [[nodiscard]] const generation& release() const noexcept { return system_.release; }
+  [[nodiscard]] const linux_release& release() const noexcept { return state_.release; }
   /// What guards everything: for those who look on.
-  [[nodiscard]] mutex& lock() noexcept { return system_.lock; }
+  [[nodiscard]] mutex& lock() noexcept { return state_.lock; }
   /// Changes, after it happened, whenever a group joins or leaves a container or a container gets
   /// its IOMMU. Without the lock.
   [[nodiscard]] std::uint64_t container_changes() const noexcept;
   /// Containers that exist, opened by descriptors or kept by what is in them.
-  [[nodiscard]] int containers() const noexcept { return system_.open_containers; }
+  [[nodiscard]] int containers() const noexcept { return state_.open_containers; }
   /// Iommufds that exist, likewise.
-  [[nodiscard]] int iommufds() const noexcept { return system_.open_iommufds; }
+  [[nodiscard]] int iommufds() const noexcept { return state_.open_iommufds; }
 
   /// The device raises an interrupt. \return whether an event was signalled
   bool raise(vfio_device& device, std::uint32_t index, std::uint32_t vector = 0);
@@ -78,7 +78,7 @@ class world final : public filesystem {
   result<file*> open_group(int number);
   result<file*> open_device(int number);
 
-  vfio_system system_;
+  vfio_state state_;
   std::vector<iommu_spec> iommus_;
   std::map<int, std::unique_ptr<vfio_group>> groups_;
   std::map<int, vfio_device*> by_number_;

@@ -218,7 +218,7 @@ class comparison {
  private:
   template <class Profile, class Iommu, class Use>
   void with(Use use) {
-    sim::world world(facts_.topology, sim::generation_of<Profile>(), facts_.world);
+    sim::world world(facts_.topology, sim::release_of<Profile>(), facts_.world);
     sim::kernel<Profile, Iommu> kernel(world);
     sim::memory memory;
     memory.forbid(arena_.not_there(), arena::page);
@@ -230,7 +230,7 @@ class comparison {
   template <class Use>
   void on_simulator(Use use) {
 #if defined __powerpc64__
-    with<kvm_vfio::linux_7_3, sim::spapr_iommu>(use);
+    with<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>(use);
 #else
     if (options_.profile == "7.3") with<kvm_vfio::linux_7_3, sim::iommu>(use);
     else if (options_.profile == "6.12") with<kvm_vfio::linux_6_12, sim::iommu>(use);

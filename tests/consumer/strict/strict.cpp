@@ -69,20 +69,20 @@ kv::errc with_mocks(kt::process& task, const kt::file_id& file) {
 }
 
 kv::errc with_the_system(const native::vm& vm, int fd) {
-  const auto kernel = vm.create_vfio_device();
+  const auto kernel = vm.create_kvm_vfio_device();
   if (!kernel) return kernel.error();
   native::vfio_symbols vfio(*kernel);
   native::coherency_callback iommu;
-  native::spapr_iommu power(kernel->borrow());
+  native::kvm_spapr_tce power(kernel->borrow());
   native::current_task task;
   const native::file file{fd};
   kv::device<native::vfio_symbols<>, native::mutex, native::coherency_callback> model(vfio, iommu,
                                                                                       vm.borrow());
-  kv::device<native::vfio_symbols<>, native::mutex, native::spapr_iommu<>> spapr(vfio, power,
-                                                                                 vm.borrow());
+  kv::device<native::vfio_symbols<>, native::mutex, native::kvm_spapr_tce<>> spapr(vfio, power,
+                                                                                   vm.borrow());
   if (const kv::errc e = all_of(model, file, task); e != kv::errc::ok) return e;
   if (const kv::errc e = all_of(spapr, file, task); e != kv::errc::ok) return e;
-  native::vfio_device_ref device = kernel->borrow();
+  native::kvm_vfio_device_ref device = kernel->borrow();
   return attached(device, fd);
 }
 
@@ -106,7 +106,7 @@ sim::snapshot with_the_simulator(const sim::topology& of) {
   sim::world world(of);
   sim::kernel<> kernel(world);
   sim::kernel<kv::linux_6_1> old(world);
-  sim::kernel<kv::linux_6_12, sim::spapr_iommu> power(world);
+  sim::kernel<kv::linux_6_12, sim::kvm_spapr_tce> power(world);
   sim::memory memory;
   sim::process task(kernel, memory);
   sim::checker checker;

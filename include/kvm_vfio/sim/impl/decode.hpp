@@ -9,13 +9,14 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE bool peek_string(memory& from, std::uint64_t address, std::string& text) {
+KVM_VFIO_SIM_INLINE errc peek_string(memory& from, std::uint64_t address, std::string& text) {
+  constexpr std::size_t page = 4096;
   text.clear();
-  for (char c = 0; text.size() < 4096; text.push_back(c)) {
-    if (!from.read(address + text.size(), &c, 1)) return false;
-    if (c == 0) return true;
+  for (char c = 0; text.size() < page; text.push_back(c)) {
+    if (!from.read(address + text.size(), &c, 1)) return errc::fault;
+    if (c == 0) return errc::ok;
   }
-  return false;
+  return errc::inval;
 }
 
 KVM_VFIO_SIM_INLINE void decode_attr(call& c, memory& from) noexcept {

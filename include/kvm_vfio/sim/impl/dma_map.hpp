@@ -25,6 +25,11 @@ KVM_VFIO_SIM_INLINE dma_mapping* dma_map::at_or_after(std::uint64_t iova) noexce
   return next == by_iova_.end() ? nullptr : &next->second;
 }
 
+KVM_VFIO_SIM_INLINE dma_mapping* dma_map::next(const dma_mapping& m) noexcept {
+  if (m.last() == ~std::uint64_t{0}) return nullptr;
+  return at_or_after(m.last() + 1);
+}
+
 KVM_VFIO_SIM_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
   while (const dma_mapping* const found = find(first, last)) {
     const dma_mapping m = *found;

@@ -11,9 +11,9 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE group_file::group_file(vfio_system& system, vfio_group& group)
+KVM_VFIO_SIM_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
     : file(file_kind::group),
-      system_(system),
+      state_(state),
       group_(group),
       name_("/dev/vfio/" + std::to_string(group.number())) {
   group.opened = this;
@@ -21,61 +21,60 @@ KVM_VFIO_SIM_INLINE group_file::group_file(vfio_system& system, vfio_group& grou
 
 KVM_VFIO_SIM_INLINE vfio_group* group_file::as_group() noexcept { return &group_; }
 
-KVM_VFIO_SIM_INLINE answer group_file::ioctl(process& from, std::uint32_t request,
+KVM_VFIO_SIM_INLINE answer group_file::ioctl(process& task, std::uint32_t request,
                                              std::uint64_t argument) {
-  const guard held(system_.lock);
+  const guard held(state_.lock);
   switch (request) {
-    case VFIO_GROUP_GET_STATUS: return get_status(from, argument);
-    case VFIO_GROUP_SET_CONTAINER: return set_container(from, argument);
+    case VFIO_GROUP_GET_STATUS: return get_status(task, argument);
+    case VFIO_GROUP_SET_CONTAINER: return set_container(task, argument);
     case VFIO_GROUP_UNSET_CONTAINER: return to_answer(unset_container());
-    case VFIO_GROUP_GET_DEVICE_FD: return get_device_fd(from, argument);
+    case VFIO_GROUP_GET_DEVICE_FD: return get_device_fd(task, argument);
     default: return errc::notty;
   }
 }
 
 KVM_VFIO_SIM_INLINE void group_file::release() noexcept {
-  const guard held(system_.lock);
-  if (group_.in) group_.in->detach(group_);
+  const guard held(state_.lock);
+  if (group_.in_container) group_.in_container->detach(group_);
   group_.opened = nullptr;
 }
 
-KVM_VFIO_SIM_INLINE answer group_file::get_status(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer group_file::get_status(process& task, std::uint64_t argument) {
   vfio_group_status s{};
-  if (const errc e = detail::read_argsz(from, argument, s, sizeof s); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, s, sizeof s); e != errc::ok) return e;
   s.flags = 0;
-  if (group_.in) s.flags = VFIO_GROUP_FLAGS_CONTAINER_SET | VFIO_GROUP_FLAGS_VIABLE;
+  if (group_.in_container) s.flags = VFIO_GROUP_FLAGS_CONTAINER_SET | VFIO_GROUP_FLAGS_VIABLE;
   else if (!group_.dma_owner_claimed()) s.flags = VFIO_GROUP_FLAGS_VIABLE;
-  return detail::write_back(from, argument, s, sizeof s);
+  return detail::write_back(task, argument, s, sizeof s);
 }
 
-KVM_VFIO_SIM_INLINE answer group_file::set_container(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer group_file::set_container(process& task, std::uint64_t argument) {
   std::int32_t fd = -1;
-  if (!from.copy_from_user(argument, fd)) return errc::fault;
-  const result<file*> f = from.fget(fd);
+  if (!task.copy_from_user(argument, fd)) return errc::fault;
+  const result<file*> f = task.fget(fd);
   if (!f) return f.error();
   const file_ref held(*f);
-  if (group_.in) return errc::inval;
+  if (group_.in_container) return errc::inval;
   if (held->kind() != file_kind::container)
-    return system_.release.device_files ? errc::badfd : errc::inval;
+    return state_.release.device_files ? errc::badfd : errc::inval;
   return to_answer(static_cast<container_file*>(held.get())->get_container().attach(group_));
 }
 
 KVM_VFIO_SIM_INLINE errc group_file::unset_container() noexcept {
-  if (!group_.in) return errc::inval;
+  if (!group_.in_container) return errc::inval;
   if (group_.container_users != 1) return errc::busy;
-  group_.in->detach(group_);
+  group_.in_container->detach(group_);
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE answer group_file::get_device_fd(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer group_file::get_device_fd(process& task, std::uint64_t argument) {
   std::string wanted;
-  if (!detail::peek_string(from.mem(), argument, wanted))
-    return wanted.size() < 4096 ? errc::fault : errc::inval;
+  if (const errc e = detail::peek_string(task.mem(), argument, wanted); e != errc::ok) return e;
   for (const auto& d : group_.devices) {
     if (d->name() != wanted || d->spec().bound != driver::vfio) continue;
-    file_ref made(new device_file(system_, *d, this));
+    file_ref made(new device_file(state_, *d, this));
     if (const errc e = made->as_device()->open_from_group(); e != errc::ok) return e;
-    return from.insert(std::move(made));
+    return task.insert(std::move(made));
   }
   return errc::nodev;
 }

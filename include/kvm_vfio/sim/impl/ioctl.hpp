@@ -9,11 +9,11 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE errc zeros(process& from, std::uint64_t address, std::size_t first,
+KVM_VFIO_SIM_INLINE errc zeros(process& task, std::uint64_t address, std::size_t first,
                                std::size_t size) {
   for (std::size_t at = first; at < size; ++at) {
     unsigned char byte = 0;
-    if (!from.mem().read(address + at, &byte, 1)) return errc::fault;
+    if (!task.mem().read(address + at, &byte, 1)) return errc::fault;
     if (byte != 0) return errc::toobig;
   }
   return errc::ok;

@@ -11,10 +11,10 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE errc check_interrupts(const vfio_system& system,
+KVM_VFIO_SIM_INLINE errc check_interrupts(const vfio_state& state,
                                           const vfio_group& group) noexcept {
   const bool safe = group.mediated() || group.iommu().interrupt_remapping ||
-                    system.options.allow_unsafe_interrupts;
+                    state.options.allow_unsafe_interrupts;
   return safe ? errc::ok : errc::perm;
 }
 

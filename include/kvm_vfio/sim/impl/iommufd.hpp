@@ -12,22 +12,22 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE iommufd_file::iommufd_file(vfio_system& system) noexcept
-    : file(file_kind::iommufd), system_(system) {
-  ++system_.open_iommufds;
+KVM_VFIO_SIM_INLINE iommufd_file::iommufd_file(vfio_state& state) noexcept
+    : file(file_kind::iommufd), state_(state) {
+  ++state_.open_iommufds;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::ioctl(process& from, std::uint32_t request,
+KVM_VFIO_SIM_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
                                                std::uint64_t argument) {
-  const guard held(system_.lock);
+  const guard held(state_.lock);
   switch (request) {
-    case uapi::request_destroy: return destroy(from, argument);
-    case uapi::request_ioas_alloc: return alloc_ioas(from, argument);
-    case uapi::request_ioas_iova_ranges: return get_ranges(from, argument);
-    case uapi::request_ioas_map: return map(from, argument);
-    case uapi::request_ioas_unmap: return unmap(from, argument);
-    case uapi::request_hwpt_alloc: return alloc_hwpt(from, argument);
-    case uapi::request_get_hw_info: return get_hw_info(from, argument);
+    case uapi::request_destroy: return destroy(task, argument);
+    case uapi::request_ioas_alloc: return alloc_ioas(task, argument);
+    case uapi::request_ioas_iova_ranges: return get_ranges(task, argument);
+    case uapi::request_ioas_map: return map(task, argument);
+    case uapi::request_ioas_unmap: return unmap(task, argument);
+    case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
+    case uapi::request_get_hw_info: return get_hw_info(task, argument);
     default: return errc::notty;
   }
 }
@@ -35,7 +35,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::ioctl(process& from, std::uint32_t requ
 KVM_VFIO_SIM_INLINE result<std::uint32_t> iommufd_file::bind(vfio_device& device) {
   vfio_group& group = device.group();
   if (const errc e = group.claim_dma(this); e != errc::ok) return e;
-  if (const errc e = detail::check_interrupts(system_, group); e != errc::ok) {
+  if (const errc e = detail::check_interrupts(state_, group); e != errc::ok) {
     group.release_dma();
     return e;
   }
@@ -55,25 +55,26 @@ KVM_VFIO_SIM_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& p
   iommufd_object& d = objects_[id];
   iommufd_object* to = find(pt);
   if (!to) return errc::noent;
-  if (d.device->spec().mediated && to->kind != type::ioas) return errc::noent;
+  const bool mediated = d.device->spec().mediated;
+  if (mediated && to->kind != type::ioas) return errc::noent;
   if (to->kind == type::device) return errc::inval;
   vfio_group& group = d.device->group();
-  ioas& space = to->kind == type::ioas ? to->space : to->of->space;
-  const bool mediated = d.device->spec().mediated;
+  ioas& space = to->kind == type::ioas ? to->space : to->address_space->space;
   if (!space.fits(mediated ? ioas::page : page_of(group))) return errc::addrinuse;
   if (!mediated) {
     const auto ranges = narrowed(space.ranges(), group);
     for (const auto& [iova, m] : space.mappings().all())
       if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
     iommufd_object* const shared = table_of(group, &d);
-    const bool same =
-        to->kind == type::ioas ? !shared || shared->of == to : !shared || shared == to;
-    if (!same) return errc::inval;
+    if (shared) {  // the group's devices translate by one table
+      const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
+      if (to != wanted) return errc::inval;
+    }
     if (to->kind == type::ioas) to = shared ? shared : &automatic_table(*to, group);
   }
   ++to->users;
   detach(id);
-  d.of = to;
+  d.attached_to = to;
   if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
   update_ranges();
   pt = id_of(*to);
@@ -82,9 +83,9 @@ KVM_VFIO_SIM_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& p
 
 KVM_VFIO_SIM_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
   iommufd_object& d = objects_[id];
-  iommufd_object* const from = d.of;
+  iommufd_object* const from = d.attached_to;
   if (!from) return;
-  d.of = nullptr;
+  d.attached_to = nullptr;
   --from->users;
   auto& groups = from->pages.groups;
   for (std::size_t i = 0; i < groups.size(); ++i) {
@@ -102,8 +103,8 @@ KVM_VFIO_SIM_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file:
 }
 
 KVM_VFIO_SIM_INLINE iommufd_file::~iommufd_file() {
-  const guard held(system_.lock);
-  --system_.open_iommufds;
+  const guard held(state_.lock);
+  --state_.open_iommufds;
 }
 
 KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make(type kind) {
@@ -135,7 +136,8 @@ KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::id_of(const iommufd_object& want
 KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::table_of(const vfio_group& group,
                                                            const iommufd_object* but) noexcept {
   for (auto& [id, o] : objects_)
-    if (o.kind == type::device && &o != but && o.of && &o.device->group() == &group) return o.of;
+    if (o.kind == type::device && &o != but && o.attached_to && &o.device->group() == &group)
+      return o.attached_to;
   return nullptr;
 }
 
@@ -143,7 +145,7 @@ KVM_VFIO_SIM_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object
                                                                   const vfio_group& group) {
   const bool enforce = group.iommu().snoop_control;
   for (auto& [id, o] : objects_)
-    if (o.kind == type::hwpt && o.automatic && o.of == &space &&
+    if (o.kind == type::hwpt && o.automatic && o.address_space == &space &&
         o.pages.enforce_coherency == enforce)
       return o;
   return objects_[make_table(space, enforce, true)];
@@ -153,7 +155,7 @@ KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space
                                                            bool automatic) {
   const std::uint32_t id = make(type::hwpt);
   iommufd_object& o = objects_[id];
-  o.of = &space;
+  o.address_space = &space;
   o.automatic = automatic;
   o.pages.enforce_coherency = enforce;
   ++space.users;
@@ -162,7 +164,7 @@ KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space
 
 KVM_VFIO_SIM_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
   if (o.kind != type::hwpt || !o.automatic || o.users != 0) return;
-  --o.of->users;
+  --o.address_space->users;
   objects_.erase(id_of(o));
 }
 
@@ -182,8 +184,8 @@ KVM_VFIO_SIM_INLINE void iommufd_file::update_ranges() {
     auto ranges = ioas::everything();
     std::uint64_t align = 1;
     for (const auto& [other, user] : objects_) {
-      if (user.kind == type::device && user.of == &o) align = std::max(align, ioas::page);
-      if (user.kind != type::hwpt || user.of != &o) continue;
+      if (user.kind == type::device && user.attached_to == &o) align = std::max(align, ioas::page);
+      if (user.kind != type::hwpt || user.address_space != &o) continue;
       for (const vfio_group* g : user.pages.groups) {
         ranges = narrowed(ranges, *g);
         align = std::max(align, page_of(*g));
@@ -193,30 +195,30 @@ KVM_VFIO_SIM_INLINE void iommufd_file::update_ranges() {
   }
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::destroy(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
   uapi::iommu_destroy c{};
-  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   iommufd_object* const o = find(c.id);
   if (!o) return errc::noent;
   if (o->users != 0 || o->automatic) return errc::busy;
-  if (o->kind == type::hwpt) --o->of->users;
+  if (o->kind == type::hwpt) --o->address_space->users;
   objects_.erase(c.id);
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_alloc c{};
-  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.flags) return errc::opnotsupp;
   c.out_ioas_id = make(type::ioas);
-  const answer a = respond(from, argument, c);
+  const answer a = respond(task, argument, c);
   if (!a) objects_.erase(c.out_ioas_id);
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_iova_ranges c{};
-  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.reserved) return errc::opnotsupp;
   const iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
@@ -225,17 +227,17 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& from, std::uint64_t
   c.out_iova_alignment = o->space.alignment();
   for (const iova_range& r : o->space.ranges()) {
     const uapi::iommu_iova_range out{.start = r.first, .last = r.last};
-    if (c.num_iovas < room && !from.copy_to_user(c.allowed_iovas + c.num_iovas * sizeof out, out))
+    if (c.num_iovas < room && !task.copy_to_user(c.allowed_iovas + c.num_iovas * sizeof out, out))
       return errc::fault;
     ++c.num_iovas;
   }
-  const answer a = respond(from, argument, c);
+  const answer a = respond(task, argument, c);
   return a && c.num_iovas > room ? answer(errc::msgsize) : a;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_map c{};
-  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
   if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return errc::opnotsupp;
   if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
@@ -243,16 +245,16 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& from, std::uint64_t argume
   iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
   if (!(c.flags & uapi::map_fixed_iova))
-    if (const errc e = o->space.find_free(c.length, c.user_va, system_.options.huge_page, c.iova);
+    if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
         e != errc::ok)
       return e;
   if (const errc e = o->space.map({c.iova, c.length, c.user_va, c.flags}); e != errc::ok) return e;
-  return respond(from, argument, c);
+  return respond(task, argument, c);
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_unmap c{};
-  if (const errc e = read(from, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
   std::uint64_t done = 0;
@@ -265,13 +267,13 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& from, std::uint64_t argu
     if (const errc e = o->space.unmap(c.iova, c.iova + c.length - 1, done); e != errc::ok) return e;
   }
   c.length = done;
-  return respond(from, argument, c);
+  return respond(task, argument, c);
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
   uapi::iommu_hwpt_alloc c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
-  if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
   if (c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   iommufd_object* const space = find(c.pt_id);
@@ -279,28 +281,28 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& from, std::uint64_t
   if (!space || space->kind == type::device) return errc::inval;
   if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
   c.out_hwpt_id = make_table(*space, d->device->group().iommu().snoop_control, false);
-  const answer a = respond(from, argument, c);
+  const answer a = respond(task, argument, c);
   if (a) return a;
   --space->users;
   objects_.erase(c.out_hwpt_id);
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::get_hw_info(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
   uapi::iommu_hw_info c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
-  if (const errc e = read(from, argument, c, least); e != errc::ok) return e;
+  if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
   constexpr std::uint32_t with_type = 1;  // which of several answers: there is one
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->spec().mediated) return errc::noent;
   if ((c.flags & with_type) && c.out_data_type != 0) return errc::opnotsupp;
   for (std::uint32_t i = 0; i < c.data_len; ++i)
-    if (!from.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
+    if (!task.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
   c.data_len = 0;
   c.out_data_type = 0;  // nothing to tell
   c.out_capabilities = 0;
-  return respond(from, argument, c);
+  return respond(task, argument, c);
 }
 
 }  // namespace kvm_vfio::sim

@@ -8,7 +8,7 @@
 namespace kvm_vfio::sim {
 
 KVM_VFIO_SIM_INLINE vfio_device::vfio_device(const device_spec& spec, vfio_group& group, int number,
-                                             const generation& release)
+                                             const linux_release& release)
     : spec_(spec), group_(group), number_(number), pci(spec.pci, release) {}
 
 KVM_VFIO_SIM_INLINE vfio_group::vfio_group(const group_spec& spec, const iommu_spec& iommu)

@@ -10,7 +10,7 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const generation& release)
+KVM_VFIO_SIM_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release)
     : irqs(spec, release.error_irq_always), spec_(spec), release_(release), config_(spec) {}
 
 KVM_VFIO_SIM_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
@@ -27,14 +27,14 @@ KVM_VFIO_SIM_INLINE bool pci_endpoint::is_io(std::uint32_t index) const noexcept
   return index < spec_.bars.size() && spec_.bars[index].io;
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::ioctl(process& from, std::uint32_t request,
+KVM_VFIO_SIM_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
                                                std::uint64_t argument) {
   switch (request) {
-    case VFIO_DEVICE_GET_INFO: return get_info(from, argument);
-    case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(from, argument);
-    case VFIO_DEVICE_GET_IRQ_INFO: return get_irq_info(from, argument);
+    case VFIO_DEVICE_GET_INFO: return get_info(task, argument);
+    case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(task, argument);
+    case VFIO_DEVICE_GET_IRQ_INFO: return get_irq_info(task, argument);
     case VFIO_DEVICE_SET_IRQS: {
-      const errc e = irqs.set(from, argument);
+      const errc e = irqs.set(task, argument);
       follow_irqs();
       return to_answer(e);
     }
@@ -42,8 +42,8 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::ioctl(process& from, std::uint32_t requ
       if (!spec_.resets) return errc::inval;
       ++resets_;
       return 0;
-    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset(from, argument, false);
-    case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(from, argument, true);
+    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset(task, argument, false);
+    case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(task, argument, true);
     default: return errc::notty;
   }
 }
@@ -94,27 +94,27 @@ KVM_VFIO_SIM_INLINE void pci_endpoint::close() noexcept {
   config_.reset();
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::get_info(process& to, std::uint64_t argument) const {
+KVM_VFIO_SIM_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t argument) const {
   // With what newer headers have at its end.
   struct {
     vfio_device_info head;
     std::uint32_t more[2];
   } info{};
   constexpr std::size_t least = offsetof(vfio_device_info, cap_offset);
-  if (const errc e = detail::read_argsz(to, argument, info, least); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
   const std::size_t size = std::min(info.head.argsz, release_.device_info_size);
   info.head.flags = VFIO_DEVICE_FLAGS_PCI;
   if (spec_.resets) info.head.flags |= VFIO_DEVICE_FLAGS_RESET;
   info.head.num_regions = VFIO_PCI_NUM_REGIONS;
   info.head.num_irqs = VFIO_PCI_NUM_IRQS;
   info.head.cap_offset = 0;
-  return detail::write_back(to, argument, info, size);
+  return detail::write_back(task, argument, info, size);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::get_region_info(process& to,
+KVM_VFIO_SIM_INLINE answer pci_endpoint::get_region_info(process& task,
                                                          std::uint64_t argument) const {
   vfio_region_info info{};
-  if (const errc e = detail::read_argsz(to, argument, info, sizeof info); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
   if (info.index >= VFIO_PCI_VGA_REGION_INDEX) return errc::inval;
   info.flags = 0;
   info.cap_offset = 0;
@@ -129,14 +129,14 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::get_region_info(process& to,
     caps.add(VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, {});
   if (!caps.empty()) {
     info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
-    if (const errc e = caps.write_behind(to, argument, info); e != errc::ok) return e;
+    if (const errc e = caps.write_behind(task, argument, info); e != errc::ok) return e;
   }
-  return detail::write_back(to, argument, info, sizeof info);
+  return detail::write_back(task, argument, info, sizeof info);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::get_irq_info(process& to, std::uint64_t argument) const {
+KVM_VFIO_SIM_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t argument) const {
   vfio_irq_info info{};
-  if (const errc e = detail::read_argsz(to, argument, info, sizeof info); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
   if (info.index >= VFIO_PCI_NUM_IRQS ||
       (info.index == VFIO_PCI_ERR_IRQ_INDEX && irqs.count(info.index) == 0))
     return errc::inval;
@@ -145,13 +145,13 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::get_irq_info(process& to, std::uint64_t
                     ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
                     : VFIO_IRQ_INFO_NORESIZE;
   info.count = irqs.count(info.index);
-  return detail::write_back(to, argument, info, sizeof info);
+  return detail::write_back(task, argument, info, sizeof info);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::hot_reset(process& from, std::uint64_t argument,
+KVM_VFIO_SIM_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument,
                                                    bool with_flags) {
   std::uint32_t head[3];  // argsz, flags, count
-  if (const errc e = detail::read_argsz(from, argument, head, sizeof head); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, head, sizeof head); e != errc::ok) return e;
   return with_flags && head[1] != 0 ? errc::inval : errc::nodev;
 }
 

@@ -47,29 +47,29 @@ KVM_VFIO_SIM_INLINE void pci_irqs::reset() noexcept {
   request_.reset();
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::set(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
   vfio_irq_set h{};
   constexpr std::size_t size = offsetof(vfio_irq_set, data);
-  if (const errc e = detail::read_argsz(from, argument, h, size); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, h, size); e != errc::ok) return e;
   std::uint32_t each = 0;
   if (const errc e = validate(h, each); e != errc::ok) return e;
   std::vector<unsigned char> data(std::size_t{each} * h.count);
-  if (!data.empty() && !from.mem().read(argument + size, data.data(), data.size()))
+  if (!data.empty() && !task.mem().read(argument + size, data.data(), data.size()))
     return errc::fault;
   const std::uint32_t action = h.flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
   switch (h.index) {
     case VFIO_PCI_INTX_IRQ_INDEX:
-      if (action == VFIO_IRQ_SET_ACTION_TRIGGER) return trigger(from, h, data);
+      if (action == VFIO_IRQ_SET_ACTION_TRIGGER) return trigger(task, h, data);
       if (action == VFIO_IRQ_SET_ACTION_MASK || action == VFIO_IRQ_SET_ACTION_UNMASK)
         return mask(h, data, action == VFIO_IRQ_SET_ACTION_MASK);
       return errc::notty;
     case VFIO_PCI_MSI_IRQ_INDEX:
     case VFIO_PCI_MSIX_IRQ_INDEX:
-      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? trigger(from, h, data) : errc::notty;
+      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? trigger(task, h, data) : errc::notty;
     case VFIO_PCI_ERR_IRQ_INDEX:
-      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(from, h, data, error_) : errc::notty;
+      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(task, h, data, error_) : errc::notty;
     default:
-      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(from, h, data, request_) : errc::notty;
+      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(task, h, data, request_) : errc::notty;
   }
 }
 
@@ -86,7 +86,8 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::validate(const header& h, std::uint32_t& each
     default: return errc::inval;
   }
   const auto room = h.argsz - static_cast<std::uint32_t>(offsetof(vfio_irq_set, data));
-  return room / (each ? each : 1) < h.count && each ? errc::inval : errc::ok;
+  if (each != 0 && room / each < h.count) return errc::inval;
+  return errc::ok;
 }
 
 KVM_VFIO_SIM_INLINE std::int32_t pci_irqs::fd_at(const bytes& data, std::size_t i) noexcept {
@@ -95,10 +96,10 @@ KVM_VFIO_SIM_INLINE std::int32_t pci_irqs::fd_at(const bytes& data, std::size_t 
   return fd;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::connect(process& from, std::int32_t fd, file_ref& to) noexcept {
+KVM_VFIO_SIM_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_ref& to) noexcept {
   to.reset();
   if (fd < 0) return errc::ok;
-  const result<file*> f = from.fget(fd);
+  const result<file*> f = task.fget(fd);
   if (!f) return f.error();
   file_ref held(*f);
   if (!held->as_event()) return errc::inval;
@@ -106,7 +107,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::connect(process& from, std::int32_t fd, file_
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::trigger(process& from, const header& h,
+KVM_VFIO_SIM_INLINE errc pci_irqs::trigger(process& task, const header& h,
                                            const bytes& data) noexcept {
   const bool intx = h.index == VFIO_PCI_INTX_IRQ_INDEX;
   if (armed_ == h.index && h.count == 0 && (h.flags & VFIO_IRQ_SET_DATA_NONE)) {
@@ -115,14 +116,14 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::trigger(process& from, const header& h,
   }
   if (armed_ != h.index && armed_ != VFIO_PCI_NUM_IRQS) return errc::inval;
   if (intx && (h.start != 0 || h.count != 1)) return errc::inval;
-  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return connect_all(from, h, data);
+  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return connect_all(task, h, data);
   if (armed_ != h.index) return errc::inval;
   for (std::uint32_t i = 0; i < h.count; ++i)
     if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[i]) (void)raise(h.index, h.start + i);
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::connect_all(process& from, const header& h,
+KVM_VFIO_SIM_INLINE errc pci_irqs::connect_all(process& task, const header& h,
                                                const bytes& data) noexcept {
   const bool arms = armed_ == VFIO_PCI_NUM_IRQS;
   if (arms) {
@@ -133,7 +134,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::connect_all(process& from, const header& h,
   if (vectors_.size() < h.start + h.count) vectors_.resize(h.start + h.count);
   errc e = errc::ok;
   for (std::uint32_t i = 0; i < h.count && e == errc::ok; ++i) {
-    e = connect(from, fd_at(data, i), vectors_[h.start + i]);
+    e = connect(task, fd_at(data, i), vectors_[h.start + i]);
     if (e == errc::ok) continue;
     for (std::uint32_t j = 0; j < i; ++j) vectors_[h.start + j].reset();
   }
@@ -148,7 +149,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::mask(const header& h, const bytes& data, bool
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::single(process& from, const header& h, const bytes& data,
+KVM_VFIO_SIM_INLINE errc pci_irqs::single(process& task, const header& h, const bytes& data,
                                           file_ref& event) noexcept {
   if (h.start != 0 || h.count > 1) return errc::inval;
   if (h.flags & VFIO_IRQ_SET_DATA_NONE) {
@@ -165,7 +166,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::single(process& from, const header& h, const 
   file_ref next;
   const std::int32_t fd = fd_at(data, 0);
   if (fd < -1) return errc::inval;
-  if (const errc e = connect(from, fd, next); e != errc::ok) return e;
+  if (const errc e = connect(task, fd, next); e != errc::ok) return e;
   event = std::move(next);
   return errc::ok;
 }

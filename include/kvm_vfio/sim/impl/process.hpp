@@ -169,9 +169,9 @@ KVM_VFIO_SIM_INLINE answer process::told(call& c, answer a) {
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer model_file::ioctl(process& from, std::uint32_t request,
+KVM_VFIO_SIM_INLINE answer model_file::ioctl(process& task, std::uint32_t request,
                                              std::uint64_t argument) {
-  return to_answer(made_.ioctl(from, request, argument));
+  return to_answer(made_.ioctl(task, request, argument));
 }
 
 KVM_VFIO_SIM_INLINE answer model_file::pread(void*, std::size_t, std::uint64_t) {

@@ -75,8 +75,8 @@ KVM_VFIO_SIM_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
   for (const auto& [number, g] : w.groups()) {
     group_state& state = *to++;
     state.open = g->opened != nullptr;
-    state.viable = g->in || !g->dma_owner_claimed();
-    state.container = containers.index_of(g->in);
+    state.viable = g->in_container || !g->dma_owner_claimed();
+    state.container = containers.index_of(g->in_container);
     state.vm = detail::name_of(g->vm);
     for (std::size_t i = 0; i < g->devices.size(); ++i) {
       const vfio_device& from = *g->devices[i];

@@ -13,15 +13,15 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE bool spapr_iommu_driver::has_unopened(std::uint64_t extension) noexcept {
+KVM_VFIO_SIM_INLINE bool vfio_spapr_tce::has_unopened(std::uint64_t extension) noexcept {
   return extension == VFIO_SPAPR_TCE_IOMMU;
 }
 
-KVM_VFIO_SIM_INLINE bool spapr_iommu_driver::has(std::uint64_t extension) const noexcept {
+KVM_VFIO_SIM_INLINE bool vfio_spapr_tce::has(std::uint64_t extension) const noexcept {
   return has_unopened(extension);
 }
 
-KVM_VFIO_SIM_INLINE errc spapr_iommu_driver::attach(vfio_group& group) {
+KVM_VFIO_SIM_INLINE errc vfio_spapr_tce::attach(vfio_group& group) {
   if (group.mediated()) return errc::inval;
   if (group_) return errc::busy;
   if (!group.has_table_data) return errc::nodev;
@@ -31,7 +31,7 @@ KVM_VFIO_SIM_INLINE errc spapr_iommu_driver::attach(vfio_group& group) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void spapr_iommu_driver::detach(vfio_group& group) noexcept {
+KVM_VFIO_SIM_INLINE void vfio_spapr_tce::detach(vfio_group& group) noexcept {
   if (group_ != &group) return;
   group_ = nullptr;
   enabled_ = false;
@@ -40,8 +40,8 @@ KVM_VFIO_SIM_INLINE void spapr_iommu_driver::detach(vfio_group& group) noexcept 
   detail::leave_domain(domains_, group);
 }
 
-KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::ioctl(process& from, std::uint32_t request,
-                                                     std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t request,
+                                                 std::uint64_t argument) {
   switch (request) {
     case VFIO_IOMMU_ENABLE:
       if (!group_) return errc::nxio;
@@ -49,37 +49,37 @@ KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::ioctl(process& from, std::uint32_
       enabled_ = true;
       return 0;
     case VFIO_IOMMU_DISABLE: enabled_ = false; return 0;
-    case VFIO_IOMMU_SPAPR_TCE_GET_INFO: return get_info(from, argument);
-    case VFIO_IOMMU_MAP_DMA: return map(from, argument);
-    case VFIO_IOMMU_UNMAP_DMA: return unmap(from, argument);
+    case VFIO_IOMMU_SPAPR_TCE_GET_INFO: return get_info(task, argument);
+    case VFIO_IOMMU_MAP_DMA: return map(task, argument);
+    case VFIO_IOMMU_UNMAP_DMA: return unmap(task, argument);
     default: return errc::notty;
   }
 }
 
-KVM_VFIO_SIM_INLINE const std::vector<std::unique_ptr<domain>>& spapr_iommu_driver::domains()
+KVM_VFIO_SIM_INLINE const std::vector<std::unique_ptr<domain>>& vfio_spapr_tce::domains()
     const noexcept {
   return domains_;
 }
 
-KVM_VFIO_SIM_INLINE const dma_map& spapr_iommu_driver::mappings() const noexcept { return maps_; }
+KVM_VFIO_SIM_INLINE const dma_map& vfio_spapr_tce::mappings() const noexcept { return maps_; }
 
-KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::get_info(process& to, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t argument) {
   vfio_iommu_spapr_tce_info info{};
   constexpr std::size_t size = offsetof(vfio_iommu_spapr_tce_info, ddw);
   if (!group_) return errc::nxio;
-  if (const errc e = detail::read_argsz(to, argument, info, size); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, info, size); e != errc::ok) return e;
   info.flags = 0;
   info.dma32_window_start = 0;
   info.dma32_window_size = static_cast<std::uint32_t>(window);
   const bool whole = info.argsz >= sizeof info;
   std::memset(&info.ddw, 0, sizeof info.ddw);
-  return detail::write_back(to, argument, info, whole ? sizeof info : size);
+  return detail::write_back(task, argument, info, whole ? sizeof info : size);
 }
 
-KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::map(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument) {
   if (!enabled_) return errc::perm;
   vfio_iommu_type1_dma_map m{};
-  if (const errc e = detail::read_argsz(from, argument, m, sizeof m); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, m, sizeof m); e != errc::ok) return e;
   constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
   if (m.flags & ~access) return errc::inval;
   make_window();
@@ -97,11 +97,11 @@ KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::map(process& from, std::uint64_t 
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::unmap(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t argument) {
   if (!enabled_) return errc::perm;
   vfio_iommu_type1_dma_unmap u{};
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
-  if (const errc e = detail::read_argsz(from, argument, u, size); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, u, size); e != errc::ok) return e;
   if (u.flags) return errc::inval;
   make_window();
   if (u.iova >= window) return errc::nxio;
@@ -111,17 +111,17 @@ KVM_VFIO_SIM_INLINE answer spapr_iommu_driver::unmap(process& from, std::uint64_
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE void spapr_iommu_driver::make_window() {
+KVM_VFIO_SIM_INLINE void vfio_spapr_tce::make_window() {
   if (group_->windows.empty()) group_->windows.assign(1, default_window);
 }
 
-KVM_VFIO_SIM_INLINE tce_table::tce_table(tce_tables& tables, const machine& vm, const tce_window& w)
+KVM_VFIO_SIM_INLINE tce_table::tce_table(tce_tables& tables, const vm_base& vm, const tce_window& w)
     : file(file_kind::tce_table), tables_(tables), vm_(vm), window_(w) {
   const guard held(tables_.lock);
   tables_.all.push_back(this);
 }
 
-KVM_VFIO_SIM_INLINE errc tce_table::attach(const machine& vm, vfio_group& group) {
+KVM_VFIO_SIM_INLINE errc tce_table::attach(const vm_base& vm, vfio_group& group) {
   if (&vm != &vm_) return errc::inval;
   if (!group.has_table_data) return errc::fault;
   const bool fits = std::ranges::any_of(group.windows, [this](const tce_window& w) {
@@ -135,7 +135,7 @@ KVM_VFIO_SIM_INLINE errc tce_table::attach(const machine& vm, vfio_group& group)
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void tce_table::detach(const machine& vm, const vfio_group& group) noexcept {
+KVM_VFIO_SIM_INLINE void tce_table::detach(const vm_base& vm, const vfio_group& group) noexcept {
   if (&vm == &vm_) std::erase(attached_, &group);
 }
 

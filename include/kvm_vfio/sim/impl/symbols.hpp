@@ -7,12 +7,12 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE coherency_answer coherency_of(const generation& release, file& f) noexcept {
+KVM_VFIO_SIM_INLINE coherency_answer coherency_of(const linux_release& release, file& f) noexcept {
   if (const vfio_group* const g = f.as_group()) {
     if (release.coherency_of_container) {
-      if (!g->in) return {true, "no container: nobody can tell yet"};
-      if (!g->in->driver()) return {false, "its container has no IOMMU"};
-      return g->in->has(VFIO_DMA_CC_IOMMU)
+      if (!g->in_container) return {true, "no container: nobody can tell yet"};
+      if (!g->in_container->driver()) return {false, "its container has no IOMMU"};
+      return g->in_container->has(VFIO_DMA_CC_IOMMU)
                  ? coherency_answer{true, "every domain of its container enforces coherency"}
                  : coherency_answer{false, "a domain of its container does not enforce coherency"};
     }
@@ -63,12 +63,12 @@ KVM_VFIO_SIM_INLINE std::uint64_t symbols::loads() const noexcept {
   return __atomic_load_n(&loads_, __ATOMIC_ACQUIRE);
 }
 
-KVM_VFIO_SIM_INLINE file* spapr_iommu::make_table(const machine& vm, const tce_window& window) {
+KVM_VFIO_SIM_INLINE file* kvm_spapr_tce::make_table(const vm_base& vm, const tce_window& window) {
   return new tce_table(tables_, vm, window);
 }
 
-KVM_VFIO_SIM_INLINE errc spapr_iommu::spapr_tce_attach(machine* const& vm, int tablefd,
-                                                       vfio_group* const& group) noexcept {
+KVM_VFIO_SIM_INLINE errc kvm_spapr_tce::spapr_tce_attach(vm_base* const& vm, int tablefd,
+                                                         vfio_group* const& group) noexcept {
   if (!current_process) return errc::badf;
   const result<file*> f = current_process->fget(tablefd);
   if (!f) return f.error();
@@ -79,23 +79,23 @@ KVM_VFIO_SIM_INLINE errc spapr_iommu::spapr_tce_attach(machine* const& vm, int t
   return table->attach(*vm, *group);
 }
 
-KVM_VFIO_SIM_INLINE void spapr_iommu::spapr_tce_release(machine* const& vm,
-                                                        vfio_group* const& group) noexcept {
+KVM_VFIO_SIM_INLINE void kvm_spapr_tce::spapr_tce_release(vm_base* const& vm,
+                                                          vfio_group* const& group) noexcept {
   const guard held(world_.lock());
   for (tce_table* t : tables_.all) t->detach(*vm, *group);
 }
 
-KVM_VFIO_SIM_INLINE void spapr_iommu::iommu_group_put(vfio_group* const& group) noexcept {
+KVM_VFIO_SIM_INLINE void kvm_spapr_tce::iommu_group_put(vfio_group* const& group) noexcept {
   const guard held(world_.lock());
   --group->references;
 }
 
-KVM_VFIO_SIM_INLINE void spapr_iommu::warn(spapr_warning which) noexcept {
+KVM_VFIO_SIM_INLINE void kvm_spapr_tce::warn(spapr_warning which) noexcept {
   const guard held(world_.lock());
   ++warnings_[static_cast<unsigned>(which)];
 }
 
-KVM_VFIO_SIM_INLINE int spapr_iommu::warnings(spapr_warning which) const noexcept {
+KVM_VFIO_SIM_INLINE int kvm_spapr_tce::warnings(spapr_warning which) const noexcept {
   return warnings_[static_cast<unsigned>(which)];
 }
 

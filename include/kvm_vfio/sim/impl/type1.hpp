@@ -11,10 +11,10 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE type1_iommu::type1_iommu(const vfio_system& system, bool v2) noexcept
-    : system_(system), v2_(v2), available_(system.options.dma_entry_limit) {}
+KVM_VFIO_SIM_INLINE type1_iommu::type1_iommu(const vfio_state& state, bool v2) noexcept
+    : state_(state), v2_(v2), available_(state.options.dma_entry_limit) {}
 
-KVM_VFIO_SIM_INLINE bool type1_iommu::has_unopened(const generation& release,
+KVM_VFIO_SIM_INLINE bool type1_iommu::has_unopened(const linux_release& release,
                                                    std::uint64_t extension) noexcept {
   return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
          extension == detail::unmap_all_extension ||
@@ -24,7 +24,7 @@ KVM_VFIO_SIM_INLINE bool type1_iommu::has_unopened(const generation& release,
 KVM_VFIO_SIM_INLINE bool type1_iommu::has(std::uint64_t extension) const noexcept {
   if (extension == VFIO_DMA_CC_IOMMU) return coherent();
   if (extension == detail::update_vaddr_extension) return mediated_ == 0;
-  return has_unopened(system_.release, extension);
+  return has_unopened(state_.release, extension);
 }
 
 KVM_VFIO_SIM_INLINE errc type1_iommu::attach(vfio_group& group) {
@@ -33,7 +33,7 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::attach(vfio_group& group) {
     ++mediated_;
     return errc::ok;
   }
-  if (const errc e = detail::check_interrupts(system_, group); e != errc::ok) return e;
+  if (const errc e = detail::check_interrupts(state_, group); e != errc::ok) return e;
   const auto ranges = narrowed(group);
   const iova_range& aperture = group.iommu().aperture;
   for (const auto& [iova, m] : maps_.all()) {
@@ -59,12 +59,12 @@ KVM_VFIO_SIM_INLINE void type1_iommu::detach(vfio_group& group) noexcept {
   pick_page_sizes();
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::ioctl(process& from, std::uint32_t request,
+KVM_VFIO_SIM_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
                                               std::uint64_t argument) {
   switch (request) {
-    case VFIO_IOMMU_GET_INFO: return get_info(from, argument);
-    case VFIO_IOMMU_MAP_DMA: return map(from, argument);
-    case VFIO_IOMMU_UNMAP_DMA: return unmap(from, argument);
+    case VFIO_IOMMU_GET_INFO: return get_info(task, argument);
+    case VFIO_IOMMU_MAP_DMA: return map(task, argument);
+    case VFIO_IOMMU_UNMAP_DMA: return unmap(task, argument);
     // Dirty pages are not tracked; version 1 cannot, and says so.
     case VFIO_IOMMU_DIRTY_PAGES: return v2_ ? answer(errc::notty) : answer(errc::access);
     default: return errc::notty;
@@ -94,12 +94,12 @@ KVM_VFIO_SIM_INLINE void type1_iommu::pick_page_sizes() noexcept {
     for (const vfio_group* g : d->groups) page_sizes_ &= g->iommu().page_sizes;
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::get_info(process& to, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer type1_iommu::get_info(process& task, std::uint64_t argument) {
   vfio_iommu_type1_info info{};
   constexpr std::size_t least = offsetof(vfio_iommu_type1_info, cap_offset);
-  if (const errc e = detail::read_argsz(to, argument, info, least); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
   const std::size_t size = info.argsz < sizeof info ? info.argsz : sizeof info;
-  detail::capability_chain caps(system_.release.aligned_capabilities);
+  detail::capability_chain caps(state_.release.aligned_capabilities);
   caps.add(VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
            detail::bytes_of(std::uint32_t{0}, std::uint32_t{0}, page(), std::uint64_t{1} << 28));
   caps.add(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1,
@@ -115,20 +115,22 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::get_info(process& to, std::uint64_t argu
   info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
   info.iova_pgsizes = page_sizes_;
   info.cap_offset = 0;
-  if (const errc e = caps.write_behind(to, argument, info); e != errc::ok) return e;
-  return detail::write_back(to, argument, info, size);
+  if (const errc e = caps.write_behind(task, argument, info); e != errc::ok) return e;
+  return detail::write_back(task, argument, info, size);
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::map(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   vfio_iommu_type1_dma_map m{};
-  if (const errc e = detail::read_argsz(from, argument, m, sizeof m); e != errc::ok) return e;
+  if (const errc e = detail::read_argsz(task, argument, m, sizeof m); e != errc::ok) return e;
   constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
   const bool update = m.flags & detail::dma_map_vaddr;
   if (m.flags & ~(access | detail::dma_map_vaddr)) return errc::inval;
   const std::uint64_t last = m.iova + m.size - 1;
   const bool wraps = m.size != 0 && (last < m.iova || m.vaddr + m.size - 1 < m.vaddr);
-  if (wraps && system_.release.wrapping_overflows) return errc::overflow;
-  if (!(m.flags & access) != update) return errc::inval;
+  if (wraps && state_.release.wrapping_overflows) return errc::overflow;
+  // An update of addresses names no access, a new mapping must.
+  const bool has_access = (m.flags & access) != 0;
+  if (has_access == update) return errc::inval;
   if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1)) || wraps) return errc::inval;
   if (update) return to_answer(set_address(m));
   if (maps_.find(m.iova, last)) return errc::exists;
@@ -138,11 +140,11 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::map(process& from, std::uint64_t argumen
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& from, std::uint64_t argument) {
+KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument) {
   vfio_iommu_type1_dma_unmap u{};
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
-  if (const errc e = detail::read_argsz(from, argument, u, size); e != errc::ok) return e;
-  if (u.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return refuse_bitmap(from, argument, u);
+  if (const errc e = detail::read_argsz(task, argument, u, size); e != errc::ok) return e;
+  if (u.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return refuse_bitmap(task, argument, u);
   if (u.flags & ~(detail::dma_unmap_all | detail::dma_unmap_vaddr)) return errc::inval;
   const bool all = u.flags & detail::dma_unmap_all;
   const bool forget = u.flags & detail::dma_unmap_vaddr;
@@ -151,7 +153,7 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& from, std::uint64_t argum
   const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
   if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)))) return errc::inval;
   if (!all && last < u.iova)
-    return system_.release.wrapping_overflows ? errc::overflow : errc::inval;
+    return state_.release.wrapping_overflows ? errc::overflow : errc::inval;
   if (v2_ && !all) {
     const dma_mapping* m = maps_.find(u.iova, u.iova);
     if (m && m->iova != u.iova) return errc::inval;
@@ -162,7 +164,7 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& from, std::uint64_t argum
     std::uint64_t done = 0;
     const errc e = forget_addresses(u.iova, last, done);
     u.size = done;
-    if (const answer a = detail::write_back(from, argument, u, size); !a) return a;
+    if (const answer a = detail::write_back(task, argument, u, size); !a) return a;
     return to_answer(e);
   }
   u.size = 0;
@@ -171,16 +173,16 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& from, std::uint64_t argum
     u.size += m->size;
     maps_.remove(*m);
   }
-  return detail::write_back(from, argument, u, size);
+  return detail::write_back(task, argument, u, size);
 }
 
-KVM_VFIO_SIM_INLINE errc type1_iommu::refuse_bitmap(process& from, std::uint64_t argument,
+KVM_VFIO_SIM_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t argument,
                                                     const vfio_iommu_type1_dma_unmap& u) {
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
   vfio_bitmap b{};
   if (u.flags != VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP || u.argsz < size + sizeof b)
     return errc::inval;
-  return from.copy_from_user(argument + size, b) ? errc::inval : errc::fault;
+  return task.copy_from_user(argument + size, b) ? errc::inval : errc::fault;
 }
 
 KVM_VFIO_SIM_INLINE errc type1_iommu::set_address(const vfio_iommu_type1_dma_map& m) noexcept {
@@ -196,18 +198,13 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::forget_addresses(std::uint64_t first, std:
                                                        std::uint64_t& done) noexcept {
   done = 0;
   if (!v2_ && maps_.find(first, first) && maps_.find(first, first)->iova < first) return errc::ok;
-  const auto each = [&](auto act) {
-    for (dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last;
-         m = m->last() == ~std::uint64_t{0} ? nullptr : maps_.at_or_after(m->last() + 1))
-      act(*m);
-  };
-  bool again = false;
-  each([&](const dma_mapping& m) { again = again || m.stale; });
-  if (again) return errc::inval;
-  each([&](dma_mapping& m) {
-    m.stale = true;
-    done += m.size;
-  });
+  // All or nothing: one that is stale already is an error.
+  for (const dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last; m = maps_.next(*m))
+    if (m->stale) return errc::inval;
+  for (dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last; m = maps_.next(*m)) {
+    m->stale = true;
+    done += m->size;
+  }
   return errc::ok;
 }
 

@@ -10,10 +10,10 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE world::world(const checked_topology& machine, const generation& release,
+KVM_VFIO_SIM_INLINE world::world(const checked_topology& machine, const linux_release& release,
                                  const world_options& options)
-    : system_{.release = release, .options = options}, iommus_(machine.get().iommus) {
-  if (!release.device_files) system_.options.device_files = false;
+    : state_{.release = release, .options = options}, iommus_(machine.get().iommus) {
+  if (!release.device_files) state_.options.device_files = false;
   reserve_numbers(machine.get());
   int free_number = 0;
   for (const group_spec& spec : machine.get().groups) {
@@ -32,12 +32,12 @@ KVM_VFIO_SIM_INLINE world::world(const checked_topology& machine, const generati
 KVM_VFIO_SIM_INLINE world::~world() = default;
 
 KVM_VFIO_SIM_INLINE result<file*> world::open(const char* path, int flags) {
-  const guard held(system_.lock);
+  const guard held(state_.lock);
   const std::string_view p = path;
   if (flags & O_PATH) return exists(p) ? result<file*>(new path_file(path)) : errc::noent;
-  if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(system_));
-  if (p == "/dev/iommu" && system_.options.device_files)
-    return static_cast<file*>(new iommufd_file(system_));
+  if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(state_));
+  if (p == "/dev/iommu" && state_.options.device_files)
+    return static_cast<file*>(new iommufd_file(state_));
   if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
   if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
   return errc::noent;
@@ -59,18 +59,18 @@ KVM_VFIO_SIM_INLINE const std::map<int, std::unique_ptr<vfio_group>>& world::gro
 }
 
 KVM_VFIO_SIM_INLINE std::uint64_t world::container_changes() const noexcept {
-  return __atomic_load_n(&system_.container_changes, __ATOMIC_ACQUIRE);
+  return __atomic_load_n(&state_.container_changes, __ATOMIC_ACQUIRE);
 }
 
 KVM_VFIO_SIM_INLINE bool world::raise(vfio_device& device, std::uint32_t index,
                                       std::uint32_t vector) {
-  const guard held(system_.lock);
+  const guard held(state_.lock);
   return device.pci.irqs.raise(index, vector);
 }
 
 KVM_VFIO_SIM_INLINE bool world::exists(std::string_view p) const noexcept {
   if (p == "/dev/vfio/vfio") return true;
-  if (system_.options.device_files &&
+  if (state_.options.device_files &&
       (p == "/dev/iommu" || by_number_.contains(number_after(p, device_prefix))))
     return true;
   const vfio_group* const g = find_group(number_after(p, group_prefix));
@@ -112,13 +112,13 @@ KVM_VFIO_SIM_INLINE result<file*> world::open_group(int number) {
   vfio_group* const g = find_group(number);
   if (!g || !g->exists()) return errc::noent;
   if (g->opened || g->bound_devices != 0) return errc::busy;
-  return static_cast<file*>(new group_file(system_, *g));
+  return static_cast<file*>(new group_file(state_, *g));
 }
 
 KVM_VFIO_SIM_INLINE result<file*> world::open_device(int number) {
   const auto found = by_number_.find(number);
-  if (!system_.options.device_files || found == by_number_.end()) return errc::noent;
-  return static_cast<file*>(new device_file(system_, *found->second, nullptr));
+  if (!state_.options.device_files || found == by_number_.end()) return errc::noent;
+  return static_cast<file*>(new device_file(state_, *found->second, nullptr));
 }
 
 }  // namespace kvm_vfio::sim

@@ -11,12 +11,12 @@
 namespace kvm_vfio::sim {
 
 /// struct kvm, from outside. `Symbols::vm` is a pointer to one.
-class machine {
+class vm_base {
  public:
   /// \param name for dumps
-  explicit machine(std::string name) : name_(std::move(name)) {}
-  machine(const machine&) = delete;
-  machine& operator=(const machine&) = delete;
+  explicit vm_base(std::string name) : name_(std::move(name)) {}
+  vm_base(const vm_base&) = delete;
+  vm_base& operator=(const vm_base&) = delete;
 
   /// kvm_get_kvm.
   virtual void get() noexcept = 0;
@@ -37,7 +37,7 @@ class machine {
   void add_assigned(int n) noexcept { add(assigned_, n); }
 
  protected:
-  ~machine() = default;
+  ~vm_base() = default;
 
  private:
   static int load(const int& n) noexcept { return __atomic_load_n(&n, __ATOMIC_ACQUIRE); }
