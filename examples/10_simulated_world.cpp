@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // A whole machine without hardware: plug a device of a group whose IOMMU cannot enforce coherency
 // into a VM, look at the world, and make the mistake that leaves the group busy.
-#include <kvm_vfio/sim/checker.hpp>
 #include <kvm_vfio/sim/dump.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
+#include <kvm_vfio/trace/checker.hpp>
 
 #include <cstdint>
 #include <cstdio>
@@ -12,6 +12,7 @@
 namespace {
 namespace kv = kvm_vfio;
 namespace sim = kvm_vfio::sim;
+namespace trace = kvm_vfio::trace;
 
 /// What a VMM calls, with errors as it would see them.
 struct vmm {
@@ -42,7 +43,7 @@ int main(int argc, char** argv) {
   sim::kernel<> kernel(world);  // and the KVM that goes with it
   sim::memory memory;
   sim::process task(kernel, memory);
-  sim::checker checker;
+  trace::checker checker;
   task.observe(checker);
   vmm v{task};
 

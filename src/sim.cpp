@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// The simulator in a library (kvm_vfio/sim/config.hpp): VFIO, processes, and those who look on.
-#include <kvm_vfio/sim/impl/checker.hpp>
+// The simulator in a library (kvm_vfio/detail/compiled.hpp): VFIO and processes.
 #include <kvm_vfio/sim/impl/container.hpp>
-#include <kvm_vfio/sim/impl/decode.hpp>
-#include <kvm_vfio/sim/impl/describe.hpp>
 #include <kvm_vfio/sim/impl/device_file.hpp>
 #include <kvm_vfio/sim/impl/dma_map.hpp>
 #include <kvm_vfio/sim/impl/dump.hpp>
@@ -13,7 +10,6 @@
 #include <kvm_vfio/sim/impl/ioctl.hpp>
 #include <kvm_vfio/sim/impl/iommu_driver.hpp>
 #include <kvm_vfio/sim/impl/iommufd.hpp>
-#include <kvm_vfio/sim/impl/memory.hpp>
 #include <kvm_vfio/sim/impl/objects.hpp>
 #include <kvm_vfio/sim/impl/pci_config.hpp>
 #include <kvm_vfio/sim/impl/pci_endpoint.hpp>

@@ -9,7 +9,7 @@
 #include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/symbols.hpp>
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <concepts>
 #include <cstdint>

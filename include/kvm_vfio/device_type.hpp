@@ -4,7 +4,7 @@
 /// The kinds of device that a VM can have, and the kernel's table of them.
 
 #include <kvm_vfio/result.hpp>
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstdint>
 

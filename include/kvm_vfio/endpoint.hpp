@@ -5,7 +5,7 @@
 /// the model in the VMM's tests. Code written against `endpoint` runs on both.
 
 #include <kvm_vfio/result.hpp>
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <concepts>
 #include <cstdint>

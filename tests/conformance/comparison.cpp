@@ -3,7 +3,7 @@
 
 #include "shrink.hpp"
 
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <algorithm>
 #include <iterator>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "kernel_world.hpp"
 
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <fcntl.h>
 #include <linux/vfio.h>

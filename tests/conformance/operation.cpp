@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "operation.hpp"
 
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstring>
 

@@ -6,7 +6,7 @@
 
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_symbols.hpp>
-#include <kvm_vfio/sim/checker.hpp>
+#include <kvm_vfio/trace/checker.hpp>
 
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -24,7 +24,8 @@
 #undef main
 
 namespace vfio = kvm_vfio::native::vfio;
-namespace vfio_uapi = kvm_vfio::native::vfio_uapi;
+namespace trace = kvm_vfio::trace;
+namespace uapi = kvm_vfio::uapi;
 
 namespace {
 
@@ -59,9 +60,9 @@ class simulated_files {
         int container = simulated_of(*reinterpret_cast<const int*>(argument));
         return answer_of(simulated, request, &container);
       }
-      case vfio_uapi::device_bind_iommufd: {
-        auto& bind = *reinterpret_cast<vfio_uapi::bind_iommufd*>(argument);
-        vfio_uapi::bind_iommufd copy = bind;
+      case uapi::request_bind_iommufd: {
+        auto& bind = *reinterpret_cast<uapi::device_bind_iommufd*>(argument);
+        uapi::device_bind_iommufd copy = bind;
         copy.iommufd = simulated_of(bind.iommufd);
         const int answer = answer_of(simulated, request, &copy);
         bind.out_devid = copy.out_devid;
@@ -431,9 +432,9 @@ TEST_CASE_METHOD(on_simulator, "An iommufd's address spaces map, unmap and go by
   CHECK(space(*first).space.mappings().size() == 0);
   const auto mapped = listed(space(*second).space.mappings());
   REQUIRE(mapped.size() == 2);
-  using sim::uapi::map_fixed_iova;
-  using sim::uapi::map_readable;
-  using sim::uapi::map_writeable;
+  using kvm_vfio::uapi::map_fixed_iova;
+  using kvm_vfio::uapi::map_readable;
+  using kvm_vfio::uapi::map_writeable;
   CHECK(is(mapped[0], both, map_fixed_iova | map_readable | map_writeable));
   CHECK(is(mapped[1], read_only, map_fixed_iova | map_readable));
 
@@ -550,7 +551,7 @@ TEST_CASE_METHOD(on_simulator, "The symbols tell the kernel's device which files
 }
 
 TEST_CASE_METHOD(on_simulator, "The README's VMM keeps the order that is safe on every kernel") {
-  sim::checker checker;
+  trace::checker checker;
   machine.task.observe(checker);
   const auto kvm = native::kvm::open();
   REQUIRE(kvm);
@@ -561,7 +562,7 @@ TEST_CASE_METHOD(on_simulator, "The README's VMM keeps the order that is safe on
   // The program leaves it to the kernel to take the closed group out of its container.
   INFO(checker.text());
   CHECK(checker.reports().size() == 1);
-  CHECK(checker.count(sim::rule::left_in_container) == 1);
+  CHECK(checker.count(trace::rule::left_in_container) == 1);
   CHECK(run_with(*vm, 3, "0000:00:06.0") == errc::perm);  // not viable
   CHECK(run_with(*vm, 4, first_device) == errc::noent);
 }

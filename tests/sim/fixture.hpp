@@ -12,6 +12,7 @@
 #include <utility>
 
 namespace sim = kvm_vfio::sim;
+namespace trace = kvm_vfio::trace;
 using kvm_vfio::errc;
 
 /// Two groups: 1 with one device, 2 with two; MSI and MSI-X.

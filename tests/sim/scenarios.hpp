@@ -4,8 +4,9 @@
 /// What a VMM does with VFIO and KVM, call by call, on any system: the simulator, or real system
 /// calls. Each scenario writes what the calls answered; equal transcripts mean equal systems.
 
-#include <kvm_vfio/sim/uapi.hpp>
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include "registers.hpp"
 
@@ -422,7 +423,7 @@ void interrupts(System& sys, const target& on, std::vector<std::string>& lines) 
 /// The character device and iommufd.
 template <class System>
 void iommufd(System& sys, const target& on, std::vector<std::string>& lines) {
-  namespace u = kvm_vfio::sim::uapi;
+  namespace u = kvm_vfio::uapi;
   client<System> c(sys, on, lines);
   if (on.device_file.empty()) return;
   int fd = c.say.fd("open /dev/iommu", sys.open("/dev/iommu"));

@@ -3,8 +3,10 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
-#include <kvm_vfio/sim/checker.hpp>
-#include <kvm_vfio/sim/watch.hpp>
+#include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/trace/timeline.hpp>
+#include <kvm_vfio/trace/watched_endpoint.hpp>
+#include <kvm_vfio/trace/watched_system.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,16 +16,16 @@
 #include <vector>
 
 namespace {
-using sim::rule;
+using trace::rule;
 
 template <class Profile = kvm_vfio::linux_7_3>
 struct watched : machine_under_test<Profile> {
   watched() { this->task.observe(check); }
-  sim::checker check;
+  trace::checker check;
   /// The rules that were broken, in order.
   [[nodiscard]] std::vector<rule> broken() const {
     std::vector<rule> out;
-    for (const sim::report& r : check.reports()) out.push_back(r.broken);
+    for (const trace::report& r : check.reports()) out.push_back(r.broken);
     return out;
   }
 };
@@ -94,7 +96,7 @@ TEST_CASE("a program without a VM may open devices as it likes") {
 }
 
 TEST_CASE("bind-before-add") {
-  namespace u = sim::uapi;
+  namespace u = kvm_vfio::uapi;
   watched<> m;
   const int dev = m.create_kvm_vfio(m.create_vm());
   const int fd = m.open("/dev/iommu");
@@ -182,7 +184,7 @@ TEST_CASE("published: one kvm-vfio per device instead of one per VM") {
 }
 
 TEST_CASE("published: a failing BIND skips FILE_DEL, and the file stays tracked") {
-  namespace u = sim::uapi;
+  namespace u = kvm_vfio::uapi;
   watched<> m;
   const int dev = m.create_kvm_vfio(m.create_vm());
   const int d = m.open("/dev/vfio/devices/vfio0");
@@ -241,8 +243,8 @@ TEST_CASE("a report names the call, the rule and the fix") {
 
 TEST_CASE("every rule has an id of its own, a text and a fix") {
   std::vector<std::string> ids;
-  for (std::size_t i = 0; i < sim::rule_count; ++i) {
-    const sim::rule_text t = text_of(static_cast<rule>(i));
+  for (std::size_t i = 0; i < trace::rule_count; ++i) {
+    const trace::rule_text t = text_of(static_cast<rule>(i));
     CHECK(*t.what != 0);
     CHECK(*t.fix != 0);
     ids.emplace_back(t.id);
@@ -268,14 +270,14 @@ struct process_endpoint {
   }
 };
 static_assert(kvm_vfio::endpoint<process_endpoint>);
-static_assert(kvm_vfio::endpoint<sim::watched_endpoint<process_endpoint>>);
+static_assert(kvm_vfio::endpoint<trace::watched_endpoint<process_endpoint>>);
 }  // namespace
 
 TEST_CASE("an endpoint is watched by wrapping it") {
   machine_under_test<> m;
-  sim::checker check;
+  trace::checker check;
   process_endpoint kernel_device{m.task, m.create_kvm_vfio(m.create_vm())};
-  sim::watched_endpoint device(kernel_device, check, kernel_device.fd);
+  trace::watched_endpoint device(kernel_device, check, kernel_device.fd);
   const int g = m.group_with_iommu("/dev/vfio/1");
   CHECK(kvm_vfio::file_add(device, g) == errc::ok);
   CHECK(kvm_vfio::file_add(device, g) == errc::exists);
@@ -290,9 +292,9 @@ TEST_CASE("an endpoint is watched by wrapping it") {
 TEST_CASE("a system is watched by wrapping it") {
   machine_under_test<> m;
   sim_system plain(m.task);
-  sim::checker check;
-  sim::timeline log;
-  sim::watched_system system(plain, check);
+  trace::checker check;
+  trace::timeline log;
+  trace::watched_system system(plain, check);
   m.task.observe(log);
   const auto group = static_cast<int>(system.open("/dev/vfio/1"));
   const auto container = static_cast<int>(system.open("/dev/vfio/vfio"));

@@ -145,7 +145,7 @@ TEST_CASE("GET_INFO's capabilities are a chain that ends") {
 }
 
 TEST_CASE("devices of one group cannot be split between iommufds") {
-  namespace u = sim::uapi;
+  namespace u = kvm_vfio::uapi;
   machine_under_test<> m;
   const auto bind = [&](int device, int to) {
     u::device_bind_iommufd b{.argsz = sizeof b, .flags = 0, .iommufd = to, .out_devid = 0};
@@ -168,7 +168,7 @@ TEST_CASE("devices of one group cannot be split between iommufds") {
 }
 
 TEST_CASE("an open group keeps its devices from being bound") {
-  namespace u = sim::uapi;
+  namespace u = kvm_vfio::uapi;
   machine_under_test<> m;
   const int g = m.open("/dev/vfio/1");
   const int d = m.open("/dev/vfio/devices/vfio0");

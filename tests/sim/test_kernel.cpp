@@ -77,7 +77,7 @@ TEMPLATE_TEST_CASE("whether an opened device keeps the VM alive depends on the r
 }
 
 TEST_CASE("a device file must be added before it is bound, if its driver needs the VM") {
-  namespace u = sim::uapi;
+  namespace u = kvm_vfio::uapi;
   sim::topology t = two_groups();
   t.groups[0].devices[0].needs_vm = true;
   machine_under_test<> m(t);
@@ -167,11 +167,12 @@ using spapr = machine_under_test<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>;
 
 int make_table(spapr& m, int vm, std::uint32_t page_shift, std::uint64_t pages,
                std::uint64_t offset = 0) {
-  sim::uapi::create_spapr_tce_64 c{
+  kvm_vfio::uapi::create_spapr_tce_64 c{
       .liobn = 1, .page_shift = page_shift, .flags = 0, .offset = offset, .size = pages};
-  return static_cast<int>(
-      m.task.ioctl(vm, sim::uapi::request_create_spapr_tce_64, reinterpret_cast<std::uintptr_t>(&c))
-          .value());
+  return static_cast<int>(m.task
+                              .ioctl(vm, kvm_vfio::uapi::request_create_spapr_tce_64,
+                                     reinterpret_cast<std::uintptr_t>(&c))
+                              .value());
 }
 errc set_tce(spapr& m, int dev, int group, int table) {
   kvm_vfio_spapr_tce tce{.groupfd = group, .tablefd = table};

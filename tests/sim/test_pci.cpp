@@ -277,7 +277,7 @@ TEST_CASE("the region with the MSI-X table says that it can be mapped whole") {
 
 TEST_CASE("a mapping is a BAR of at least a page, or EINVAL") {
   plugged p;
-  sim::device_file& f = *p.task.file_of(p.device)->as_device();
+  sim::device_file& f = *sim::device_of(*p.task.file_of(p.device));
   const auto whole = f.mmap(0x1000, 0x3000);
   REQUIRE(whole);
   CHECK(whole->index == 0);

@@ -3,7 +3,7 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
-#include <kvm_vfio/sim/checker.hpp>
+#include <kvm_vfio/trace/checker.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -14,8 +14,8 @@
 
 namespace {
 /// Counts the calls by kind of answer.
-struct counter final : sim::call_observer {
-  void called(const sim::call& c) override { ++(c.error == errc::ok ? ok : failed); }
+struct counter final : trace::call_observer {
+  void called(const trace::call& c) override { ++(c.error == errc::ok ? ok : failed); }
   std::size_t ok = 0;
   std::size_t failed = 0;
 };
@@ -27,7 +27,7 @@ TEST_CASE("1,000 groups with 4,000 devices: plugged, seen, unplugged") {
   const auto start = std::chrono::steady_clock::now();
   machine_under_test<> m(many(groups, devices));
   counter calls;
-  sim::checker check;
+  trace::checker check;
   m.task.observe(calls);
   m.task.observe(check);
   const int dev = m.create_kvm_vfio(m.create_vm());

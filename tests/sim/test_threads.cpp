@@ -216,13 +216,13 @@ TEST_CASE("a kvm-vfio goes while its VM is looked at") {
 
 namespace {
 // Which descriptors are open, as far as an observer was told; counts what cannot be.
-class open_descriptors final : public sim::call_observer {
+class open_descriptors final : public trace::call_observer {
  public:
-  void called(const sim::call& c) override {
+  void called(const trace::call& c) override {
     if (c.error != errc::ok) return;
     const kvm_vfio::guard held(mutex_);
-    if (c.kind == sim::call_kind::open) impossible += !open_.insert(c.made).second;
-    if (c.kind == sim::call_kind::close) impossible += open_.erase(c.fd) == 0;
+    if (c.kind == trace::call_kind::open) impossible += !open_.insert(c.made).second;
+    if (c.kind == trace::call_kind::close) impossible += open_.erase(c.fd) == 0;
   }
   int impossible = 0;
 

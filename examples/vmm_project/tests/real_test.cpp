@@ -5,8 +5,8 @@
 #include "../host.hpp"
 #include "scenario.hpp"
 
-#include <kvm_vfio/sim/checker.hpp>
-#include <kvm_vfio/sim/watch.hpp>
+#include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/trace/watched_system.hpp>
 
 #include <cstdlib>
 
@@ -18,8 +18,8 @@ int main(int argc, char** argv) {
     return 77;
   }
   vmm::host host;
-  kvm_vfio::sim::checker checker;
-  kvm_vfio::sim::watched_system system(host, checker);
+  kvm_vfio::trace::checker checker;
+  kvm_vfio::trace::watched_system system(host, checker);
   const int kvm_vfio = kvm_vfio_of_new_vm(system);
   CHECK(kvm_vfio >= 0);
   if (kvm_vfio < 0) return 1;

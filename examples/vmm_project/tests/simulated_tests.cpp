@@ -2,13 +2,14 @@
 // The passthrough code on simulated machines with the VFIO and the KVM of three Linux releases.
 #include "scenario.hpp"
 
-#include <kvm_vfio/sim/checker.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
+#include <kvm_vfio/trace/checker.hpp>
 
 #include <cerrno>
 #include <thread>
 
 namespace sim = kvm_vfio::sim;
+namespace trace = kvm_vfio::trace;
 
 namespace {
 
@@ -56,7 +57,7 @@ class simulated {
   sim::kernel<Release> kernel_{world_};
   sim::memory memory_;
   sim::process task_{kernel_, memory_};
-  sim::checker checker_;
+  trace::checker checker_;
 };
 
 template <class Release>

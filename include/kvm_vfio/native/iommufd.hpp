@@ -5,7 +5,7 @@
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/native/system.hpp>
-#include <kvm_vfio/native/vfio_uapi.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
 
 #include <cstdint>
 
@@ -39,36 +39,35 @@ class iommufd_ref {
   }
   /// IOMMU_IOAS_ALLOC: a new address space. nomem
   [[nodiscard]] result<ioas_id> alloc_ioas() const noexcept {
-    vfio_uapi::ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
-    if (const auto done = sys::ioctl(fd_, vfio_uapi::iommu_ioas_alloc, &alloc); !done)
+    uapi::iommu_ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
+    if (const auto done = sys::ioctl(fd_, uapi::request_ioas_alloc, &alloc); !done)
       return done.error();
     return ioas_id{alloc.out_ioas_id};
   }
   /// IOMMU_DESTROY. busy: a device is attached · noent
   [[nodiscard]] errc destroy(ioas_id ioas) const noexcept {
-    vfio_uapi::destroy destroy{.size = sizeof destroy, .id = static_cast<std::uint32_t>(ioas)};
-    return sys::ioctl(fd_, vfio_uapi::iommu_destroy, &destroy).error();
+    uapi::iommu_destroy destroy{.size = sizeof destroy, .id = static_cast<std::uint32_t>(ioas)};
+    return sys::ioctl(fd_, uapi::request_destroy, &destroy).error();
   }
   /// IOMMU_IOAS_MAP at a given address. exists: overlaps another · nomem · noent: no such space
   [[nodiscard]] errc map(ioas_id ioas, const dma_mapping& m) const noexcept {
-    vfio_uapi::ioas_map map{};
+    uapi::iommu_ioas_map map{};
     map.size = sizeof map;
-    map.flags = vfio_uapi::map_fixed_iova | vfio_uapi::map_readable |
-                (m.writable ? vfio_uapi::map_writeable : 0U);
+    map.flags = uapi::map_fixed_iova | uapi::map_readable | (m.writable ? uapi::map_writeable : 0U);
     map.ioas_id = static_cast<std::uint32_t>(ioas);
     map.user_va = reinterpret_cast<std::uintptr_t>(m.memory);
     map.length = m.size;
     map.iova = m.iova;
-    return sys::ioctl(fd_, vfio_uapi::iommu_ioas_map, &map).error();
+    return sys::ioctl(fd_, uapi::request_ioas_map, &map).error();
   }
   /// IOMMU_IOAS_UNMAP. \return how many bytes were mapped; noent: nothing there
   [[nodiscard]] result<std::uint64_t> unmap(ioas_id ioas, std::uint64_t iova,
                                             std::uint64_t size) const noexcept {
-    vfio_uapi::ioas_unmap unmap{.size = sizeof unmap,
-                                .ioas_id = static_cast<std::uint32_t>(ioas),
-                                .iova = iova,
-                                .length = size};
-    if (const auto done = sys::ioctl(fd_, vfio_uapi::iommu_ioas_unmap, &unmap); !done)
+    uapi::iommu_ioas_unmap unmap{.size = sizeof unmap,
+                                 .ioas_id = static_cast<std::uint32_t>(ioas),
+                                 .iova = iova,
+                                 .length = size};
+    if (const auto done = sys::ioctl(fd_, uapi::request_ioas_unmap, &unmap); !done)
       return done.error();
     return unmap.length;
   }

@@ -11,7 +11,7 @@
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/path.hpp>
 #include <kvm_vfio/native/system.hpp>
-#include <kvm_vfio/native/vfio_uapi.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <linux/vfio.h>
 #include <cstddef>
@@ -103,22 +103,22 @@ class device_ref {
   /// VFIO_DEVICE_BIND_IOMMUFD; undone by closing the device. Attach the device to the VM before.
   /// \return the device's number in the iommufd; badf · inval: bound already, or not a cdev
   [[nodiscard]] result<std::uint32_t> bind_iommufd(iommufd_ref to) const noexcept {
-    vfio_uapi::bind_iommufd bind{
+    uapi::device_bind_iommufd bind{
         .argsz = sizeof bind, .flags = 0, .iommufd = to.fd(), .out_devid = 0};
-    if (const auto done = sys::ioctl(fd_, vfio_uapi::device_bind_iommufd, &bind); !done)
+    if (const auto done = sys::ioctl(fd_, uapi::request_bind_iommufd, &bind); !done)
       return done.error();
     return bind.out_devid;
   }
   /// VFIO_DEVICE_ATTACH_IOMMUFD_PT: DMA goes through the address space from now on. noent · inval
   [[nodiscard]] errc attach_iommufd_pt(ioas_id ioas) const noexcept {
-    vfio_uapi::attach_iommufd_pt attach{
+    uapi::device_attach_iommufd_pt attach{
         .argsz = sizeof attach, .flags = 0, .pt_id = static_cast<std::uint32_t>(ioas)};
-    return sys::ioctl(fd_, vfio_uapi::device_attach_iommufd_pt, &attach).error();
+    return sys::ioctl(fd_, uapi::request_attach_iommufd_pt, &attach).error();
   }
   /// VFIO_DEVICE_DETACH_IOMMUFD_PT.
   [[nodiscard]] errc detach_iommufd_pt() const noexcept {
-    vfio_uapi::detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
-    return sys::ioctl(fd_, vfio_uapi::device_detach_iommufd_pt, &detach).error();
+    uapi::device_detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
+    return sys::ioctl(fd_, uapi::request_detach_iommufd_pt, &detach).error();
   }
   /// The descriptor, or -1.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }

@@ -4,7 +4,7 @@
 /// VFIO containers: groups that share an IOMMU. A container lives as long as its file or a group
 /// in it, so that it outlives close(2).
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/spapr.hpp>
 #include <kvm_vfio/sim/type1.hpp>
 
@@ -72,6 +72,6 @@ class container_file final : public file {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/container.hpp>
 #endif

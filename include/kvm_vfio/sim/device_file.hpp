@@ -4,9 +4,10 @@
 /// An open VFIO device: handed out by a group, or a character device that must be bound to an
 /// iommufd before it answers anything.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/container.hpp>
 #include <kvm_vfio/sim/iommufd.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +28,6 @@ class device_file final : public file {
   /// \param group the open group file that hands it out; null: the character device
   device_file(vfio_state& state, vfio_device& device, file* group) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return device_.name().c_str(); }
-  [[nodiscard]] device_file* as_device() noexcept override;
   /// The device behind the file.
   [[nodiscard]] vfio_device& device() const noexcept { return device_; }
   /// Whether a group handed it out; otherwise it is the character device.
@@ -70,8 +70,13 @@ class device_file final : public file {
   bool opened_ = false;
 };
 
+/// The VFIO device behind a file, or null.
+[[nodiscard]] inline device_file* device_of(file& f) noexcept {
+  return f.kind() == file_kind::device ? static_cast<device_file*>(&f) : nullptr;
+}
+
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/device_file.hpp>
 #endif

@@ -3,7 +3,7 @@
 /// \file
 /// DMA mappings by I/O virtual address, and which addresses are allowed. Calls nobody.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <cstddef>
@@ -66,6 +66,6 @@ class dma_map {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/dma_map.hpp>
 #endif

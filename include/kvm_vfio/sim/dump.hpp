@@ -3,7 +3,7 @@
 /// \file
 /// A snapshot for people: as text, as JSON, and as a graph for Graphviz.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/quotes.hpp>
 #include <kvm_vfio/sim/snapshot.hpp>
 
@@ -64,6 +64,6 @@ class json_writer {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/dump.hpp>
 #endif

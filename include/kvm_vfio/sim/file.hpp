@@ -4,8 +4,11 @@
 /// An open file of the simulated system: released at its last reference, not at close(2).
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/ref_count.hpp>
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/memory.hpp>
+#include <kvm_vfio/trace/mutex.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -13,17 +16,12 @@
 namespace kvm_vfio::sim {
 
 class process;
-class vfio_group;
-class device_file;
 class event_file;
 
-/// What a system call answers: a value, 0 when there is nothing to say, or an error.
-using answer = result<std::int64_t>;
-
-/// The answer of a call that has no value.
-[[nodiscard]] constexpr answer to_answer(errc e) noexcept {
-  return e == errc::ok ? answer(0) : answer(e);
-}
+using trace::answer;
+using trace::memory;
+using trace::mutex;
+using trace::to_answer;
 
 /// What user space sees behind a descriptor.
 enum class file_kind : unsigned char {
@@ -68,10 +66,6 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// pwrite(2).
   virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/);
 
-  /// The VFIO group behind the file, or null.
-  [[nodiscard]] virtual vfio_group* as_group() noexcept;
-  /// The VFIO device behind the file, or null.
-  [[nodiscard]] virtual device_file* as_device() noexcept;
   /// What an interrupt can be sent to, or null.
   [[nodiscard]] virtual event_file* as_event() noexcept;
 
@@ -145,6 +139,6 @@ class event_file : public file {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/file.hpp>
 #endif

@@ -4,7 +4,7 @@
 /// An open VFIO group, /dev/vfio/N: the only one at a time. Devices that it handed out hold a
 /// reference on it.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/device_file.hpp>
 
 #include <cstdint>
@@ -18,7 +18,8 @@ class group_file final : public file {
   /// With the world's lock held. \pre the group is not open
   group_file(vfio_state& state, vfio_group& group);
   [[nodiscard]] const char* name() const noexcept override { return name_.c_str(); }
-  [[nodiscard]] vfio_group* as_group() noexcept override;
+  /// The group behind the file.
+  [[nodiscard]] vfio_group& group() const noexcept { return group_; }
 
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
@@ -39,8 +40,13 @@ class group_file final : public file {
   std::string name_;
 };
 
+/// The VFIO group behind a file, or null.
+[[nodiscard]] inline vfio_group* group_of(file& f) noexcept {
+  return f.kind() == file_kind::group ? &static_cast<group_file&>(f).group() : nullptr;
+}
+
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/group_file.hpp>
 #endif

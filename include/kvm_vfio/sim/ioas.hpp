@@ -3,7 +3,7 @@
 /// \file
 /// iommufd's I/O address spaces: mappings, and the addresses that attached devices leave.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/dma_map.hpp>
 #include <kvm_vfio/sim/file.hpp>
 
@@ -54,6 +54,6 @@ class ioas {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/ioas.hpp>
 #endif

@@ -3,7 +3,7 @@
 /// \file
 /// The rules of VFIO's extensible structs: copied by parts, held to argsz and flags.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/process.hpp>
 
 #include <cstddef>
@@ -77,6 +77,6 @@ template <class... Ints>
 
 }  // namespace kvm_vfio::sim::detail
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/ioctl.hpp>
 #endif

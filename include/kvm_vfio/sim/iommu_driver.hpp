@@ -4,7 +4,7 @@
 /// What a container does with DMA: the contract of VFIO's two IOMMU drivers, and what all of
 /// VFIO's files share.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/dma_map.hpp>
 #include <kvm_vfio/sim/ioctl.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
@@ -72,6 +72,6 @@ void leave_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& gro
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/iommu_driver.hpp>
 #endif

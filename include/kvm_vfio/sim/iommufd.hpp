@@ -4,7 +4,7 @@
 /// iommufd: address spaces, page tables and bound devices by number; busy while in use. Bound
 /// devices hold a reference on the open file, so that it outlives close(2).
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/ioas.hpp>
 #include <kvm_vfio/sim/iommu_driver.hpp>
 
@@ -110,6 +110,6 @@ class iommufd_file final : public file {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/iommufd.hpp>
 #endif

@@ -6,6 +6,7 @@
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/sim/snapshot.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/vfio_device_type.hpp>
 #include <kvm_vfio/vm.hpp>
 
@@ -251,7 +252,7 @@ void kernel<Profile, Iommu>::kill(std::size_t number) {
 
 }  // namespace kvm_vfio::sim
 
-#ifdef KVM_VFIO_SIM_COMPILED
+#ifdef KVM_VFIO_COMPILED
 // Those of src/kernel.cpp. A kernel of a profile or an IOMMU of your own is compiled where it is
 // used.
 namespace kvm_vfio::sim {

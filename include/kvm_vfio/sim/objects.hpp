@@ -4,11 +4,11 @@
 /// The state behind VFIO's files: groups, devices, IOMMU domains. Guarded by the world's lock;
 /// what happens to it is the files' business.
 
-#include <kvm_vfio/sim/config.hpp>
-#include <kvm_vfio/sim/mutex.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/pci_endpoint.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/vm_base.hpp>
+#include <kvm_vfio/trace/mutex.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -115,6 +115,6 @@ struct domain {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/objects.hpp>
 #endif

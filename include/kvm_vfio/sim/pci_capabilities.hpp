@@ -3,7 +3,7 @@
 /// \file
 /// The capabilities of a PCI function as bytes: how long each is, what it holds, where it lies.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <linux/pci_regs.h>
@@ -63,6 +63,6 @@ void put_bytes(std::vector<std::uint8_t>& to, std::size_t at, std::uint64_t valu
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/pci_capabilities.hpp>
 #endif

@@ -4,7 +4,7 @@
 /// A PCI function's configuration space as vfio-pci shows it: BARs that can be sized, MSI whose
 /// enable bit only SET_IRQS sets, other capabilities that can only be read.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/pci_capabilities.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
@@ -70,6 +70,6 @@ class pci_config {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/pci_config.hpp>
 #endif

@@ -3,8 +3,8 @@
 /// \file
 /// A generic PCI function behind vfio-pci: regions, interrupts, reset.
 
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
-#include <kvm_vfio/sim/config.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci_config.hpp>
 #include <kvm_vfio/sim/pci_irqs.hpp>
@@ -83,6 +83,6 @@ class pci_endpoint {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/pci_endpoint.hpp>
 #endif

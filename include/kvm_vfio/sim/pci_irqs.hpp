@@ -3,9 +3,10 @@
 /// \file
 /// VFIO_DEVICE_SET_IRQS of a PCI function: which events are signalled by which interrupt.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/ioctl.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -67,6 +68,6 @@ class pci_irqs {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/pci_irqs.hpp>
 #endif

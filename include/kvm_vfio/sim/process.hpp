@@ -4,10 +4,10 @@
 /// A process of the simulated system: descriptors and memory, called as the kernel is, by
 /// (descriptor, request, argument). Any number of threads may call.
 
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/open_file.hpp>
-#include <kvm_vfio/sim/config.hpp>
-#include <kvm_vfio/sim/decode.hpp>
-#include <kvm_vfio/sim/mutex.hpp>
+#include <kvm_vfio/sim/file.hpp>
+#include <kvm_vfio/trace/call.hpp>
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -76,7 +76,7 @@ class process {
   /// No more than this many descriptors from now on (RLIMIT_NOFILE).
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
   /// The observer hears of every call from now on; it must outlive the process.
-  void observe(call_observer& observer);
+  void observe(trace::call_observer& observer);
   /// Its memory.
   [[nodiscard]] memory& mem() noexcept { return memory_; }
   /// The file behind a descriptor, not referenced; null: not open.
@@ -120,14 +120,14 @@ class process {
   // Closes a descriptor. `keep`: nobody gets the number until `give_number_back`.
   errc drop(int fd, bool keep) noexcept;
   void give_number_back(int fd) noexcept;
-  answer told(call& c, answer a);
+  answer told(trace::call& c, answer a);
 
   filesystem& filesystem_;
   memory& memory_;
   address_space_id space_;
   mutex mutex_;
   std::vector<slot> slots_;
-  std::vector<call_observer*> observers_;
+  std::vector<trace::call_observer*> observers_;
   std::size_t open_ = 0;
   std::size_t lowest_ = 0;
   std::size_t limit_ = 1 << 20;
@@ -152,6 +152,6 @@ static_assert(caller<process, file*> && vm_caller<process>);
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/process.hpp>
 #endif

@@ -3,7 +3,7 @@
 /// \file
 /// Text in quotes, as JSON and Graphviz write it.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <string>
 #include <string_view>
 
@@ -14,6 +14,6 @@ namespace kvm_vfio::sim::detail {
 
 }  // namespace kvm_vfio::sim::detail
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/quotes.hpp>
 #endif

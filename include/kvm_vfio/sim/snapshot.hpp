@@ -3,7 +3,7 @@
 /// \file
 /// The world at one moment, as plain data: what the dumps print.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/symbols.hpp>
 
 #include <cstddef>
@@ -124,6 +124,6 @@ class numbering {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/snapshot.hpp>
 #endif

@@ -3,7 +3,7 @@
 /// \file
 /// VFIO's IOMMU on POWER, version 1, and KVM's guest-visible TCE tables.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu_driver.hpp>
 
 #include <cstdint>
@@ -84,6 +84,6 @@ class tce_table final : public file {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/spapr.hpp>
 #endif

@@ -3,8 +3,8 @@
 /// \file
 /// Memory of any size that costs what is written of it.
 
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
-#include <kvm_vfio/sim/config.hpp>
 
 #include <array>
 #include <cstddef>
@@ -46,6 +46,6 @@ class sparse_bytes {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/sparse_bytes.hpp>
 #endif

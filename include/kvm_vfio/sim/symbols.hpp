@@ -3,7 +3,7 @@
 /// \file
 /// The world as `kvm_vfio::device` sees it: the VFIO symbol provider and the IOMMU backends.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/world.hpp>
 
 #include <cstdint>
@@ -37,8 +37,8 @@ class symbols {
 
   bool symbol_get(symbol) noexcept { return is_loaded(loads()); }
   void symbol_put(symbol) noexcept {}
-  bool file_is_valid(const file& f) noexcept { return f->as_group() || f->as_device(); }
-  bool file_is_group(const file& f) noexcept { return f->as_group() != nullptr; }
+  bool file_is_valid(const file& f) noexcept { return group_of(*f) || device_of(*f); }
+  bool file_is_group(const file& f) noexcept { return group_of(*f) != nullptr; }
   void file_set_kvm(const file& f, const vm& to) noexcept;
   bool file_enforced_coherent(const file& f) noexcept;
   std::uint64_t coherency_epoch() noexcept;
@@ -95,6 +95,6 @@ static_assert(spapr_backend<kvm_spapr_tce, vm_base*>);
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/symbols.hpp>
 #endif

@@ -3,7 +3,7 @@
 /// \file
 /// What a right topology is: one check for topologies from code, from JSON and from sysfs.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 
@@ -51,6 +51,6 @@ class checked_topology {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/topology_check.hpp>
 #endif

@@ -3,7 +3,7 @@
 /// \file
 /// What is wrong with a topology, and where.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/quotes.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
@@ -76,6 +76,6 @@ void append(topology_errors& errors, std::string where, std::string what);
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/topology_error.hpp>
 #endif

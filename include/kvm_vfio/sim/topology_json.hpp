@@ -13,7 +13,7 @@
 /// "driver". A number is written as a JSON number or as hexadecimal digits in a string; `bytes` are
 /// a string of two hexadecimal digits each. docs/topology.schema.json is a JSON Schema of it.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 
@@ -49,6 +49,6 @@ namespace kvm_vfio::sim {
 
 #endif
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/topology_json.hpp>
 #endif

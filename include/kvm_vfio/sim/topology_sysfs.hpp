@@ -3,7 +3,7 @@
 /// \file
 /// The topology of a running Linux: its IOMMU groups and their devices, as its sysfs shows them.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
 
 #include <filesystem>
@@ -24,6 +24,6 @@ namespace kvm_vfio::sim {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/topology_sysfs.hpp>
 #endif

@@ -3,34 +3,15 @@
 /// \file
 /// VFIO's type 1 IOMMU, versions 1 and 2: mappings, and domains with or without snoop control.
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu_driver.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 namespace kvm_vfio::sim {
-
-namespace detail {
-// Unmapping everything at once and changing addresses are newer (Linux 5.12) than some systems'
-// headers, and newer headers (7.3) have no nesting any more.
-inline constexpr std::uint64_t nesting_extension = 6;
-inline constexpr std::uint64_t unmap_all_extension = 9;
-inline constexpr std::uint64_t update_vaddr_extension = 10;
-inline constexpr std::uint32_t dma_map_vaddr = 1U << 2;
-inline constexpr std::uint32_t dma_unmap_all = 1U << 1;
-inline constexpr std::uint32_t dma_unmap_vaddr = 1U << 2;
-#ifdef VFIO_TYPE1_NESTING_IOMMU
-static_assert(nesting_extension == VFIO_TYPE1_NESTING_IOMMU);
-#endif
-#ifdef VFIO_DMA_UNMAP_FLAG_ALL
-static_assert(unmap_all_extension == VFIO_UNMAP_ALL && dma_unmap_all == VFIO_DMA_UNMAP_FLAG_ALL);
-static_assert(update_vaddr_extension == VFIO_UPDATE_VADDR &&
-              dma_map_vaddr == VFIO_DMA_MAP_FLAG_VADDR &&
-              dma_unmap_vaddr == VFIO_DMA_UNMAP_FLAG_VADDR);
-#endif
-}  // namespace detail
 
 /// drivers/vfio/vfio_iommu_type1.c
 class type1_iommu final : public iommu_driver {
@@ -85,6 +66,6 @@ class type1_iommu final : public iommu_driver {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/type1.hpp>
 #endif

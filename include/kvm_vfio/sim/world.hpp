@@ -4,7 +4,7 @@
 /// A simulated VFIO: a topology brought to life, with its device nodes.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/group_file.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 
@@ -87,6 +87,6 @@ class world final : public filesystem {
 
 }  // namespace kvm_vfio::sim
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/impl/world.hpp>
 #endif

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "generate.hpp"
 
-#include <kvm_vfio/sim/uapi.hpp>
-#include <kvm_vfio/uapi.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <linux/kvm.h>
 #include <linux/pci_regs.h>
@@ -18,7 +19,7 @@ namespace vfio_lockstep {
 
 namespace {
 
-namespace u = kvm_vfio::sim::uapi;
+namespace u = kvm_vfio::uapi;
 
 class random {
  public:

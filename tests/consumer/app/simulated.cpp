@@ -4,7 +4,7 @@
 #include <kvm_vfio/sim/kernel.hpp>
 #include <kvm_vfio/sim/topology_json.hpp>
 
-#ifndef KVM_VFIO_SIM_COMPILED
+#ifndef KVM_VFIO_COMPILED
 #error "kvm_vfio::sim does not say that it is compiled"
 #endif
 

@@ -10,6 +10,7 @@ namespace kv = kvm_vfio;
 namespace kt = kvm_vfio::testing;
 namespace native = kvm_vfio::native;
 namespace sim = kvm_vfio::sim;
+namespace trace = kvm_vfio::trace;
 
 kv::errc with_mocks(kt::process& task, const kt::file_id& file);
 kv::errc with_the_system(const native::vm& vm, int fd);
@@ -109,7 +110,7 @@ sim::snapshot with_the_simulator(const sim::topology& of) {
   sim::kernel<kv::linux_6_12, sim::kvm_spapr_tce> power(world);
   sim::memory memory;
   sim::process task(kernel, memory);
-  sim::checker checker;
+  trace::checker checker;
   task.observe(checker);
   (void)task.open("/dev/vfio/vfio");
   (void)power.vms();

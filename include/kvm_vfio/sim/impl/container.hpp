@@ -4,6 +4,7 @@
 /// The functions of container.hpp.
 
 #include <kvm_vfio/sim/container.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -11,11 +12,11 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE void container::put() noexcept {
+KVM_VFIO_INLINE void container::put() noexcept {
   if (--references_ == 0) delete this;
 }
 
-KVM_VFIO_SIM_INLINE errc container::attach(vfio_group& group) {
+KVM_VFIO_INLINE errc container::attach(vfio_group& group) {
   if (const errc e = group.claim_dma(&group); e != errc::ok) return e;
   if (driver_) {
     if (const errc e = driver_->attach(group); e != errc::ok) {
@@ -31,7 +32,7 @@ KVM_VFIO_SIM_INLINE errc container::attach(vfio_group& group) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void container::detach(vfio_group& group) noexcept {
+KVM_VFIO_INLINE void container::detach(vfio_group& group) noexcept {
   if (driver_) driver_->detach(group);
   group.release_dma();
   group.in_container = nullptr;
@@ -42,8 +43,8 @@ KVM_VFIO_SIM_INLINE void container::detach(vfio_group& group) noexcept {
   put();
 }
 
-KVM_VFIO_SIM_INLINE answer container::ioctl(process& task, std::uint32_t request,
-                                            std::uint64_t argument) {
+KVM_VFIO_INLINE answer container::ioctl(process& task, std::uint32_t request,
+                                        std::uint64_t argument) {
   switch (request) {
     case VFIO_GET_API_VERSION: return VFIO_API_VERSION;
     case VFIO_CHECK_EXTENSION: return has(argument) ? 1 : 0;
@@ -52,14 +53,14 @@ KVM_VFIO_SIM_INLINE answer container::ioctl(process& task, std::uint32_t request
   }
 }
 
-KVM_VFIO_SIM_INLINE bool container::has(std::uint64_t extension) const noexcept {
+KVM_VFIO_INLINE bool container::has(std::uint64_t extension) const noexcept {
   if (driver_) return driver_->has(extension);
   return state_.options.iommu == iommu_kind::type1
              ? type1_iommu::has_unopened(state_.release, extension)
              : vfio_spapr_tce::has_unopened(extension);
 }
 
-KVM_VFIO_SIM_INLINE errc container::set_iommu(std::uint64_t type) {
+KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
   if (groups_.empty() || driver_) return errc::inval;
   std::unique_ptr<iommu_driver> made;
   if (state_.options.iommu == iommu_kind::spapr) {
@@ -81,16 +82,16 @@ KVM_VFIO_SIM_INLINE errc container::set_iommu(std::uint64_t type) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE container_file::container_file(vfio_state& state)
+KVM_VFIO_INLINE container_file::container_file(vfio_state& state)
     : file(file_kind::container), state_(state), container_(new container(state)) {}
 
-KVM_VFIO_SIM_INLINE answer container_file::ioctl(process& task, std::uint32_t request,
-                                                 std::uint64_t argument) {
+KVM_VFIO_INLINE answer container_file::ioctl(process& task, std::uint32_t request,
+                                             std::uint64_t argument) {
   const guard held(state_.lock);
   return container_->ioctl(task, request, argument);
 }
 
-KVM_VFIO_SIM_INLINE void container_file::release() noexcept {
+KVM_VFIO_INLINE void container_file::release() noexcept {
   const guard held(state_.lock);
   container_->put();
 }

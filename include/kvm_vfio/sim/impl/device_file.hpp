@@ -10,13 +10,11 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
-                                             file* group) noexcept
+KVM_VFIO_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
+                                         file* group) noexcept
     : file(file_kind::device), state_(state), device_(device), group_(group) {}
 
-KVM_VFIO_SIM_INLINE device_file* device_file::as_device() noexcept { return this; }
-
-KVM_VFIO_SIM_INLINE errc device_file::open_from_group() {
+KVM_VFIO_INLINE errc device_file::open_from_group() {
   const vfio_group& g = device_.group();
   if (!g.in_container || !g.in_container->driver()) return errc::inval;
   const errc e = open(g.vm);
@@ -24,8 +22,8 @@ KVM_VFIO_SIM_INLINE errc device_file::open_from_group() {
   return e;
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
-                                              std::uint64_t argument) {
+KVM_VFIO_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
+                                          std::uint64_t argument) {
   const guard held(state_.lock);
   if (request == uapi::request_bind_iommufd && state_.options.device_files)
     return bind(task, argument);
@@ -36,19 +34,18 @@ KVM_VFIO_SIM_INLINE answer device_file::ioctl(process& task, std::uint32_t reque
   return device_.pci.ioctl(task, request, argument);
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::pread(void* to, std::size_t size, std::uint64_t offset) {
+KVM_VFIO_INLINE answer device_file::pread(void* to, std::size_t size, std::uint64_t offset) {
   const guard held(state_.lock);
   return opened_ ? device_.pci.read(to, size, offset) : answer(errc::inval);
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::pwrite(const void* from, std::size_t size,
-                                               std::uint64_t offset) {
+KVM_VFIO_INLINE answer device_file::pwrite(const void* from, std::size_t size,
+                                           std::uint64_t offset) {
   const guard held(state_.lock);
   return opened_ ? device_.pci.write(from, size, offset) : answer(errc::inval);
 }
 
-KVM_VFIO_SIM_INLINE result<region_span> device_file::mmap(std::uint64_t offset,
-                                                          std::uint64_t size) {
+KVM_VFIO_INLINE result<region_span> device_file::mmap(std::uint64_t offset, std::uint64_t size) {
   const guard held(state_.lock);
   const auto index = static_cast<std::uint32_t>(offset >> pci_endpoint::offset_shift);
   const std::uint64_t at = offset & ((std::uint64_t{1} << pci_endpoint::offset_shift) - 1);
@@ -57,7 +54,7 @@ KVM_VFIO_SIM_INLINE result<region_span> device_file::mmap(std::uint64_t offset,
   return region_span{index, at, size};
 }
 
-KVM_VFIO_SIM_INLINE errc device_file::open(vm_base* from) {
+KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
   if (!group_ && device_.open_count != 0) return errc::inval;
   if (device_.open_count == 0) {
     // A VM that is being destroyed is no VM any more.
@@ -75,7 +72,7 @@ KVM_VFIO_SIM_INLINE errc device_file::open(vm_base* from) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void device_file::close() noexcept {
+KVM_VFIO_INLINE void device_file::close() noexcept {
   if (--device_.open_count != 0) return;
   device_.pci.close();
   if (group_) {
@@ -88,7 +85,7 @@ KVM_VFIO_SIM_INLINE void device_file::close() noexcept {
   device_.holds_vm = false;
 }
 
-KVM_VFIO_SIM_INLINE void device_file::release() noexcept {
+KVM_VFIO_INLINE void device_file::release() noexcept {
   const guard held(state_.lock);
   if (!opened_) return;
   if (iommufd_) iommufd_->unbind(devid_);
@@ -99,7 +96,7 @@ KVM_VFIO_SIM_INLINE void device_file::release() noexcept {
   iommufd_->put();
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::bind(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer device_file::bind(process& task, std::uint64_t argument) {
   uapi::device_bind_iommufd c{};
   if (const errc e = read_bind(task, argument, c); e != errc::ok) return e;
   vfio_group& g = device_.group();
@@ -132,8 +129,8 @@ KVM_VFIO_SIM_INLINE answer device_file::bind(process& task, std::uint64_t argume
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE errc device_file::read_bind(process& task, std::uint64_t argument,
-                                                uapi::device_bind_iommufd& c) const {
+KVM_VFIO_INLINE errc device_file::read_bind(process& task, std::uint64_t argument,
+                                            uapi::device_bind_iommufd& c) const {
   if (!state_.release.bind_checks_rest) return detail::read_argsz(task, argument, c, sizeof c);
   if (!task.copy_from_user(argument, c.argsz)) return errc::fault;
   if (c.argsz < sizeof c) return errc::inval;
@@ -147,7 +144,7 @@ KVM_VFIO_SIM_INLINE errc device_file::read_bind(process& task, std::uint64_t arg
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::attach(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument) {
   uapi::device_attach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.flags) return errc::inval;
@@ -157,7 +154,7 @@ KVM_VFIO_SIM_INLINE answer device_file::attach(process& task, std::uint64_t argu
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::detach(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer device_file::detach(process& task, std::uint64_t argument) {
   uapi::device_detach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.flags) return errc::inval;
@@ -165,7 +162,7 @@ KVM_VFIO_SIM_INLINE answer device_file::detach(process& task, std::uint64_t argu
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer device_file::feature(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argument) {
   vfio_device_feature c{};
   constexpr std::size_t size = offsetof(vfio_device_feature, data);
   if (const errc e = detail::read_argsz(task, argument, c, size); e != errc::ok) return e;

@@ -10,8 +10,8 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE const dma_mapping* dma_map::find(std::uint64_t first,
-                                                     std::uint64_t last) const noexcept {
+KVM_VFIO_INLINE const dma_mapping* dma_map::find(std::uint64_t first,
+                                                 std::uint64_t last) const noexcept {
   auto next = by_iova_.upper_bound(first);
   if (next != by_iova_.begin()) {
     const dma_mapping& before = std::prev(next)->second;
@@ -20,17 +20,17 @@ KVM_VFIO_SIM_INLINE const dma_mapping* dma_map::find(std::uint64_t first,
   return next != by_iova_.end() && next->second.iova <= last ? &next->second : nullptr;
 }
 
-KVM_VFIO_SIM_INLINE dma_mapping* dma_map::at_or_after(std::uint64_t iova) noexcept {
+KVM_VFIO_INLINE dma_mapping* dma_map::at_or_after(std::uint64_t iova) noexcept {
   const auto next = by_iova_.lower_bound(iova);
   return next == by_iova_.end() ? nullptr : &next->second;
 }
 
-KVM_VFIO_SIM_INLINE dma_mapping* dma_map::next(const dma_mapping& m) noexcept {
+KVM_VFIO_INLINE dma_mapping* dma_map::next(const dma_mapping& m) noexcept {
   if (m.last() == ~std::uint64_t{0}) return nullptr;
   return at_or_after(m.last() + 1);
 }
 
-KVM_VFIO_SIM_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
+KVM_VFIO_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
   while (const dma_mapping* const found = find(first, last)) {
     const dma_mapping m = *found;
     remove(m);
@@ -40,12 +40,12 @@ KVM_VFIO_SIM_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
   }
 }
 
-KVM_VFIO_SIM_INLINE const std::map<std::uint64_t, dma_mapping>& dma_map::all() const noexcept {
+KVM_VFIO_INLINE const std::map<std::uint64_t, dma_mapping>& dma_map::all() const noexcept {
   return by_iova_;
 }
 
-KVM_VFIO_SIM_INLINE std::vector<iova_range> without(std::vector<iova_range> ranges,
-                                                    const std::vector<reserved_region>& reserved) {
+KVM_VFIO_INLINE std::vector<iova_range> without(std::vector<iova_range> ranges,
+                                                const std::vector<reserved_region>& reserved) {
   for (const reserved_region& hole : reserved) {
     if (hole.type == region_type::direct_relaxable) continue;
     std::vector<iova_range> left;
@@ -62,8 +62,8 @@ KVM_VFIO_SIM_INLINE std::vector<iova_range> without(std::vector<iova_range> rang
   return ranges;
 }
 
-KVM_VFIO_SIM_INLINE std::vector<iova_range> intersection(const std::vector<iova_range>& a,
-                                                         const iova_range& b) {
+KVM_VFIO_INLINE std::vector<iova_range> intersection(const std::vector<iova_range>& a,
+                                                     const iova_range& b) {
   std::vector<iova_range> out;
   for (const iova_range& r : a) {
     const iova_range both{r.first > b.first ? r.first : b.first, r.last < b.last ? r.last : b.last};
@@ -72,8 +72,8 @@ KVM_VFIO_SIM_INLINE std::vector<iova_range> intersection(const std::vector<iova_
   return out;
 }
 
-KVM_VFIO_SIM_INLINE bool allowed(const std::vector<iova_range>& ranges, std::uint64_t first,
-                                 std::uint64_t last) noexcept {
+KVM_VFIO_INLINE bool allowed(const std::vector<iova_range>& ranges, std::uint64_t first,
+                             std::uint64_t last) noexcept {
   for (const iova_range& r : ranges)
     if (r.first <= first && last <= r.last) return true;
   return false;

@@ -9,44 +9,44 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE std::string list_of(const std::vector<int>& numbers) {
+KVM_VFIO_INLINE std::string list_of(const std::vector<int>& numbers) {
   std::string out;
   for (const int n : numbers) out += (out.empty() ? "" : " ") + std::to_string(n);
   return out;
 }
 
-KVM_VFIO_SIM_INLINE json_writer& json_writer::open(char bracket) {
+KVM_VFIO_INLINE json_writer& json_writer::open(char bracket) {
   separate();
   out_ += bracket;
   first_ = true;
   return *this;
 }
 
-KVM_VFIO_SIM_INLINE json_writer& json_writer::close(char bracket) {
+KVM_VFIO_INLINE json_writer& json_writer::close(char bracket) {
   out_ += bracket;
   first_ = false;
   return *this;
 }
 
-KVM_VFIO_SIM_INLINE json_writer& json_writer::key(std::string_view name) {
+KVM_VFIO_INLINE json_writer& json_writer::key(std::string_view name) {
   separate();
   out_ += in_quotes(name) + ":";
   first_ = true;
   return *this;
 }
 
-KVM_VFIO_SIM_INLINE json_writer& json_writer::value(const std::vector<int>& numbers) {
+KVM_VFIO_INLINE json_writer& json_writer::value(const std::vector<int>& numbers) {
   open('[');
   for (const int n : numbers) value(n);
   return close(']');
 }
 
-KVM_VFIO_SIM_INLINE void json_writer::separate() {
+KVM_VFIO_INLINE void json_writer::separate() {
   if (!first_) out_ += ",";
   first_ = false;
 }
 
-KVM_VFIO_SIM_INLINE json_writer& json_writer::raw(const std::string& s) {
+KVM_VFIO_INLINE json_writer& json_writer::raw(const std::string& s) {
   separate();
   out_ += s;
   return *this;
@@ -56,7 +56,7 @@ KVM_VFIO_SIM_INLINE json_writer& json_writer::raw(const std::string& s) {
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE std::string to_text(const snapshot& s) {
+KVM_VFIO_INLINE std::string to_text(const snapshot& s) {
   std::string out = s.release + "\n";
   for (const vm_state& v : s.vms) {
     out += v.name + ": " + std::to_string(v.users) + " users, " +
@@ -96,7 +96,7 @@ KVM_VFIO_SIM_INLINE std::string to_text(const snapshot& s) {
   return out;
 }
 
-KVM_VFIO_SIM_INLINE std::string to_json(const snapshot& s) {
+KVM_VFIO_INLINE std::string to_json(const snapshot& s) {
   detail::json_writer w;
   const auto domains = [&](const char* name, const std::vector<domain_state>& all) {
     w.array(name, all, [&](const domain_state& d) {
@@ -131,7 +131,7 @@ KVM_VFIO_SIM_INLINE std::string to_json(const snapshot& s) {
   return w.close('}').take() + "\n";
 }
 
-KVM_VFIO_SIM_INLINE std::string to_dot(const snapshot& s) {
+KVM_VFIO_INLINE std::string to_dot(const snapshot& s) {
   using detail::in_quotes;
   std::string out = "digraph vfio {\n  rankdir=LR;\n  node [shape=box];\n";
   const auto edge = [&](const std::string& a, const std::string& b, const std::string& rest) {

@@ -9,71 +9,67 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE void file::put() noexcept {
+KVM_VFIO_INLINE void file::put() noexcept {
   if (!references_.put()) return;
   release();
   unwatch();
 }
 
-KVM_VFIO_SIM_INLINE void file::unwatch() noexcept {
+KVM_VFIO_INLINE void file::unwatch() noexcept {
   if (memory_.put()) delete this;
 }
 
-KVM_VFIO_SIM_INLINE answer file::ioctl(process&, std::uint32_t /*request*/,
-                                       std::uint64_t /*argument*/) {
+KVM_VFIO_INLINE answer file::ioctl(process&, std::uint32_t /*request*/,
+                                   std::uint64_t /*argument*/) {
   return errc::notty;
 }
 
-KVM_VFIO_SIM_INLINE answer file::pread(void*, std::size_t, std::uint64_t /*offset*/) {
+KVM_VFIO_INLINE answer file::pread(void*, std::size_t, std::uint64_t /*offset*/) {
   return errc::inval;
 }
 
-KVM_VFIO_SIM_INLINE answer file::pwrite(const void*, std::size_t, std::uint64_t /*offset*/) {
+KVM_VFIO_INLINE answer file::pwrite(const void*, std::size_t, std::uint64_t /*offset*/) {
   return errc::inval;
 }
 
-KVM_VFIO_SIM_INLINE vfio_group* file::as_group() noexcept { return nullptr; }
+KVM_VFIO_INLINE event_file* file::as_event() noexcept { return nullptr; }
 
-KVM_VFIO_SIM_INLINE device_file* file::as_device() noexcept { return nullptr; }
+KVM_VFIO_INLINE void file::release() noexcept {}
 
-KVM_VFIO_SIM_INLINE event_file* file::as_event() noexcept { return nullptr; }
-
-KVM_VFIO_SIM_INLINE void file::release() noexcept {}
-
-KVM_VFIO_SIM_INLINE file_ref& file_ref::operator=(file_ref&& other) noexcept {
+KVM_VFIO_INLINE file_ref& file_ref::operator=(file_ref&& other) noexcept {
   if (this != &other) reset(other.take());
   return *this;
 }
 
-KVM_VFIO_SIM_INLINE void file_ref::reset(file* owned) noexcept {
+KVM_VFIO_INLINE void file_ref::reset(file* owned) noexcept {
   file* const old = file_;
   file_ = owned;
   if (old) old->put();
 }
 
-KVM_VFIO_SIM_INLINE file* file_ref::take() noexcept {
+KVM_VFIO_INLINE file* file_ref::take() noexcept {
   file* const f = file_;
   file_ = nullptr;
   return f;
 }
 
-KVM_VFIO_SIM_INLINE result<file*> counted_files::get_file(file* const& f) noexcept {
+KVM_VFIO_INLINE result<file*> counted_files::get_file(file* const& f) noexcept {
   f->get();
   return f;
 }
 
-KVM_VFIO_SIM_INLINE result<file*> watched_files::get_file(file* const& f) noexcept {
+KVM_VFIO_INLINE result<file*> watched_files::get_file(file* const& f) noexcept {
   f->watch();
   return f;
 }
 
-KVM_VFIO_SIM_INLINE event_file* event_file::as_event() noexcept { return this; }
+KVM_VFIO_INLINE event_file* event_file::as_event() noexcept { return this; }
 
-KVM_VFIO_SIM_INLINE void event_file::signal() noexcept {
+KVM_VFIO_INLINE void event_file::signal() noexcept {
   __atomic_add_fetch(&count_, 1, __ATOMIC_ACQ_REL);
 }
 
-KVM_VFIO_SIM_INLINE answer event_file::pread(void* to, std::size_t size, std::uint64_t) {
+KVM_VFIO_INLINE answer event_file::pread(void* to, std::size_t size, std::uint64_t) {
   if (size < sizeof(std::uint64_t)) return errc::inval;
   const std::uint64_t n = __atomic_exchange_n(&count_, 0, __ATOMIC_ACQ_REL);
   if (n == 0) return errc::again;

@@ -4,6 +4,7 @@
 /// The functions of group_file.hpp.
 
 #include <kvm_vfio/sim/group_file.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
 #include <string>
@@ -11,7 +12,7 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
+KVM_VFIO_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
     : file(file_kind::group),
       state_(state),
       group_(group),
@@ -19,10 +20,8 @@ KVM_VFIO_SIM_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
   group.opened = this;
 }
 
-KVM_VFIO_SIM_INLINE vfio_group* group_file::as_group() noexcept { return &group_; }
-
-KVM_VFIO_SIM_INLINE answer group_file::ioctl(process& task, std::uint32_t request,
-                                             std::uint64_t argument) {
+KVM_VFIO_INLINE answer group_file::ioctl(process& task, std::uint32_t request,
+                                         std::uint64_t argument) {
   const guard held(state_.lock);
   switch (request) {
     case VFIO_GROUP_GET_STATUS: return get_status(task, argument);
@@ -33,13 +32,13 @@ KVM_VFIO_SIM_INLINE answer group_file::ioctl(process& task, std::uint32_t reques
   }
 }
 
-KVM_VFIO_SIM_INLINE void group_file::release() noexcept {
+KVM_VFIO_INLINE void group_file::release() noexcept {
   const guard held(state_.lock);
   if (group_.in_container) group_.in_container->detach(group_);
   group_.opened = nullptr;
 }
 
-KVM_VFIO_SIM_INLINE answer group_file::get_status(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer group_file::get_status(process& task, std::uint64_t argument) {
   vfio_group_status s{};
   if (const errc e = detail::read_argsz(task, argument, s, sizeof s); e != errc::ok) return e;
   s.flags = 0;
@@ -48,7 +47,7 @@ KVM_VFIO_SIM_INLINE answer group_file::get_status(process& task, std::uint64_t a
   return detail::write_back(task, argument, s, sizeof s);
 }
 
-KVM_VFIO_SIM_INLINE answer group_file::set_container(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer group_file::set_container(process& task, std::uint64_t argument) {
   std::int32_t fd = -1;
   if (!task.copy_from_user(argument, fd)) return errc::fault;
   const result<file*> f = task.fget(fd);
@@ -60,20 +59,20 @@ KVM_VFIO_SIM_INLINE answer group_file::set_container(process& task, std::uint64_
   return to_answer(static_cast<container_file*>(held.get())->get_container().attach(group_));
 }
 
-KVM_VFIO_SIM_INLINE errc group_file::unset_container() noexcept {
+KVM_VFIO_INLINE errc group_file::unset_container() noexcept {
   if (!group_.in_container) return errc::inval;
   if (group_.container_users != 1) return errc::busy;
   group_.in_container->detach(group_);
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE answer group_file::get_device_fd(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer group_file::get_device_fd(process& task, std::uint64_t argument) {
   std::string wanted;
-  if (const errc e = detail::peek_string(task.mem(), argument, wanted); e != errc::ok) return e;
+  if (const errc e = trace::read_string(task.mem(), argument, wanted); e != errc::ok) return e;
   for (const auto& d : group_.devices) {
     if (d->name() != wanted || d->spec().bound != driver::vfio) continue;
     file_ref made(new device_file(state_, *d, this));
-    if (const errc e = made->as_device()->open_from_group(); e != errc::ok) return e;
+    if (const errc e = device_of(*made.get())->open_from_group(); e != errc::ok) return e;
     return task.insert(std::move(made));
   }
   return errc::nodev;

@@ -13,12 +13,12 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE void ioas::set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment) {
+KVM_VFIO_INLINE void ioas::set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment) {
   ranges_ = std::move(ranges);
   alignment_ = alignment;
 }
 
-KVM_VFIO_SIM_INLINE errc ioas::map(const dma_mapping& m) {
+KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m) {
   // The address's place in its page decides, not the page.
   if (m.size == 0 || !aligned(m, alignment_)) return errc::inval;
   if (m.last() < m.iova) return errc::overflow;
@@ -28,8 +28,8 @@ KVM_VFIO_SIM_INLINE errc ioas::map(const dma_mapping& m) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address,
-                                         std::uint64_t most, std::uint64_t& iova) const noexcept {
+KVM_VFIO_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address, std::uint64_t most,
+                                     std::uint64_t& iova) const noexcept {
   if (size == 0) return errc::inval;
   if (size >= ~std::uint64_t{0} / 2) return errc::overflow;
   std::uint64_t align = std::bit_ceil(size);
@@ -53,8 +53,8 @@ KVM_VFIO_SIM_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t addre
   return errc::nospc;
 }
 
-KVM_VFIO_SIM_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
-                                     std::uint64_t& done) noexcept {
+KVM_VFIO_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
+                                 std::uint64_t& done) noexcept {
   done = 0;
   while (const dma_mapping* m = maps_.find(first, last)) {
     if (m->iova < first || m->last() > last) return errc::noent;
@@ -64,13 +64,13 @@ KVM_VFIO_SIM_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
   return done ? errc::ok : errc::noent;
 }
 
-KVM_VFIO_SIM_INLINE bool ioas::fits(std::uint64_t alignment) const noexcept {
+KVM_VFIO_INLINE bool ioas::fits(std::uint64_t alignment) const noexcept {
   for (const auto& [iova, m] : maps_.all())
     if (!aligned(m, alignment)) return false;
   return true;
 }
 
-KVM_VFIO_SIM_INLINE bool ioas::aligned(const dma_mapping& m, std::uint64_t to) noexcept {
+KVM_VFIO_INLINE bool ioas::aligned(const dma_mapping& m, std::uint64_t to) noexcept {
   return ((m.iova | m.size | (m.address % page)) & (to - 1)) == 0;
 }
 

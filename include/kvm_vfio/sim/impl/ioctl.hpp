@@ -4,13 +4,14 @@
 /// The functions of ioctl.hpp.
 
 #include <kvm_vfio/sim/ioctl.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE errc zeros(process& task, std::uint64_t address, std::size_t first,
-                               std::size_t size) {
+KVM_VFIO_INLINE errc zeros(process& task, std::uint64_t address, std::size_t first,
+                           std::size_t size) {
   for (std::size_t at = first; at < size; ++at) {
     unsigned char byte = 0;
     if (!task.mem().read(address + at, &byte, 1)) return errc::fault;
@@ -19,8 +20,8 @@ KVM_VFIO_SIM_INLINE errc zeros(process& task, std::uint64_t address, std::size_t
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void capability_chain::add(std::uint16_t id, std::uint16_t version,
-                                               const std::vector<unsigned char>& body) {
+KVM_VFIO_INLINE void capability_chain::add(std::uint16_t id, std::uint16_t version,
+                                           const std::vector<unsigned char>& body) {
   const std::size_t at = bytes_.size();
   const vfio_info_cap_header header{.id = id, .version = version, .next = 0};
   const auto* raw = reinterpret_cast<const unsigned char*>(&header);
@@ -30,7 +31,7 @@ KVM_VFIO_SIM_INLINE void capability_chain::add(std::uint16_t id, std::uint16_t v
   starts_.push_back(at);
 }
 
-KVM_VFIO_SIM_INLINE std::vector<unsigned char> capability_chain::placed_after(
+KVM_VFIO_INLINE std::vector<unsigned char> capability_chain::placed_after(
     std::size_t offset) const {
   std::vector<unsigned char> out = bytes_;
   for (std::size_t i = 0; i + 1 < starts_.size(); ++i) {

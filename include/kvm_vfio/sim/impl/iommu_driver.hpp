@@ -11,15 +11,13 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE errc check_interrupts(const vfio_state& state,
-                                          const vfio_group& group) noexcept {
+KVM_VFIO_INLINE errc check_interrupts(const vfio_state& state, const vfio_group& group) noexcept {
   const bool safe = group.mediated() || group.iommu().interrupt_remapping ||
                     state.options.allow_unsafe_interrupts;
   return safe ? errc::ok : errc::perm;
 }
 
-KVM_VFIO_SIM_INLINE void join_domain(std::vector<std::unique_ptr<domain>>& domains,
-                                     vfio_group& group) {
+KVM_VFIO_INLINE void join_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group) {
   const bool enforce = group.iommu().snoop_control;
   for (const auto& d : domains)
     if (d->enforce_coherency == enforce) return d->groups.push_back(&group);
@@ -28,8 +26,8 @@ KVM_VFIO_SIM_INLINE void join_domain(std::vector<std::unique_ptr<domain>>& domai
   domains.back()->groups.push_back(&group);
 }
 
-KVM_VFIO_SIM_INLINE void leave_domain(std::vector<std::unique_ptr<domain>>& domains,
-                                      vfio_group& group) {
+KVM_VFIO_INLINE void leave_domain(std::vector<std::unique_ptr<domain>>& domains,
+                                  vfio_group& group) {
   for (const auto& d : domains) std::erase(d->groups, &group);
   std::erase_if(domains, [](const auto& d) { return d->groups.empty(); });
 }

@@ -4,6 +4,7 @@
 /// The functions of iommufd.hpp.
 
 #include <kvm_vfio/sim/iommufd.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,13 +13,13 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE iommufd_file::iommufd_file(vfio_state& state) noexcept
+KVM_VFIO_INLINE iommufd_file::iommufd_file(vfio_state& state) noexcept
     : file(file_kind::iommufd), state_(state) {
   ++state_.open_iommufds;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
-                                               std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
+                                           std::uint64_t argument) {
   const guard held(state_.lock);
   switch (request) {
     case uapi::request_destroy: return destroy(task, argument);
@@ -32,7 +33,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t requ
   }
 }
 
-KVM_VFIO_SIM_INLINE result<std::uint32_t> iommufd_file::bind(vfio_device& device) {
+KVM_VFIO_INLINE result<std::uint32_t> iommufd_file::bind(vfio_device& device) {
   vfio_group& group = device.group();
   if (const errc e = group.claim_dma(this); e != errc::ok) return e;
   if (const errc e = detail::check_interrupts(state_, group); e != errc::ok) {
@@ -45,13 +46,13 @@ KVM_VFIO_SIM_INLINE result<std::uint32_t> iommufd_file::bind(vfio_device& device
   return id;
 }
 
-KVM_VFIO_SIM_INLINE void iommufd_file::unbind(std::uint32_t id) noexcept {
+KVM_VFIO_INLINE void iommufd_file::unbind(std::uint32_t id) noexcept {
   detach(id);
   objects_[id].device->group().release_dma();
   objects_.erase(id);
 }
 
-KVM_VFIO_SIM_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
+KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   iommufd_object& d = objects_[id];
   iommufd_object* to = find(pt);
   if (!to) return errc::noent;
@@ -81,7 +82,7 @@ KVM_VFIO_SIM_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& p
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
+KVM_VFIO_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
   iommufd_object& d = objects_[id];
   iommufd_object* const from = d.attached_to;
   if (!from) return;
@@ -97,17 +98,17 @@ KVM_VFIO_SIM_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
   update_ranges();
 }
 
-KVM_VFIO_SIM_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::objects()
+KVM_VFIO_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::objects()
     const noexcept {
   return objects_;
 }
 
-KVM_VFIO_SIM_INLINE iommufd_file::~iommufd_file() {
+KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
   const guard held(state_.lock);
   --state_.open_iommufds;
 }
 
-KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make(type kind) {
+KVM_VFIO_INLINE std::uint32_t iommufd_file::make(type kind) {
   std::uint32_t id = 1;
   for (const auto& [used, o] : objects_) {
     if (used != id) break;
@@ -117,32 +118,32 @@ KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make(type kind) {
   return id;
 }
 
-KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::find(std::uint32_t id) noexcept {
+KVM_VFIO_INLINE iommufd_object* iommufd_file::find(std::uint32_t id) noexcept {
   const auto found = objects_.find(id);
   return found == objects_.end() ? nullptr : &found->second;
 }
 
-KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::find(std::uint32_t id, type kind) noexcept {
+KVM_VFIO_INLINE iommufd_object* iommufd_file::find(std::uint32_t id, type kind) noexcept {
   iommufd_object* const o = find(id);
   return o && o->kind == kind ? o : nullptr;
 }
 
-KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::id_of(const iommufd_object& wanted) const noexcept {
+KVM_VFIO_INLINE std::uint32_t iommufd_file::id_of(const iommufd_object& wanted) const noexcept {
   for (const auto& [id, o] : objects_)
     if (&o == &wanted) return id;
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE iommufd_object* iommufd_file::table_of(const vfio_group& group,
-                                                           const iommufd_object* but) noexcept {
+KVM_VFIO_INLINE iommufd_object* iommufd_file::table_of(const vfio_group& group,
+                                                       const iommufd_object* but) noexcept {
   for (auto& [id, o] : objects_)
     if (o.kind == type::device && &o != but && o.attached_to && &o.device->group() == &group)
       return o.attached_to;
   return nullptr;
 }
 
-KVM_VFIO_SIM_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object& space,
-                                                                  const vfio_group& group) {
+KVM_VFIO_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object& space,
+                                                              const vfio_group& group) {
   const bool enforce = group.iommu().snoop_control;
   for (auto& [id, o] : objects_)
     if (o.kind == type::hwpt && o.automatic && o.address_space == &space &&
@@ -151,8 +152,8 @@ KVM_VFIO_SIM_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object
   return objects_[make_table(space, enforce, true)];
 }
 
-KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space, bool enforce,
-                                                           bool automatic) {
+KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space, bool enforce,
+                                                       bool automatic) {
   const std::uint32_t id = make(type::hwpt);
   iommufd_object& o = objects_[id];
   o.address_space = &space;
@@ -162,23 +163,23 @@ KVM_VFIO_SIM_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space
   return id;
 }
 
-KVM_VFIO_SIM_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
+KVM_VFIO_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
   if (o.kind != type::hwpt || !o.automatic || o.users != 0) return;
   --o.address_space->users;
   objects_.erase(id_of(o));
 }
 
-KVM_VFIO_SIM_INLINE std::vector<iova_range> iommufd_file::narrowed(
+KVM_VFIO_INLINE std::vector<iova_range> iommufd_file::narrowed(
     const std::vector<iova_range>& ranges, const vfio_group& group) {
   return without(intersection(ranges, group.iommu().aperture), group.iommu().reserved);
 }
 
-KVM_VFIO_SIM_INLINE std::uint64_t iommufd_file::page_of(const vfio_group& group) noexcept {
+KVM_VFIO_INLINE std::uint64_t iommufd_file::page_of(const vfio_group& group) noexcept {
   const std::uint64_t sizes = group.iommu().page_sizes;
   return sizes & (~sizes + 1);
 }
 
-KVM_VFIO_SIM_INLINE void iommufd_file::update_ranges() {
+KVM_VFIO_INLINE void iommufd_file::update_ranges() {
   for (auto& [id, o] : objects_) {
     if (o.kind != type::ioas) continue;
     auto ranges = ioas::everything();
@@ -195,7 +196,7 @@ KVM_VFIO_SIM_INLINE void iommufd_file::update_ranges() {
   }
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
   uapi::iommu_destroy c{};
   if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   iommufd_object* const o = find(c.id);
@@ -206,7 +207,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::destroy(process& task, std::uint64_t ar
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_alloc c{};
   if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.flags) return errc::opnotsupp;
@@ -216,7 +217,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_iova_ranges c{};
   if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.reserved) return errc::opnotsupp;
@@ -235,7 +236,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t
   return a && c.num_iovas > room ? answer(errc::msgsize) : a;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_map c{};
   if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
@@ -252,7 +253,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::map(process& task, std::uint64_t argume
   return respond(task, argument, c);
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_unmap c{};
   if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
   iommufd_object* const o = find(c.ioas_id, type::ioas);
@@ -270,7 +271,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argu
   return respond(task, argument, c);
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
   uapi::iommu_hwpt_alloc c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
   if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
@@ -288,7 +289,7 @@ KVM_VFIO_SIM_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
   uapi::iommu_hw_info c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
   if (const errc e = read(task, argument, c, least); e != errc::ok) return e;

@@ -9,17 +9,17 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE std::uint16_t word_of(const capability_spec& c, std::size_t at) noexcept {
+KVM_VFIO_INLINE std::uint16_t word_of(const capability_spec& c, std::size_t at) noexcept {
   const auto byte = [&c](std::size_t i) -> unsigned { return i < c.bytes.size() ? c.bytes[i] : 0; };
   const std::size_t i = at - header_size(c);
   return static_cast<std::uint16_t>(byte(i) | byte(i + 1) << 8);
 }
 
-KVM_VFIO_SIM_INLINE std::uint32_t dword_of(const capability_spec& c, std::size_t at) noexcept {
+KVM_VFIO_INLINE std::uint32_t dword_of(const capability_spec& c, std::size_t at) noexcept {
   return word_of(c, at) | std::uint32_t{word_of(c, at + 2)} << 16;
 }
 
-KVM_VFIO_SIM_INLINE std::size_t size_of(const capability_spec& c) noexcept {
+KVM_VFIO_INLINE std::size_t size_of(const capability_spec& c) noexcept {
   std::size_t least = header_size(c);
   if (!is_extended(c)) {
     if (c.id == PCI_CAP_ID_EXP) least = 0x14;
@@ -29,7 +29,7 @@ KVM_VFIO_SIM_INLINE std::size_t size_of(const capability_spec& c) noexcept {
   return std::max(least, header_size(c) + c.bytes.size());
 }
 
-KVM_VFIO_SIM_INLINE bar_place pending_bits_of(const pci_spec& pci) noexcept {
+KVM_VFIO_INLINE bar_place pending_bits_of(const pci_spec& pci) noexcept {
   if (pci.msix_pba) return *pci.msix_pba;
   return {pci.msix_table.bar, pci.msix_table.offset + pci.msix_vectors * PCI_MSIX_ENTRY_SIZE};
 }
@@ -38,13 +38,13 @@ KVM_VFIO_SIM_INLINE bar_place pending_bits_of(const pci_spec& pci) noexcept {
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE void put_bytes(std::vector<std::uint8_t>& to, std::size_t at,
-                                   std::uint64_t value, std::size_t width) noexcept {
+KVM_VFIO_INLINE void put_bytes(std::vector<std::uint8_t>& to, std::size_t at, std::uint64_t value,
+                               std::size_t width) noexcept {
   for (std::size_t i = 0; i < width; ++i, value >>= 8)
     to[at + i] = static_cast<std::uint8_t>(value);
 }
 
-KVM_VFIO_SIM_INLINE std::vector<std::uint8_t> generated_bytes(const pci_spec& pci, unsigned id) {
+KVM_VFIO_INLINE std::vector<std::uint8_t> generated_bytes(const pci_spec& pci, unsigned id) {
   constexpr std::size_t header = 2;
   std::vector<std::uint8_t> out;
   if (id == PCI_CAP_ID_EXP) {
@@ -70,7 +70,7 @@ KVM_VFIO_SIM_INLINE std::vector<std::uint8_t> generated_bytes(const pci_spec& pc
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE std::vector<capability_spec> capabilities_of(const pci_spec& pci) {
+KVM_VFIO_INLINE std::vector<capability_spec> capabilities_of(const pci_spec& pci) {
   std::vector<capability_spec> out = pci.capabilities;
   for (capability_spec& c : out)
     if (!is_extended(c) && c.bytes.empty()) c.bytes = detail::generated_bytes(pci, c.id);

@@ -9,11 +9,11 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE void pci_config::reset() noexcept {
+KVM_VFIO_INLINE void pci_config::reset() noexcept {
   std::copy(initial_.begin(), initial_.end(), bytes_.begin());
 }
 
-KVM_VFIO_SIM_INLINE pci_config::pci_config(const pci_spec& spec)
+KVM_VFIO_INLINE pci_config::pci_config(const pci_spec& spec)
     : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE), writable_(bytes_.size()) {
   build_header(spec);
   build_bars(spec);
@@ -21,52 +21,52 @@ KVM_VFIO_SIM_INLINE pci_config::pci_config(const pci_spec& spec)
   initial_.assign(bytes_.begin(), bytes_.end());
 }
 
-KVM_VFIO_SIM_INLINE std::uint16_t pci_config::at16(std::size_t offset) const noexcept {
+KVM_VFIO_INLINE std::uint16_t pci_config::at16(std::size_t offset) const noexcept {
   return static_cast<std::uint16_t>(bytes_[offset] | bytes_[offset + 1] << 8);
 }
 
-KVM_VFIO_SIM_INLINE std::uint32_t pci_config::at32(std::size_t offset) const noexcept {
+KVM_VFIO_INLINE std::uint32_t pci_config::at32(std::size_t offset) const noexcept {
   return at16(offset) | std::uint32_t{at16(offset + 2)} << 16;
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::write(std::size_t offset, std::uint8_t value) noexcept {
+KVM_VFIO_INLINE void pci_config::write(std::size_t offset, std::uint8_t value) noexcept {
   const std::uint8_t mask = writable_[offset];
   bytes_[offset] = static_cast<std::uint8_t>((bytes_[offset] & ~mask) | (value & mask));
   if (msi_ != 0 && offset == msi_ + PCI_MSI_FLAGS) limit_msi();
 }
 
-KVM_VFIO_SIM_INLINE bool pci_config::memory_enabled() const noexcept {
+KVM_VFIO_INLINE bool pci_config::memory_enabled() const noexcept {
   return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0;
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::enable_msi(bool on) noexcept {
+KVM_VFIO_INLINE void pci_config::enable_msi(bool on) noexcept {
   if (msi_ == 0) return;
   msi_armed_ = on;
   set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, on);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::enable_msix(bool on) noexcept {
+KVM_VFIO_INLINE void pci_config::enable_msix(bool on) noexcept {
   if (msix_ != 0) set_bit(msix_ + PCI_MSIX_FLAGS + 1, PCI_MSIX_FLAGS_ENABLE >> 8, on);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::put(std::size_t offset, std::uint64_t value,
-                                         std::size_t width) noexcept {
+KVM_VFIO_INLINE void pci_config::put(std::size_t offset, std::uint64_t value,
+                                     std::size_t width) noexcept {
   for (std::size_t i = 0; i < width; ++i, value >>= 8)
     bytes_[offset + i] = static_cast<std::uint8_t>(value);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::allow(std::size_t offset, std::uint64_t mask,
-                                           std::size_t width) noexcept {
+KVM_VFIO_INLINE void pci_config::allow(std::size_t offset, std::uint64_t mask,
+                                       std::size_t width) noexcept {
   for (std::size_t i = 0; i < width; ++i, mask >>= 8)
     writable_[offset + i] = static_cast<std::uint8_t>(mask);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::set_bit(std::size_t offset, unsigned bit, bool on) noexcept {
+KVM_VFIO_INLINE void pci_config::set_bit(std::size_t offset, unsigned bit, bool on) noexcept {
   const unsigned b = bytes_[offset];
   bytes_[offset] = static_cast<std::uint8_t>(on ? b | bit : b & ~bit);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::limit_msi() noexcept {
+KVM_VFIO_INLINE void pci_config::limit_msi() noexcept {
   unsigned b = bytes_[msi_ + PCI_MSI_FLAGS];
   if (!msi_armed_) b &= ~unsigned{PCI_MSI_FLAGS_ENABLE};
   const unsigned most = most_msi_ << 4;
@@ -74,7 +74,7 @@ KVM_VFIO_SIM_INLINE void pci_config::limit_msi() noexcept {
   bytes_[msi_ + PCI_MSI_FLAGS] = static_cast<std::uint8_t>(b);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::build_header(const pci_spec& spec) noexcept {
+KVM_VFIO_INLINE void pci_config::build_header(const pci_spec& spec) noexcept {
   put(PCI_VENDOR_ID, spec.vendor, 2);
   put(PCI_DEVICE_ID, spec.device, 2);
   unsigned command = spec.command & ~unsigned{PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE};
@@ -96,7 +96,7 @@ KVM_VFIO_SIM_INLINE void pci_config::build_header(const pci_spec& spec) noexcept
   allow(PCI_INTERRUPT_LINE, 0xff, 1);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::build_bars(const pci_spec& spec) noexcept {
+KVM_VFIO_INLINE void pci_config::build_bars(const pci_spec& spec) noexcept {
   for (std::size_t i = 0; i < spec.bars.size() && i < PCI_STD_NUM_BARS; ++i) {
     const bar_spec& bar = spec.bars[i];
     if (bar.size == 0) continue;
@@ -111,7 +111,7 @@ KVM_VFIO_SIM_INLINE void pci_config::build_bars(const pci_spec& spec) noexcept {
   if (spec.rom_size != 0) allow(PCI_ROM_ADDRESS, ~(spec.rom_size - 1) | PCI_ROM_ADDRESS_ENABLE, 4);
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::build_capabilities(
+KVM_VFIO_INLINE void pci_config::build_capabilities(
     const std::vector<capability_spec>& all) noexcept {
   std::size_t link = PCI_CAPABILITY_LIST;
   for (const capability_spec& c : all) {
@@ -134,7 +134,7 @@ KVM_VFIO_SIM_INLINE void pci_config::build_capabilities(
   }
 }
 
-KVM_VFIO_SIM_INLINE void pci_config::build_msi(std::size_t at) noexcept {
+KVM_VFIO_INLINE void pci_config::build_msi(std::size_t at) noexcept {
   msi_ = at;
   const unsigned flags = at16(at + PCI_MSI_FLAGS);
   const msi_layout layout = msi_layout_of(flags);

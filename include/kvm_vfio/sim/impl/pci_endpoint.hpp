@@ -4,31 +4,32 @@
 /// The functions of pci_endpoint.hpp.
 
 #include <kvm_vfio/sim/pci_endpoint.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <algorithm>
 #include <cstring>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release)
+KVM_VFIO_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release)
     : irqs(spec, release.error_irq_always), spec_(spec), release_(release), config_(spec) {}
 
-KVM_VFIO_SIM_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
+KVM_VFIO_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
   if (index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.size();
   if (index == VFIO_PCI_ROM_REGION_INDEX) return spec_.rom_size;
   return index < spec_.bars.size() && index < PCI_STD_NUM_BARS ? spec_.bars[index].size : 0;
 }
 
-KVM_VFIO_SIM_INLINE bool pci_endpoint::mappable(std::uint32_t index) const noexcept {
+KVM_VFIO_INLINE bool pci_endpoint::mappable(std::uint32_t index) const noexcept {
   return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page && !is_io(index);
 }
 
-KVM_VFIO_SIM_INLINE bool pci_endpoint::is_io(std::uint32_t index) const noexcept {
+KVM_VFIO_INLINE bool pci_endpoint::is_io(std::uint32_t index) const noexcept {
   return index < spec_.bars.size() && spec_.bars[index].io;
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
-                                               std::uint64_t argument) {
+KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
+                                           std::uint64_t argument) {
   switch (request) {
     case VFIO_DEVICE_GET_INFO: return get_info(task, argument);
     case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(task, argument);
@@ -48,8 +49,7 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t requ
   }
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::read(void* to, std::size_t size,
-                                              std::uint64_t offset) const {
+KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint64_t offset) const {
   const span s = find(offset, size);
   if (s.error != errc::ok) return s.error;
   if (s.size == 0) return 0;
@@ -66,8 +66,8 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::read(void* to, std::size_t size,
   return static_cast<std::int64_t>(s.size);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
-                                               std::uint64_t offset) {
+KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
+                                           std::uint64_t offset) {
   const span s = find(offset, size);
   if (s.error != errc::ok) return s.error;
   if (s.index == VFIO_PCI_ROM_REGION_INDEX) return errc::inval;
@@ -88,13 +88,13 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::write(const void* from, std::size_t siz
   return static_cast<std::int64_t>(s.size);
 }
 
-KVM_VFIO_SIM_INLINE void pci_endpoint::close() noexcept {
+KVM_VFIO_INLINE void pci_endpoint::close() noexcept {
   irqs.reset();
   follow_irqs();
   config_.reset();
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t argument) const {
+KVM_VFIO_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t argument) const {
   // With what newer headers have at its end.
   struct {
     vfio_device_info head;
@@ -111,8 +111,7 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t a
   return detail::write_back(task, argument, info, size);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::get_region_info(process& task,
-                                                         std::uint64_t argument) const {
+KVM_VFIO_INLINE answer pci_endpoint::get_region_info(process& task, std::uint64_t argument) const {
   vfio_region_info info{};
   if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
   if (info.index >= VFIO_PCI_VGA_REGION_INDEX) return errc::inval;
@@ -134,7 +133,7 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::get_region_info(process& task,
   return detail::write_back(task, argument, info, sizeof info);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t argument) const {
+KVM_VFIO_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t argument) const {
   vfio_irq_info info{};
   if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
   if (info.index >= VFIO_PCI_NUM_IRQS ||
@@ -148,19 +147,19 @@ KVM_VFIO_SIM_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64
   return detail::write_back(task, argument, info, sizeof info);
 }
 
-KVM_VFIO_SIM_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument,
-                                                   bool with_flags) {
+KVM_VFIO_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument,
+                                               bool with_flags) {
   std::uint32_t head[3];  // argsz, flags, count
   if (const errc e = detail::read_argsz(task, argument, head, sizeof head); e != errc::ok) return e;
   return with_flags && head[1] != 0 ? errc::inval : errc::nodev;
 }
 
-KVM_VFIO_SIM_INLINE bool pci_endpoint::has_table(std::uint32_t index) const noexcept {
+KVM_VFIO_INLINE bool pci_endpoint::has_table(std::uint32_t index) const noexcept {
   return spec_.msix_vectors != 0 && index == spec_.msix_table.bar;
 }
 
-KVM_VFIO_SIM_INLINE pci_endpoint::span pci_endpoint::find(std::uint64_t offset,
-                                                          std::size_t count) const noexcept {
+KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::find(std::uint64_t offset,
+                                                      std::size_t count) const noexcept {
   const std::uint64_t index = offset >> offset_shift;
   const std::uint64_t at = offset & ((std::uint64_t{1} << offset_shift) - 1);
   if (index >= VFIO_PCI_VGA_REGION_INDEX) return {errc::inval};
@@ -176,7 +175,7 @@ KVM_VFIO_SIM_INLINE pci_endpoint::span pci_endpoint::find(std::uint64_t offset,
   return {errc::ok, region, at, count};
 }
 
-KVM_VFIO_SIM_INLINE pci_endpoint::span pci_endpoint::table_in(const span& s) const noexcept {
+KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::table_in(const span& s) const noexcept {
   if (!has_table(s.index)) return {};
   const std::uint64_t start = spec_.msix_table.offset;
   const std::uint64_t first = std::max(s.at, start);
@@ -186,7 +185,7 @@ KVM_VFIO_SIM_INLINE pci_endpoint::span pci_endpoint::table_in(const span& s) con
   return {errc::ok, s.index, first, kvm_vfio::detail::convert<std::size_t>(end - first)};
 }
 
-KVM_VFIO_SIM_INLINE void pci_endpoint::follow_irqs() noexcept {
+KVM_VFIO_INLINE void pci_endpoint::follow_irqs() noexcept {
   config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);
   config_.enable_msix(irqs.armed() == VFIO_PCI_MSIX_IRQ_INDEX);
 }

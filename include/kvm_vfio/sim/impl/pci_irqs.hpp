@@ -4,19 +4,20 @@
 /// The functions of pci_irqs.hpp.
 
 #include <kvm_vfio/sim/pci_irqs.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
 #include <utility>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE pci_irqs::pci_irqs(const pci_spec& spec, bool error_always) noexcept
+KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, bool error_always) noexcept
     : intx_(spec.intx ? 1 : 0),
       msi_(spec.msi_vectors),
       msix_(spec.msix_vectors),
       errors_(spec.express || error_always ? 1 : 0) {}
 
-KVM_VFIO_SIM_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noexcept {
+KVM_VFIO_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noexcept {
   switch (index) {
     case VFIO_PCI_INTX_IRQ_INDEX: return intx_;
     case VFIO_PCI_MSI_IRQ_INDEX: return msi_;
@@ -26,11 +27,11 @@ KVM_VFIO_SIM_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noe
   }
 }
 
-KVM_VFIO_SIM_INLINE bool pci_irqs::any() const noexcept {
+KVM_VFIO_INLINE bool pci_irqs::any() const noexcept {
   return armed_ != VFIO_PCI_NUM_IRQS || error_ || request_;
 }
 
-KVM_VFIO_SIM_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) noexcept {
+KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) noexcept {
   const file_ref* const f = event(index, vector);
   if (!f || !*f) return false;
   if (index == VFIO_PCI_INTX_IRQ_INDEX) {
@@ -41,13 +42,13 @@ KVM_VFIO_SIM_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vect
   return true;
 }
 
-KVM_VFIO_SIM_INLINE void pci_irqs::reset() noexcept {
+KVM_VFIO_INLINE void pci_irqs::reset() noexcept {
   disarm();
   error_.reset();
   request_.reset();
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
   vfio_irq_set h{};
   constexpr std::size_t size = offsetof(vfio_irq_set, data);
   if (const errc e = detail::read_argsz(task, argument, h, size); e != errc::ok) return e;
@@ -73,7 +74,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
   }
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::validate(const header& h, std::uint32_t& each) const noexcept {
+KVM_VFIO_INLINE errc pci_irqs::validate(const header& h, std::uint32_t& each) const noexcept {
   if (h.index >= VFIO_PCI_NUM_IRQS || h.count >= ~std::uint32_t{0} - h.start ||
       (h.flags & ~std::uint32_t{VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK}))
     return errc::inval;
@@ -90,13 +91,13 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::validate(const header& h, std::uint32_t& each
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE std::int32_t pci_irqs::fd_at(const bytes& data, std::size_t i) noexcept {
+KVM_VFIO_INLINE std::int32_t pci_irqs::fd_at(const bytes& data, std::size_t i) noexcept {
   std::int32_t fd = -1;
   __builtin_memcpy(&fd, &data[i * sizeof fd], sizeof fd);
   return fd;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_ref& to) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_ref& to) noexcept {
   to.reset();
   if (fd < 0) return errc::ok;
   const result<file*> f = task.fget(fd);
@@ -107,8 +108,7 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::trigger(process& task, const header& h,
-                                           const bytes& data) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::trigger(process& task, const header& h, const bytes& data) noexcept {
   const bool intx = h.index == VFIO_PCI_INTX_IRQ_INDEX;
   if (armed_ == h.index && h.count == 0 && (h.flags & VFIO_IRQ_SET_DATA_NONE)) {
     disarm();
@@ -123,8 +123,8 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::trigger(process& task, const header& h,
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::connect_all(process& task, const header& h,
-                                               const bytes& data) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h,
+                                           const bytes& data) noexcept {
   const bool arms = armed_ == VFIO_PCI_NUM_IRQS;
   if (arms) {
     if (h.start + h.count == 0) return errc::range;
@@ -142,15 +142,15 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::connect_all(process& task, const header& h,
   return e;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::mask(const header& h, const bytes& data, bool on) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::mask(const header& h, const bytes& data, bool on) noexcept {
   if (armed_ != VFIO_PCI_INTX_IRQ_INDEX || h.start != 0 || h.count != 1) return errc::inval;
   if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return errc::notty;
   if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[0]) intx_masked_ = on;
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc pci_irqs::single(process& task, const header& h, const bytes& data,
-                                          file_ref& event) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const bytes& data,
+                                      file_ref& event) noexcept {
   if (h.start != 0 || h.count > 1) return errc::inval;
   if (h.flags & VFIO_IRQ_SET_DATA_NONE) {
     if (!event) return errc::inval;
@@ -171,13 +171,13 @@ KVM_VFIO_SIM_INLINE errc pci_irqs::single(process& task, const header& h, const 
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void pci_irqs::disarm() noexcept {
+KVM_VFIO_INLINE void pci_irqs::disarm() noexcept {
   armed_ = VFIO_PCI_NUM_IRQS;
   vectors_.clear();
 }
 
-KVM_VFIO_SIM_INLINE const file_ref* pci_irqs::event(std::uint32_t index,
-                                                    std::uint32_t vector) const noexcept {
+KVM_VFIO_INLINE const file_ref* pci_irqs::event(std::uint32_t index,
+                                                std::uint32_t vector) const noexcept {
   if (index == VFIO_PCI_ERR_IRQ_INDEX) return &error_;
   if (index == VFIO_PCI_REQ_IRQ_INDEX) return &request_;
   return index == armed_ && vector < vectors_.size() ? &vectors_[vector] : nullptr;

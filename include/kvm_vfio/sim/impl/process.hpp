@@ -4,36 +4,37 @@
 /// The functions of process.hpp.
 
 #include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/trace/decode_ioctl.hpp>
 
 #include <cerrno>
 #include <new>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE process::process(filesystem& files, memory& mem,
-                                     address_space_id address_space) noexcept
+KVM_VFIO_INLINE process::process(filesystem& files, memory& mem,
+                                 address_space_id address_space) noexcept
     : filesystem_(files), memory_(mem), space_(address_space) {}
 
-KVM_VFIO_SIM_INLINE process::~process() { exit(); }
+KVM_VFIO_INLINE process::~process() { exit(); }
 
-KVM_VFIO_SIM_INLINE void process::observe(call_observer& observer) {
+KVM_VFIO_INLINE void process::observe(trace::call_observer& observer) {
   observers_.push_back(&observer);
 }
 
-KVM_VFIO_SIM_INLINE answer process::open(const char* path, int flags) {
-  call c{.kind = call_kind::open, .process = space_, .text = path};
+KVM_VFIO_INLINE answer process::open(const char* path, int flags) {
+  trace::call c{.kind = trace::call_kind::open, .process = space_, .text = path};
   const in_call here(*this);
   const result<file*> f = filesystem_.open(path, flags);
   return told(c, f ? insert(file_ref(*f), (flags & O_PATH) != 0) : answer(f.error()));
 }
 
-KVM_VFIO_SIM_INLINE answer process::eventfd() {
-  call c{.kind = call_kind::eventfd, .process = space_};
+KVM_VFIO_INLINE answer process::eventfd() {
+  trace::call c{.kind = trace::call_kind::eventfd, .process = space_};
   return told(c, insert(file_ref(new event_file), false));
 }
 
-KVM_VFIO_SIM_INLINE answer process::close(int fd) {
-  call c{.kind = call_kind::close, .process = space_, .fd = fd};
+KVM_VFIO_INLINE answer process::close(int fd) {
+  trace::call c{.kind = trace::call_kind::close, .process = space_, .fd = fd};
   const in_call here(*this);
   // Observers must hear of this close before they hear of whoever gets the number next.
   const bool keep = !observers_.empty();
@@ -43,8 +44,8 @@ KVM_VFIO_SIM_INLINE answer process::close(int fd) {
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer process::dup(int fd) {
-  call c{.kind = call_kind::dup, .process = space_, .fd = fd};
+KVM_VFIO_INLINE answer process::dup(int fd) {
+  trace::call c{.kind = trace::call_kind::dup, .process = space_, .fd = fd};
   slot copy;
   {
     const guard held(mutex_);
@@ -54,38 +55,37 @@ KVM_VFIO_SIM_INLINE answer process::dup(int fd) {
   return told(c, copy.open ? insert(file_ref(copy.open), copy.path) : answer(errc::badf));
 }
 
-KVM_VFIO_SIM_INLINE answer process::ioctl(int fd, std::uint64_t request, std::uint64_t argument) {
-  call c{.kind = call_kind::ioctl,
-         .process = space_,
-         .fd = fd,
-         .request = static_cast<std::uint32_t>(request),
-         .argument = argument};
+KVM_VFIO_INLINE answer process::ioctl(int fd, std::uint64_t request, std::uint64_t argument) {
+  trace::call c{.kind = trace::call_kind::ioctl,
+                .process = space_,
+                .fd = fd,
+                .request = static_cast<std::uint32_t>(request),
+                .argument = argument};
   const in_call here(*this);
-  if (!observers_.empty()) decode_argument(c, memory_);
+  if (!observers_.empty()) trace::decode_argument(c, memory_);
   const file_ref f = look_up(fd);
   return told(c, f ? f->ioctl(*this, c.request, argument) : answer(errc::badf));
 }
 
-KVM_VFIO_SIM_INLINE answer process::pread(int fd, void* to, std::size_t size,
-                                          std::uint64_t offset) {
-  call c{.kind = call_kind::pread, .process = space_, .fd = fd, .argument = offset};
+KVM_VFIO_INLINE answer process::pread(int fd, void* to, std::size_t size, std::uint64_t offset) {
+  trace::call c{.kind = trace::call_kind::pread, .process = space_, .fd = fd, .argument = offset};
   const file_ref f = look_up(fd);
   return told(c, f ? f->pread(to, size, offset) : answer(errc::badf));
 }
 
-KVM_VFIO_SIM_INLINE answer process::pwrite(int fd, const void* from, std::size_t size,
-                                           std::uint64_t offset) {
-  call c{.kind = call_kind::pwrite, .process = space_, .fd = fd, .argument = offset};
+KVM_VFIO_INLINE answer process::pwrite(int fd, const void* from, std::size_t size,
+                                       std::uint64_t offset) {
+  trace::call c{.kind = trace::call_kind::pwrite, .process = space_, .fd = fd, .argument = offset};
   const file_ref f = look_up(fd);
   return told(c, f ? f->pwrite(from, size, offset) : answer(errc::badf));
 }
 
-KVM_VFIO_SIM_INLINE void process::exit() noexcept {
+KVM_VFIO_INLINE void process::exit() noexcept {
   const in_call here(*this);
   for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)drop(static_cast<int>(fd), false);
 }
 
-KVM_VFIO_SIM_INLINE void process::fork_into(process& child) {
+KVM_VFIO_INLINE void process::fork_into(process& child) {
   const guard held(mutex_);
   child.slots_ = slots_;
   child.open_ = open_;
@@ -95,7 +95,7 @@ KVM_VFIO_SIM_INLINE void process::fork_into(process& child) {
   }
 }
 
-KVM_VFIO_SIM_INLINE answer process::install_at(int fd, file* owned, bool path) {
+KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, bool path) {
   file_ref old;
   const guard held(mutex_);
   const auto i = static_cast<std::size_t>(fd);
@@ -106,19 +106,19 @@ KVM_VFIO_SIM_INLINE answer process::install_at(int fd, file* owned, bool path) {
   return fd;
 }
 
-KVM_VFIO_SIM_INLINE file* process::file_of(int fd) noexcept {
+KVM_VFIO_INLINE file* process::file_of(int fd) noexcept {
   const guard held(mutex_);
   const slot* const s = find(fd);
   return s ? s->open : nullptr;
 }
 
-KVM_VFIO_SIM_INLINE result<file*> process::fget(int fd) noexcept {
+KVM_VFIO_INLINE result<file*> process::fget(int fd) noexcept {
   file_ref f = look_up(fd);
   if (!f) return errc::badf;
   return f.take();
 }
 
-KVM_VFIO_SIM_INLINE answer process::insert(file_ref f, bool path) {
+KVM_VFIO_INLINE answer process::insert(file_ref f, bool path) {
   const guard held(mutex_);
   if (open_ >= limit_) return errc::mfile;
   while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
@@ -128,12 +128,12 @@ KVM_VFIO_SIM_INLINE answer process::insert(file_ref f, bool path) {
   return answer(static_cast<std::int64_t>(lowest_++));
 }
 
-KVM_VFIO_SIM_INLINE const process::slot* process::find(int fd) const noexcept {
+KVM_VFIO_INLINE const process::slot* process::find(int fd) const noexcept {
   const auto i = static_cast<std::size_t>(fd);
   return fd >= 0 && i < slots_.size() && slots_[i].open ? &slots_[i] : nullptr;
 }
 
-KVM_VFIO_SIM_INLINE file_ref process::look_up(int fd) noexcept {
+KVM_VFIO_INLINE file_ref process::look_up(int fd) noexcept {
   const guard held(mutex_);
   const slot* const s = find(fd);
   if (!s || s->path) return {};
@@ -141,7 +141,7 @@ KVM_VFIO_SIM_INLINE file_ref process::look_up(int fd) noexcept {
   return file_ref(s->open);
 }
 
-KVM_VFIO_SIM_INLINE errc process::drop(int fd, bool keep) noexcept {
+KVM_VFIO_INLINE errc process::drop(int fd, bool keep) noexcept {
   file_ref f;
   {
     const guard held(mutex_);
@@ -155,37 +155,35 @@ KVM_VFIO_SIM_INLINE errc process::drop(int fd, bool keep) noexcept {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void process::give_number_back(int fd) noexcept {
+KVM_VFIO_INLINE void process::give_number_back(int fd) noexcept {
   const guard held(mutex_);
   const auto i = static_cast<std::size_t>(fd);
   slots_[i].kept = false;
   if (i < lowest_) lowest_ = i;
 }
 
-KVM_VFIO_SIM_INLINE answer process::told(call& c, answer a) {
+KVM_VFIO_INLINE answer process::told(trace::call& c, answer a) {
   if (observers_.empty()) return a;
-  decode_answer(c, memory_, a);
-  for (call_observer* o : observers_) o->called(c);
+  trace::decode_answer(c, memory_, a);
+  for (trace::call_observer* o : observers_) o->called(c);
   return a;
 }
 
-KVM_VFIO_SIM_INLINE answer model_file::ioctl(process& task, std::uint32_t request,
-                                             std::uint64_t argument) {
+KVM_VFIO_INLINE answer model_file::ioctl(process& task, std::uint32_t request,
+                                         std::uint64_t argument) {
   return to_answer(made_.ioctl(task, request, argument));
 }
 
-KVM_VFIO_SIM_INLINE answer model_file::pread(void*, std::size_t, std::uint64_t) {
+KVM_VFIO_INLINE answer model_file::pread(void*, std::size_t, std::uint64_t) { return errc::spipe; }
+
+KVM_VFIO_INLINE answer model_file::pwrite(const void*, std::size_t, std::uint64_t) {
   return errc::spipe;
 }
 
-KVM_VFIO_SIM_INLINE answer model_file::pwrite(const void*, std::size_t, std::uint64_t) {
-  return errc::spipe;
-}
-
-KVM_VFIO_SIM_INLINE void model_file::release() noexcept { made_.release(); }
+KVM_VFIO_INLINE void model_file::release() noexcept { made_.release(); }
 
 // On failure the model keeps what it made, so there must be no release: the descriptor comes first.
-KVM_VFIO_SIM_INLINE result<int> process::install(open_file<process>& made) noexcept {
+KVM_VFIO_INLINE result<int> process::install(open_file<process>& made) noexcept {
   const guard held(mutex_);
   if (open_ >= limit_) return errc::mfile;
   auto* const f = new (std::nothrow) model_file(made);

@@ -7,7 +7,7 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE std::string in_quotes(std::string_view s) {
+KVM_VFIO_INLINE std::string in_quotes(std::string_view s) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out = "\"";
   for (const char c : s) {

@@ -11,14 +11,14 @@
 
 namespace kvm_vfio::sim::detail {
 
-KVM_VFIO_SIM_INLINE domain_state state_of(const domain& d) {
+KVM_VFIO_INLINE domain_state state_of(const domain& d) {
   domain_state s{.enforce_coherency = d.enforce_coherency};
   s.groups.reserve(d.groups.size());
   for (const vfio_group* g : d.groups) s.groups.push_back(g->number());
   return s;
 }
 
-KVM_VFIO_SIM_INLINE container_state state_of(const container& c) {
+KVM_VFIO_INLINE container_state state_of(const container& c) {
   container_state s;
   s.groups.reserve(c.groups().size());
   for (const vfio_group* g : c.groups()) s.groups.push_back(g->number());
@@ -30,7 +30,7 @@ KVM_VFIO_SIM_INLINE container_state state_of(const container& c) {
   return s;
 }
 
-KVM_VFIO_SIM_INLINE iommufd_state state_of(const iommufd_file& f) {
+KVM_VFIO_INLINE iommufd_state state_of(const iommufd_file& f) {
   iommufd_state s;
   for (const auto& [id, o] : f.objects()) {
     if (o.kind == iommufd_object::type::ioas) {
@@ -47,19 +47,19 @@ KVM_VFIO_SIM_INLINE iommufd_state state_of(const iommufd_file& f) {
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE file_state state_of(world& w, file& f) {
+KVM_VFIO_INLINE file_state state_of(world& w, file& f) {
   coherency_answer c;
   std::string vm;
   {
     const guard held(w.lock());
     c = coherency_of(w.release(), f);
-    if (const vfio_group* g = f.as_group()) vm = detail::name_of(g->vm);
-    else if (const device_file* d = f.as_device()) vm = detail::name_of(d->vm);
+    if (const vfio_group* g = group_of(f)) vm = detail::name_of(g->vm);
+    else if (const device_file* d = device_of(f)) vm = detail::name_of(d->vm);
   }
   return {f.name(), std::move(vm), c.coherent, c.why, f.references()};
 }
 
-KVM_VFIO_SIM_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
+KVM_VFIO_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
   snapshot s{.release = w.release().name, .vms = std::move(vms)};
   s.groups.reserve(w.groups().size());
   for (const auto& [number, g] : w.groups()) {

@@ -4,6 +4,7 @@
 /// The functions of spapr.hpp.
 
 #include <kvm_vfio/sim/spapr.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,15 +14,15 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE bool vfio_spapr_tce::has_unopened(std::uint64_t extension) noexcept {
+KVM_VFIO_INLINE bool vfio_spapr_tce::has_unopened(std::uint64_t extension) noexcept {
   return extension == VFIO_SPAPR_TCE_IOMMU;
 }
 
-KVM_VFIO_SIM_INLINE bool vfio_spapr_tce::has(std::uint64_t extension) const noexcept {
+KVM_VFIO_INLINE bool vfio_spapr_tce::has(std::uint64_t extension) const noexcept {
   return has_unopened(extension);
 }
 
-KVM_VFIO_SIM_INLINE errc vfio_spapr_tce::attach(vfio_group& group) {
+KVM_VFIO_INLINE errc vfio_spapr_tce::attach(vfio_group& group) {
   if (group.mediated()) return errc::inval;
   if (group_) return errc::busy;
   if (!group.has_table_data) return errc::nodev;
@@ -31,7 +32,7 @@ KVM_VFIO_SIM_INLINE errc vfio_spapr_tce::attach(vfio_group& group) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void vfio_spapr_tce::detach(vfio_group& group) noexcept {
+KVM_VFIO_INLINE void vfio_spapr_tce::detach(vfio_group& group) noexcept {
   if (group_ != &group) return;
   group_ = nullptr;
   enabled_ = false;
@@ -40,8 +41,8 @@ KVM_VFIO_SIM_INLINE void vfio_spapr_tce::detach(vfio_group& group) noexcept {
   detail::leave_domain(domains_, group);
 }
 
-KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t request,
-                                                 std::uint64_t argument) {
+KVM_VFIO_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t request,
+                                             std::uint64_t argument) {
   switch (request) {
     case VFIO_IOMMU_ENABLE:
       if (!group_) return errc::nxio;
@@ -56,14 +57,14 @@ KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t re
   }
 }
 
-KVM_VFIO_SIM_INLINE const std::vector<std::unique_ptr<domain>>& vfio_spapr_tce::domains()
+KVM_VFIO_INLINE const std::vector<std::unique_ptr<domain>>& vfio_spapr_tce::domains()
     const noexcept {
   return domains_;
 }
 
-KVM_VFIO_SIM_INLINE const dma_map& vfio_spapr_tce::mappings() const noexcept { return maps_; }
+KVM_VFIO_INLINE const dma_map& vfio_spapr_tce::mappings() const noexcept { return maps_; }
 
-KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t argument) {
   vfio_iommu_spapr_tce_info info{};
   constexpr std::size_t size = offsetof(vfio_iommu_spapr_tce_info, ddw);
   if (!group_) return errc::nxio;
@@ -76,7 +77,7 @@ KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t
   return detail::write_back(task, argument, info, whole ? sizeof info : size);
 }
 
-KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument) {
   if (!enabled_) return errc::perm;
   vfio_iommu_type1_dma_map m{};
   if (const errc e = detail::read_argsz(task, argument, m, sizeof m); e != errc::ok) return e;
@@ -97,7 +98,7 @@ KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argu
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t argument) {
   if (!enabled_) return errc::perm;
   vfio_iommu_type1_dma_unmap u{};
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
@@ -111,17 +112,17 @@ KVM_VFIO_SIM_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t ar
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE void vfio_spapr_tce::make_window() {
+KVM_VFIO_INLINE void vfio_spapr_tce::make_window() {
   if (group_->windows.empty()) group_->windows.assign(1, default_window);
 }
 
-KVM_VFIO_SIM_INLINE tce_table::tce_table(tce_tables& tables, const vm_base& vm, const tce_window& w)
+KVM_VFIO_INLINE tce_table::tce_table(tce_tables& tables, const vm_base& vm, const tce_window& w)
     : file(file_kind::tce_table), tables_(tables), vm_(vm), window_(w) {
   const guard held(tables_.lock);
   tables_.all.push_back(this);
 }
 
-KVM_VFIO_SIM_INLINE errc tce_table::attach(const vm_base& vm, vfio_group& group) {
+KVM_VFIO_INLINE errc tce_table::attach(const vm_base& vm, vfio_group& group) {
   if (&vm != &vm_) return errc::inval;
   if (!group.has_table_data) return errc::fault;
   const bool fits = std::ranges::any_of(group.windows, [this](const tce_window& w) {
@@ -135,15 +136,15 @@ KVM_VFIO_SIM_INLINE errc tce_table::attach(const vm_base& vm, vfio_group& group)
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void tce_table::detach(const vm_base& vm, const vfio_group& group) noexcept {
+KVM_VFIO_INLINE void tce_table::detach(const vm_base& vm, const vfio_group& group) noexcept {
   if (&vm == &vm_) std::erase(attached_, &group);
 }
 
-KVM_VFIO_SIM_INLINE const std::vector<const vfio_group*>& tce_table::attached() const noexcept {
+KVM_VFIO_INLINE const std::vector<const vfio_group*>& tce_table::attached() const noexcept {
   return attached_;
 }
 
-KVM_VFIO_SIM_INLINE void tce_table::release() noexcept {
+KVM_VFIO_INLINE void tce_table::release() noexcept {
   const guard held(tables_.lock);
   std::erase(tables_.all, this);
 }

@@ -10,8 +10,8 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE void sparse_bytes::read(std::uint64_t offset, void* to,
-                                            std::size_t size) const noexcept {
+KVM_VFIO_INLINE void sparse_bytes::read(std::uint64_t offset, void* to,
+                                        std::size_t size) const noexcept {
   auto* out = static_cast<unsigned char*>(to);
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);
@@ -22,8 +22,7 @@ KVM_VFIO_SIM_INLINE void sparse_bytes::read(std::uint64_t offset, void* to,
   }
 }
 
-KVM_VFIO_SIM_INLINE void sparse_bytes::write(std::uint64_t offset, const void* from,
-                                             std::size_t size) {
+KVM_VFIO_INLINE void sparse_bytes::write(std::uint64_t offset, const void* from, std::size_t size) {
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);
     if (!chunks_.contains(p.chunk)) chunks_.emplace(p.chunk, std::make_unique<chunk>());
@@ -37,14 +36,14 @@ KVM_VFIO_SIM_INLINE void sparse_bytes::write(std::uint64_t offset, const void* f
   }
 }
 
-KVM_VFIO_SIM_INLINE unsigned char sparse_bytes::operator[](std::uint64_t offset) const noexcept {
+KVM_VFIO_INLINE unsigned char sparse_bytes::operator[](std::uint64_t offset) const noexcept {
   unsigned char byte = 0;
   read(offset, &byte, 1);
   return byte;
 }
 
-KVM_VFIO_SIM_INLINE sparse_bytes::part sparse_bytes::part_of(std::uint64_t offset,
-                                                             std::size_t size) noexcept {
+KVM_VFIO_INLINE sparse_bytes::part sparse_bytes::part_of(std::uint64_t offset,
+                                                         std::size_t size) noexcept {
   const auto at = kvm_vfio::detail::convert<std::size_t>(offset % chunk_size);
   return {offset / chunk_size, at, std::min(size, chunk_size - at)};
 }

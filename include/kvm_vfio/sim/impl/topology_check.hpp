@@ -109,30 +109,29 @@ class topology_checker {
 };
 }  // namespace detail
 
-KVM_VFIO_SIM_INLINE topology_errors check(const topology& t) {
+KVM_VFIO_INLINE topology_errors check(const topology& t) {
   topology_errors errors;
   detail::topology_checker(errors).check(t);
   return errors;
 }
 
-KVM_VFIO_SIM_INLINE checked_topology::checked_topology(const topology& t)
+KVM_VFIO_INLINE checked_topology::checked_topology(const topology& t)
     : checked_topology(topology(t)) {}
 
-KVM_VFIO_SIM_INLINE checked_topology::checked_topology(topology&& t) : topology_(std::move(t)) {
+KVM_VFIO_INLINE checked_topology::checked_topology(topology&& t) : topology_(std::move(t)) {
   if (topology_errors errors = sim::check(topology_); !errors.empty())
     detail::refuse(std::move(errors));
 }
 
-KVM_VFIO_SIM_INLINE checked_topology::checked_topology(const checked_topology&) = default;
+KVM_VFIO_INLINE checked_topology::checked_topology(const checked_topology&) = default;
 
-KVM_VFIO_SIM_INLINE checked_topology::checked_topology(checked_topology&&) noexcept = default;
+KVM_VFIO_INLINE checked_topology::checked_topology(checked_topology&&) noexcept = default;
 
-KVM_VFIO_SIM_INLINE checked_topology& checked_topology::operator=(const checked_topology&) =
+KVM_VFIO_INLINE checked_topology& checked_topology::operator=(const checked_topology&) = default;
+
+KVM_VFIO_INLINE checked_topology& checked_topology::operator=(checked_topology&&) noexcept =
     default;
 
-KVM_VFIO_SIM_INLINE checked_topology& checked_topology::operator=(checked_topology&&) noexcept =
-    default;
-
-KVM_VFIO_SIM_INLINE checked_topology::~checked_topology() = default;
+KVM_VFIO_INLINE checked_topology::~checked_topology() = default;
 
 }  // namespace kvm_vfio::sim

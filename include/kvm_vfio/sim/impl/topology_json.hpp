@@ -12,7 +12,7 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE topology_result topology_from_json(std::string_view text) {
+KVM_VFIO_INLINE topology_result topology_from_json(std::string_view text) {
   topology_result r;
   const nlohmann::json value = detail::parse_json(text, r.errors);
   if (r.errors.empty()) detail::topology_reader(r.errors).read(value, r.machine);
@@ -20,7 +20,7 @@ KVM_VFIO_SIM_INLINE topology_result topology_from_json(std::string_view text) {
   return r;
 }
 
-KVM_VFIO_SIM_INLINE std::string topology_to_json(const topology& t) {
+KVM_VFIO_INLINE std::string topology_to_json(const topology& t) {
   return detail::to_value(t).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

@@ -162,8 +162,8 @@ class sysfs_reader {
 };
 }  // namespace detail
 
-KVM_VFIO_SIM_INLINE topology_result topology_from_sysfs(const std::filesystem::path& root,
-                                                        std::optional<bool> snoop_control) {
+KVM_VFIO_INLINE topology_result topology_from_sysfs(const std::filesystem::path& root,
+                                                    std::optional<bool> snoop_control) {
   return detail::sysfs_reader(root, snoop_control).read();
 }
 

@@ -4,6 +4,7 @@
 /// The functions of type1.hpp.
 
 #include <kvm_vfio/sim/type1.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
 #include <memory>
@@ -11,23 +12,23 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE type1_iommu::type1_iommu(const vfio_state& state, bool v2) noexcept
+KVM_VFIO_INLINE type1_iommu::type1_iommu(const vfio_state& state, bool v2) noexcept
     : state_(state), v2_(v2), available_(state.options.dma_entry_limit) {}
 
-KVM_VFIO_SIM_INLINE bool type1_iommu::has_unopened(const linux_release& release,
-                                                   std::uint64_t extension) noexcept {
+KVM_VFIO_INLINE bool type1_iommu::has_unopened(const linux_release& release,
+                                               std::uint64_t extension) noexcept {
   return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
-         extension == detail::unmap_all_extension ||
-         (extension == detail::nesting_extension && release.nesting);
+         extension == uapi::unmap_all_extension ||
+         (extension == uapi::nesting_extension && release.nesting);
 }
 
-KVM_VFIO_SIM_INLINE bool type1_iommu::has(std::uint64_t extension) const noexcept {
+KVM_VFIO_INLINE bool type1_iommu::has(std::uint64_t extension) const noexcept {
   if (extension == VFIO_DMA_CC_IOMMU) return coherent();
-  if (extension == detail::update_vaddr_extension) return mediated_ == 0;
+  if (extension == uapi::update_vaddr_extension) return mediated_ == 0;
   return has_unopened(state_.release, extension);
 }
 
-KVM_VFIO_SIM_INLINE errc type1_iommu::attach(vfio_group& group) {
+KVM_VFIO_INLINE errc type1_iommu::attach(vfio_group& group) {
   if (stale()) return errc::busy;
   if (group.mediated()) {
     ++mediated_;
@@ -49,7 +50,7 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::attach(vfio_group& group) {
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE void type1_iommu::detach(vfio_group& group) noexcept {
+KVM_VFIO_INLINE void type1_iommu::detach(vfio_group& group) noexcept {
   if (group.mediated()) --mediated_;
   else detail::leave_domain(domains_, group);
   if (domains_.empty() && mediated_ == 0) maps_.clear();
@@ -59,8 +60,8 @@ KVM_VFIO_SIM_INLINE void type1_iommu::detach(vfio_group& group) noexcept {
   pick_page_sizes();
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
-                                              std::uint64_t argument) {
+KVM_VFIO_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
+                                          std::uint64_t argument) {
   switch (request) {
     case VFIO_IOMMU_GET_INFO: return get_info(task, argument);
     case VFIO_IOMMU_MAP_DMA: return map(task, argument);
@@ -71,30 +72,29 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t reque
   }
 }
 
-KVM_VFIO_SIM_INLINE const std::vector<std::unique_ptr<domain>>& type1_iommu::domains()
-    const noexcept {
+KVM_VFIO_INLINE const std::vector<std::unique_ptr<domain>>& type1_iommu::domains() const noexcept {
   return domains_;
 }
 
-KVM_VFIO_SIM_INLINE const dma_map& type1_iommu::mappings() const noexcept { return maps_; }
+KVM_VFIO_INLINE const dma_map& type1_iommu::mappings() const noexcept { return maps_; }
 
-KVM_VFIO_SIM_INLINE std::vector<iova_range> type1_iommu::narrowed(const vfio_group& group) const {
+KVM_VFIO_INLINE std::vector<iova_range> type1_iommu::narrowed(const vfio_group& group) const {
   return without(intersection(ranges_, group.iommu().aperture), group.iommu().reserved);
 }
 
-KVM_VFIO_SIM_INLINE bool type1_iommu::coherent() const noexcept {
+KVM_VFIO_INLINE bool type1_iommu::coherent() const noexcept {
   for (const auto& d : domains_)
     if (!d->enforce_coherency) return false;
   return true;
 }
 
-KVM_VFIO_SIM_INLINE void type1_iommu::pick_page_sizes() noexcept {
+KVM_VFIO_INLINE void type1_iommu::pick_page_sizes() noexcept {
   page_sizes_ = ~std::uint64_t{0} << 12;
   for (const auto& d : domains_)
     for (const vfio_group* g : d->groups) page_sizes_ &= g->iommu().page_sizes;
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::get_info(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer type1_iommu::get_info(process& task, std::uint64_t argument) {
   vfio_iommu_type1_info info{};
   constexpr std::size_t least = offsetof(vfio_iommu_type1_info, cap_offset);
   if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
@@ -119,12 +119,12 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::get_info(process& task, std::uint64_t ar
   return detail::write_back(task, argument, info, size);
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   vfio_iommu_type1_dma_map m{};
   if (const errc e = detail::read_argsz(task, argument, m, sizeof m); e != errc::ok) return e;
   constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
-  const bool update = m.flags & detail::dma_map_vaddr;
-  if (m.flags & ~(access | detail::dma_map_vaddr)) return errc::inval;
+  const bool update = m.flags & uapi::dma_map_vaddr;
+  if (m.flags & ~(access | uapi::dma_map_vaddr)) return errc::inval;
   const std::uint64_t last = m.iova + m.size - 1;
   const bool wraps = m.size != 0 && (last < m.iova || m.vaddr + m.size - 1 < m.vaddr);
   if (wraps && state_.release.wrapping_overflows) return errc::overflow;
@@ -140,14 +140,14 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::map(process& task, std::uint64_t argumen
   return 0;
 }
 
-KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument) {
   vfio_iommu_type1_dma_unmap u{};
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
   if (const errc e = detail::read_argsz(task, argument, u, size); e != errc::ok) return e;
   if (u.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return refuse_bitmap(task, argument, u);
-  if (u.flags & ~(detail::dma_unmap_all | detail::dma_unmap_vaddr)) return errc::inval;
-  const bool all = u.flags & detail::dma_unmap_all;
-  const bool forget = u.flags & detail::dma_unmap_vaddr;
+  if (u.flags & ~(uapi::dma_unmap_all | uapi::dma_unmap_vaddr)) return errc::inval;
+  const bool all = u.flags & uapi::dma_unmap_all;
+  const bool forget = u.flags & uapi::dma_unmap_vaddr;
   if (forget && mediated_ != 0) return errc::busy;
   if (u.iova & (page() - 1)) return errc::inval;
   const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
@@ -176,8 +176,8 @@ KVM_VFIO_SIM_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argum
   return detail::write_back(task, argument, u, size);
 }
 
-KVM_VFIO_SIM_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t argument,
-                                                    const vfio_iommu_type1_dma_unmap& u) {
+KVM_VFIO_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t argument,
+                                                const vfio_iommu_type1_dma_unmap& u) {
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
   vfio_bitmap b{};
   if (u.flags != VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP || u.argsz < size + sizeof b)
@@ -185,7 +185,7 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t
   return task.copy_from_user(argument + size, b) ? errc::inval : errc::fault;
 }
 
-KVM_VFIO_SIM_INLINE errc type1_iommu::set_address(const vfio_iommu_type1_dma_map& m) noexcept {
+KVM_VFIO_INLINE errc type1_iommu::set_address(const vfio_iommu_type1_dma_map& m) noexcept {
   if (!maps_.find(m.iova, m.iova + m.size - 1)) return errc::noent;
   dma_mapping* const it = maps_.at_or_after(m.iova);
   if (!it || !it->stale || it->iova != m.iova || it->size != m.size) return errc::inval;
@@ -194,8 +194,8 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::set_address(const vfio_iommu_type1_dma_map
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE errc type1_iommu::forget_addresses(std::uint64_t first, std::uint64_t last,
-                                                       std::uint64_t& done) noexcept {
+KVM_VFIO_INLINE errc type1_iommu::forget_addresses(std::uint64_t first, std::uint64_t last,
+                                                   std::uint64_t& done) noexcept {
   done = 0;
   if (!v2_ && maps_.find(first, first) && maps_.find(first, first)->iova < first) return errc::ok;
   // All or nothing: one that is stale already is an error.
@@ -208,7 +208,7 @@ KVM_VFIO_SIM_INLINE errc type1_iommu::forget_addresses(std::uint64_t first, std:
   return errc::ok;
 }
 
-KVM_VFIO_SIM_INLINE bool type1_iommu::stale() const noexcept {
+KVM_VFIO_INLINE bool type1_iommu::stale() const noexcept {
   for (const auto& [iova, m] : maps_.all())
     if (m.stale) return true;
   return false;

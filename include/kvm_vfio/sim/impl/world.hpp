@@ -10,8 +10,8 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_SIM_INLINE world::world(const checked_topology& machine, const linux_release& release,
-                                 const world_options& options)
+KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_release& release,
+                             const world_options& options)
     : state_{.release = release, .options = options}, iommus_(machine.get().iommus) {
   if (!release.device_files) state_.options.device_files = false;
   reserve_numbers(machine.get());
@@ -29,9 +29,9 @@ KVM_VFIO_SIM_INLINE world::world(const checked_topology& machine, const linux_re
   }
 }
 
-KVM_VFIO_SIM_INLINE world::~world() = default;
+KVM_VFIO_INLINE world::~world() = default;
 
-KVM_VFIO_SIM_INLINE result<file*> world::open(const char* path, int flags) {
+KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   const guard held(state_.lock);
   const std::string_view p = path;
   if (flags & O_PATH) return exists(p) ? result<file*>(new path_file(path)) : errc::noent;
@@ -43,32 +43,30 @@ KVM_VFIO_SIM_INLINE result<file*> world::open(const char* path, int flags) {
   return errc::noent;
 }
 
-KVM_VFIO_SIM_INLINE vfio_group* world::find_group(int number) const noexcept {
+KVM_VFIO_INLINE vfio_group* world::find_group(int number) const noexcept {
   const auto found = groups_.find(number);
   return found == groups_.end() ? nullptr : found->second.get();
 }
 
-KVM_VFIO_SIM_INLINE vfio_device* world::find_device(std::string_view name) const noexcept {
+KVM_VFIO_INLINE vfio_device* world::find_device(std::string_view name) const noexcept {
   const auto found = by_name_.find(name);
   return found == by_name_.end() ? nullptr : found->second;
 }
 
-KVM_VFIO_SIM_INLINE const std::map<int, std::unique_ptr<vfio_group>>& world::groups()
-    const noexcept {
+KVM_VFIO_INLINE const std::map<int, std::unique_ptr<vfio_group>>& world::groups() const noexcept {
   return groups_;
 }
 
-KVM_VFIO_SIM_INLINE std::uint64_t world::container_changes() const noexcept {
+KVM_VFIO_INLINE std::uint64_t world::container_changes() const noexcept {
   return __atomic_load_n(&state_.container_changes, __ATOMIC_ACQUIRE);
 }
 
-KVM_VFIO_SIM_INLINE bool world::raise(vfio_device& device, std::uint32_t index,
-                                      std::uint32_t vector) {
+KVM_VFIO_INLINE bool world::raise(vfio_device& device, std::uint32_t index, std::uint32_t vector) {
   const guard held(state_.lock);
   return device.pci.irqs.raise(index, vector);
 }
 
-KVM_VFIO_SIM_INLINE bool world::exists(std::string_view p) const noexcept {
+KVM_VFIO_INLINE bool world::exists(std::string_view p) const noexcept {
   if (p == "/dev/vfio/vfio") return true;
   if (state_.options.device_files &&
       (p == "/dev/iommu" || by_number_.contains(number_after(p, device_prefix))))
@@ -77,26 +75,25 @@ KVM_VFIO_SIM_INLINE bool world::exists(std::string_view p) const noexcept {
   return g && g->exists();
 }
 
-KVM_VFIO_SIM_INLINE void world::reserve_numbers(const topology& machine) {
+KVM_VFIO_INLINE void world::reserve_numbers(const topology& machine) {
   for (const group_spec& g : machine.groups)
     for (const device_spec& d : g.devices)
       if (d.file_number >= 0) by_number_[d.file_number] = nullptr;
 }
 
-KVM_VFIO_SIM_INLINE int world::number_of(const device_spec& d, int& free_number) const noexcept {
+KVM_VFIO_INLINE int world::number_of(const device_spec& d, int& free_number) const noexcept {
   if (d.file_number >= 0) return d.file_number;
   while (by_number_.contains(free_number)) ++free_number;
   return free_number;
 }
 
-KVM_VFIO_SIM_INLINE const iommu_spec& world::iommu(const std::string& name) const noexcept {
+KVM_VFIO_INLINE const iommu_spec& world::iommu(const std::string& name) const noexcept {
   std::size_t i = 0;
   while (iommus_[i].name != name) ++i;
   return iommus_[i];
 }
 
-KVM_VFIO_SIM_INLINE int world::number_after(std::string_view path,
-                                            std::string_view prefix) noexcept {
+KVM_VFIO_INLINE int world::number_after(std::string_view path, std::string_view prefix) noexcept {
   if (path.substr(0, prefix.size()) != prefix) return -1;
   path.remove_prefix(prefix.size());
   if (path.empty() || path.size() > 10 || (path.front() == '0' && path.size() > 1)) return -1;
@@ -108,14 +105,14 @@ KVM_VFIO_SIM_INLINE int world::number_after(std::string_view path,
   return n <= std::numeric_limits<int>::max() ? static_cast<int>(n) : -1;
 }
 
-KVM_VFIO_SIM_INLINE result<file*> world::open_group(int number) {
+KVM_VFIO_INLINE result<file*> world::open_group(int number) {
   vfio_group* const g = find_group(number);
   if (!g || !g->exists()) return errc::noent;
   if (g->opened || g->bound_devices != 0) return errc::busy;
   return static_cast<file*>(new group_file(state_, *g));
 }
 
-KVM_VFIO_SIM_INLINE result<file*> world::open_device(int number) {
+KVM_VFIO_INLINE result<file*> world::open_device(int number) {
   const auto found = by_number_.find(number);
   if (!state_.options.device_files || found == by_number_.end()) return errc::noent;
   return static_cast<file*>(new device_file(state_, *found->second, nullptr));

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The functions of describe.hpp.
+/// The functions of call_text.hpp.
 
-#include <kvm_vfio/sim/describe.hpp>
+#include <kvm_vfio/trace/call_text.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <string>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
-KVM_VFIO_SIM_INLINE const char* request_name(std::uint32_t request) noexcept {
+KVM_VFIO_INLINE const char* request_name(std::uint32_t request) noexcept {
   switch (request) {
     case KVM_CREATE_VM: return "KVM_CREATE_VM";
     case KVM_CREATE_DEVICE: return "KVM_CREATE_DEVICE";
@@ -45,7 +46,7 @@ KVM_VFIO_SIM_INLINE const char* request_name(std::uint32_t request) noexcept {
   }
 }
 
-KVM_VFIO_SIM_INLINE std::string to_string(const call& c) {
+KVM_VFIO_INLINE std::string to_string(const call& c) {
   const std::string fd = std::to_string(c.fd);
   std::string s;
   switch (c.kind) {
@@ -75,22 +76,4 @@ KVM_VFIO_SIM_INLINE std::string to_string(const call& c) {
          (made_by_struct ? ", fd " + std::to_string(c.made) : "");
 }
 
-KVM_VFIO_SIM_INLINE void timeline::called(const call& c) {
-  const guard held(mutex_);
-  calls_.push_back(c);
-}
-
-KVM_VFIO_SIM_INLINE std::vector<call> timeline::calls() const {
-  const guard held(mutex_);
-  return calls_;
-}
-
-KVM_VFIO_SIM_INLINE std::string timeline::text() const {
-  const guard held(mutex_);
-  std::string out;
-  for (std::size_t i = 0; i < calls_.size(); ++i)
-    out += std::to_string(i + 1) + "  " + to_string(calls_[i]) + "\n";
-  return out;
-}
-
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace

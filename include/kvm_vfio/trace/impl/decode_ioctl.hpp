@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The functions of decode.hpp.
+/// The functions of decode_ioctl.hpp.
 
-#include <kvm_vfio/sim/decode.hpp>
+#include <kvm_vfio/trace/decode_ioctl.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <string>
 
-namespace kvm_vfio::sim::detail {
+namespace kvm_vfio::trace::detail {
 
-KVM_VFIO_SIM_INLINE errc peek_string(memory& from, std::uint64_t address, std::string& text) {
-  constexpr std::size_t page = 4096;
-  text.clear();
-  for (char c = 0; text.size() < page; text.push_back(c)) {
-    if (!from.read(address + text.size(), &c, 1)) return errc::fault;
-    if (c == 0) return errc::ok;
-  }
-  return errc::inval;
-}
-
-KVM_VFIO_SIM_INLINE void decode_attr(call& c, memory& from) noexcept {
+KVM_VFIO_INLINE void decode_attr(call& c, memory& from) noexcept {
   kvm_device_attr attr{};
   if (!peek(from, c.argument, attr) || attr.group != kvm_vfio::uapi::dev_vfio_file) return;
   c.attribute = attr.attr;
@@ -28,11 +19,11 @@ KVM_VFIO_SIM_INLINE void decode_attr(call& c, memory& from) noexcept {
   if (peek(from, attr.addr, fd)) c.subject = fd;
 }
 
-}  // namespace kvm_vfio::sim::detail
+}  // namespace kvm_vfio::trace::detail
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
-KVM_VFIO_SIM_INLINE void decode_argument(call& c, memory& from) {
+KVM_VFIO_INLINE void decode_argument(call& c, memory& from) {
   namespace u = uapi;
   switch (c.request) {
     case kvm_vfio::uapi::set_device_attr: return detail::decode_attr(c, from);
@@ -48,7 +39,7 @@ KVM_VFIO_SIM_INLINE void decode_argument(call& c, memory& from) {
       if (detail::peek(from, c.argument, fd)) c.subject = fd;
       return;
     }
-    case VFIO_GROUP_GET_DEVICE_FD: (void)detail::peek_string(from, c.argument, c.text); return;
+    case VFIO_GROUP_GET_DEVICE_FD: (void)read_string(from, c.argument, c.text); return;
     case VFIO_SET_IOMMU: c.number = static_cast<std::uint32_t>(c.argument); return;
     case VFIO_DEVICE_SET_IRQS: {
       vfio_irq_set set{};
@@ -76,7 +67,7 @@ KVM_VFIO_SIM_INLINE void decode_argument(call& c, memory& from) {
   }
 }
 
-KVM_VFIO_SIM_INLINE void decode_answer(call& c, memory& from, const answer& a) noexcept {
+KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) noexcept {
   c.error = a.error();
   c.value = a ? *a : -1;
   if (!a) return;
@@ -95,4 +86,4 @@ KVM_VFIO_SIM_INLINE void decode_answer(call& c, memory& from, const answer& a) n
   if (detail::peek(from, c.argument, create)) c.made = static_cast<int>(create.fd);
 }
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace

@@ -3,14 +3,16 @@
 /// \file
 /// The memory of a simulated process, for the arguments of its calls.
 
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
-#include <kvm_vfio/sim/config.hpp>
+#include <kvm_vfio/errc.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
 /// Copies between the simulator and a process. The default is this very process's memory, in
 /// which the first page and whatever was forbidden cannot be accessed; an interposer that must
@@ -47,8 +49,13 @@ class memory {
   std::vector<range> forbidden_;
 };
 
-}  // namespace kvm_vfio::sim
+/// Reads a string that ends within a page.
+/// \param text what could be read, also after an error
+/// \return fault: not readable · inval: longer
+[[nodiscard]] errc read_string(memory& from, std::uint64_t address, std::string& text);
 
-#ifndef KVM_VFIO_SIM_COMPILED
-#include <kvm_vfio/sim/impl/memory.hpp>
+}  // namespace kvm_vfio::trace
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/trace/impl/memory.hpp>
 #endif

@@ -3,50 +3,52 @@
 /// \file
 /// The functions of checker.hpp.
 
-#include <kvm_vfio/sim/checker.hpp>
+#include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
-KVM_VFIO_SIM_INLINE std::string to_string(const report& r) {
+KVM_VFIO_INLINE std::string to_string(const report& r) {
   const rule_text t = text_of(r.broken);
   return "call " + std::to_string(r.number) + ": " + to_string(r.by) +
          (r.about.empty() ? "" : " [" + r.about + "]") + "\n  " + t.id + ": " + t.what +
          "\n  fix: " + t.fix + "\n";
 }
 
-KVM_VFIO_SIM_INLINE checker::checker() noexcept = default;
+KVM_VFIO_INLINE checker::checker() noexcept = default;
 
-KVM_VFIO_SIM_INLINE checker::~checker() = default;
+KVM_VFIO_INLINE checker::~checker() = default;
 
-KVM_VFIO_SIM_INLINE void checker::called(const call& c) {
+KVM_VFIO_INLINE void checker::called(const call& c) {
   const guard held(mutex_);
   ++number_;
   see(c);
 }
 
-KVM_VFIO_SIM_INLINE std::vector<report> checker::reports() const {
+KVM_VFIO_INLINE std::vector<report> checker::reports() const {
   const guard held(mutex_);
   return reports_;
 }
 
-KVM_VFIO_SIM_INLINE std::string checker::text() const {
+KVM_VFIO_INLINE std::string checker::text() const {
   std::string out;
   for (const report& r : reports()) out += to_string(r);
   return out;
 }
 
-KVM_VFIO_SIM_INLINE std::size_t checker::count(rule r) const {
+KVM_VFIO_INLINE std::size_t checker::count(rule r) const {
   std::size_t n = 0;
   for (const report& seen : reports()) n += seen.broken == r;
   return n;
 }
 
-KVM_VFIO_SIM_INLINE void checker::see(const call& c) {
+KVM_VFIO_INLINE void checker::see(const call& c) {
   // A number that came anew is no leftover of a test create any more.
   if (c.made >= 0 && !is_test(c)) tested_.erase({c.process, c.made});
   switch (c.kind) {
@@ -63,7 +65,7 @@ KVM_VFIO_SIM_INLINE void checker::see(const call& c) {
   }
 }
 
-KVM_VFIO_SIM_INLINE void checker::opened(const call& c) {
+KVM_VFIO_INLINE void checker::opened(const call& c) {
   const std::string_view path = c.text;
   if (c.error == errc::busy) {
     for (const auto& [id, f] : files_)
@@ -78,7 +80,7 @@ KVM_VFIO_SIM_INLINE void checker::opened(const call& c) {
   add_file(c, kind, c.text);
 }
 
-KVM_VFIO_SIM_INLINE void checker::closed(const call& c) {
+KVM_VFIO_INLINE void checker::closed(const call& c) {
   if (tested_.erase({c.process, c.fd}) != 0) tell(rule::test_create_closed, c, "");
   if (c.error != errc::ok) return;
   const auto found = slots_.find({c.process, c.fd});
@@ -95,7 +97,7 @@ KVM_VFIO_SIM_INLINE void checker::closed(const call& c) {
   forget_unused();
 }
 
-KVM_VFIO_SIM_INLINE void checker::controlled(const call& c) {
+KVM_VFIO_INLINE void checker::controlled(const call& c) {
   seen_file* const f = find(c.process, c.fd);
   const bool ok = c.error == errc::ok;
   switch (c.request) {
@@ -127,7 +129,7 @@ KVM_VFIO_SIM_INLINE void checker::controlled(const call& c) {
   }
 }
 
-KVM_VFIO_SIM_INLINE void checker::created(const call& c) {
+KVM_VFIO_INLINE void checker::created(const call& c) {
   if (c.number != KVM_DEV_TYPE_VFIO) return;
   if (is_test(c)) {
     if (c.error == errc::ok) tested_.insert({c.process, c.made});
@@ -138,7 +140,7 @@ KVM_VFIO_SIM_INLINE void checker::created(const call& c) {
   }
 }
 
-KVM_VFIO_SIM_INLINE void checker::attribute(const call& c) {
+KVM_VFIO_INLINE void checker::attribute(const call& c) {
   const file_id tracker = id_at(c.process, c.fd);
   // A file that nobody showed being opened is known by its descriptor alone.
   if (c.error == errc::ok && id_at(c.process, c.subject) == none)
@@ -158,7 +160,7 @@ KVM_VFIO_SIM_INLINE void checker::attribute(const call& c) {
   }
 }
 
-KVM_VFIO_SIM_INLINE void checker::armed(const call& c, seen_file& f) noexcept {
+KVM_VFIO_INLINE void checker::armed(const call& c, seen_file& f) noexcept {
   if (!(c.flags & VFIO_IRQ_SET_ACTION_TRIGGER)) return;
   const std::uint32_t bit = std::uint32_t{1} << (c.number & 31);
   const bool single = c.number >= VFIO_PCI_ERR_IRQ_INDEX;
@@ -170,52 +172,52 @@ KVM_VFIO_SIM_INLINE void checker::armed(const call& c, seen_file& f) noexcept {
   }
 }
 
-KVM_VFIO_SIM_INLINE bool checker::is_test(const call& c) noexcept {
+KVM_VFIO_INLINE bool checker::is_test(const call& c) noexcept {
   return c.kind == call_kind::ioctl && c.request == kvm_vfio::uapi::create_device &&
          (c.flags & kvm_vfio::uapi::create_device_test);
 }
 
-KVM_VFIO_SIM_INLINE bool checker::opens(const call& c) noexcept {
+KVM_VFIO_INLINE bool checker::opens(const call& c) noexcept {
   return c.error == errc::ok || c.error == errc::srch;
 }
 
-KVM_VFIO_SIM_INLINE bool checker::has_vm() const noexcept {
+KVM_VFIO_INLINE bool checker::has_vm() const noexcept {
   for (const auto& [id, f] : files_)
     if (f.kind == what::vm || f.kind == what::kvm_vfio) return true;
   return false;
 }
 
-KVM_VFIO_SIM_INLINE void checker::tell(rule r, const call& c, std::string about) {
+KVM_VFIO_INLINE void checker::tell(rule r, const call& c, std::string about) {
   reports_.push_back({r, c, number_, std::move(about)});
 }
 
-KVM_VFIO_SIM_INLINE void checker::add_file(const call& c, what kind, std::string name) {
+KVM_VFIO_INLINE void checker::add_file(const call& c, what kind, std::string name) {
   add_file(c.process, c.made, kind, std::move(name));
 }
 
-KVM_VFIO_SIM_INLINE void checker::add_file(int process, int fd, what kind, std::string name) {
+KVM_VFIO_INLINE void checker::add_file(int process, int fd, what kind, std::string name) {
   files_[++last_] = {.kind = kind, .name = std::move(name), .descriptors = 1};
   slots_[{process, fd}] = last_;
 }
 
-KVM_VFIO_SIM_INLINE void checker::copy(const call& c) {
+KVM_VFIO_INLINE void checker::copy(const call& c) {
   const file_id id = id_at(c.process, c.fd);
   if (id == none) return;
   ++files_[id].descriptors;
   slots_[{c.process, c.made}] = id;
 }
 
-KVM_VFIO_SIM_INLINE checker::file_id checker::id_at(int process, int fd) const noexcept {
+KVM_VFIO_INLINE checker::file_id checker::id_at(int process, int fd) const noexcept {
   const auto found = slots_.find({process, fd});
   return found == slots_.end() ? none : found->second;
 }
 
-KVM_VFIO_SIM_INLINE checker::seen_file* checker::find(int process, int fd) noexcept {
+KVM_VFIO_INLINE checker::seen_file* checker::find(int process, int fd) noexcept {
   const file_id id = id_at(process, fd);
   return id == none ? nullptr : &files_[id];
 }
 
-KVM_VFIO_SIM_INLINE void checker::forget_unused() {
+KVM_VFIO_INLINE void checker::forget_unused() {
   std::erase_if(files_, [this](const auto& entry) {
     const auto& [id, f] = entry;
     if (f.descriptors != 0 || !f.trackers.empty()) return false;
@@ -225,4 +227,4 @@ KVM_VFIO_SIM_INLINE void checker::forget_unused() {
   });
 }
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The user-space interface of VFIO and iommufd that the simulator answers: the system's
-/// `<linux/vfio.h>`, and by our own names what headers of Linux 6.1 lack. Where the system's
-/// headers have it, it is checked against ours.
+/// iommufd's user-space interface (since Linux 6.2), by names of ours, because older releases have
+/// no
+/// `<linux/iommufd.h>`. Where the system has the header, it is compared with ours.
 
 #include <linux/ioctl.h>
-#include <linux/vfio.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,71 +14,28 @@
 #include <linux/iommufd.h>
 #endif
 
-namespace kvm_vfio::sim::uapi {
+namespace kvm_vfio::uapi {
 
-// Device files (character devices), since Linux 6.6.
-
-/// The kernel's `vfio_device_bind_iommufd`, field by field.
-struct device_bind_iommufd {
-  /// As the kernel documents them.
-  std::uint32_t argsz;
-  std::uint32_t flags;
-  std::int32_t iommufd;
-  std::uint32_t out_devid;
-};
-/// The kernel's `vfio_device_attach_iommufd_pt`, field by field.
-struct device_attach_iommufd_pt {
-  /// As the kernel documents them.
-  std::uint32_t argsz;
-  std::uint32_t flags;
-  std::uint32_t pt_id;
-};
-/// The kernel's `vfio_device_detach_iommufd_pt`, field by field.
-struct device_detach_iommufd_pt {
-  /// As the kernel documents them.
-  std::uint32_t argsz;
-  std::uint32_t flags;
-};
-
-/// Requests of a device file.
-inline constexpr std::uint32_t request_bind_iommufd = _IO(VFIO_TYPE, VFIO_BASE + 18);
-inline constexpr std::uint32_t request_attach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 19);
-inline constexpr std::uint32_t request_detach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 20);
-
-#ifdef VFIO_DEVICE_BIND_IOMMUFD
-static_assert(request_bind_iommufd == VFIO_DEVICE_BIND_IOMMUFD);
-static_assert(request_attach_iommufd_pt == VFIO_DEVICE_ATTACH_IOMMUFD_PT);
-static_assert(request_detach_iommufd_pt == VFIO_DEVICE_DETACH_IOMMUFD_PT);
-static_assert(offsetof(device_bind_iommufd, out_devid) ==
-              offsetof(vfio_device_bind_iommufd, out_devid));
-static_assert(offsetof(device_attach_iommufd_pt, pt_id) ==
-              offsetof(vfio_device_attach_iommufd_pt, pt_id));
-#endif
-
-// iommufd, since Linux 6.2. Each struct starts with its size.
+// Each struct starts with its size.
 
 /// The kernel's `iommu_destroy`, field by field.
 struct iommu_destroy {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t id;
 };
 /// The kernel's `iommu_ioas_alloc`, field by field.
 struct iommu_ioas_alloc {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t out_ioas_id;
 };
 /// The kernel's `iommu_iova_range`, field by field.
 struct iommu_iova_range {
-  /// As the kernel documents them.
   std::uint64_t start;
   std::uint64_t last;
 };
 /// The kernel's `iommu_ioas_iova_ranges`, field by field.
 struct iommu_ioas_iova_ranges {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t ioas_id;
   std::uint32_t num_iovas;
@@ -89,7 +45,6 @@ struct iommu_ioas_iova_ranges {
 };
 /// The kernel's `iommu_ioas_map`, field by field.
 struct iommu_ioas_map {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t ioas_id;
@@ -100,7 +55,6 @@ struct iommu_ioas_map {
 };
 /// The kernel's `iommu_ioas_unmap`, field by field.
 struct iommu_ioas_unmap {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t ioas_id;
   std::uint64_t iova;
@@ -108,7 +62,6 @@ struct iommu_ioas_unmap {
 };
 /// The kernel's `iommu_hwpt_alloc`, field by field.
 struct iommu_hwpt_alloc {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t dev_id;
@@ -123,7 +76,6 @@ struct iommu_hwpt_alloc {
 };
 /// The kernel's `iommu_hw_info`, field by field.
 struct iommu_hw_info {
-  /// As the kernel documents them.
   std::uint32_t size;
   std::uint32_t flags;
   std::uint32_t dev_id;
@@ -139,8 +91,7 @@ inline constexpr std::uint32_t map_fixed_iova = 1;
 inline constexpr std::uint32_t map_writeable = 2;
 inline constexpr std::uint32_t map_readable = 4;
 
-/// The first request's number, and the requests of an iommufd.
-inline constexpr std::uint32_t iommufd_base = 0x80;
+/// The requests of an iommufd.
 inline constexpr std::uint32_t request_destroy = _IO(';', 0x80);
 inline constexpr std::uint32_t request_ioas_alloc = _IO(';', 0x81);
 inline constexpr std::uint32_t request_ioas_iova_ranges = _IO(';', 0x84);
@@ -166,18 +117,4 @@ static_assert(request_get_hw_info == IOMMU_GET_HW_INFO &&
                   offsetof(::iommu_hw_info, out_capabilities));
 #endif
 
-// KVM's TCE tables on POWER; `<linux/kvm.h>` has the struct on that architecture alone.
-
-/// The kernel's `kvm_create_spapr_tce_64`, field by field.
-struct create_spapr_tce_64 {
-  /// As the kernel documents them.
-  std::uint64_t liobn;
-  std::uint32_t page_shift;
-  std::uint32_t flags;
-  std::uint64_t offset;  ///< in pages
-  std::uint64_t size;    ///< in pages
-};
-/// Makes one, on a VM.
-inline constexpr std::uint32_t request_create_spapr_tce_64 = _IOW(0xAE, 0xa8, create_spapr_tce_64);
-
-}  // namespace kvm_vfio::sim::uapi
+}  // namespace kvm_vfio::uapi

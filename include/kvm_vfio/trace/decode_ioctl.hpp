@@ -3,25 +3,22 @@
 /// \file
 /// Reads out of an ioctl's argument what observers want to know.
 
-#include <kvm_vfio/sim/call.hpp>
-#include <kvm_vfio/sim/config.hpp>
-#include <kvm_vfio/sim/memory.hpp>
-#include <kvm_vfio/sim/uapi.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/memory.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
 #include <string>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
 namespace detail {
 template <class T>
 [[nodiscard]] bool peek(memory& from, std::uint64_t address, T& object) noexcept {
   return from.read(address, &object, sizeof object);
 }
-/// Reads a string that ends within a page.
-/// \param text what could be read, also after an error
-/// \return fault: not readable · inval: longer
-[[nodiscard]] errc peek_string(memory& from, std::uint64_t address, std::string& text);
 void decode_attr(call& c, memory& from) noexcept;
 }  // namespace detail
 
@@ -32,8 +29,8 @@ void decode_argument(call& c, memory& from);
 /// Fills in the answer. Called after the call.
 void decode_answer(call& c, memory& from, const answer& a) noexcept;
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace
 
-#ifndef KVM_VFIO_SIM_COMPILED
-#include <kvm_vfio/sim/impl/decode.hpp>
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/trace/impl/decode_ioctl.hpp>
 #endif

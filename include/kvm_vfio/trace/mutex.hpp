@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
 /// A recursive mutex without the cost of `<mutex>`. Lock order: a VM's, a kvm-vfio's, the world's.
 class KVM_VFIO_CAPABILITY("mutex") mutex {
@@ -30,4 +30,4 @@ class KVM_VFIO_CAPABILITY("mutex") mutex {
 };
 static_assert(lockable<mutex>);
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace

@@ -42,4 +42,17 @@ inline constexpr std::uint32_t set_device_attr = KVM_SET_DEVICE_ATTR;
 inline constexpr std::uint32_t get_device_attr = KVM_GET_DEVICE_ATTR;
 inline constexpr std::uint32_t has_device_attr = KVM_HAS_DEVICE_ATTR;
 
+// KVM's TCE tables on POWER; `<linux/kvm.h>` has the struct on that architecture alone.
+
+/// The kernel's `kvm_create_spapr_tce_64`, field by field.
+struct create_spapr_tce_64 {
+  std::uint64_t liobn;
+  std::uint32_t page_shift;
+  std::uint32_t flags;
+  std::uint64_t offset;  ///< in pages
+  std::uint64_t size;    ///< in pages
+};
+/// Makes one, on a VM.
+inline constexpr std::uint32_t request_create_spapr_tce_64 = _IOW(0xAE, 0xa8, create_spapr_tce_64);
+
 }  // namespace kvm_vfio::uapi

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
 /// A rule of the contract between a VMM and kvm-vfio.
 enum class rule : unsigned char {
@@ -94,4 +94,4 @@ struct rule_text {
   return {"", "", ""};
 }
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace

@@ -2,12 +2,13 @@
 #pragma once
 /// \file
 /// Watches a VMM's calls and reports where it breaks its contract with kvm-vfio. Knows the calls
-/// alone, so that it works on the simulator as on a real kernel (watch.hpp).
+/// alone, so that it works on the simulator as on a real kernel (watched_system.hpp).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/sim/config.hpp>
-#include <kvm_vfio/sim/describe.hpp>
-#include <kvm_vfio/sim/rules.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/trace/call_text.hpp>
+#include <kvm_vfio/trace/mutex.hpp>
+#include <kvm_vfio/trace/rules.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
 
 /// A rule was broken.
 struct report {
@@ -94,8 +95,8 @@ class checker final : public call_observer {
   std::vector<report> reports_;
 };
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace
 
-#ifndef KVM_VFIO_SIM_COMPILED
-#include <kvm_vfio/sim/impl/checker.hpp>
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/trace/impl/checker.hpp>
 #endif

@@ -3,12 +3,20 @@
 /// \file
 /// A system call of a simulated process, as observers see it: decoded, with its answer.
 
-#include <kvm_vfio/sim/file.hpp>
+#include <kvm_vfio/result.hpp>
 
 #include <cstdint>
 #include <string>
 
-namespace kvm_vfio::sim {
+namespace kvm_vfio::trace {
+
+/// What a system call answers: a value, 0 when there is nothing to say, or an error.
+using answer = result<std::int64_t>;
+
+/// The answer of a call that has no value.
+[[nodiscard]] constexpr answer to_answer(errc e) noexcept {
+  return e == errc::ok ? answer(0) : answer(e);
+}
 
 /// Which system call.
 enum class call_kind : unsigned char { open, close, dup, ioctl, pread, pwrite, eventfd };
@@ -45,4 +53,4 @@ class call_observer {
   ~call_observer() = default;
 };
 
-}  // namespace kvm_vfio::sim
+}  // namespace kvm_vfio::trace

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of memory.hpp.
+
+#include <kvm_vfio/trace/memory.hpp>
+
+#include <cstring>
+
+namespace kvm_vfio::trace {
+
+KVM_VFIO_INLINE memory::memory() noexcept = default;
+
+KVM_VFIO_INLINE memory::~memory() = default;
+
+KVM_VFIO_INLINE bool memory::read(std::uint64_t from, void* to, std::size_t size) noexcept {
+  if (size == 0) return true;
+  if (!allowed(from, size, false)) return false;
+  std::memcpy(to, pointer(from), size);
+  return true;
+}
+
+KVM_VFIO_INLINE bool memory::write(std::uint64_t to, const void* from, std::size_t size) noexcept {
+  if (size == 0) return true;
+  if (!allowed(to, size, true)) return false;
+  std::memcpy(pointer(to), from, size);
+  return true;
+}
+
+KVM_VFIO_INLINE void memory::forbid(const void* at, std::size_t size, bool readable) {
+  forbidden_.push_back({reinterpret_cast<std::uintptr_t>(at), size, readable});
+}
+
+KVM_VFIO_INLINE void* memory::pointer(std::uint64_t address) noexcept {
+  return reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(address));
+}
+
+KVM_VFIO_INLINE bool memory::allowed(std::uint64_t at, std::size_t size,
+                                     bool write) const noexcept {
+  if (at < first_page || at + size < at || at + size >= user_end) return false;
+  for (const range& r : forbidden_)
+    if (at < r.first + r.size && r.first < at + size && (write || !r.readable)) return false;
+  return true;
+}
+
+KVM_VFIO_INLINE errc read_string(memory& from, std::uint64_t address, std::string& text) {
+  constexpr std::size_t page = 4096;
+  text.clear();
+  for (char c = 0; text.size() < page; text.push_back(c)) {
+    if (!from.read(address + text.size(), &c, 1)) return errc::fault;
+    if (c == 0) return errc::ok;
+  }
+  return errc::inval;
+}
+
+}  // namespace kvm_vfio::trace

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// VFIO's user-space interface: `<linux/vfio.h>`, and what older releases' header lacks, by names
+/// of ours. What the system's header has is compared with ours.
+
+#include <linux/ioctl.h>
+#include <linux/vfio.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace kvm_vfio::uapi {
+
+/// VFIO_TYPE1_NESTING_IOMMU, which newer headers (7.3) do not have any more.
+inline constexpr std::uint64_t nesting_extension = 6;
+/// VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR (since Linux 5.12).
+inline constexpr std::uint64_t unmap_all_extension = 9;
+inline constexpr std::uint64_t update_vaddr_extension = 10;
+/// VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_UNMAP_FLAG_ALL and VFIO_DMA_UNMAP_FLAG_VADDR (since
+/// Linux 5.12).
+inline constexpr std::uint32_t dma_map_vaddr = 1U << 2;
+inline constexpr std::uint32_t dma_unmap_all = 1U << 1;
+inline constexpr std::uint32_t dma_unmap_vaddr = 1U << 2;
+#ifdef VFIO_TYPE1_NESTING_IOMMU
+static_assert(nesting_extension == VFIO_TYPE1_NESTING_IOMMU);
+#endif
+#ifdef VFIO_DMA_UNMAP_FLAG_ALL
+static_assert(unmap_all_extension == VFIO_UNMAP_ALL && dma_unmap_all == VFIO_DMA_UNMAP_FLAG_ALL);
+static_assert(update_vaddr_extension == VFIO_UPDATE_VADDR &&
+              dma_map_vaddr == VFIO_DMA_MAP_FLAG_VADDR &&
+              dma_unmap_vaddr == VFIO_DMA_UNMAP_FLAG_VADDR);
+#endif
+
+// Device files (character devices), since Linux 6.6.
+
+/// The kernel's `vfio_device_bind_iommufd`, field by field.
+struct device_bind_iommufd {
+  std::uint32_t argsz;
+  std::uint32_t flags;
+  std::int32_t iommufd;
+  std::uint32_t out_devid;
+};
+/// The kernel's `vfio_device_attach_iommufd_pt`, field by field.
+struct device_attach_iommufd_pt {
+  std::uint32_t argsz;
+  std::uint32_t flags;
+  std::uint32_t pt_id;
+};
+/// The kernel's `vfio_device_detach_iommufd_pt`, field by field.
+struct device_detach_iommufd_pt {
+  std::uint32_t argsz;
+  std::uint32_t flags;
+};
+
+/// Requests of a device file.
+inline constexpr std::uint32_t request_bind_iommufd = _IO(VFIO_TYPE, VFIO_BASE + 18);
+inline constexpr std::uint32_t request_attach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 19);
+inline constexpr std::uint32_t request_detach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 20);
+
+#ifdef VFIO_DEVICE_BIND_IOMMUFD
+static_assert(request_bind_iommufd == VFIO_DEVICE_BIND_IOMMUFD);
+static_assert(request_attach_iommufd_pt == VFIO_DEVICE_ATTACH_IOMMUFD_PT);
+static_assert(request_detach_iommufd_pt == VFIO_DEVICE_DETACH_IOMMUFD_PT);
+static_assert(offsetof(device_bind_iommufd, out_devid) ==
+              offsetof(vfio_device_bind_iommufd, out_devid));
+static_assert(offsetof(device_attach_iommufd_pt, pt_id) ==
+              offsetof(vfio_device_attach_iommufd_pt, pt_id));
+#endif
+
+}  // namespace kvm_vfio::uapi
