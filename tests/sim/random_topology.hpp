@@ -26,7 +26,9 @@ class random_topology {
     for (std::uint64_t g = 0; g < groups; ++g) {
       number += 1 + static_cast<int>(below(1000));
       kvm_vfio::sim::group_spec spec{
-          .number = number, .iommu = t.iommus[below(iommus)].name, .devices = {}};
+          .number = number,
+          .iommu = t.iommus[static_cast<std::size_t>(below(iommus))].name,
+          .devices = {}};
       for (std::uint64_t d = 1 + below(3); d > 0; --d) {
         spec.devices.push_back(
             {.name = "0000:0" + std::to_string(below(10)) + ":" + std::to_string(device++) + ".0",
@@ -147,7 +149,7 @@ class random_topology {
                                 .version = static_cast<std::uint8_t>(below(16))});
       for (std::uint64_t n = below(40); n > 0; --n)
         p.capabilities.back().bytes.push_back(any<std::uint8_t>());
-      at += 44 + 4 * below(20);
+      at += 44 + 4 * static_cast<std::size_t>(below(20));
     }
   }
 

@@ -470,19 +470,19 @@ TEST_CASE("a mediated device shows what its driver makes up, which is said") {
 // Whatever a device's configuration space holds, a world can be made of what is read.
 TEST_CASE("configuration spaces at random") {
   std::mt19937_64 random(15);
+  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   int with_capabilities = 0;
   for (int i = 0; i < 300; ++i) {
     const sysfs_tree tree;
     sysfs_tree::function f = network_card();
-    f.config.resize(random() % 2 != 0 ? 256 : 4096);
-    const std::size_t first = random() % 2 != 0 ? 0x40 : 0;
-    for (std::size_t n = random() % 60; n > 0; --n)
-      f.config[first + random() % (f.config.size() - first)] = static_cast<char>(random());
-    for (std::size_t n = random() % 5; n > 0; --n)  // capabilities, chained or not
-      sysfs_tree::put(
-          f.config, 0x40 + 4 * (random() % 45),
-          {static_cast<unsigned>(random() % 0x15), static_cast<unsigned>(random() % 0xfc),
-           static_cast<unsigned>(random() % 0x100)});
+    f.config.resize(below(2) != 0 ? 256 : 4096);
+    const std::size_t first = below(2) != 0 ? 0x40 : 0;
+    for (std::size_t n = below(60); n > 0; --n)
+      f.config[first + below(f.config.size() - first)] = static_cast<char>(random());
+    for (std::size_t n = below(5); n > 0; --n)  // capabilities, chained or not
+      sysfs_tree::put(f.config, 0x40 + 4 * below(45),
+                      {static_cast<unsigned>(below(0x15)), static_cast<unsigned>(below(0xfc)),
+                       static_cast<unsigned>(below(0x100))});
     tree.add(f);
     const sim::topology_result r = sim::topology_from_sysfs(tree.root());
     INFO("number " << i << "\n" << to_text(r.errors));

@@ -107,7 +107,8 @@ class kernel final : public filesystem {
       if (guest_.model.answers(task)) {
         if (request == KVM_CHECK_EXTENSION) return has_extension(argument);
         if constexpr (requires { &Iommu::make_table; })
-          if (request == uapi::request_create_spapr_tce_64) return make_table(task, argument);
+          if (request == uapi::request_create_spapr_tce_64)
+            return make_table(kernel_.arch, task, argument);
       }
       return to_answer(guest_.model.ioctl(task, request, argument));
     }
@@ -116,14 +117,14 @@ class kernel final : public filesystem {
 
    private:
     void release() noexcept override { guest_.model.release(); }
-    answer make_table(process& task, std::uint64_t argument)
-      requires requires { &Iommu::make_table; }
-    {
+    // A template, because not every IOMMU backend has tables.
+    template <class Tables>
+    answer make_table(Tables& tables, process& task, std::uint64_t argument) {
       uapi::create_spapr_tce_64 c{};
       if (!task.copy_from_user(argument, c)) return errc::fault;
       if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
       const tce_window window{.page_shift = c.page_shift, .offset = c.offset, .size = c.size};
-      return task.insert(file_ref(kernel_.arch.make_table(guest_, window)));
+      return task.insert(file_ref(tables.make_table(guest_, window)));
     }
     kernel& kernel_;
     vm_record& guest_;

@@ -55,7 +55,8 @@ KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint6
   if (s.size == 0) return 0;
   auto* const bytes = static_cast<unsigned char*>(to);
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
-    for (std::size_t i = 0; i < s.size; ++i) bytes[i] = config_.at(s.at + i);
+    const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
+    for (std::size_t i = 0; i < s.size; ++i) bytes[i] = config_.at(first + i);
   } else if (s.index == VFIO_PCI_ROM_REGION_INDEX) {
     std::memset(bytes, 0xff, s.size);
   } else {
@@ -74,7 +75,8 @@ KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
   if (s.size == 0) return 0;
   const auto* const bytes = static_cast<const unsigned char*>(from);
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
-    for (std::size_t i = 0; i < s.size; ++i) config_.write(s.at + i, bytes[i]);
+    const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
+    for (std::size_t i = 0; i < s.size; ++i) config_.write(first + i, bytes[i]);
     return static_cast<std::int64_t>(s.size);
   }
   const span table = table_in(s);
