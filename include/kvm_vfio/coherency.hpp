@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// When KVM must be told that a VM's DMA became noncoherent, or coherent again.
+/// Finds out when KVM must be told that a VM's DMA became noncoherent, or coherent again.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/detail/published.hpp>
@@ -10,28 +10,28 @@
 
 namespace kvm_vfio {
 
-/// What an update changed.
+/// The change that an update of the coherency makes.
 enum class coherency_edge : unsigned char { none, to_noncoherent, to_coherent };
 
-/// Remembers what KVM was told last. Pure: it calls nobody, so the edges alternate by
-/// construction. Any thread may read it at any time.
+/// Remembers what KVM was told last. It calls no function of KVM. Because it reports changes only,
+/// registering and unregistering always alternate. Any thread may read it at any time.
 class coherency {
  public:
-  /// Records whether any file is noncoherent now and says whether that is news.
+  /// Records whether any file is noncoherent now, and returns what this changes for KVM.
   [[nodiscard]] constexpr coherency_edge update(bool noncoherent) noexcept {
     if (noncoherent == noncoherent_.get()) return coherency_edge::none;
     noncoherent_.set(noncoherent);
     return noncoherent ? coherency_edge::to_noncoherent : coherency_edge::to_coherent;
   }
-  /// Whether KVM was told last that there is noncoherent DMA.
+  /// Returns true if KVM was last told that there is noncoherent DMA.
   [[nodiscard]] constexpr bool noncoherent() const noexcept { return noncoherent_.get(); }
 
  private:
   detail::published<bool> noncoherent_{false};
 };
 
-/// Looks for a noncoherent file as the kernel does: asks all in insertion order, up to the first
-/// that says no. Linear.
+/// Looks for a noncoherent file as the kernel does: it asks all files in insertion order, up to the
+/// first noncoherent one. Takes linear time.
 /// \tparam List  a `file_list`
 /// \tparam Epoch whether the provider has a coherency epoch
 template <class List, bool Epoch>
@@ -39,30 +39,33 @@ class coherency_walk {
   using entry = typename List::entry;
 
  public:
-  /// A walk over no other list than this.
+  /// Makes a walk. The list is not used: the parameter is there for the specialisation with epochs.
   constexpr explicit coherency_walk(const List&) noexcept {}
+  /// Returns true if one of the files is noncoherent.
   /// \param files the list
-  /// \param ask   whether a file's DMA is coherent
+  /// \param ask   returns whether a file's DMA is coherent
   template <class Ask>
   [[nodiscard]] constexpr bool any_noncoherent(const List& files, Ask&& ask) noexcept {
     for (const entry* e = files.first(); e; e = List::next(*e))
       if (!ask(e->file)) return true;
     return false;
   }
-  /// This entry goes; told before it does, or after it was unlinked and before anything else is.
+  /// Does nothing: each walk begins at the first file.
   constexpr void forget(const entry&) noexcept {}
 };
 
-/// The same walk, but for as long as an epoch lasts it goes on where it stopped. So it asks each
-/// file once in an epoch at the most, and never one that the whole walk would not ask.
+/// Looks for a noncoherent file with the help of epochs. Within one epoch each walk continues where
+/// the last one stopped. So it asks each file at most once in an epoch, and never a file that the
+/// kernel's walk would not reach.
 template <class List>
 class coherency_walk<List, true> {
  public:
-  /// A walk over no other list than this.
+  /// Makes a walk over `files` and no other list.
   constexpr explicit coherency_walk(const List& files) noexcept : next_(files.begin()) {}
-  /// \param files the list
-  /// \param epoch the provider's, read before anything is asked
-  /// \param ask   whether a file's DMA is coherent
+  /// Returns true if one of the files is noncoherent.
+  /// \param files the list from the constructor
+  /// \param epoch the provider's epoch, read before any file is asked
+  /// \param ask   returns whether a file's DMA is coherent
   template <class Ask>
   [[nodiscard]] constexpr bool any_noncoherent(const List& files, std::uint64_t epoch,
                                                Ask&& ask) noexcept {
@@ -76,7 +79,8 @@ class coherency_walk<List, true> {
       if (!ask(next_.get()->file)) return stopped_ = true;
     return false;
   }
-  /// This entry goes; told before it does, or after it was unlinked and before anything else is.
+  /// Tells the walk that `e` leaves the list. Call it before `e` is unlinked, or right after,
+  /// before any other entry is linked or unlinked.
   constexpr void forget(const typename List::entry& e) noexcept {
     if (next_ == List::behind(e)) next_ = List::before(e);
     else if (next_ == List::before(e)) stopped_ = false;
@@ -84,8 +88,8 @@ class coherency_walk<List, true> {
 
  private:
   std::uint64_t epoch_ = 0;
-  typename List::position next_;  // all before it said yes
-  bool stopped_ = false;          // the one there said no
+  typename List::position next_;  // all files before this place are coherent
+  bool stopped_ = false;          // whether the file at this place is noncoherent
 };
 
 }  // namespace kvm_vfio

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The kvm-vfio device: sequences its policies in the kernel's order. Makes no OS call.
-/// \see [The words of VFIO and KVM](docs/words.md)
+/// The model of the kvm-vfio device, which calls its policies in the kernel's order.
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>
@@ -17,35 +16,34 @@
 
 namespace kvm_vfio {
 
-/// Tells a VM which VFIO files it uses (virt/kvm/vfio.c).
+/// The model of the kvm-vfio device of one VM (virt/kvm/vfio.c).
 ///
-/// Every operation is noexcept. With a real lock any number of threads may call `add`, `del`,
-/// `set_spapr_tce`, `set_attr` and the observers; construction and destruction are one thread's.
-/// The policies are called with the lock held, except: the validity of a file with its look-up, the
-/// calling task, the caller's own file reference (get_file, fput), and everything at destruction.
-/// Policies that several devices share are called under several locks.
+/// All functions are noexcept. With a real lock, several threads may call them at the same time,
+/// except for the constructors and the destructor. The device holds its lock when it calls a
+/// policy, with four exceptions: `file_is_valid` and its symbol look-up; the calling task;
+/// `get_file` and `fput` of the caller's reference; everything in the destructor. If devices share
+/// a policy object, each calls it under its own lock, so the object must synchronise itself.
 ///
-/// \tparam Symbols the VFIO symbol provider
-/// \tparam Lock    the lock; a reference type to share one of the caller's
-/// \tparam Iommu   the IOMMU backend; one that models `spapr_backend` brings attribute 3
+/// \tparam Symbols the symbol provider (VFIO's functions)
+/// \tparam Lock    the lock; a reference type if the device does not own it
+/// \tparam Iommu   the IOMMU backend; with a `spapr_backend` the device has attribute 3
 /// \tparam Profile the Linux release
-/// \tparam Storage where entries live; one is allocated by each successful ADD
-/// \tparam Files   references on open files
+/// \tparam Storage where entries live; each successful ADD allocates one
+/// \tparam Files   the references on open files
 template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols::vm> Iommu,
           profile Profile = linux_7_3, storage Storage = heap_storage,
           file_references<typename Symbols::file> Files = default_files<Symbols>>
 class device {
  public:
-  /// The handles of the symbol provider's.
+  /// The symbol provider's handles of files and VMs.
   using file = typename Symbols::file;
   using vm_handle = typename Symbols::vm;
-
-  /// Whether attribute 3, GROUP_SET_SPAPR_TCE, exists.
+  /// Whether the device has attribute 3, GROUP_SET_SPAPR_TCE.
   static constexpr bool spapr = spapr_backend<Iommu, vm_handle>;
-  /// Whether a coherency update asks only the files that it has not asked in this epoch. Otherwise
-  /// it asks every one up to the first that is noncoherent, as the kernel does.
+  /// Whether a coherency update asks each file at most once in an epoch. If not, each update asks
+  /// the files in order up to the first noncoherent one, as the kernel does.
   static constexpr bool coherency_epoch = epoch_symbol_provider<Symbols>;
-  /// Whether a tracked file is found in constant time; see `file_list`.
+  /// Whether the device finds a tracked file in constant time; see `file_list`.
   static constexpr bool indexed = has_index<file, Storage>;
 
   static_assert(
@@ -68,8 +66,8 @@ class device {
   static_assert(Profile::validity != symbol::file_is_group || group_symbol_provider<Symbols>,
                 "this profile knows groups only: the provider must model group_symbol_provider");
 
-  /// A device of `vm` that tracks nothing. Neither allocates nor calls anybody.
-  /// `symbols` and `iommu` (and a lock given by reference) must outlive the device.
+  /// Makes a device of `vm` that tracks no file. Allocates nothing and calls no policy. `symbols`,
+  /// `iommu` and a lock given by reference must outlive the device.
   constexpr device(Symbols& symbols, Lock&& lock, Iommu& iommu, const vm_handle& vm, Profile = {},
                    const Storage& storage = {}, const Files& files = {}) noexcept
       : vfio_(symbols),
@@ -78,18 +76,16 @@ class device {
         lock_(static_cast<Lock&&>(lock)),
         files_(files),
         tracked_(storage) {}
-
-  /// The same with a lock of its own, for locks that cannot be moved.
+  /// Makes a device of `vm` with its own lock, for locks that cannot be moved.
   constexpr device(Symbols& symbols, Iommu& iommu, const vm_handle& vm, Profile = {},
                    const Storage& storage = {}, const Files& files = {}) noexcept
       : vfio_(symbols), iommu_(iommu), vm_(vm), files_(files), tracked_(storage) {}
-
   device(const device&) = delete;
   device& operator=(const device&) = delete;
 
-  /// Frees every entry in insertion order, then updates coherency once. Does not take the lock:
-  /// nobody else can reach the device; but where an update is a critical section of its own, it is
-  /// one here too (kvm_vfio_release). A provider's failures are ignored.
+  /// Releases every file in insertion order, then updates coherency once (kvm_vfio_release).
+  /// Ignores errors of set_kvm. Takes no lock, because no other thread can reach the device. But a
+  /// profile with `updates_coherency_apart` takes the lock for the update, as the kernel does.
   constexpr ~device() {
     while (entry* e = tracked_.first()) {
       release_iommu_group(*e);
@@ -107,31 +103,38 @@ class device {
     }
   }
 
-  /// FILE_ADD: tracks a file, as if through a descriptor that refers to it (kvm_vfio_file_add).
-  /// Constant time if `indexed` and, but for an epoch's first call, `coherency_epoch`; else linear
-  /// in the tracked files. Allocates one entry.
-  /// \return inval: not a VFIO file, or the validity symbol is missing · exists: tracked already ·
-  ///         nomem · whatever get_file or set_kvm failed with; nothing has changed then
+  /// FILE_ADD: tracks a file (kvm_vfio_file_add). Allocates one entry. A failed call changes
+  /// nothing. With `indexed` and `coherency_epoch` the call takes constant time, except for the
+  /// first one in an epoch. Otherwise the time is linear in the number of tracked files.
+  /// \errors
+  /// - `errc::inval`: the file is not a VFIO file, or the symbol that tells this is missing
+  /// - `errc::exists`: the device tracks the file already
+  /// - `errc::nomem`: no memory
+  /// - each error of `get_file` and of `set_kvm`
   [[nodiscard]] constexpr errc add(const file& f) noexcept {
     looked_up held(files_, files_.get_file(f));
     return held ? add_looked_up(held) : held.error();
   }
 
-  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Costs as `add`, or asks all files for
-  /// coherency when the one goes that was not coherent; does not allocate.
-  /// \param f stays open for the length of the call: no reference on it is taken
-  /// \return noent: not tracked · whatever set_kvm failed with; the file stays tracked then, on
-  ///         sPAPR without its TCE tables
+  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Takes as long as `add`. If `f` was the
+  /// file that was not coherent, all files may be asked for their coherency. Allocates nothing.
+  /// \param f a file that the caller keeps open during the call
+  /// \errors
+  /// - `errc::noent`: the device does not track the file
+  /// - each error of `set_kvm`: the file stays tracked, on sPAPR without its TCE tables
   [[nodiscard]] constexpr errc del(const file& f) noexcept {
     looked_up seen(files_, f, looked_up::borrowed);
     return del_looked_up(seen);
   }
 
-  /// GROUP_SET_SPAPR_TCE: attaches the group behind a tracked file to a TCE table
-  /// (kvm_vfio_file_set_spapr_tce). The entry keeps its IOMMU group even when the attach fails.
-  /// \param f       as `del`'s
-  /// \param tablefd the table's descriptor, in the calling task
-  /// \return noent: not tracked · io: the file has no IOMMU group · the backend's answer
+  /// GROUP_SET_SPAPR_TCE: attaches the group of a tracked file to a TCE table
+  /// (kvm_vfio_file_set_spapr_tce). The entry keeps its IOMMU group even if the call fails.
+  /// \param f a file that the caller keeps open during the call
+  /// \param tablefd the descriptor of the table in the calling task
+  /// \errors
+  /// - `errc::noent`: the device does not track the file
+  /// - `errc::io`: the file has no IOMMU group
+  /// - each error of `spapr_tce_attach`
   [[nodiscard]] constexpr errc set_spapr_tce(const file& f, int tablefd) noexcept
     requires spapr
   {
@@ -139,10 +142,12 @@ class device {
     return attach_looked_up(seen, tablefd);
   }
 
-  /// KVM_SET_DEVICE_ATTR (kvm_vfio_set_attr). `attr.flags` is ignored.
-  /// \param from the calling task: its descriptors and its memory
-  /// \return nxio: no such group or attribute, before any memory is read · fault: `attr.addr` ·
-  ///         badf: the descriptor there · then as `add`, `del` and `set_spapr_tce`
+  /// Handles KVM_SET_DEVICE_ATTR of the task `from` (kvm_vfio_set_attr). Ignores `attr.flags`.
+  /// \errors
+  /// - `errc::nxio`: no such group or attribute; checked before any memory is read
+  /// - `errc::fault`: the memory at `attr.addr` cannot be read
+  /// - `errc::badf`: the descriptor in that memory is not open
+  /// - each error of `add`, `del` or `set_spapr_tce`
   template <caller<file> Caller>
   [[nodiscard]] constexpr errc set_attr(Caller& from, const kvm_device_attr& attr) noexcept {
     if (has_attr(attr) != errc::ok) return errc::nxio;
@@ -164,7 +169,9 @@ class device {
     return seen ? del_looked_up(seen) : seen.error();
   }
 
-  /// KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr): ok or nxio. Looks at `group` and `attr` only.
+  /// Handles KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr). Reads `attr.group` and `attr.attr` only.
+  /// \errors
+  /// - `errc::nxio`: no such group or attribute
   [[nodiscard]] static constexpr errc has_attr(const kvm_device_attr& attr) noexcept {
     if (attr.group != uapi::dev_vfio_file) return errc::nxio;
     const bool known = attr.attr == uapi::dev_vfio_file_add ||
@@ -173,28 +180,28 @@ class device {
     return known ? errc::ok : errc::nxio;
   }
 
-  /// How many files are tracked: by the calls that are done, not the one that is under way. Does
-  /// not take the lock.
+  /// Returns the number of tracked files. A call that still runs does not count. Takes no lock.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_.get(); }
-  /// Whether KVM was told that the VM has noncoherent DMA. Does not take the lock.
+  /// Returns true if KVM was told that the VM has noncoherent DMA. Takes no lock.
   [[nodiscard]] constexpr bool noncoherent() const noexcept { return coherency_.noncoherent(); }
-  /// Calls `visit(file)` for each tracked file in insertion order, with the lock held: other
-  /// threads' calls wait for the last visit. `visit` must neither throw nor call the device.
+  /// Calls `visit(file)` for each tracked file in insertion order. Holds the lock, so that calls of
+  /// other threads wait. `visit` must neither throw nor call the device.
   template <class Visitor>
   constexpr void for_each(Visitor&& visit) const noexcept {
     guard held(lock_.get());
     for (const entry* e = tracked_.first(); e; e = tracked_.next(*e)) visit(e->file);
   }
-  /// Copies the tracked files, oldest first, as many as there is room for; no references on them
-  /// are taken. Holds the lock for the copying only.
-  /// \return how many are tracked; more than `room`: the newest are missing
+  /// Copies the handles of the oldest tracked files, at most `room`, without references on them.
+  /// \return the number of tracked files, which may be larger than `room`
   constexpr std::size_t snapshot(file* files, std::size_t room) const noexcept {
     unowned_files<file> none;
     return *snapshot(files, room, none);
   }
-  /// The same with a reference on each, so that they outlive a DEL: the caller gives it back by
-  /// `references.fput`. They need not be of the device's own kind.
-  /// \return how many are tracked · whatever get_file failed with; no reference is left then
+  /// Copies the handles of the oldest tracked files, at most `room`, with a reference on each. The
+  /// caller gives each back with `references.fput`.
+  /// \return the number of tracked files, which may be larger than `room`
+  /// \errors
+  /// - each error of `get_file`: all references are given back
   template <file_references<file> References>
   constexpr result<std::size_t> snapshot(file* files, std::size_t room,
                                          References& references) const noexcept {
@@ -213,7 +220,7 @@ class device {
     while (n > 0) references.fput(files[--n]);
     return failed;
   }
-  /// The VM that this device belongs to.
+  /// Returns the handle of the VM to which this device belongs.
   [[nodiscard]] constexpr const vm_handle& vm() const noexcept { return vm_; }
 
  private:
@@ -229,10 +236,9 @@ class device {
   };
   using list = file_list<file, typename group_of<spapr>::type, Storage>;
   using entry = typename list::entry;
-
   using looked_up = detail::looked_up<Files, file>;
 
-  // Without a reference, if the task can do that.
+  // Looks a descriptor up without a reference, if the task can do that.
   template <class Caller>
   constexpr looked_up look_at(Caller& from, int fd) noexcept {
     if constexpr (borrowing_file_table<Caller, file>)
@@ -347,8 +353,8 @@ class device {
     }
   }
 
-  // Adding one file may change the answer of others that share its IOMMU domain, so all are asked
-  // each time, unless an epoch says that nothing has changed.
+  // One more file may change the answer of others that share its IOMMU domain. So each update asks
+  // all files, unless an epoch shows that no answer changed.
   constexpr void update_coherency() noexcept {
     switch (coherency_.update(tracked_.first() && any_noncoherent())) {
       case coherency_edge::none: return;
@@ -385,7 +391,7 @@ class device {
   [[no_unique_address]] coherency_walk<list, coherency_epoch> walk_{tracked_};
 };
 
-/// A lock given as an lvalue is shared, one given as an rvalue becomes the device's.
+/// An lvalue is a lock that the device shares; an rvalue is a lock that the device then owns.
 template <class Symbols, class Lock, class Iommu, class Profile = linux_7_3,
           class Storage = heap_storage, class Files = default_files<Symbols>>
 device(Symbols&, Lock&&, Iommu&, typename Symbols::vm, Profile = {}, Storage = {}, Files = {})

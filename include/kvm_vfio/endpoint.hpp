@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A kvm-vfio device as its user holds it, whoever implements it: the kernel's own in production,
-/// the model in the VMM's tests. Code written against `endpoint` runs on both.
+/// A kvm-vfio device as a VMM uses it. In production the kernel is behind it, in the tests of a VMM
+/// the model. Code that is written for `endpoint` runs on both.
 
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
@@ -13,20 +13,20 @@
 
 namespace kvm_vfio {
 
-/// A kvm-vfio device's descriptor.
+/// An object that stands for the descriptor of a kvm-vfio device.
 template <class E>
 concept endpoint =
     requires(E& device, const kvm_device_attr& attr, unsigned long request, void* argument) {
-      // KVM_SET_DEVICE_ATTR.
+      // Calls KVM_SET_DEVICE_ATTR.
       { device.set_attr(attr) } noexcept -> std::same_as<errc>;
-      // KVM_HAS_DEVICE_ATTR.
+      // Calls KVM_HAS_DEVICE_ATTR.
       { device.has_attr(attr) } noexcept -> std::same_as<errc>;
-      // Any ioctl, argument as given.
+      // Makes any ioctl and passes `argument` on unchanged.
       { device.ioctl(request, argument) } noexcept -> std::same_as<errc>;
     };
 
 namespace detail {
-/// The attribute of group FILE whose argument stands at `argument`.
+/// Returns an attribute of group KVM_DEV_VFIO_FILE whose `addr` is the address of `argument`.
 template <class T>
 [[nodiscard]] inline kvm_device_attr file_attr(std::uint64_t attr, const T& argument) noexcept {
   return {.flags = 0,
@@ -36,36 +36,55 @@ template <class T>
 }
 }  // namespace detail
 
-/// FILE_ADD of a descriptor. Does not allocate; one ioctl.
-/// \return as `device::set_attr`; inval: not a VFIO file, or VFIO is not loaded
+/// Calls FILE_ADD for a descriptor: the device then tracks the VFIO file behind it. Makes one ioctl
+/// and allocates nothing.
+/// \errors
+/// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+/// - `errc::inval`: the file is not a VFIO file, or VFIO is not loaded
+/// - `errc::exists`: the device tracks the file already
+/// - `errc::nomem`: no memory
+/// - `errc::io`: the VM belongs to another process, or is dead
 template <endpoint E>
 [[nodiscard]] errc file_add(E& device, int fd) noexcept {
   const std::int32_t argument = fd;
   return device.set_attr(detail::file_attr(uapi::dev_vfio_file_add, argument));
 }
 
-/// FILE_DEL of a descriptor. Does not allocate; one ioctl.
-/// \return as `device::set_attr`; noent: not tracked
+/// Calls FILE_DEL for a descriptor: the device no longer tracks the VFIO file behind it. Makes one
+/// ioctl and allocates nothing.
+/// \errors
+/// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+/// - `errc::noent`: the device does not track the file
+/// - `errc::io`: the VM belongs to another process, or is dead
 template <endpoint E>
 [[nodiscard]] errc file_del(E& device, int fd) noexcept {
   const std::int32_t argument = fd;
   return device.set_attr(detail::file_attr(uapi::dev_vfio_file_del, argument));
 }
 
-/// GROUP_SET_SPAPR_TCE: attaches a tracked group to a TCE table of the VM. POWER only.
-/// \return as `device::set_attr`; nxio: not a POWER kernel
+/// Calls GROUP_SET_SPAPR_TCE, which attaches a tracked group to a TCE table of the VM. Exists on
+/// POWER only. Makes one ioctl and allocates nothing.
+/// \param groupfd a descriptor of the group's file
+/// \param tablefd the descriptor of the TCE table
+/// \errors
+/// - `errc::nxio`: the kernel has no such attribute, because it is not a POWER kernel
+/// - `errc::badf`: one of the descriptors is not open
+/// - `errc::noent`: the device does not track the group
+/// - `errc::inval`: `tablefd` is not a table of this VM, or does not fit the group
+/// - `errc::io`: the file has no IOMMU group, or the VM belongs to another process or is dead
 template <endpoint E>
 [[nodiscard]] errc set_spapr_tce(E& device, int groupfd, int tablefd) noexcept {
   const kvm_vfio_spapr_tce argument{.groupfd = groupfd, .tablefd = tablefd};
   return device.set_attr(detail::file_attr(uapi::dev_vfio_group_set_spapr_tce, argument));
 }
 
-/// An endpoint by its address, for endpoints that cannot be copied.
+/// An endpoint that stores the address of another endpoint. It is for endpoints that cannot be
+/// copied.
 template <endpoint E>
 class endpoint_pointer {
  public:
   endpoint_pointer() = default;
-  /// `device` must outlive the pointer and every copy of it.
+  /// `device` must outlive this pointer and every copy of it.
   explicit endpoint_pointer(E& device) noexcept : device_(&device) {}
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     return device_->set_attr(attr);
@@ -89,23 +108,24 @@ template <endpoint E>
 }
 }  // namespace detail
 
-/// What a guard keeps of an endpoint: what its `borrow()` hands out, good wherever the endpoint
-/// moves, or else its address.
+/// The type by which an `attachment` stores an endpoint. If the endpoint has `borrow()`, it is the
+/// result of that function, which stays valid when the endpoint is moved. Otherwise it is an
+/// `endpoint_pointer`.
 template <endpoint E>
 using endpoint_view = decltype(detail::view_of(*static_cast<E*>(nullptr)));
 
-/// Keeps a VFIO file attached to a VM: FILE_DEL when it goes. Movable; the device must stay open,
-/// and the VFIO file's descriptor too.
+/// Keeps a VFIO file attached to a VM and calls FILE_DEL in its destructor. It can be moved. The
+/// device and the descriptor of the VFIO file must stay open for as long as the attachment exists.
 /// \tparam View an `endpoint_view`
 template <endpoint View>
 class attachment {
  public:
   attachment() = default;
-  /// Takes over what the other one holds, which then holds nothing.
+  /// Takes over the file of `other`, which then holds no file.
   attachment(attachment&& other) noexcept : device_(other.device_), fd_(other.fd_) {
     other.dismiss();
   }
-  /// Detaches what this one held; the other one lets go.
+  /// Detaches its own file, then takes over the file of `other`, which then holds no file.
   attachment& operator=(attachment&& other) noexcept {
     if (this != &other) {
       (void)detach();
@@ -117,20 +137,22 @@ class attachment {
   }
   ~attachment() { (void)detach(); }
 
-  /// FILE_DEL now, with its answer; ok when nothing is attached. The file is the caller's again,
-  /// whatever the answer: after noent somebody else deleted it, after any other failure the device
-  /// still tracks it, and `file_del` may be tried again.
+  /// Calls FILE_DEL. Does nothing and returns ok if no file is attached. Afterwards this object
+  /// holds no file, even if the call fails. The caller may then try `file_del` again.
+  /// \errors
+  /// - `errc::noent`: the device did not track the file any more
+  /// - any other error of `file_del`: the device still tracks the file
   errc detach() noexcept {
     if (fd_ < 0) return errc::ok;
     const int fd = fd_;
     dismiss();
     return file_del(device_, fd);
   }
-  /// Leaves the file attached for as long as the device lives.
+  /// Gives up the file without FILE_DEL. The device tracks the file until the device is closed.
   void dismiss() noexcept { fd_ = -1; }
-  /// Whether a file is attached.
+  /// Returns true if a file is attached.
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// The descriptor of the attached file; -1: none.
+  /// Returns the descriptor of the attached file, or -1 if there is none.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:
@@ -142,7 +164,9 @@ class attachment {
   int fd_ = -1;
 };
 
-/// FILE_ADD, undone by the guard that it returns. Errors as `file_add`.
+/// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
+/// \errors
+/// - each error of `file_add`
 template <endpoint E>
 [[nodiscard]] result<attachment<endpoint_view<E>>> attach(E& device, int fd) noexcept {
   if (const errc e = file_add(device, fd); e != errc::ok) return e;

@@ -1,61 +1,62 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The error vocabulary: the kernel's error numbers, as a type that cannot be ignored.
+/// The error numbers of the kernel, as a type whose values must not be ignored.
 
 #include <asm/errno.h>
 
 namespace kvm_vfio {
 
-/// An answer of the kvm-vfio device or of what surrounds it. The values are the kernel's error
-/// numbers. Each that this library returns of its own has a name; an error of the operating system
-/// that has none here keeps its number.
+/// The result of a call. The values are the kernel's error numbers. Every error that this library
+/// itself returns has a name. An error of the operating system without a name here keeps its
+/// number.
 enum class [[nodiscard]] errc : int {
   ok = 0,            ///< success
-  perm = EPERM,      ///< somebody else owns the DMA; no such operation (KVM_GET_DEVICE_ATTR)
+  perm = EPERM,      ///< another user owns the DMA; no such operation (KVM_GET_DEVICE_ATTR)
   noent = ENOENT,    ///< the file is not tracked; no such path or object
-  srch = ESRCH,      ///< the notifier already has this event file
-  intr = EINTR,      ///< a signal came first
-  io = EIO,          ///< another address space, a dead VM; sPAPR: the file has no IOMMU group
+  srch = ESRCH,      ///< the device needs a VM, but FILE_ADD has not named one
+  intr = EINTR,      ///< a signal interrupted the call
+  io = EIO,          ///< another address space, a dead VM; sPAPR: no IOMMU group
   nxio = ENXIO,      ///< no such attribute or attribute group
-  toobig = E2BIG,    ///< a longer struct than the kernel knows, not zero behind its end
-  badf = EBADF,      ///< not an open descriptor, or an O_PATH one
-  again = EAGAIN,    ///< try again: locked memory is used up, or nothing to read yet
+  toobig = E2BIG,    ///< a struct is longer than the kernel's, and not zero behind that
+  badf = EBADF,      ///< the descriptor is not open, or is an O_PATH descriptor
+  again = EAGAIN,    ///< locked memory is used up, or there is nothing to read yet
   nomem = ENOMEM,    ///< no memory, or a fixed capacity is used up
   access = EACCES,   ///< permission denied (opening /dev/kvm)
-  fault = EFAULT,    ///< an address that cannot be read or written
+  fault = EFAULT,    ///< an address cannot be read or written
   busy = EBUSY,      ///< the VM has a kvm-vfio device already; the group is open already
   exists = EEXIST,   ///< the file is tracked already; the address is mapped already
-  nodev = ENODEV,    ///< unknown device type; mmap of a device descriptor
+  nodev = ENODEV,    ///< unknown device type; mmap is not supported
   notdir = ENOTDIR,  ///< a part of the path is not a directory
   isdir = EISDIR,    ///< the path is a directory
-  inval = EINVAL,    ///< not a VFIO file; an argument that makes no sense
+  inval = EINVAL,    ///< the file is not a VFIO file; an argument has no meaning
   nfile = ENFILE,    ///< the system has no free file
-  mfile = EMFILE,    ///< the process has no free descriptor
-  notty = ENOTTY,    ///< unknown ioctl
-  nospc = ENOSPC,    ///< a device type past the end of the table; no free range of addresses
-  spipe = ESPIPE,    ///< lseek, pread or pwrite on a file that has no position
-  rofs = EROFS,      ///< the file system cannot be written
-  range = ERANGE,    ///< outside of what the IOMMU can address
+  mfile = EMFILE,    ///< the task has no free descriptor
+  notty = ENOTTY,    ///< the file does not know the ioctl
+  nospc = ENOSPC,    ///< the device type is past the end of the table; no free IOVA
+  spipe = ESPIPE,    ///< lseek, pread or pwrite on a file without a position
+  rofs = EROFS,      ///< the file system is read-only
+  range = ERANGE,    ///< outside of the addresses that the IOMMU can translate
   nametoolong = ENAMETOOLONG,  ///< the path is too long
   nosys = ENOSYS,              ///< the kernel has no such system call
   loop = ELOOP,                ///< too many symbolic links
-  proto = EPROTO,              ///< the kernel speaks another version of the interface
-  overflow = EOVERFLOW,        ///< an address and a size that wrap around
-  badfd = EBADFD,              ///< the descriptor does not name what the call wants
-  msgsize = EMSGSIZE,          ///< there is more to tell than there is room for
-  opnotsupp = EOPNOTSUPP,      ///< a field is set that the kernel gives no meaning
-  addrinuse = EADDRINUSE,      ///< a mapping is where the device cannot reach
+  proto = EPROTO,              ///< the kernel has another version of the interface
+  overflow = EOVERFLOW,        ///< an address plus a size is too large
+  badfd = EBADFD,              ///< the descriptor refers to the wrong kind of file
+  msgsize = EMSGSIZE,          ///< the answer does not fit the space that was given
+  opnotsupp = EOPNOTSUPP,      ///< a field or flag is set that the kernel does not know
+  addrinuse = EADDRINUSE,      ///< a mapping lies where the device cannot use it
 };
 
-/// An error number of the operating system's as an `errc`. The only way to make one of a number.
-/// \param number as errno has it, positive; 0 is success
+/// Makes an `errc` from an error number of the operating system. No other function makes an `errc`
+/// from a number.
+/// \param number the positive number that errno has, or 0 for success
 [[nodiscard]] constexpr errc to_errc(long number) noexcept {
   return static_cast<errc>(static_cast<int>(number));
 }
 
-/// The error's symbolic name, as errno(3) has it ("EBUSY"); "OK" for success; "an error without a
-/// name" for a number that has no name here. Never null, never allocates.
+/// Returns the symbolic name of the error as in errno(3), for example "EBUSY". Returns "OK" for
+/// success, and "an error without a name" for a number that has no name here. Never returns null.
 [[nodiscard]] constexpr const char* name(errc e) noexcept {
   switch (e) {
     case errc::ok: return "OK";
@@ -97,11 +98,11 @@ enum class [[nodiscard]] errc : int {
   return "an error without a name";
 }
 
-/// Whether `name` knows the error.
+/// Returns true if `name` knows the error.
 [[nodiscard]] constexpr bool has_name(errc e) noexcept { return name(e) != name(to_errc(-1)); }
 
-/// The answer as a kernel's function returns it: 0, or the error number negated. The only place
-/// that negates.
+/// Returns the number that a function of the kernel returns for this result: 0, or the negative
+/// error number. No other function negates error numbers.
 [[nodiscard]] constexpr int kernel_return(errc e) noexcept { return -static_cast<int>(e); }
 
 }  // namespace kvm_vfio

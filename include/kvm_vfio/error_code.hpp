@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// `errc` as a std::error_code, for code that speaks `<system_error>`. Not part of the umbrella:
-/// the standard header is heavy.
+/// Conversions between `errc` and std::error_code. kvm_vfio.hpp does not include this header,
+/// because `<system_error>` is slow to compile.
 
 #include <kvm_vfio/errc.hpp>
 
@@ -10,14 +10,14 @@
 
 namespace kvm_vfio {
 
-/// The error as the system's: its number is the kernel's, so it has no category of its own and
-/// equals the codes of other libraries and the conditions of std::errc.
+/// Returns the error as a code of std::system_category(). That category already means the kernel's
+/// error numbers, so `errc` has no category of its own. The result can be compared with std::errc.
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
   return {static_cast<int>(e), std::system_category()};
 }
 
-/// The way back, for a code of the system's or the generic category, whose numbers are the same.
-/// A code of any other category has no number of the kernel's: io, and `ok` only for a success.
+/// Returns the `errc` for a code of the system category or of the generic category. For another
+/// category the result is `errc::ok` if the code means success, and `errc::io` otherwise.
 [[nodiscard]] inline errc to_errc(const std::error_code& code) noexcept {
   const bool same_numbers =
       code.category() == std::system_category() || code.category() == std::generic_category();
@@ -28,7 +28,7 @@ namespace kvm_vfio {
 }  // namespace kvm_vfio
 
 namespace std {
-/// Lets an errc become an error_code by itself.
+/// Lets an `errc` convert to std::error_code implicitly.
 template <>
 struct is_error_code_enum<kvm_vfio::errc> : true_type {};
 }  // namespace std

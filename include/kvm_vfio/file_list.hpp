@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The tracked files, in insertion order, found by identity. Calls nobody.
+/// The list of tracked files, in insertion order. A file is found by its identity. The list calls
+/// no policy but its storage.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/hash_index.hpp>
@@ -20,22 +21,23 @@ template <table_storage Storage>
 inline constexpr std::size_t table_limit<Storage> = Storage::template tables<storage_probe*>::limit;
 }  // namespace detail
 
-/// Up to so many files are looked for one by one, whatever they are: that is faster. (A list that
-/// had more goes back to that at half as many.)
+/// A list of at most this many files is searched one by one, which is faster. A longer list gets an
+/// index and drops it when it has shrunk to half this number.
 inline constexpr std::size_t linear_limit = 16;
 
-/// Whether a list of such files in such a storage has an index.
+/// Whether a list gets an index: its files have a hash, and its storage has memory for tables.
 template <class File, class Storage>
 inline constexpr bool has_index =
     hashable_file<File> && (detail::table_limit<Storage> > linear_limit);
 
-/// A list of tracked files that owns its entries and nothing that they name.
+/// The list of tracked files. It owns its entries, but not the files and groups that they name.
 ///
-/// With a `hashable_file` and a `table_storage` the list has an index from the 17th file on until
-/// there are 8 again. For each file it costs 12 bytes in the entry and 8 to 16 in tables, by the
-/// most files that there were. Without memory for them look-up is slower, and that is all.
-/// \tparam File  handle of an open file; `==` is identity
-/// \tparam Group handle of an IOMMU group, or an empty type
+/// With a `hashable_file` and a `table_storage`, the list makes an index at the 17th file and drops
+/// it when 8 files are left. The index costs 12 bytes in each entry. It also costs 8 to 16 bytes in
+/// tables for each file, counted at the time when the list was longest. Without memory for tables,
+/// look-up is slower, and nothing else changes.
+/// \tparam File  a handle of an open file; `==` compares the identity
+/// \tparam Group a handle of an IOMMU group, or an empty type
 template <class File, class Group, storage Storage>
 class file_list {
   template <int>
@@ -43,15 +45,15 @@ class file_list {
   struct no_key {};
 
  public:
-  /// Whether look-up takes constant time, on average over what the hash makes of the files.
+  /// Whether `find` takes constant time on average, if the files have good hashes.
   static constexpr bool indexed = has_index<File, Storage>;
 
-  /// One tracked file.
+  /// The entry of one tracked file.
   class entry {
    public:
-    /// An entry that is in no list.
+    /// Makes an entry that is in no list.
     constexpr explicit entry(const File& tracked) noexcept : file(tracked) {}
-    /// The file, and for sPAPR its IOMMU group, empty until one is attached.
+    /// The tracked file, and on sPAPR its IOMMU group, which is empty until attribute 3 sets it.
     File file;
     [[no_unique_address]] Group iommu_group{};
 
@@ -60,29 +62,30 @@ class file_list {
     template <class, class>
     friend class detail::hash_index;
     [[no_unique_address]] std::conditional_t<indexed, std::uint32_t, no_field<0>> hash_{};
-    entry** link_ = nullptr;  // what points here: the entry before, or the list
+    entry** link_ = nullptr;  // the pointer to this entry: in the entry before it, or in the list
     entry* next_ = nullptr;
     [[no_unique_address]] std::conditional_t<indexed, entry*, no_field<1>> chained_{};
   };
 
-  /// An empty list.
+  /// Makes an empty list that allocates its entries from `storage`.
   constexpr explicit file_list(const Storage& storage) noexcept : pool_(storage), index_(storage) {}
   file_list(const file_list&) = delete;
   file_list& operator=(const file_list&) = delete;
 
-  /// By what a file is looked up and entered, found out once for both.
+  /// The key of a file, by which the index finds it. A caller that needs it twice computes it once.
   using key = std::conditional_t<indexed, std::uint32_t, no_key>;
-  /// \return the file's; good until a file is linked or unlinked
+  /// Returns the key of a file. The key is valid until an entry is linked or unlinked.
   [[nodiscard]] constexpr key key_of(const File& file) const noexcept {
     if constexpr (indexed) return index_ ? detail::mix(identity_hash(file)) : 0;
     else return {};
   }
 
-  /// An entry that is not in the list yet; null: no memory.
+  /// Makes an entry that is not in the list. Returns null if there is no memory.
   [[nodiscard]] constexpr entry* make(const File& file) noexcept {
     return make(file, key_of(file));
   }
-  /// The same, with the file's `key_of`.
+  /// Makes an entry that is not in the list. Returns null if there is no memory.
+  /// \param of the key of `file`, from `key_of`
   [[nodiscard]] constexpr entry* make(const File& file, [[maybe_unused]] key of) noexcept {
     entry* const e = pool_.make(file);
     if constexpr (indexed)
@@ -92,14 +95,15 @@ class file_list {
   /// Frees an entry that is not in the list.
   constexpr void destroy(entry& e) noexcept { pool_.destroy(&e); }
 
-  /// Appends at the tail. Constant time; makes the index at the 17th file. \pre nothing was linked
-  /// or unlinked since `e` was made
+  /// Appends an entry at the end. Takes constant time. Makes the index at the 17th file.
+  /// \pre no entry was linked or unlinked since `e` was made
   constexpr void append(entry& e) noexcept {
     e.link_ = tail_;
     e.next_ = nullptr;
     link(e);
   }
-  /// Takes an entry out; it stays allocated and remembers its place. Constant time.
+  /// Removes an entry from the list. It stays allocated and remembers its place. Takes constant
+  /// time.
   constexpr void unlink(entry& e) noexcept {
     *e.link_ = e.next_;
     link_behind(e) = e.link_;
@@ -111,14 +115,18 @@ class file_list {
       }
     }
   }
-  /// Undoes the last `unlink`. \pre nothing was linked or unlinked since
+  /// Puts back the entry that `unlink` removed last.
+  /// \pre no entry was linked or unlinked since then
   constexpr void relink(entry& e) noexcept { link(e); }
 
-  /// The entry of this file, or null. Constant time if there is an index, else linear.
+  /// Returns the entry of a file, or null. Takes constant time if there is an index, else linear
+  /// time.
   [[nodiscard]] constexpr entry* find(const File& file) noexcept {
     return find(file, key_of(file));
   }
-  /// The same by the file's `key_of`.
+  /// Returns the entry of a file, or null. Takes constant time if there is an index, else linear
+  /// time.
+  /// \param of the key of `file`, from `key_of`
   [[nodiscard]] constexpr entry* find(const File& file, [[maybe_unused]] key of) noexcept {
     if constexpr (indexed)
       if (index_) return index_.find(file, of);
@@ -126,19 +134,20 @@ class file_list {
       if (e->file == file) return e;
     return nullptr;
   }
-  /// The oldest entry, or null.
+  /// Returns the oldest entry, or null.
   [[nodiscard]] constexpr entry* first() const noexcept { return head_; }
-  /// The entry after this one, or null.
+  /// Returns the entry after this one, or null.
   [[nodiscard]] static constexpr entry* next(const entry& e) noexcept { return e.next_; }
 
-  /// A place between two entries, before the first or behind the last.
+  /// A place in the list: before an entry, or after the last one.
   class position {
    public:
-    /// The entry behind, or null.
+    /// Returns the entry after this place, or null.
     [[nodiscard]] constexpr entry* get() const noexcept { return *link_; }
-    /// Goes behind it. \pre there is one
+    /// Moves this place behind the next entry.
+    /// \pre `get()` is not null
     constexpr void advance() noexcept { link_ = &(*link_)->next_; }
-    /// The same place.
+    /// True for two equal places.
     friend constexpr bool operator==(const position&, const position&) noexcept = default;
 
    private:
@@ -146,17 +155,19 @@ class file_list {
     constexpr explicit position(entry* const* link) noexcept : link_(link) {}
     entry* const* link_;
   };
-  /// Before the first entry.
+  /// Returns the place before the first entry.
   [[nodiscard]] constexpr position begin() const noexcept { return position(&head_); }
-  /// Before this entry, or where it was if nothing was linked or unlinked since.
+  /// Returns the place before this entry. If the entry is unlinked, this is the place where it was,
+  /// as long as no other entry was linked or unlinked.
   [[nodiscard]] static constexpr position before(const entry& e) noexcept {
     return position(e.link_);
   }
-  /// Behind this entry, on the same condition.
+  /// Returns the place behind this entry. If the entry is unlinked, this is the place where it was,
+  /// as long as no other entry was linked or unlinked.
   [[nodiscard]] static constexpr position behind(const entry& e) noexcept {
     return position(&e.next_);
   }
-  /// How many entries there are.
+  /// Returns the number of entries.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
 
  private:
@@ -172,7 +183,8 @@ class file_list {
     using type = detail::hash_index<entry, typename S::template tables<entry*>>;
   };
 
-  // What points back to the entry's place: the next entry, or the list's end.
+  // Returns the pointer that points back to the place behind `e`: in the next entry, or in the
+  // list.
   constexpr entry**& link_behind(entry& e) noexcept { return e.next_ ? e.next_->link_ : tail_; }
 
   constexpr void link(entry& e) noexcept {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The model, whole: everything that makes no OS call and needs no heavy header. The real ioctls
-/// are in kvm_vfio/native/, the mocks in kvm_vfio/testing/.
+/// Includes the whole model: every header that makes no system call and costs little compile time.
+/// The real ioctls are in kvm_vfio/native/, and the mocks are in kvm_vfio/testing/.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/coherency.hpp>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The lock policy: its contract, the lock of a single-threaded user, and the guard. The guard is
-/// annotated for Clang's thread-safety analysis; an unannotated lock simply is not analysed.
+/// The lock policy: the concept that a lock must model, a lock for programs with one thread, and a
+/// scope guard. The guard has annotations for Clang's thread-safety analysis. Clang does not
+/// analyse a lock that has no annotations.
 
 #include <concepts>
 
@@ -20,54 +21,55 @@
 
 namespace kvm_vfio {
 
-/// Mutual exclusion. `Lock` may be a reference type: the device then uses a lock of somebody
-/// else's.
+/// A lock that at most one thread holds at a time. `Lock` may be a reference type. The device then
+/// uses a lock that it does not own.
 template <class Lock>
 concept lockable = requires(Lock& lock) {
-  // Waits until nobody else holds the lock, then holds it. Never re-entered by the device.
+  // Waits until no other thread holds the lock, and then holds it. The device never locks twice.
   { lock.lock() } noexcept;
-  // Lets go of it. Called by the thread that locked.
+  // Releases the lock. Called by the thread that holds it.
   { lock.unlock() } noexcept;
 };
 
-/// The lock for users that call from one thread only: nothing at all.
+/// A lock for programs that call from one thread only. It does nothing.
 struct KVM_VFIO_CAPABILITY("null lock") null_lock {
   constexpr void lock() noexcept KVM_VFIO_ACQUIRE() {}
   constexpr void unlock() noexcept KVM_VFIO_RELEASE() {}
 };
 static_assert(lockable<null_lock> && lockable<null_lock&>);
 
-/// A lock as a member: its own, or a reference to somebody else's. Const operations lock too.
+/// Stores a lock as a member, either by value or by reference. Const functions of the owner can
+/// take the lock, too.
 template <class Lock>
 class lock_holder {
  public:
   lock_holder() = default;
-  /// Holds a lock that is moved in.
+  /// Moves `lock` into the holder.
   constexpr explicit lock_holder(Lock&& lock) noexcept : lock_(static_cast<Lock&&>(lock)) {}
-  /// The lock.
+  /// Returns the lock. The result is not const, so that a const function can take the lock.
   [[nodiscard]] constexpr Lock& get() const noexcept { return lock_; }
 
  private:
   [[no_unique_address]] mutable Lock lock_{};
 };
-/// The lock is somebody else's and must outlive the holder.
+/// Stores a reference to a lock, which must outlive the holder.
 template <class Lock>
 class lock_holder<Lock&> {
  public:
-  /// Refers to a lock.
+  /// Keeps a reference to `lock`.
   constexpr explicit lock_holder(Lock& lock) noexcept : lock_(lock) {}
-  /// The lock.
+  /// Returns the lock to which the holder refers.
   [[nodiscard]] constexpr Lock& get() const noexcept { return lock_; }
 
  private:
   Lock& lock_;
 };
 
-/// Holds a lock for the length of a scope.
+/// Holds a lock until the end of a scope.
 template <lockable Lock>
 class KVM_VFIO_SCOPED_CAPABILITY guard {
  public:
-  /// Takes the lock, which must outlive the guard.
+  /// Takes the lock. `lock` must outlive the guard.
   constexpr explicit guard(Lock& lock) noexcept KVM_VFIO_ACQUIRE(lock) : lock_(lock) {
     lock_.lock();
   }
@@ -78,7 +80,7 @@ class KVM_VFIO_SCOPED_CAPABILITY guard {
  private:
   Lock& lock_;
 };
-/// By its arguments.
+/// Deduces the type of the lock from the argument.
 template <class Lock>
 guard(Lock&) -> guard<Lock>;
 

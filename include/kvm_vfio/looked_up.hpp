@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The reference that a call holds on the file that it is about.
+/// The reference that a call of the device holds on the file of its argument.
 
 #include <kvm_vfio/result.hpp>
 
 namespace kvm_vfio::detail {
 
-// The file reference that a call looked up, or why there is none. Given back at the end of the
-// call, after the unlock. `Files` models file_references.
+// The file that a call looked up, or the error of the look-up. The destructor gives the reference
+// back, after the call has released the lock. `Files` models file_references.
 template <class Files, class File>
 class looked_up {
  public:
   constexpr looked_up(Files& files, const result<File>& found) noexcept
       : looked_up(files, found, found.has_value()) {}
-  // Without a reference.
+  // Tag of the constructor for a file on which the call took no reference.
   static constexpr struct borrowed_tag {
   } borrowed{};
   constexpr looked_up(Files& files, const result<File>& found, borrowed_tag) noexcept
@@ -25,7 +25,7 @@ class looked_up {
   constexpr explicit operator bool() const noexcept { return error_ == errc::ok; }
   [[nodiscard]] constexpr errc error() const noexcept { return error_; }
   [[nodiscard]] constexpr const File& get() const noexcept { return file_; }
-  // Somebody else owns the reference from now on.
+  // Passes the reference to the caller, so that the destructor does not give it back.
   constexpr const File& keep() noexcept {
     owned_ = false;
     return file_;

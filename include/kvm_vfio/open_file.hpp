@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a descriptor of the model's refers to (the kernel's struct file_operations), and what the
-/// model asks of the task that holds it.
+/// The open files that the model makes (the kernel's struct file_operations), and the task that
+/// holds their descriptors.
 
 #include <kvm_vfio/concepts.hpp>
 
@@ -11,8 +11,8 @@
 
 namespace kvm_vfio {
 
-/// An open file that the model itself makes: a VM, or a device of a VM.
-/// \tparam Caller the task that makes calls on it
+/// An open file that the model makes: a VM, or a device of a VM.
+/// \tparam Caller the task that makes calls on the file
 template <class Caller>
 class open_file {
  public:
@@ -20,44 +20,55 @@ class open_file {
   open_file(const open_file&) = delete;
   open_file& operator=(const open_file&) = delete;
 
-  /// What /proc shows behind "anon_inode:" ("kvm-vfio").
+  /// Returns the name that /proc shows after "anon_inode:", for example "kvm-vfio".
   [[nodiscard]] virtual constexpr const char* name() const noexcept = 0;
-  /// ioctl(2). Only the low 32 bits of `request` count, as in the kernel.
-  /// \param argument the third argument: an address in the caller's memory
+  /// Handles ioctl(2). As in the kernel, only the low 32 bits of `request` count. Which errors are
+  /// possible depends on the kind of file and on the request.
+  /// \param argument the third argument of ioctl(2): an address in the memory of `from`
   [[nodiscard]] virtual constexpr errc ioctl(Caller& from, std::uint64_t request,
                                              std::uint64_t argument) noexcept = 0;
-  /// The last reference to the open file is gone: called once, and nothing after it.
+  /// Called once, when the last reference on the open file is gone. No call follows.
   virtual constexpr void release() noexcept = 0;
 
-  /// lseek(2).
+  /// Handles lseek(2).
+  /// \errors
+  /// - `errc::spipe`: the file has no position (a VM's device)
   [[nodiscard]] virtual constexpr errc lseek() noexcept = 0;
-  /// read(2): no such file has it.
+  /// Handles read(2), which VMs and their devices do not support.
+  /// \errors
+  /// - `errc::inval`: always
   [[nodiscard]] static constexpr errc read() noexcept { return errc::inval; }
-  /// write(2), likewise.
+  /// Handles write(2), which VMs and their devices do not support.
+  /// \errors
+  /// - `errc::inval`: always
   [[nodiscard]] static constexpr errc write() noexcept { return errc::inval; }
-  /// mmap(2), likewise.
+  /// Handles mmap(2), which VMs and their devices do not support.
+  /// \errors
+  /// - `errc::nodev`: always
   [[nodiscard]] static constexpr errc mmap() noexcept { return errc::nodev; }
 
  protected:
   constexpr ~open_file() = default;
 };
 
-/// A task that can hold VMs and their devices.
+/// A task that can hold descriptors of VMs and of their devices.
 template <class C>
 concept vm_caller =  //
     handle<typename C::address_space_id> &&
     requires(C& task, open_file<C>& made, std::uint64_t address, kvm_create_device& create,
              kvm_device_attr& attr) {
-      // Its address space; tasks that are equal in it share their memory (current->mm).
+      // Identifies the task's address space (current->mm). Equal values mean shared memory.
       { task.address_space() } noexcept -> std::same_as<typename C::address_space_id>;
-      // A new descriptor of the open file, O_RDWR and O_CLOEXEC: mfile, nfile or nomem. On success
-      // the task's descriptor owns the file and calls release() when its last reference goes.
+      // Makes a new descriptor of the open file, with O_RDWR and O_CLOEXEC. Returns mfile, nfile or
+      // nomem on failure. On success the descriptor owns the file. The task calls release() when
+      // the last reference on the file goes.
       { task.install(made) } noexcept -> std::same_as<result<int>>;
-      // As user_memory has it, for the arguments of the two ioctls.
+      // Copies an argument of KVM_CREATE_DEVICE or KVM_SET_DEVICE_ATTR from the task's memory.
+      // Returns false if any byte cannot be read.
       { task.copy_from_user(address, create) } noexcept -> std::same_as<bool>;
       { task.copy_from_user(address, attr) } noexcept -> std::same_as<bool>;
-      // Copies an object to the task's memory; false when any byte cannot be written
-      // (copy_to_user).
+      // Copies an object to the task's memory (copy_to_user). Returns false if any byte cannot be
+      // written.
       { task.copy_to_user(address, create) } noexcept -> std::same_as<bool>;
     };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What differs in kvm-vfio between the Linux releases that are modelled. A profile is a set of
-/// facts; `device` reads them where the releases differ.
+/// What differs in kvm-vfio between the Linux releases that the library models. A profile is a set
+/// of constants. `device` reads them where the releases behave differently.
 
 #include <kvm_vfio/symbols.hpp>
 
@@ -10,33 +10,33 @@
 
 namespace kvm_vfio {
 
-/// One Linux release. Its facts are known at compile time.
+/// One Linux release. Its constants are known at compile time.
 template <class P>
 concept profile = requires(const char*& text) {
   // A profile has no state.
   P();
-  // The release's name, for people ("Linux 7.3").
+  // The release's name for messages, for example "Linux 7.3".
   text = P::name;
-  // The symbol that answers whether a file is a VFIO file.
+  // The symbol that tells whether a file is a VFIO file.
   typename std::integral_constant<symbol, P::validity>;
-  // start_assignment and end_assignment are called around a file's stay.
+  // If true, ADD calls start_assignment. DEL and the destructor call end_assignment.
   typename std::bool_constant<P::counts_assignments>;
-  // ADD and DEL update coherency after the unlock, in a critical section of its own.
+  // If true, ADD and DEL release the lock and take it again before they update coherency.
   typename std::bool_constant<P::updates_coherency_apart>;
-  // DEL of a file that is not tracked updates coherency all the same.
+  // If true, DEL of a file that is not tracked updates coherency, too.
   typename std::bool_constant<P::updates_coherency_on_noent>;
-  // DEL unlinks the entry before it tells anybody, not after.
+  // If true, DEL unlinks the entry before it calls set_kvm. If false, DEL unlinks it afterwards.
   typename std::bool_constant<P::del_unlinks_first>;
-  // ADD's looked-up file reference becomes the entry's; the entry takes none of its own.
+  // If true, the entry keeps the reference that ADD looked up. If false, it takes another.
   typename std::bool_constant<P::add_keeps_looked_up>;
-  // A VFIO group without a container reads as coherent (an answer of VFIO's, not of the device's).
+  // If true, VFIO reports a group without a container as coherent. (kvm-vfio only asks.)
   typename std::bool_constant<P::group_without_container_is_coherent>;
 };
 
-// The written table: one struct for each release, with every fact. A profile of your own derives
-// from the release that it is nearest to, and says what is different.
+// There is one struct for each release, with every constant. To describe another release, derive
+// from the nearest of them and define the constants that differ.
 
-/// Linux 6.1 (long-term): group files only.
+/// Linux 6.1 (long-term support). Its kvm-vfio accepts group files only.
 struct linux_6_1 {
   static constexpr const char* name = "Linux 6.1";
   static constexpr symbol validity = symbol::file_is_group;
@@ -49,7 +49,7 @@ struct linux_6_1 {
 };
 static_assert(profile<linux_6_1>);
 
-/// Linux 6.12 (long-term).
+/// Linux 6.12 (long-term support).
 struct linux_6_12 {
   static constexpr const char* name = "Linux 6.12";
   static constexpr symbol validity = symbol::file_is_valid;
@@ -62,7 +62,7 @@ struct linux_6_12 {
 };
 static_assert(profile<linux_6_12>);
 
-/// Linux 7.3, the default.
+/// Linux 7.3, the default profile.
 struct linux_7_3 {
   static constexpr const char* name = "Linux 7.3";
   static constexpr symbol validity = symbol::file_is_valid;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A value or the error that prevented it.
+/// A type that holds a value, or the error that explains why there is no value.
 
 #include <kvm_vfio/errc.hpp>
 
@@ -10,39 +10,43 @@
 
 namespace kvm_vfio {
 
-/// A `T`, or the error that prevented it. Every handle of this library has an empty state (it is
-/// the moved-from one), so a result needs no union and costs no header.
-/// \tparam T default-constructible and movable without exceptions
+/// Holds a `T` or an error. After an error the object holds a default-constructed `T`. Therefore it
+/// needs no union, and this header stays cheap.
+/// \tparam T a type whose default constructor and move constructor do not throw
 template <class T>
   requires std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T>
 class [[nodiscard]] result {
  public:
-  /// A success that carries `value`.
+  /// Makes a success that holds `value`.
   constexpr result(T value) noexcept : value_(static_cast<T&&>(value)) {}
-  /// A failure. \pre `error != errc::ok`; a success without a value is a bug and traps.
+  /// Makes a failure. Traps if `error` is `errc::ok`, because a success needs a value.
+  /// \pre `error != errc::ok`
   constexpr result(errc error) noexcept : error_(error) {
     if (error == errc::ok) __builtin_trap();
   }
 
-  /// Whether it is a success.
+  /// Returns true for a success.
   [[nodiscard]] constexpr bool has_value() const noexcept { return error_ == errc::ok; }
-  /// Whether it is a success.
+  /// Returns true for a success.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return has_value(); }
-  /// The error; `errc::ok` for a success.
+  /// Returns the error, or `errc::ok` for a success.
   [[nodiscard]] constexpr errc error() const noexcept { return error_; }
 
-  /// The value. \pre `has_value()`; a failure traps, in every build.
+  /// Returns the value. Traps in every build if there is none.
+  /// \pre `has_value()`
   [[nodiscard]] constexpr T& value() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& value() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T value() && noexcept { return static_cast<T&&>(checked()); }
-  /// As `value()`.
+  /// Returns the value. Traps in every build if there is none.
+  /// \pre `has_value()`
   [[nodiscard]] constexpr T& operator*() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T operator*() && noexcept { return static_cast<T&&>(checked()); }
-  /// A member of the value, on the same condition.
+  /// Gives access to a member of the value. Traps in every build if there is none.
+  /// \pre `has_value()`
   [[nodiscard]] constexpr T* operator->() & noexcept { return &checked(); }
   [[nodiscard]] constexpr const T* operator->() const& noexcept { return &checked(); }
-  /// Not of a temporary: what it points to, an owner perhaps, would go at once. `value()` says so.
+  /// Deleted for temporaries: the pointer would outlive the value. Use `value()` instead.
   constexpr const T* operator->() const&& = delete;
 
  private:

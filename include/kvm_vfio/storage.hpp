@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Where the model's objects live: on the heap, or in a capacity fixed at compile time.
+/// Where the model allocates its objects: on the heap, or inside the owner with a capacity that is
+/// fixed at compile time.
 
 #include <kvm_vfio/detail/free_slots.hpp>
 
@@ -17,7 +18,7 @@ namespace detail {
 struct storage_probe {
   int value;
 };
-// The next power of two, without the cost of `<bit>`.
+// Returns the least power of two that is not below `least`. `<bit>` would cost compile time.
 constexpr std::size_t power_of_two(std::size_t least) noexcept {
   std::size_t power = 1;
   while (power < least) power *= 2;
@@ -25,19 +26,20 @@ constexpr std::size_t power_of_two(std::size_t least) noexcept {
 }
 }  // namespace detail
 
-/// A source of memory. A storage is a small copyable object; for each type that the model
-/// allocates it makes a pool. Several threads may use a pool at a time.
+/// A source of memory. A storage is a small object that can be copied. The model makes a pool from
+/// it for each type that it allocates. Several threads may use one pool at the same time.
 template <class S>
 concept storage =  //
     requires(const S& from, typename S::template pool<detail::storage_probe>& pool,
              detail::storage_probe* p) {
-      // A copy draws from the same memory.
+      // A copy allocates from the same memory.
       { S(from) } noexcept;
-      // The pool of one type, made from the storage.
+      // Makes the pool for one type.
       { typename S::template pool<detail::storage_probe>(from) } noexcept;
-      // A new object built from the arguments, or null: no memory. Addresses stay.
+      // Makes an object from the arguments. Returns null if there is no memory. The object's
+      // address does not change.
       { pool.make(1) } noexcept -> std::same_as<detail::storage_probe*>;
-      // Destroys an object of this pool and takes its memory back.
+      // Destroys an object that this pool made, and frees its memory.
       { pool.destroy(p) } noexcept;
     };
 
@@ -53,30 +55,30 @@ struct own_pool<S, T> {
 };
 }  // namespace detail
 
-/// The pool of an owner that uses it from one thread at a time. A storage may have a cheaper one
-/// for that: its `own_pool<T>`.
+/// A pool for an owner that calls it from one thread at a time. It is `own_pool<T>` of the storage
+/// if the storage has one, which can be cheaper. Otherwise it is `pool<T>`.
 template <class S, class T>
 using own_pool = typename detail::own_pool<S, T>::type;
 
-/// A storage that has memory for tables too: what only makes look-up faster, so that a refusal is
-/// no error and nobody hears of it.
+/// A storage that can also allocate look-up tables. Tables only make look-up faster. If the storage
+/// refuses one, the list works without it, and no error is reported.
 template <class S>
 concept table_storage =  //
     storage<S> &&
     requires(const S& from, typename S::template tables<detail::storage_probe*>& tables,
              detail::storage_probe** p, std::size_t n) {
-      // The tables of one owner, made from the storage.
+      // Makes the allocator for the tables of one owner.
       { typename S::template tables<detail::storage_probe*>(from) } noexcept;
-      // How many elements all tables of the owner can have together, known at compile time.
+      // The largest number of elements in all tables of one owner together, known at compile time.
       typename std::integral_constant<std::size_t,
                                       S::template tables<detail::storage_probe*>::limit>;
-      // `n` elements without a value, or null: no memory.
+      // Allocates `n` elements without setting their values. Returns null if there is no memory.
       { tables.make(n) } noexcept -> std::same_as<detail::storage_probe**>;
-      // Takes a table of `n` elements back. The last that was made goes first.
+      // Frees a table of `n` elements. The owner frees its tables in reverse order.
       { tables.destroy(p, n) } noexcept;
     };
 
-/// The heap, by non-throwing `operator new`.
+/// A storage that allocates on the heap with the non-throwing `operator new`.
 struct heap_storage {
   template <class T>
   class pool {
@@ -89,8 +91,8 @@ struct heap_storage {
     }
     constexpr void destroy(T* object) noexcept { delete object; }
   };
-  /// Has room for 8 objects inside, and keeps the memory of up to 16 others that went for the next
-  /// ones.
+  /// Stores up to 8 objects inside itself, and further ones on the heap. Keeps the memory of up to
+  /// 16 destroyed heap objects for reuse.
   template <class T>
     requires(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
   class own_pool : pool<T> {
@@ -140,17 +142,17 @@ struct heap_storage {
     }
 
     spare* spares_ = nullptr;
-    unsigned fresh_ = 0;  // how many places inside have been taken at least once
-    unsigned kept_ = 0;   // spares that are not inside
+    unsigned fresh_ = 0;  // how many places inside have been used at least once
+    unsigned kept_ = 0;   // how many spares lie on the heap
     alignas(T) alignas(spare) unsigned char bytes_[room * sizeof(T)];
     static_assert(sizeof(T) >= sizeof(spare) && alignof(T) >= alignof(spare));
   };
 
-  /// Tables, also by non-throwing `operator new`.
+  /// Allocates tables with the non-throwing `operator new`.
   template <class T>
   class tables {
    public:
-    /// Above this many files look-up slows down again.
+    /// The largest number of elements. A list with more files than this has long chains.
     static constexpr std::size_t limit = std::size_t{1} << 24;
     constexpr explicit tables(const heap_storage&) noexcept {}
     [[nodiscard]] constexpr T* make(std::size_t n) noexcept {
@@ -162,18 +164,20 @@ struct heap_storage {
 };
 static_assert(table_storage<heap_storage>);
 
-/// Room for `Capacity` objects of each type inside the owner; no heap. The next object is refused
-/// (ENOMEM). Constant time, without a lock. In constant evaluation, where raw bytes cannot hold
-/// objects, the heap stands in; the capacity is the same.
+/// A storage with room for `Capacity` objects of each type inside the owner, without a heap. When
+/// the room is used up, `make` returns null, and the model reports ENOMEM. Each call takes constant
+/// time and no lock. In constant evaluation the objects are on the heap, because raw bytes cannot
+/// hold objects there. The capacity is the same.
 template <std::size_t Capacity>
 struct inline_storage {
   static_assert(Capacity > 0, "inline_storage needs a capacity of at least one");
 
-  /// \tparam Shared for any number of threads, not for one at a time
+  /// A pool with `Capacity` places.
+  /// \tparam Shared true: several threads may call at the same time; false: one thread at a time
   template <class T, bool Shared>
   class slots {
    public:
-    /// All free.
+    /// Makes a pool in which all places are free.
     constexpr explicit slots(const inline_storage&) noexcept {}
     slots(const slots&) = delete;
     slots& operator=(const slots&) = delete;
@@ -202,11 +206,11 @@ struct inline_storage {
   template <class T>
   using own_pool = slots<T, false>;
 
-  /// One element for each object, rounded up to a power of two.
+  /// Allocates tables inside the owner: one element for each object, rounded up to a power of two.
   template <class T>
   class tables {
    public:
-    /// Elements in all tables.
+    /// The number of elements in all tables together.
     static constexpr std::size_t limit = detail::power_of_two(Capacity);
     constexpr explicit tables(const inline_storage&) noexcept {}
     tables(const tables&) = delete;
@@ -216,7 +220,7 @@ struct inline_storage {
       used_ += n;
       return elements_ + (used_ - n);
     }
-    // The last that was made goes first.
+    // The owner frees its tables in reverse order, so the last elements are the ones to free.
     constexpr void destroy(T*, std::size_t n) noexcept { used_ -= n; }
 
    private:

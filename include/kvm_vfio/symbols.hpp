@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO's functions, looked up by symbol around every call, because KVM must not depend on VFIO
-/// being loaded. What a missing one means is `device`'s to decide.
+/// The functions of VFIO that kvm-vfio looks up by name. KVM must work when VFIO is not loaded.
+/// Therefore kvm-vfio looks up each function before it calls it and gives it back after the call.
+/// `symbol` says what `device` does when a function is missing.
 
 #include <concepts>
 
 namespace kvm_vfio {
 
-/// A function of VFIO that the device looks up.
+/// A function of VFIO that the device looks up by name.
 enum class symbol : unsigned char {
-  file_set_kvm,            ///< missing: the call is skipped
-  file_enforced_coherent,  ///< missing: the file counts as not coherent
-  file_is_valid,           ///< missing: the file counts as not valid
-  file_is_group,           ///< Linux 6.1's predecessor of file_is_valid; missing: not valid
-  file_iommu_group,        ///< sPAPR only; missing: the file has no IOMMU group
+  file_set_kvm,            ///< if missing: the call is left out
+  file_enforced_coherent,  ///< if missing: the file counts as not coherent
+  file_is_valid,           ///< if missing: the file counts as not valid
+  file_is_group,           ///< used on Linux 6.1 only; if missing: the file counts as not valid
+  file_iommu_group,        ///< used on sPAPR only; if missing: the file has no IOMMU group
 };
 
-/// How many symbols there are: `symbol`'s values are 0 … `symbol_count` - 1.
+/// The number of symbols. The values of `symbol` are 0 to `symbol_count` - 1.
 inline constexpr int symbol_count = 5;
 
-/// The kernel's name of the function ("vfio_file_set_kvm").
+/// Returns the kernel's name of the function, for example "vfio_file_set_kvm".
 [[nodiscard]] constexpr const char* name(symbol s) noexcept {
   switch (s) {
     case symbol::file_set_kvm: return "vfio_file_set_kvm";
@@ -32,27 +33,29 @@ inline constexpr int symbol_count = 5;
   return nullptr;
 }
 
-/// Looks symbols up and takes them back.
+/// A policy that looks up symbols by name and takes the references on them back.
 template <class S>
 concept symbol_lookup = requires(S& s, symbol which) {
-  // A reference on the symbol, or false when it is missing. Every true is matched by one put.
+  // Takes a reference on the symbol (symbol_get). Returns false if the symbol is missing. The
+  // device calls `symbol_put` once for each true.
   { s.symbol_get(which) } noexcept -> std::same_as<bool>;
-  // Gives a reference back. Called only after a get that answered true.
+  // Gives a reference back (symbol_put). Called only after `symbol_get` returned true.
   { s.symbol_put(which) } noexcept;
 };
 
-/// Base for providers whose symbols cannot be missing: every look-up succeeds.
+/// A base class for providers whose symbols are never missing. Every look-up succeeds.
 struct linked_symbols {
   constexpr bool symbol_get(symbol) noexcept { return true; }
   constexpr void symbol_put(symbol) noexcept {}
 };
 static_assert(symbol_lookup<linked_symbols>);
 
-/// Holds a reference on one symbol for the length of a scope; false when the symbol is missing.
+/// Holds a reference on one symbol until the end of a scope. Converts to false if the symbol is
+/// missing.
 template <symbol_lookup S>
 class symbol_ref {
  public:
-  /// Looks the symbol up; the provider must outlive the reference.
+  /// Looks the symbol up. `provider` must outlive this object.
   constexpr symbol_ref(S& provider, symbol which) noexcept
       : provider_(provider), which_(which), found_(provider.symbol_get(which)) {}
   symbol_ref(const symbol_ref&) = delete;
@@ -60,7 +63,7 @@ class symbol_ref {
   constexpr ~symbol_ref() {
     if (found_) provider_.symbol_put(which_);
   }
-  /// Whether the symbol was found.
+  /// Returns true if the symbol was found.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return found_; }
 
  private:
@@ -68,7 +71,7 @@ class symbol_ref {
   symbol which_;
   bool found_;
 };
-/// By its arguments.
+/// Deduces the provider's type from the argument.
 template <class S>
 symbol_ref(S&, symbol) -> symbol_ref<S>;
 

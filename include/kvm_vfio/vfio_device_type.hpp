@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// kvm-vfio as a device type: what KVM_CREATE_DEVICE with KVM_DEV_TYPE_VFIO makes.
+/// The device type of kvm-vfio. KVM_CREATE_DEVICE with KVM_DEV_TYPE_VFIO makes devices of this
+/// type.
 
 #include <kvm_vfio/device.hpp>
 #include <kvm_vfio/device_type.hpp>
@@ -10,8 +11,8 @@
 
 namespace kvm_vfio {
 
-/// Makes a `device` for a VM, one at the most (kvm_vfio_create).
-/// \tparam Vm the VMs; the others are `device`'s
+/// Makes kvm-vfio devices for VMs, at most one for each VM (kvm_vfio_create).
+/// \tparam Vm the class of the VMs; the other parameters are those of `device`
 template <class Vm, symbol_provider Symbols, lockable Lock,
           iommu_backend<typename Symbols::vm> Iommu, profile Profile = linux_7_3,
           storage Storage = heap_storage,
@@ -21,14 +22,15 @@ class vfio_device_type final : public device_type<Vm> {
   using device_model = device<Symbols, Lock, Iommu, Profile, Storage, Files>;
 
  public:
-  /// What such a device answers to.
+  /// The attributes of a kvm-vfio device, as the VM calls them.
   using operations = typename device_type<Vm>::operations;
 
-  /// `symbols` and `iommu` must outlive every device.
+  /// Makes a type whose devices have a lock each. `symbols` and `iommu` must outlive every device.
   constexpr vfio_device_type(Symbols& symbols, Iommu& iommu, Profile = {},
                              const Storage& storage = {}, const Files& files = {}) noexcept
       : symbols_(symbols), iommu_(iommu), storage_(storage), files_(files), pool_(storage) {}
-  /// The same with one lock, given by reference, that all devices share.
+  /// Makes a type whose devices all share `lock`. `symbols`, `lock` and `iommu` must outlive every
+  /// device.
   constexpr vfio_device_type(Symbols& symbols, Lock&& lock, Iommu& iommu, Profile = {},
                              const Storage& storage = {}, const Files& files = {}) noexcept
     requires std::is_reference_v<Lock>
@@ -41,7 +43,10 @@ class vfio_device_type final : public device_type<Vm> {
 
   [[nodiscard]] constexpr const char* name() const noexcept override { return "kvm-vfio"; }
 
-  /// \return busy: the VM has a kvm-vfio already · nomem
+  /// Makes the kvm-vfio device of a VM.
+  /// \errors
+  /// - `errc::busy`: the VM has a kvm-vfio device already
+  /// - `errc::nomem`: no memory
   [[nodiscard]] constexpr result<operations*> create(Vm& vm) noexcept override {
     static_assert(std::same_as<typename Vm::handle_type, typename Symbols::vm>,
                   "VM and provider must name VMs by the same handle");
@@ -50,11 +55,12 @@ class vfio_device_type final : public device_type<Vm> {
     if (!made) return errc::nomem;
     return static_cast<operations*>(made);
   }
-  /// Destroys a device that `create` made; the device then frees its entries.
+  /// Destroys a device that `create` made. The destructor of the device releases its files.
   constexpr void release(operations& device) noexcept override {
     pool_.destroy(static_cast<state*>(&device));
   }
-  /// The device behind what `create` made, for those who look on.
+  /// Returns the model of a device that `create` made, so that tests and observers can read its
+  /// state.
   [[nodiscard]] static constexpr const device_model& model(const operations& device) noexcept {
     return static_cast<const state&>(device).device_;
   }
@@ -83,7 +89,7 @@ class vfio_device_type final : public device_type<Vm> {
 
   Symbols& symbols_;
   Iommu& iommu_;
-  // A lock of their own is made in each device; only a shared one is kept here.
+  // If each device has a lock of its own, nothing is kept here; a shared lock is.
   struct no_lock {};
   [[no_unique_address]] std::conditional_t<std::is_reference_v<Lock>, lock_holder<Lock>, no_lock>
       lock_;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The VM around the device: one kvm-vfio per VM, lifetimes, and the two ioctl dispatchers, so
-/// that the model can be talked to in ioctl numbers and structs, as a VMM talks to the kernel.
+/// The VM that owns the device. It makes at most one kvm-vfio device, keeps track of lifetimes, and
+/// handles the ioctls. So a program can call the model with ioctl numbers and structs, as a VMM
+/// calls the kernel.
 
 #include <kvm_vfio/detail/ref_count.hpp>
 #include <kvm_vfio/device_type.hpp>
@@ -17,13 +18,13 @@
 namespace kvm_vfio {
 
 namespace detail {
-// What a device needs of its VM. A base of it, because a VM with room for devices inside needs
-// their type complete before its own is.
+// The part of a VM that its devices call. It is a base class of the VM: a VM that stores its
+// devices inside itself needs their complete type before its own type is complete.
 template <class Caller>
 class device_owner : public open_file<Caller> {
  public:
   [[nodiscard]] virtual constexpr bool answers(Caller& from) const noexcept = 0;
-  // The last close of a device's descriptor.
+  // Called at the last close of a device's descriptor.
   virtual constexpr void closed(open_file<Caller>& device) noexcept = 0;
 
  protected:
@@ -31,37 +32,45 @@ class device_owner : public open_file<Caller> {
 };
 }  // namespace detail
 
-/// A VM behind its descriptor (struct kvm, as far as devices need it).
+/// The model of a VM (struct kvm, as far as devices need it).
 ///
-/// The object's memory is its owner's and must outlive every descriptor; `users()` counts down to
-/// 0 where the kernel would destroy the VM. Safe to call from any number of threads if `Lock` is.
+/// The owner of the object provides its memory and keeps it until every descriptor is closed. When
+/// `users()` reaches 0, the kernel would destroy the VM. Several threads may call the functions at
+/// the same time if `Lock` is a real lock.
 ///
 /// \tparam Caller  the tasks that hold descriptors of the VM
-/// \tparam Handle  what names this VM to VFIO (`Symbols::vm`)
+/// \tparam Handle  the handle by which VFIO knows this VM (`Symbols::vm`)
 /// \tparam Lock    the VM's lock
-/// \tparam Storage where its devices live; a create that will say busy needs room all the same
+/// \tparam Storage where the VM's devices live. KVM_CREATE_DEVICE allocates before it can return
+///   busy, so a fixed capacity needs one spare slot.
 template <vm_caller Caller, handle Handle, lockable Lock = null_lock,
           storage Storage = heap_storage>
 class vm final : public detail::device_owner<Caller> {
  public:
-  /// The tasks that hold its descriptors, what names it to VFIO, and the device types it knows.
+  /// The tasks that hold the VM's descriptors, the handle by which VFIO knows it, and its device
+  /// types.
   using caller_type = Caller;
   using handle_type = Handle;
   using types = device_type_table<vm>;
 
-  /// What an ioctl that nobody knows answers on a VM: the architecture's code has the last word.
+  /// The error of a VM for an unknown ioctl. It depends on the architecture, whose code handles
+  /// unknown requests.
 #if defined(__aarch64__)
   static constexpr errc unknown_ioctl = errc::inval;
 #else
   static constexpr errc unknown_ioctl = errc::notty;
 #endif
 
-  /// A VM of `creator`'s address space, with one user: its descriptor.
+  /// Makes a VM in the address space of `creator`. It has one user, its descriptor.
   /// \param known the device types; must outlive the VM
+  /// \param self  the handle by which VFIO knows this VM
   constexpr vm(const types& known, const Handle& self, Caller& creator,
                const Storage& storage = {}) noexcept
       : types_(known), self_(self), owner_(creator.address_space()), pool_(storage) {}
-  /// The same with a lock that is given, by value or by reference.
+  /// Makes a VM in the address space of `creator`, with a lock that is given by value or by
+  /// reference.
+  /// \param known the device types; must outlive the VM
+  /// \param self  the handle by which VFIO knows this VM
   constexpr vm(const types& known, const Handle& self, Caller& creator, Lock&& lock,
                const Storage& storage = {}) noexcept
       : types_(known),
@@ -72,10 +81,16 @@ class vm final : public detail::device_owner<Caller> {
 
   [[nodiscard]] constexpr const char* name() const noexcept override { return "kvm-vm"; }
 
-  /// KVM_CREATE_DEVICE; another request is `unknown_ioctl` (kvm_vm_ioctl).
-  /// \return io: another address space, or a dead VM · fault: the argument cannot be read, or not
-  ///         written back, and then the device and its descriptor stay · nodev: unknown type ·
-  ///         busy: the VM has a kvm-vfio already · nomem · mfile, nfile: no descriptor
+  /// Handles ioctl(2) on the VM's descriptor (kvm_vm_ioctl). The VM knows KVM_CREATE_DEVICE only.
+  /// \errors
+  /// - `errc::io`: the task has another address space, or the VM is dead
+  /// - `unknown_ioctl`: the request is not KVM_CREATE_DEVICE
+  /// - `errc::fault`: the argument cannot be read, or cannot be written back. If it cannot be
+  ///   written back, the device and its descriptor still exist.
+  /// - `errc::nodev`: there is no device type with this number
+  /// - `errc::busy`: the VM has a kvm-vfio device already
+  /// - `errc::nomem`: no memory
+  /// - `errc::mfile`, `errc::nfile`: the task or the system has no free descriptor or file
   [[nodiscard]] constexpr errc ioctl(Caller& from, std::uint64_t request,
                                      std::uint64_t argument) noexcept override {
     if (!answers(from)) return errc::io;
@@ -86,45 +101,47 @@ class vm final : public detail::device_owner<Caller> {
     return from.copy_to_user(argument, create) ? errc::ok : errc::fault;
   }
 
-  /// A VM's position is where it always was.
+  /// Handles lseek(2). The kernel accepts the call on a VM and ignores it.
   [[nodiscard]] constexpr errc lseek() noexcept override { return errc::ok; }
-  /// The last close of the VM's descriptor. Its devices keep it alive.
+  /// The last close of the VM's descriptor. The VM lives on as long as it has devices.
   constexpr void release() noexcept override { put(); }
 
-  /// One more user: a device's descriptor, or an opened VFIO device (kvm_get_kvm).
+  /// Adds a user of the VM: a device's descriptor, or an open VFIO device (kvm_get_kvm).
   constexpr void get() noexcept { users_.get(); }
-  /// One less (kvm_put_kvm).
+  /// Removes a user of the VM (kvm_put_kvm).
   constexpr void put() noexcept { (void)users_.put(); }
-  /// How many users there are; 0: the kernel has destroyed the VM.
+  /// Returns the number of users. If it is 0, the kernel has destroyed the VM.
   [[nodiscard]] constexpr int users() const noexcept { return users_.value(); }
 
-  /// From now on every ioctl of the VM and of its devices says io (kvm_vm_dead).
+  /// Makes every later ioctl of the VM and of its devices fail with io (kvm_vm_dead).
   constexpr void kill() noexcept {
     if (std::is_constant_evaluated()) dead_ = true;
     else __atomic_store_n(&dead_, true, __ATOMIC_RELAXED);
   }
-  /// Whether a call from this task gets past the first check of every ioctl.
+  /// Returns whether a call of this task passes the first check of every ioctl: the VM is not dead,
+  /// and the task has the address space of the VM.
   [[nodiscard]] constexpr bool answers(Caller& from) const noexcept override {
     return !dead() && from.address_space() == owner_;
   }
 
-  /// Whether the VM has a device of this type. \pre the VM's lock is held, as in `create`
+  /// Returns true if the VM has a device of this type.
+  /// \pre the VM's lock is held, as it is in `create`
   [[nodiscard]] constexpr bool has(const device_type<vm>& type) const noexcept {
     for (const device_descriptor* d = devices_; d; d = d->next_)
       if (&d->type_ == &type) return true;
     return false;
   }
-  /// What names this VM to VFIO.
+  /// Returns the handle by which VFIO knows this VM.
   [[nodiscard]] constexpr const Handle& self() const noexcept { return self_; }
 
  private:
-  /// A device behind its descriptor (struct kvm_device).
+  /// A device of the VM, as the file behind a descriptor (struct kvm_device).
   class device_descriptor final : public open_file<Caller> {
    public:
     constexpr device_descriptor(detail::device_owner<Caller>& owner, device_type<vm>& type) noexcept
         : vm_(owner), type_(type) {}
     [[nodiscard]] constexpr const char* name() const noexcept override { return type_.name(); }
-    // kvm_device_ioctl
+    // Models kvm_device_ioctl.
     [[nodiscard]] constexpr errc ioctl(Caller& from, std::uint64_t request,
                                        std::uint64_t argument) noexcept override {
       if (!vm_.answers(from)) return errc::io;
@@ -137,7 +154,7 @@ class vm final : public detail::device_owner<Caller> {
                                              : operations_->has_attr(attr);
     }
     [[nodiscard]] constexpr errc lseek() noexcept override { return errc::spipe; }
-    // kvm_device_release. This object is gone afterwards.
+    // Models kvm_device_release. It destroys this object.
     constexpr void release() noexcept override { vm_.closed(*this); }
 
    private:
@@ -153,7 +170,7 @@ class vm final : public detail::device_owner<Caller> {
     return __atomic_load_n(&dead_, __ATOMIC_RELAXED);
   }
 
-  // kvm_ioctl_create_device
+  // Models kvm_ioctl_create_device.
   constexpr errc create_device(Caller& from, kvm_create_device& create) noexcept {
     device_type<vm>* const type = types_.find(create.type);
     if (!type) return errc::nodev;
@@ -185,7 +202,7 @@ class vm final : public detail::device_owner<Caller> {
     return errc::ok;
   }
 
-  // The VM reference goes last.
+  // The device releases its reference on the VM last, as in the kernel.
   constexpr void closed(open_file<Caller>& d) noexcept override {
     remove(d);
     put();

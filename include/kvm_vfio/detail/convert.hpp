@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A conversion between number types that are the same on some platforms.
+/// A conversion between integer types that are equal on some platforms and differ on others.
 
 #include <type_traits>
 
 namespace kvm_vfio::detail {
 
-/// `static_cast`, and nothing where the type is the same: GCC's -Wuseless-cast is then silent.
+/// Does a `static_cast`, or nothing if the types are equal. GCC's -Wuseless-cast warns of such
+/// casts.
 template <class To, class From>
 [[nodiscard]] constexpr To convert(From value) noexcept {
   if constexpr (std::is_same_v<To, From>) return value;

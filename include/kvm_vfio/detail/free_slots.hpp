@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Which of a fixed number of slots are free.
+/// Keeps track of the free slots among a fixed number.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,9 +9,9 @@
 
 namespace kvm_vfio::detail {
 
-/// The free slots among `Count`, as a stack: constant time, no lock. In constant evaluation slots
-/// are only counted.
-/// \tparam Shared for any number of threads, not for one at a time
+/// The free slots among `Count`, as a stack. Each call takes constant time and no lock. Constant
+/// evaluation only counts the slots in use.
+/// \tparam Shared true: several threads may call at the same time; false: one thread at a time
 template <std::size_t Count, bool Shared>
 class free_slots {
   static_assert(Count <= UINT32_MAX);
@@ -23,7 +23,7 @@ class free_slots {
   free_slots(const free_slots&) = delete;
   free_slots& operator=(const free_slots&) = delete;
 
-  /// A free slot; `Count`: there is none.
+  /// Takes a free slot and returns its number, or `Count` if there is none.
   [[nodiscard]] constexpr std::size_t take() noexcept {
     if (std::is_constant_evaluated()) return std::size_t(top_ == Count ? Count : top_++);
     if constexpr (!Shared) {
@@ -36,10 +36,11 @@ class free_slots {
     do {
       slot = static_cast<std::uint32_t>(top);
       if (slot == Count) return Count;
-      // What is below is stale if somebody else takes the slot now; the exchange fails then.
+      // If another thread takes the slot now, the value below is stale, and the exchange fails.
     } while (!replace_top(top, __atomic_load_n(&below_[slot], __ATOMIC_RELAXED)));
     return slot;
   }
+  /// Makes a slot free again.
   /// \pre `slot` was taken
   constexpr void give_back(std::size_t slot) noexcept {
     if (std::is_constant_evaluated()) return static_cast<void>(--top_);
@@ -54,14 +55,15 @@ class free_slots {
   }
 
  private:
-  // The upper half counts, so that a slot that was taken and came back meanwhile is noticed.
+  // The upper half of `top_` counts the changes. Otherwise the exchange could not notice that
+  // another thread took the slot and gave it back.
   bool replace_top(std::uint64_t& expected, std::uint32_t slot) noexcept {
     const std::uint64_t next = ((expected >> 32) + 1) << 32 | slot;
     return __atomic_compare_exchange_n(&top_, &expected, next, true, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
   }
 
-  alignas(8) std::uint64_t top_ = 0;  // also where that is not its natural alignment
+  alignas(8) std::uint64_t top_ = 0;  // some 32-bit platforms would align it to 4 bytes
   std::uint32_t below_[Count];
 };
 

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Finds list entries by the hash of their file.
+/// An index that finds list entries by the hash of their file.
 
 #include <cstddef>
 #include <cstdint>
 
 namespace kvm_vfio::detail {
 
-/// Spreads what identities differ in, few bits of addresses or small numbers, over all bits, the
-/// low ones included.
+/// Returns a hash of `identity`. Identities are addresses or small numbers, which differ in a few
+/// bits only. The hash differs in all bits, also in the low ones that choose a chain.
 [[nodiscard]] constexpr std::uint32_t mix(std::uint64_t identity) noexcept {
   identity = (identity ^ identity >> 30) * 0xbf58476d1ce4e5b9;  // the constants of splitmix64
   identity = (identity ^ identity >> 27) * 0x94d049bb133111eb;
   return static_cast<std::uint32_t>(identity >> 32);
 }
 
-/// Chains of entries, linked through the entries, behind a directory of tables that double. It
-/// grows by one chain with each entry (linear hashing), so no insertion moves more than two chains,
-/// and nothing ever moves in memory. Without memory for the next table the chains get longer
-/// instead, until there is memory. Does not shrink but to nothing.
-/// \tparam Entry  has `file`, `hash_` and `chained_`, the last two for the index alone
-/// \tparam Tables a `table_storage`'s tables of `Entry*`
+/// A hash table whose chains link the entries themselves. A directory points to tables of chains.
+/// Each table after the second is twice as large as the one before it. The index grows by one chain
+/// with each entry (linear hashing). So an insertion splits at most two chains, and no table is
+/// ever copied. If there is no memory for the next table, the chains get longer until there is. The
+/// index frees its memory in `stop` only.
+/// \tparam Entry  has `file`, and for this index alone `hash_` and `chained_`
+/// \tparam Tables the tables of `Entry*` of a `table_storage`
 template <class Entry, class Tables>
 class hash_index {
  public:
@@ -31,9 +32,9 @@ class hash_index {
   hash_index& operator=(const hash_index&) = delete;
   constexpr ~hash_index() { stop(); }
 
-  /// Whether it was started.
+  /// Returns true after `start`.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return chains_ != 0; }
-  /// Makes an empty index; false: no memory.
+  /// Makes an empty index. Returns false if there is no memory.
   [[nodiscard]] constexpr bool start() noexcept {
     tables_[0] = memory_.make(first_table);
     if (!tables_[0]) return false;
@@ -43,7 +44,7 @@ class hash_index {
     chains_ = first_table;
     return true;
   }
-  /// Gives all memory back; what was in it is in no index any more.
+  /// Frees all memory of the index. The entries are then in no index.
   constexpr void stop() noexcept {
     while (table_count_ != 0) {
       --table_count_;
@@ -52,18 +53,21 @@ class hash_index {
     chains_ = 0;
   }
 
-  /// The entry of this file, or null. \pre started, in this and the following
+  /// Returns the entry of a file, or null.
+  /// \pre the index was started
   template <class File>
   [[nodiscard]] constexpr Entry* find(const File& file, std::uint32_t hash) noexcept {
     for (Entry* e = chain_of(hash); e; e = e->chained_)
       if (e->hash_ == hash && e->file == file) return e;
     return nullptr;
   }
-  /// \param size how many entries there are with this one. \pre `e.hash_` is mixed
+  /// Enters an entry, whose `hash_` must be a result of `mix`.
+  /// \param size the number of entries including this one
+  /// \pre the index was started
   constexpr void insert(Entry& e, std::size_t size) noexcept {
     if (size > chains_) {
       grow();
-      if (size > chains_) grow();  // catches up after a refusal
+      if (size > chains_) grow();  // a second step, because an earlier one found no memory
     }
     Entry*& newest = chain_of(e.hash_);
     e.chained_ = newest;
@@ -85,22 +89,24 @@ class hash_index {
   static constexpr std::size_t size_of(int table) noexcept {
     return std::size_t{first_table} << (table ? table - 1 : 0);
   }
-  // The table of chain `n`: how many bits are behind those of the first table's numbers.
+  // Returns the table that holds chain `n`: the number of bits in `n / first_table`.
   static constexpr int table_of(std::uint32_t n) noexcept {
     return 31 - __builtin_clz(((n / first_table) << 1) | 1);
   }
 
-  // How many chains the tables before this one have: 0, 32, 64, 128 …
+  // Returns how many chains the tables before this one have: 0, 32, 64, 128 and so on.
   static constexpr std::uint32_t chains_before(int table) noexcept {
     return ((std::uint32_t{1} << table) >> 1) * first_table;
   }
-  // Chains are numbered through; table 0 has the first 32, each further one as many as all before.
+  // Chains have consecutive numbers. Table 0 has the first 32. Each further table has as many
+  // chains as all tables before it together.
   constexpr Entry*& chain(std::uint32_t n) noexcept {
     const int table = table_of(n);
     return tables_[table][n - chains_before(table)];
   }
   constexpr Entry*& chain_of(std::uint32_t hash) noexcept {
-    // A chain that this round has not split yet is still part of one of the round before.
+    // A chain that was not split in this round yet is still a part of its chain of the round
+    // before.
     const std::uint32_t n = hash & mask_;
     return chain(n < chains_ ? n : n & (mask_ >> 1));
   }
@@ -132,10 +138,10 @@ class hash_index {
 
   static_assert(Tables::limit <= std::size_t{1} << 30, "chains have 32-bit numbers");
   static constexpr int directory_size = table_count(Tables::limit);
-  Entry** tables_[std::size_t{directory_size}];  // the first `table_count_` of them
+  Entry** tables_[std::size_t{directory_size}];  // only the first `table_count_` are in use
   int table_count_ = 0;
   std::uint32_t chains_ = 0;
-  std::uint32_t mask_ = 0;  // of this round: mask_ / 2 < chains_ <= mask_ + 1
+  std::uint32_t mask_ = 0;  // always: mask_ / 2 < chains_ <= mask_ + 1
   [[no_unique_address]] Tables memory_;
 };
 

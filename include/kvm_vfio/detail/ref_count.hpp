@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A reference count that threads can share, without the cost of `<atomic>`.
+/// A reference count that threads can share. `<atomic>` would cost compile time.
 
 #include <type_traits>
 
 namespace kvm_vfio::detail {
 
-/// Starts at one.
+/// A count that starts at one.
 class ref_count {
  public:
   constexpr void get() noexcept { (void)add(1); }
-  /// True when that was the last one.
+  /// Gives one reference back. Returns true if it was the last one.
   [[nodiscard]] constexpr bool put() noexcept { return add(-1) == 0; }
   [[nodiscard]] constexpr int value() const noexcept {
     if (std::is_constant_evaluated()) return count_;

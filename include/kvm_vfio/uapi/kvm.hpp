@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The constants of KVM's user-space interface that this library speaks, by names that every
-/// supported `<linux/kvm.h>` can carry. Headers older than Linux 6.6 know the attribute group as
-/// KVM_DEV_VFIO_GROUP only; where the system's headers have a name, it is checked against ours.
+/// The constants of KVM's user-space interface that this library uses. They have names of their
+/// own, because `<linux/kvm.h>` from before Linux 6.6 lacks some names. It has only
+/// KVM_DEV_VFIO_GROUP for the attribute group. Where the header has a name, a static_assert
+/// compares the values.
 
 #include <linux/kvm.h>
 
@@ -11,13 +12,13 @@
 
 namespace kvm_vfio::uapi {
 
-/// Attribute group of the tracked files (KVM_DEV_VFIO_FILE, formerly KVM_DEV_VFIO_GROUP).
+/// The attribute group of the tracked files (KVM_DEV_VFIO_FILE, formerly KVM_DEV_VFIO_GROUP).
 inline constexpr std::uint32_t dev_vfio_file = 1;
-/// Attribute: track a VFIO file. `addr` points to an int32 descriptor.
+/// Attribute: track a VFIO file. `addr` points to a descriptor of type int32.
 inline constexpr std::uint64_t dev_vfio_file_add = 1;
-/// Attribute: stop tracking a VFIO file. `addr` points to an int32 descriptor.
+/// Attribute: stop tracking a VFIO file. `addr` points to a descriptor of type int32.
 inline constexpr std::uint64_t dev_vfio_file_del = 2;
-/// Attribute, POWER only: attach a TCE table. `addr` points to a `kvm_vfio_spapr_tce`.
+/// Attribute of POWER only: attach a group to a TCE table. `addr` points to a `kvm_vfio_spapr_tce`.
 inline constexpr std::uint64_t dev_vfio_group_set_spapr_tce = 3;
 
 static_assert(dev_vfio_file == KVM_DEV_VFIO_GROUP);
@@ -30,13 +31,13 @@ static_assert(dev_vfio_file_add == KVM_DEV_VFIO_FILE_ADD);
 static_assert(dev_vfio_file_del == KVM_DEV_VFIO_FILE_DEL);
 #endif
 
-/// Device type of kvm-vfio in KVM_CREATE_DEVICE.
+/// The device type of kvm-vfio in KVM_CREATE_DEVICE.
 inline constexpr std::uint32_t dev_type_vfio = KVM_DEV_TYPE_VFIO;
-/// Flag of KVM_CREATE_DEVICE: only ask whether the type exists.
+/// A flag of KVM_CREATE_DEVICE: ask whether the type exists, and make no device.
 inline constexpr std::uint32_t create_device_test = KVM_CREATE_DEVICE_TEST;
 
-/// ioctl requests, 32 bits wide as the kernel takes them: user space may hand over a
-/// sign-extended `unsigned long`.
+/// The ioctl requests. They have 32 bits, because the kernel ignores the other bits of the
+/// `unsigned long`. User space may pass these bits set, when it sign-extends a request.
 inline constexpr std::uint32_t create_device = KVM_CREATE_DEVICE;
 inline constexpr std::uint32_t set_device_attr = KVM_SET_DEVICE_ATTR;
 inline constexpr std::uint32_t get_device_attr = KVM_GET_DEVICE_ATTR;
