@@ -1,34 +1,40 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// This process as the model's caller.
+/// The calling process as the task that makes calls on the model.
 
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/user_memory.hpp>
 
 namespace kvm_vfio::native {
 
-/// The calling task: real descriptors, real memory. Models `caller<file>`, and of `vm_caller` all
-/// but `install`: no user-space object can stand behind a real descriptor.
+/// The calling task, with its real descriptors and its real memory. Models `caller<file>`. It does
+/// not model `vm_caller`, because no object of user space can stand behind a real descriptor
+/// (`install`).
 class current_task : public own_memory {
  public:
   using address_space_id = int;
 
-  /// A descriptor of its own for the open file behind `fd`, given back by `held_files::fput`.
-  /// \return badf: not open, negative, or O_PATH · mfile
+  /// Returns the open file behind `fd`, as a new descriptor. `held_files::fput` closes the new
+  /// descriptor.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, is negative, or was opened with O_PATH
+  /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<file> fget(int fd) const noexcept {
     const result<file> open = fdget(fd);
     return open ? held_files().get_file(*open) : open;
   }
-  /// The open file behind `fd`, by that very descriptor, so that a process without a free one can
-  /// still unplug. It must not be closed meanwhile.
-  /// \return badf: not open, negative, or O_PATH
+  /// Returns the open file behind `fd`, with `fd` itself as the handle. So a process without a free
+  /// descriptor can still call FILE_DEL. The caller keeps `fd` open meanwhile.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, is negative, or was opened with O_PATH
   [[nodiscard]] result<file> fdget(int fd) const noexcept {
     const int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || (flags & O_PATH)) return errc::badf;
     return file{fd};
   }
-  /// Threads of a process share it, a forked child has another.
+  /// Returns the process number. Threads of a process have the same, and a forked child has
+  /// another.
   [[nodiscard]] address_space_id address_space() const noexcept { return ::getpid(); }
 };
 static_assert(caller<current_task, file> && borrowing_file_table<current_task, file>);

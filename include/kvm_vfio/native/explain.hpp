@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What an error of a given call means, and what to do about it. No heap.
+/// Texts that explain the error of a call and say what to do about it. Allocates nothing.
 
 #include <kvm_vfio/errc.hpp>
 
@@ -29,7 +29,7 @@ enum class operation : unsigned char {
   map_dma,
 };
 
-/// The operation, for people ("FILE_ADD").
+/// Returns the name of the operation for messages, for example "FILE_ADD".
 [[nodiscard]] constexpr const char* name(operation what) noexcept {
   switch (what) {
     case operation::open_kvm: return "opening KVM";
@@ -175,7 +175,7 @@ inline constexpr explanation explanations[] = {
     {operation::map_dma, errc::fault, "the memory is not mapped in this process"},
 };
 
-// What a number means whatever the call.
+// Explains an error that has no text for its particular operation.
 constexpr const char* explain(errc why) noexcept {
   switch (why) {
     case errc::ok: return "success";
@@ -211,16 +211,21 @@ constexpr const char* explain(errc why) noexcept {
 
 }  // namespace detail
 
-/// What the error of this call means and what to do. Never null.
+/// Returns a text that explains the error of this call and says what to do. Never returns null.
 [[nodiscard]] constexpr const char* explain(operation what, errc why) noexcept {
   for (const detail::explanation& e : detail::explanations)
     if (e.what == what && e.why == why) return e.text;
   return detail::explain(why);
 }
 
-/// Writes "FILE_ADD of descriptor 7: EINVAL: not a VFIO file, …" to a buffer, cut to fit and always
-/// ended by a null character if there is room for that. \param fd left out when negative
-/// \return the length of the whole text, as snprintf
+/// Writes a message like "FILE_ADD of descriptor 7: EINVAL: not a VFIO file, …" to a buffer. A
+/// message that is too long is cut. A null character ends it, unless `size` is 0.
+/// \param buffer where the message is written; may be null if `size` is 0
+/// \param size   the size of the buffer in bytes
+/// \param what   the operation that failed
+/// \param why    the error of the operation
+/// \param fd     the descriptor to name in the message; a negative one is left out
+/// \return the length of the whole message in bytes, without the null character, as snprintf
 constexpr std::size_t explain(char* buffer, std::size_t size, operation what, errc why,
                               int fd = -1) noexcept {
   std::size_t length = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Open files as the model's handles: compared by identity, held by descriptors.
+/// Open files as handles for the model. They are compared by identity and kept open by descriptors.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/native/same_file.hpp>
@@ -12,15 +12,16 @@
 
 namespace kvm_vfio::native {
 
-/// An open file, named by one of its descriptors, which it does not own. Equal handles are the same
-/// open file description, whatever their descriptors; see `same_file`.
+/// Names an open file by one of its descriptors, and does not own the descriptor. Two handles are
+/// equal if their descriptors refer to the same open file description; see `same_file`.
 struct file {
-  int fd = -1;  ///< none: names nothing
+  int fd = -1;  ///< a descriptor of the file; -1: names no file
 
-  /// Asks the kernel, by `same_file`.
+  /// Asks the kernel whether both name the same file; see `same_file`.
   friend bool operator==(const file& a, const file& b) noexcept { return same_file(a.fd, b.fd); }
-  /// The inode, by fstat(2); 0 when not open. Of device nodes, the groups' and the devices', each
-  /// has its own; what groups hand out may share one.
+  /// Returns the inode number with the device number, by fstat(2), or 0 if the descriptor is not
+  /// open. Each node of a group or device has its own inode. Device files that groups hand out may
+  /// share one.
   friend std::uint64_t identity_hash(const file& f) noexcept {
     struct stat inode{};
     if (f.fd < 0 || ::fstat(f.fd, &inode) != 0) return 0;
@@ -30,9 +31,13 @@ struct file {
 };
 static_assert(hashable_file<file>);
 
-/// Holds open files by a descriptor for each reference. Models `file_references`; stateless.
+/// A files policy that keeps a file open with one descriptor for each reference. Models
+/// `file_references`. It has no state.
 struct held_files {
-  /// A descriptor of its own for the file. badf: not open · mfile: no descriptor left
+  /// Makes a new descriptor of the file.
+  /// \errors
+  /// - `errc::badf`: the file's descriptor is not open
+  /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<file> get_file(const file& f) const noexcept {
     const result<int> fd = sys::dup(f.fd);
     if (!fd) return fd.error();

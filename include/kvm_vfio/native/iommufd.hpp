@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// iommufd: IOMMU address spaces for devices that are bound by their own files.
+/// The iommufd: address spaces for devices that have a device file of their own (cdev).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/native/system.hpp>
@@ -11,45 +11,60 @@
 
 namespace kvm_vfio::native::vfio {
 
-/// Memory of this process that devices see at `iova`. Sizes and addresses in bytes, multiples of
-/// the page size.
+/// A range of this process's memory, and the IOVA at which devices see it. Both addresses and the
+/// size are multiples of the page size.
 struct dma_mapping {
-  std::uint64_t iova = 0;  ///< where devices see it
-  void* memory = nullptr;  ///< where it is
-  std::uint64_t size = 0;  ///< in bytes
-  bool writable = true;    ///< whether devices may write
+  std::uint64_t iova = 0;  ///< the first address of the range as devices see it
+  void* memory = nullptr;  ///< the first byte of the range in this process
+  std::uint64_t size = 0;  ///< the size of the range in bytes
+  bool writable = true;    ///< whether devices may also write to the range
 };
 
-/// An IOMMU address space of an iommufd; 0: none.
+/// The number of an IOAS (an I/O address space) of an iommufd. 0 means none.
 enum class ioas_id : std::uint32_t {};
 
-/// An iommufd (/dev/iommu, Linux 6.2).
+/// A view of an iommufd, the file /dev/iommu (from Linux 6.2 on). It does not own the descriptor.
 class iommufd_ref {
  public:
   constexpr iommufd_ref() noexcept = default;
-  /// A view of an open descriptor.
+  /// Makes a view of an open descriptor.
   constexpr explicit iommufd_ref(int fd) noexcept : fd_(fd) {}
 
-  /// \return as open(2); noent: the kernel has no iommufd
-  template <class Owner = owned<iommufd_ref>>  // complete only when called
+  /// Opens an iommufd.
+  /// \errors
+  /// - `errc::noent`: the kernel has no iommufd
+  /// - each other error of open(2)
+  template <class Owner = owned<iommufd_ref>>  // `Owner` is complete at the call
   [[nodiscard]] static result<Owner> open(const char* at = "/dev/iommu") noexcept {
     result<unique_fd> fd = sys::open(at, O_RDWR);
     if (!fd) return fd.error();
     return Owner(static_cast<unique_fd&&>(*fd));
   }
-  /// IOMMU_IOAS_ALLOC: a new address space. nomem
+  /// Makes a new IOAS without mappings (IOMMU_IOAS_ALLOC).
+  /// \errors
+  /// - `errc::nomem`: no memory
   [[nodiscard]] result<ioas_id> alloc_ioas() const noexcept {
     uapi::iommu_ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
     if (const auto done = sys::ioctl(fd_, uapi::request_ioas_alloc, &alloc); !done)
       return done.error();
     return ioas_id{alloc.out_ioas_id};
   }
-  /// IOMMU_DESTROY. busy: a device is attached · noent
+  /// Destroys an IOAS (IOMMU_DESTROY).
+  /// \errors
+  /// - `errc::busy`: a device is attached to the IOAS
+  /// - `errc::noent`: the iommufd has no such IOAS
   [[nodiscard]] errc destroy(ioas_id ioas) const noexcept {
     uapi::iommu_destroy destroy{.size = sizeof destroy, .id = static_cast<std::uint32_t>(ioas)};
     return sys::ioctl(fd_, uapi::request_destroy, &destroy).error();
   }
-  /// IOMMU_IOAS_MAP at a given address. exists: overlaps another · nomem · noent: no such space
+  /// Maps memory at the IOVA that `m` names (IOMMU_IOAS_MAP).
+  /// \errors
+  /// - `errc::exists`: the range overlaps another mapping
+  /// - `errc::inval`: the range is not aligned, or lies in a reserved region
+  /// - `errc::overflow`: the range ends behind the last address
+  /// - `errc::fault`: the memory is not mapped in this process
+  /// - `errc::nomem`: no memory, or more locked memory than RLIMIT_MEMLOCK allows
+  /// - `errc::noent`: the iommufd has no such IOAS
   [[nodiscard]] errc map(ioas_id ioas, const dma_mapping& m) const noexcept {
     uapi::iommu_ioas_map map{};
     map.size = sizeof map;
@@ -60,7 +75,12 @@ class iommufd_ref {
     map.iova = m.iova;
     return sys::ioctl(fd_, uapi::request_ioas_map, &map).error();
   }
-  /// IOMMU_IOAS_UNMAP. \return how many bytes were mapped; noent: nothing there
+  /// Removes the mappings in a range (IOMMU_IOAS_UNMAP).
+  /// \param iova the first address of the range
+  /// \param size the size of the range in bytes
+  /// \return the number of bytes that were mapped
+  /// \errors
+  /// - `errc::noent`: the range has no mapping, or the iommufd has no such IOAS
   [[nodiscard]] result<std::uint64_t> unmap(ioas_id ioas, std::uint64_t iova,
                                             std::uint64_t size) const noexcept {
     uapi::iommu_ioas_unmap unmap{.size = sizeof unmap,
@@ -71,13 +91,13 @@ class iommufd_ref {
       return done.error();
     return unmap.length;
   }
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
 };
-/// An iommufd, owned. What was allocated from it goes with it.
+/// Owns an iommufd. Closing it destroys the IOASes that were made from it.
 using iommufd = owned<iommufd_ref>;
 
 }  // namespace kvm_vfio::native::vfio

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The kernel's own KVM: /dev/kvm, a VM, and its kvm-vfio device as an endpoint. For each there
-/// are a view (`vm_ref`), for VMMs that hold the descriptor themselves, and an owner (`vm`).
+/// The real KVM: /dev/kvm, a VM, and the VM's kvm-vfio device. For each of them there are two
+/// classes. A view (`vm_ref`) is for a VMM that holds the descriptor itself, and an owner (`vm`)
+/// closes it.
 ///
 /// \code
 /// auto vm = kvm_vfio::native::kvm::open().value().create_vm();
@@ -18,38 +19,54 @@
 
 namespace kvm_vfio::native {
 
-/// A kvm-vfio device of the kernel's, by its descriptor. Models `endpoint`. Every call is one
-/// ioctl, allocates nothing, and may be made by any thread; errors are the kernel's.
+/// A view of a real kvm-vfio device, by its descriptor. Models `endpoint`. Each function makes one
+/// ioctl and allocates nothing. Any thread may call it. The errors come from the kernel.
 class kvm_vfio_device_ref {
  public:
   constexpr kvm_vfio_device_ref() noexcept = default;
-  /// By a descriptor, which stays its owner's.
+  /// Makes a view of a descriptor and does not own it.
   constexpr explicit kvm_vfio_device_ref(int fd) noexcept : fd_(fd) {}
 
-  /// KVM_SET_DEVICE_ATTR.
+  /// Calls KVM_SET_DEVICE_ATTR.
+  /// \errors
+  /// - `errc::nxio`: no such group or attribute
+  /// - `errc::fault`: the memory at `attr.addr` cannot be read
+  /// - `errc::io`: the VM belongs to another process, or is dead
+  /// - each error of the attribute, as `file_add`, `file_del` and `set_spapr_tce` list them
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) const noexcept {
     return sys::ioctl(fd_, uapi::set_device_attr, &attr).error();
   }
-  /// KVM_HAS_DEVICE_ATTR: ok or nxio.
+  /// Calls KVM_HAS_DEVICE_ATTR.
+  /// \errors
+  /// - `errc::nxio`: no such group or attribute
+  /// - `errc::io`: the VM belongs to another process, or is dead
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) const noexcept {
     return sys::ioctl(fd_, uapi::has_device_attr, &attr).error();
   }
-  /// Any ioctl, argument as given.
+  /// Makes any ioctl and passes `argument` on unchanged.
+  /// \errors
+  /// - `errc::notty`: a kvm-vfio device has no such ioctl
+  /// - each error of the ioctl
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) const noexcept {
     return sys::ioctl(fd_, request, argument).error();
   }
 
-  /// FILE_ADD, undone by the guard. The guard needs the descriptor of the device, not this object.
-  /// \return badf: `vfio_fd` is not open · inval: not a VFIO file, or VFIO is not loaded · exists:
-  ///         attached already · nomem · io: the VM is another process's, or dead
-  template <class View = kvm_vfio_device_ref>  // complete only when called
+  /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor. That object needs
+  /// the open descriptor of the device, but not this view.
+  /// \errors
+  /// - `errc::badf`: `vfio_fd` is not open
+  /// - `errc::inval`: the file is not a VFIO file, or VFIO is not loaded
+  /// - `errc::exists`: the device tracks the file already
+  /// - `errc::nomem`: no memory
+  /// - `errc::io`: the VM belongs to another process, or is dead
+  template <class View = kvm_vfio_device_ref>  // `View` is complete at the call
   [[nodiscard]] result<attachment<View>> attach(int vfio_fd) const noexcept {
     return kvm_vfio::attach(*this, vfio_fd);
   }
 
-  /// This view: a guard keeps a copy.
+  /// Returns a copy of this view. An `attachment` keeps such a copy.
   [[nodiscard]] constexpr kvm_vfio_device_ref borrow() const noexcept { return *this; }
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
@@ -57,72 +74,90 @@ class kvm_vfio_device_ref {
 };
 static_assert(endpoint<kvm_vfio_device_ref>);
 
-/// A kvm-vfio device of the kernel's, owned. Closing it stops the tracking of every file.
+/// Owns the descriptor of a real kvm-vfio device. Closing it stops the tracking of every file.
 class kvm_vfio_device : public owned<kvm_vfio_device_ref> {
  public:
-  /// Nothing, or a descriptor that the caller gives away.
+  /// Owns nothing, or a descriptor that the caller gives away.
   using owned::owned;
 
-  /// As the view's.
+  /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
+  /// \errors
+  /// - each error of `kvm_vfio_device_ref::attach`
   [[nodiscard]] result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const& noexcept {
     return kvm_vfio_device_ref::attach(vfio_fd);
   }
-  /// An owner that goes at once would close the device before the guard's FILE_DEL.
+  /// Deleted for temporaries: the device would be closed before the attachment calls FILE_DEL.
   result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const&& = delete;
 };
 static_assert(endpoint<kvm_vfio_device>);
 
-/// A VM by its descriptor. Every call is one ioctl and allocates nothing.
+/// A view of a VM, by its descriptor. Each function makes one ioctl and allocates nothing.
 class vm_ref {
  public:
   constexpr vm_ref() noexcept = default;
-  /// By a descriptor, which stays its owner's.
+  /// Makes a view of a descriptor and does not own it.
   constexpr explicit vm_ref(int fd) noexcept : fd_(fd) {}
 
-  /// KVM_CREATE_DEVICE, argument as given. On success `create.fd` is a new descriptor, the
-  /// caller's to close, unless `create.flags` has KVM_CREATE_DEVICE_TEST.
-  /// \return nodev: unknown type · busy: the VM has a kvm-vfio already · nomem · mfile, nfile ·
-  ///         io: the VM is another process's, or dead
+  /// Calls KVM_CREATE_DEVICE and passes `create` on unchanged. On success `create.fd` is a new
+  /// descriptor, which the caller must close. With the flag KVM_CREATE_DEVICE_TEST there is no new
+  /// descriptor.
+  /// \errors
+  /// - `errc::nodev`: the kernel has no such device type
+  /// - `errc::busy`: the VM has a kvm-vfio device already
+  /// - `errc::nomem`: no memory
+  /// - `errc::mfile`, `errc::nfile`: the process or the system has no free descriptor or file
+  /// - `errc::io`: the VM belongs to another process, or is dead
   [[nodiscard]] errc create_device(kvm_create_device& create) const noexcept {
     return sys::ioctl(fd_, uapi::create_device, &create).error();
   }
-  /// Asks whether the kernel has a device type (KVM_CREATE_DEVICE_TEST), even if the VM has one of
-  /// it already: ok or nodev · io
+  /// Asks whether the kernel has a device type (KVM_CREATE_DEVICE_TEST). The answer does not depend
+  /// on the devices that the VM has already.
+  /// \errors
+  /// - `errc::nodev`: the kernel has no such device type
+  /// - `errc::io`: the VM belongs to another process, or is dead
   [[nodiscard]] errc has_device_type(std::uint32_t type) const noexcept {
     kvm_create_device create{.type = type, .fd = 0, .flags = uapi::create_device_test};
     return create_device(create);
   }
-  /// The VM's kvm-vfio device; a VM has one at the most. It keeps the VM alive.
-  /// \return as `create_device`; nodev: KVM was built without kvm-vfio
+  /// Makes the kvm-vfio device of the VM. A VM has at most one such device. The device keeps the VM
+  /// alive.
+  /// \errors
+  /// - `errc::nodev`: the kernel was built without kvm-vfio
+  /// - `errc::busy`: the VM has a kvm-vfio device already
+  /// - each other error of `create_device`
   [[nodiscard]] result<kvm_vfio_device> create_kvm_vfio_device() const noexcept {
     kvm_create_device create{.type = uapi::dev_type_vfio, .fd = 0, .flags = 0};
     if (const errc e = create_device(create); e != errc::ok) return e;
     return kvm_vfio_device(unique_fd(static_cast<int>(create.fd)));
   }
 
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-  /// The same descriptor.
+  /// Returns true if both views have the same descriptor.
   friend constexpr bool operator==(const vm_ref&, const vm_ref&) = default;
 
  private:
   int fd_ = -1;
 };
 
-/// A VM, owned. Its devices keep it alive after it is closed.
+/// Owns the descriptor of a VM. The VM's devices keep the VM alive after this descriptor is closed.
 using vm = owned<vm_ref>;
 
-/// /dev/kvm by its descriptor.
+/// A view of an open /dev/kvm, by its descriptor.
 class kvm_ref {
  public:
   constexpr kvm_ref() noexcept = default;
-  /// By a descriptor, which stays its owner's.
+  /// Makes a view of a descriptor and does not own it.
   constexpr explicit kvm_ref(int fd) noexcept : fd_(fd) {}
 
-  /// Opens KVM and checks that it speaks KVM_API_VERSION.
-  /// \return whatever open(2) fails with: noent, access · notty: `path` is not KVM · EPROTO:
-  ///         another version
-  template <class Owner = owned<kvm_ref>>  // complete only when called
+  /// Opens KVM and checks that its interface has the version KVM_API_VERSION.
+  /// \errors
+  /// - `errc::noent`: the host has no KVM
+  /// - `errc::access`: the user has no permission
+  /// - `errc::notty`: the file at `path` is not KVM
+  /// - `errc::proto`: KVM has another version of the interface
+  /// - each other error of open(2)
+  template <class Owner = owned<kvm_ref>>  // `Owner` is complete at the call
   [[nodiscard]] static result<Owner> open(const char* path = "/dev/kvm") noexcept {
     result<unique_fd> fd = sys::open(path, O_RDWR);
     if (!fd) return fd.error();
@@ -132,13 +167,19 @@ class kvm_ref {
     if (*version != KVM_API_VERSION) return errc::proto;
     return opened;
   }
-  /// KVM_GET_API_VERSION.
+  /// Returns the version of KVM's interface (KVM_GET_API_VERSION).
+  /// \errors
+  /// - each error of ioctl(2)
   [[nodiscard]] result<int> api_version() const noexcept {
     return sys::ioctl(fd_, KVM_GET_API_VERSION);
   }
-  /// KVM_CREATE_VM, again when a signal interrupts it.
-  /// \param type the machine type; 0: the architecture's default
-  /// \return nomem · mfile, nfile · inval: unknown type
+  /// Makes a VM (KVM_CREATE_VM). Repeats the call if a signal interrupts it.
+  /// \param type the machine type; 0 is the default of the architecture
+  /// \errors
+  /// - `errc::inval`: KVM does not know this machine type
+  /// - `errc::busy`: another hypervisor uses the processor's virtualization
+  /// - `errc::nomem`: no memory
+  /// - `errc::mfile`, `errc::nfile`: the process or the system has no free descriptor or file
   [[nodiscard]] result<vm> create_vm(unsigned long type = 0) const noexcept {
     result<int> fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
     while (fd.error() == errc::intr) fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
@@ -146,18 +187,19 @@ class kvm_ref {
     return vm(unique_fd(*fd));
   }
 
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
 };
 
-/// /dev/kvm, owned. VMs do not need it after they are made.
+/// Owns the descriptor of an open /dev/kvm. VMs stay usable after it is closed.
 using kvm = owned<kvm_ref>;
 
-/// Whether opening KVM, making a VM or its kvm-vfio failed because this machine, or this user, has
-/// none to give: what a test may skip for. Any other error is the caller's or the kernel's.
+/// Returns true if an error means that this host or this user has no KVM or no kvm-vfio. A test may
+/// skip then. Any other error is a mistake of the caller or of the kernel.
+/// \param why the error of opening KVM, of making a VM, or of making its kvm-vfio device
 [[nodiscard]] constexpr bool kvm_is_lacking(errc why) noexcept {
   return why == errc::noent || why == errc::access || why == errc::perm || why == errc::nodev ||
          why == errc::nxio;

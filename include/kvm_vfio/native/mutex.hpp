@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A lock for users with threads, without the cost of `<mutex>`.
+/// A mutex for programs with several threads. `<mutex>` would cost compile time.
 
 #include <kvm_vfio/lock.hpp>
 
@@ -11,10 +11,11 @@
 
 namespace kvm_vfio::native {
 
-/// A mutex of four bytes over futex(2): private to the process, not recursive, not fair, without
-/// priority inheritance. Uncontended, no system call; allocates nothing and needs no destruction.
-/// Chosen over pthread_mutex_t for its size and because it can be a member of constant-initialised
-/// objects; the thread sanitizer sees its atomics and needs no help.
+/// A mutex of four bytes, built on futex(2). It works inside one process. It is not recursive, not
+/// fair, and has no priority inheritance. Without contention it makes no system call. It allocates
+/// nothing and needs no destructor. It is smaller than pthread_mutex_t, and can be a member of
+/// objects that are initialised at compile time. The thread sanitizer understands its atomic
+/// operations.
 class KVM_VFIO_CAPABILITY("mutex") mutex {
  public:
   constexpr mutex() noexcept = default;
@@ -26,7 +27,8 @@ class KVM_VFIO_CAPABILITY("mutex") mutex {
     if (__atomic_compare_exchange_n(&state_, &seen, held, false, __ATOMIC_ACQUIRE,
                                     __ATOMIC_RELAXED))
       return;
-    // Whoever waits says so, and keeps saying so when it wakes: there may be others.
+    // A thread that waits marks the mutex. It marks it again after it wakes, because other threads
+    // may wait, too.
     while (__atomic_exchange_n(&state_, waited_for, __ATOMIC_ACQUIRE) != free)
       (void)::syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, waited_for, nullptr, nullptr, 0);
   }

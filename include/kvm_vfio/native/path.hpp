@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Paths with numbers in them, put together without a heap.
+/// Builds paths that contain numbers, without a heap.
 
 #include <cstddef>
 
 namespace kvm_vfio::native {
 
-/// "/dev/vfio/26" and the like. What does not fit is cut off.
+/// A path like "/dev/vfio/26". A path that is too long is cut.
 class path {
  public:
-  /// Appends text.
+  /// Appends text to the path.
   constexpr path& operator<<(const char* text) noexcept {
     while (*text && size_ + 1 < sizeof text_) text_[size_++] = *text++;
     return *this;
   }
-  /// Appends a decimal number.
+  /// Appends a decimal number to the path.
   constexpr path& operator<<(unsigned number) noexcept {
     char digits[12] = {};
     char* first = digits + sizeof digits - 1;
@@ -23,7 +23,7 @@ class path {
     while (number /= 10);
     return *this << first;
   }
-  /// The path; good as long as this object.
+  /// Returns the path, which is valid as long as this object exists.
   [[nodiscard]] constexpr const char* get() const noexcept { return text_; }
 
  private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The model behind real descriptors: a process that can hold the model's VMs and devices beside
-/// its other files, so that a VMM's code can be run against the model call by call.
+/// A process that holds VMs and devices of the model beside its real files. Each of them has a real
+/// descriptor. So the code of a VMM can run against the model, call by call.
 
 #include <kvm_vfio/native/caller.hpp>
 #include <kvm_vfio/open_file.hpp>
@@ -13,21 +13,25 @@
 
 namespace kvm_vfio::native {
 
-/// This process, with files of the model's. Each of them has a real descriptor, of an empty memory
-/// file of the same name, so that descriptor numbers, limits and flags are the real ones. Not
-/// synchronised. Allocates one small object per such descriptor.
+/// The calling process, which also holds files that the model made. Each such file has a real
+/// descriptor of an empty memory file with the same name. Therefore descriptor numbers, limits and
+/// flags are real. The object has no lock. It allocates one small object for each such descriptor.
 class process : public current_task {
  public:
   process() = default;
   process(const process&) = delete;
   process& operator=(const process&) = delete;
-  /// Closes every file of the model's, newest first.
+  /// Closes every descriptor of a file that the model made, newest first.
   ~process() {
     while (files_) (void)close(files_->fd);
   }
 
-  /// A descriptor of a file of the model's, O_CLOEXEC: mfile, nfile, nomem. `made` must outlive
-  /// every descriptor of it: the last `close`, or this object's destructor.
+  /// Makes a new descriptor of a file that the model made, with O_CLOEXEC. `made` must stay alive
+  /// until the last `close` of its descriptors, or until the destructor of this object.
+  /// \errors
+  /// - `errc::mfile`: the process has no free descriptor
+  /// - `errc::nfile`: the system has no free file
+  /// - `errc::nomem`: no memory
   [[nodiscard]] result<int> install(open_file<process>& made) noexcept {
     unique_fd fd(::memfd_create(made.name(), MFD_CLOEXEC));
     if (!fd) return sys::last_error();
@@ -36,8 +40,12 @@ class process : public current_task {
     files_ = added;
     return fd.release();
   }
-  /// One more descriptor, for every descriptor: unlike dup(2)'s it is O_CLOEXEC, and the lowest
-  /// free number from 3 on. badf, mfile, nomem.
+  /// Makes one more descriptor of the file behind any descriptor. Unlike with dup(2), the new
+  /// descriptor has O_CLOEXEC, and its number is the lowest free one that is at least 3.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open
+  /// - `errc::mfile`: the process has no free descriptor
+  /// - `errc::nomem`: no memory
   [[nodiscard]] result<int> dup(int fd) noexcept {
     result<int> copy = sys::dup(fd);
     const node* const original = find(fd);
@@ -50,21 +58,26 @@ class process : public current_task {
     files_ = added;
     return copy;
   }
-  /// close(2), for every descriptor; the last one of a file of the model's releases it. Whatever
-  /// error close(2) reports, the descriptor is gone.
+  /// Closes any descriptor. If it is the last one of a file that the model made, releases the file.
+  /// The descriptor is closed even if close(2) reports an error.
+  /// \errors
+  /// - each error of close(2)
   errc close(int fd) noexcept {
     open_file<process>* const gone = forget(fd);
     const errc answer = ::close(fd) == 0 ? errc::ok : sys::last_error();
     if (gone && !holds(*gone)) gone->release();
     return answer;
   }
-  /// ioctl(2) of a file of the model's: its answer; notty for another open file, badf for none and
-  /// for an O_PATH descriptor.
+  /// Makes an ioctl on a file that the model made.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+  /// - `errc::notty`: the model did not make the file
+  /// - each error of the file's own ioctl
   [[nodiscard]] errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
     if (const node* const n = find(fd)) return n->made->ioctl(*this, request, argument);
     return fdget(fd) ? errc::notty : errc::badf;
   }
-  /// The file of the model's behind a descriptor; null for any other descriptor.
+  /// Returns the file that the model made, or null if `fd` refers to another file.
   [[nodiscard]] open_file<process>* made(int fd) const noexcept {
     const node* const n = find(fd);
     return n ? n->made : nullptr;
@@ -86,7 +99,7 @@ class process : public current_task {
       if (n->made == &made) return true;
     return false;
   }
-  // The file behind the descriptor, whose node goes; null: not the model's.
+  // Removes the node of a descriptor. Returns its file, or null if the model did not make the file.
   open_file<process>* forget(int fd) noexcept {
     node** link = &files_;
     while (*link && (*link)->fd != fd) link = &(*link)->next;

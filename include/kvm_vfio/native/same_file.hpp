@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Whether two descriptors refer to the same open file description.
+/// Finds out whether two descriptors refer to the same open file description.
 
 #include <kvm_vfio/native/system.hpp>
 
@@ -13,15 +13,19 @@ namespace kvm_vfio::native {
 
 namespace detail {
 
-// fcntl(2)'s F_DUPFD_QUERY (Linux 6.10), which the C library's headers may lack.
+// The number of F_DUPFD_QUERY for fcntl(2) (from Linux 6.10 on). Older C libraries do not define
+// it.
 inline constexpr int dupfd_query = 1024 + 3;
 
-// For processes that may call neither. A byte-range lock of the kind that an open file description
-// owns (F_OFD_SETLK) never conflicts with itself: one is taken through `a` on a byte that no file
-// has, and `b` is asked whether it would conflict. Nothing waits, and the lock is gone at the end;
-// meanwhile /proc/locks shows it. The byte is this thread's, so that others that compare at the
-// same time do not answer for us. (A lock of the file's own up to the end of all bytes would lose
-// this one.)
+// Compares two files with a lock, for processes that may call neither fcntl's query nor kcmp. The
+// lock is a byte-range lock that belongs to the open file description (F_OFD_SETLK). Such a lock
+// never conflicts with itself. So the probe takes a lock through `a`, and asks whether `b`
+// conflicts with it. The call never waits. The lock is visible in /proc/locks until the probe
+// releases it.
+//
+// The byte lies behind the end of every file. Each thread uses another byte, so that threads that
+// compare at the same time do not disturb each other. (If the open file behind `a` holds a lock up
+// to the last possible byte, the probe takes this byte out of that lock.)
 class lock_probe {
  public:
   explicit lock_probe(short type) noexcept {
@@ -31,7 +35,7 @@ class lock_probe {
     byte_.l_len = 1;
     byte_.l_type = type;
   }
-  // Whether somebody else than this open file has a lock on the byte.
+  // Returns true if another open file holds a lock on the byte.
   [[nodiscard]] bool conflicts(int fd) const noexcept {
     struct flock asked = byte_;
     asked.l_type = F_WRLCK;
@@ -47,9 +51,10 @@ class lock_probe {
   struct flock byte_{};
 };
 
-// Undecided where a third party's lock is in the way, or the file cannot be locked. Every process
-// of the machine can lock the inode that all anonymous files share, so an inode proves something of
-// a device node only, and there it errs: two opens of one node would be the same.
+// Compares two files by a lock. The lock answers nothing if another process already holds one on
+// this byte, or if the file cannot be locked. Then the inodes decide, but only for device nodes,
+// because all anonymous files of a host share one inode. Even for a device node this can be wrong:
+// two separate opens of the node count as one file.
 [[nodiscard]] inline bool same_file_by_lock(int a, int b) noexcept {
   struct stat inode_a{};
   struct stat inode_b{};
@@ -60,7 +65,7 @@ class lock_probe {
 
   lock_probe probe((flags & O_ACCMODE) == O_WRONLY ? F_WRLCK : F_RDLCK);
   const bool others = probe.conflicts(a);
-  if (others != probe.conflicts(b)) return false;  // one of the two has the lock
+  if (others != probe.conflicts(b)) return false;  // only one of the two holds the lock
   if (others || !probe.lock(a)) return S_ISCHR(inode_a.st_mode);
   const bool same = !probe.conflicts(b);
   probe.unlock(a);
@@ -71,16 +76,18 @@ class lock_probe {
 
 }  // namespace detail
 
-/// Whether both descriptors are open, of this thread's table, and refer to the same open file
-/// description: exact, by F_DUPFD_QUERY (Linux 6.10) or by kcmp(2). Where a seccomp filter answers
-/// both with an error, by a momentary lock: then one file may count as two, and two opens of one
-/// device node as one, while another process locks it on purpose. Equal numbers are the same
-/// without a system call, also when they are not open. Does not allocate.
+/// Returns true if two descriptors of this thread refer to the same open file description.
+///
+/// The answer is exact with F_DUPFD_QUERY (from Linux 6.10 on) or kcmp(2). If a seccomp filter
+/// refuses both, a short lock on the file decides. The answer can then be wrong, but only if the
+/// file cannot be locked or another process holds such a lock: one file counts as two, or two opens
+/// of a device node count as one. Equal numbers count as the same file, without a system call and
+/// even if they are not open. Allocates nothing.
 [[nodiscard]] inline bool same_file(int a, int b) noexcept {
   if (a == b) return true;
   if (a < 0 || b < 0) return false;
   if (const int same = ::fcntl(a, detail::dupfd_query, b); same >= 0) return same == 1;
-  // Before Linux 6.10 of an open file, too, if that was opened with O_PATH.
+  // Before Linux 6.10, fcntl also returns EBADF for an open descriptor with O_PATH.
   if (errno == EBADF && !(detail::is_open(a) && detail::is_open(b))) return false;
   const long task = sys::thread_id();
   const long order = ::syscall(SYS_kcmp, task, task, KCMP_FILE, a, b);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The system calls that this room makes, with their error numbers as `errc`. The only place that
-/// reads errno.
+/// The system calls of kvm_vfio/native. They return error numbers as `errc`. Only this header and
+/// same_file.hpp read errno.
 
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
@@ -16,36 +16,45 @@
 
 namespace kvm_vfio::native::sys {
 
-/// Why the last system call of this thread failed.
+/// Returns the error of the last system call of this thread.
 [[nodiscard]] inline errc last_error() noexcept { return to_errc(errno); }
 
 namespace detail {
-// C libraries disagree about the type of a request: unsigned long or int.
+// The type of a request is unsigned long in some C libraries, and int in others.
 template <class Request>
 Request request_of(int (*)(int, Request, ...));
 using request = decltype(request_of(&::ioctl));
 }  // namespace detail
 
-/// The calling thread, to calls that take a process: the main thread, whose number is the
-/// process's, may be gone or have descriptors of its own.
+/// Returns the number of the calling thread, for system calls that take a process number. The
+/// number of the process would name the main thread. That thread may have ended, or may have other
+/// descriptors.
 [[nodiscard]] inline pid_t thread_id() noexcept {
   return static_cast<pid_t>(::syscall(SYS_gettid));
 }
 
-/// ioctl(2): a number that is not negative, or the error.
+/// Calls ioctl(2).
 /// \param argument a pointer or an unsigned long
+/// \return a number that is not negative
+/// \errors
+/// - each error of ioctl(2)
 template <class Argument>
 [[nodiscard]] inline result<int> ioctl(int fd, unsigned long request, Argument argument) noexcept {
   const int answer = ::ioctl(fd, kvm_vfio::detail::convert<detail::request>(request), argument);
   if (answer < 0) return last_error();
   return answer;
 }
-/// ioctl(2) without an argument.
+/// Calls ioctl(2) with the argument 0.
+/// \return a number that is not negative
+/// \errors
+/// - each error of ioctl(2)
 [[nodiscard]] inline result<int> ioctl(int fd, unsigned long request) noexcept {
   return ioctl(fd, request, 0UL);
 }
 
-/// open(2), with O_CLOEXEC and again when a signal interrupts it.
+/// Opens a file with open(2) and O_CLOEXEC. Repeats the call if a signal interrupts it.
+/// \errors
+/// - each error of open(2), except `errc::intr`
 [[nodiscard]] inline result<unique_fd> open(const char* path, int flags) noexcept {
   int fd = -1;
   do fd = ::open(path, flags | O_CLOEXEC);
@@ -54,12 +63,16 @@ template <class Argument>
   return unique_fd(fd);
 }
 
-/// One more descriptor of the open file, O_CLOEXEC and above the standard three. badf · mfile
+/// Makes one more descriptor of the open file behind `fd`, with O_CLOEXEC and a number of at least
+/// 3.
+/// \errors
+/// - `errc::badf`: `fd` is not open
+/// - `errc::mfile`: the process has no free descriptor
 [[nodiscard]] inline result<int> dup(int fd) noexcept {
   constexpr int lowest = 3;
   const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, lowest);
   if (copy >= 0) return copy;
-  // EINVAL: the limit on descriptors is below `lowest`.
+  // EINVAL means that the limit on descriptors is below `lowest`.
   return errno == EINVAL ? errc::mfile : last_error();
 }
 

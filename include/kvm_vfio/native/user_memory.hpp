@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// This process's memory, read and written without a fault: a bad address is an answer, as it is
-/// for the kernel, and not a crash.
+/// Reads and writes memory of this process by address. A bad address makes the call fail, as in the
+/// kernel, and does not end the program.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/convert.hpp>
@@ -14,20 +14,21 @@
 
 namespace kvm_vfio::native {
 
-/// Copies through process_vm_readv(2) and process_vm_writev(2). What they do not do, be it that a
-/// seccomp filter forbids them or that the memory is of a kind that only its owner can copy
-/// (write-only pages, memfd_secret(2)), goes through a pipe, which needs two descriptors for the
-/// length of a call; if those cannot be had the address counts as bad. Models `user_memory`. Does
-/// not allocate.
+/// Copies memory with process_vm_readv(2) and process_vm_writev(2). If these calls fail, the copy
+/// goes through a pipe: a seccomp filter may forbid them, and some memory can be copied only by its
+/// owner (write-only pages, memfd_secret(2)). The pipe needs two free descriptors during the call;
+/// without them the address is reported as bad. Models `user_memory`. Allocates nothing.
 class own_memory {
  public:
-  /// False when any byte of the object cannot be read; `object` is unspecified then.
+  /// Copies an object from an address. Returns false if any byte cannot be read. The value of
+  /// `object` is then unspecified.
   template <class T>
   [[nodiscard]] bool copy_from_user(std::uint64_t address, T& object) const noexcept {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= largest);
     return read(address, &object, sizeof object);
   }
-  /// False when any byte cannot be written; those before it may have been.
+  /// Copies an object to an address. Returns false if any byte cannot be written. Some of the bytes
+  /// may then have been written.
   template <class T>
   [[nodiscard]] bool copy_to_user(std::uint64_t address, const T& object) const noexcept {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= largest);
@@ -35,9 +36,10 @@ class own_memory {
   }
 
  private:
-  static constexpr std::size_t largest = 4096;  // PIPE_BUF: what a pipe surely takes at once
+  static constexpr std::size_t largest = 4096;  // PIPE_BUF: a pipe takes this many at once
 
-  // Null, where nothing is, for what no pointer holds on a 32-bit machine.
+  // Returns null if a 32-bit pointer cannot hold the address. Nothing is mapped there, so the copy
+  // fails.
   static void* pointer(std::uint64_t address) noexcept {
     if (kvm_vfio::detail::convert<std::uintptr_t>(address) != address) return nullptr;
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ioctl arguments carry addresses as numbers
@@ -55,7 +57,7 @@ class own_memory {
     const ssize_t n = ::process_vm_writev(sys::thread_id(), &here, 1, &there, 1, 0);
     return n == static_cast<ssize_t>(size) || through_pipe(here, there);
   }
-  // The kernel's own copies, whose errors are the ones that an ioctl would answer.
+  // The kernel itself copies from and to the addresses, so a bad address fails as in an ioctl.
   static bool through_pipe(const iovec& from, const iovec& to) noexcept {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO's own files, as far as it takes to attach a device to a VM: containers, groups, devices. As
-/// in kvm.hpp there is a view (`group_ref`) and an owner (`group`) of each.
+/// VFIO's files that a VMM needs to attach a device to a VM: containers, groups and devices. For
+/// each of them there are two classes: a view (`group_ref`) and an owner (`group`).
 ///
-/// The order that is safe on every kernel: group into container, set the container's IOMMU,
-/// FILE_ADD of the group, get the device; or FILE_ADD of the device file, then bind it.
+/// This order is safe on every kernel. For a group: put it into a container, set the container's
+/// IOMMU, call FILE_ADD for the group, and get the device. For a device file: call FILE_ADD for it,
+/// and bind it to an iommufd.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/native/iommufd.hpp>
@@ -19,16 +20,20 @@
 
 namespace kvm_vfio::native::vfio {
 
-/// An IOMMU address space for groups (/dev/vfio/vfio).
+/// A view of a container: an open /dev/vfio/vfio with a set of DMA mappings for groups.
 class container_ref {
  public:
   constexpr container_ref() noexcept = default;
-  /// A view of an open descriptor.
+  /// Makes a view of an open descriptor.
   constexpr explicit container_ref(int fd) noexcept : fd_(fd) {}
 
-  /// A new container. \return as open(2); noent: VFIO is not loaded · notty: not a container ·
-  ///         EPROTO: another VFIO_API_VERSION
-  template <class Owner = owned<container_ref>>  // complete only when called
+  /// Opens a new container.
+  /// \errors
+  /// - `errc::noent`: VFIO is not loaded
+  /// - `errc::notty`: the file at `at` is not a container
+  /// - `errc::proto`: VFIO has another version of the interface (VFIO_API_VERSION)
+  /// - each other error of open(2)
+  template <class Owner = owned<container_ref>>  // `Owner` is complete at the call
   [[nodiscard]] static result<Owner> open(const char* at = "/dev/vfio/vfio") noexcept {
     result<unique_fd> fd = sys::open(at, O_RDWR);
     if (!fd) return fd.error();
@@ -38,17 +43,31 @@ class container_ref {
     if (*version != VFIO_API_VERSION) return errc::proto;
     return opened;
   }
-  /// VFIO_CHECK_EXTENSION: whether the container, or before its IOMMU is set any driver, has it.
+  /// Asks whether the container has an extension (VFIO_CHECK_EXTENSION). Before the container's
+  /// IOMMU is set, asks whether any IOMMU driver has it.
+  /// \errors
+  /// - each error of ioctl(2)
   [[nodiscard]] result<bool> check_extension(unsigned long extension) const noexcept {
     const result<int> answer = sys::ioctl(fd_, VFIO_CHECK_EXTENSION, extension);
     if (!answer) return answer.error();
     return *answer > 0;
   }
-  /// VFIO_SET_IOMMU, once there is a group. inval: no group yet, or set already · nodev: no driver
+  /// Chooses the IOMMU driver of a container that has a group (VFIO_SET_IOMMU).
+  /// \errors
+  /// - `errc::inval`: the container has no group, or its IOMMU is set already
+  /// - `errc::nodev`: the kernel has no such IOMMU driver
+  /// - `errc::busy`: another user translates the DMA of a group
+  /// - `errc::perm`: the host cannot isolate interrupts; see allow_unsafe_interrupts
   [[nodiscard]] errc set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const noexcept {
     return sys::ioctl(fd_, VFIO_SET_IOMMU, type).error();
   }
-  /// VFIO_IOMMU_MAP_DMA. exists: overlaps another · nomem: RLIMIT_MEMLOCK · inval: not aligned
+  /// Maps memory at the IOVA that `m` names (VFIO_IOMMU_MAP_DMA).
+  /// \errors
+  /// - `errc::exists`: the range overlaps another mapping
+  /// - `errc::inval`: the range is not aligned or not allowed, or the container has no IOMMU yet
+  /// - `errc::nomem`: no memory, or more locked memory than RLIMIT_MEMLOCK allows
+  /// - `errc::nospc`: the container has as many mappings as dma_entry_limit allows
+  /// - `errc::fault`: the memory is not mapped in this process
   [[nodiscard]] errc map(const dma_mapping& m) const noexcept {
     vfio_iommu_type1_dma_map map{};
     map.argsz = sizeof map;
@@ -58,7 +77,12 @@ class container_ref {
     map.size = m.size;
     return sys::ioctl(fd_, VFIO_IOMMU_MAP_DMA, &map).error();
   }
-  /// VFIO_IOMMU_UNMAP_DMA. \return how many bytes were mapped; inval: would split a mapping
+  /// Removes the mappings in a range (VFIO_IOMMU_UNMAP_DMA).
+  /// \param iova the first address of the range
+  /// \param size the size of the range in bytes
+  /// \return the number of bytes that were mapped
+  /// \errors
+  /// - `errc::inval`: the range holds a part of a mapping only, or is not aligned
   [[nodiscard]] result<std::uint64_t> unmap(std::uint64_t iova, std::uint64_t size) const noexcept {
     vfio_iommu_type1_dma_unmap unmap{};
     unmap.argsz = sizeof unmap;
@@ -67,41 +91,57 @@ class container_ref {
     if (const auto done = sys::ioctl(fd_, VFIO_IOMMU_UNMAP_DMA, &unmap); !done) return done.error();
     return std::uint64_t{unmap.size};
   }
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
 };
-/// A container, owned. It lives until it is closed and no group is in it any more: a group leaves
-/// it by `unset_container` or when the group is closed.
+/// Owns the descriptor of a container. The container lives until the descriptor is closed and the
+/// last group has left. A group leaves with `unset_container`, or when the group is closed.
 using container = owned<container_ref>;
 
-/// A VFIO device's file: a character device of its own, or what a group handed out.
+/// A view of a device file: a device's own character device, or a file that a group handed out.
 class device_ref {
  public:
   constexpr device_ref() noexcept = default;
-  /// A view of an open descriptor.
+  /// Makes a view of an open descriptor.
   constexpr explicit device_ref(int fd) noexcept : fd_(fd) {}
 
-  /// Opens /dev/vfio/devices/vfioN (Linux 6.6). \return as open(2); noent: no such device, or the
-  ///         kernel has no VFIO_DEVICE_CDEV · inval: a negative number
-  template <class Owner = owned<device_ref>>  // complete only when called
+  /// Opens the character device /dev/vfio/devices/vfioN (from Linux 6.6 on).
+  /// \param number the N in the path
+  /// \errors
+  /// - `errc::noent`: there is no such device, or the kernel has no VFIO_DEVICE_CDEV
+  /// - `errc::inval`: `number` is negative
+  /// - each other error of open(2)
+  template <class Owner = owned<device_ref>>  // `Owner` is complete at the call
   [[nodiscard]] static result<Owner> open(int number) noexcept {
     if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/devices/vfio" << static_cast<unsigned>(number);
     return open<Owner>(dev.get());
   }
-  /// The same by its path.
+  /// Opens a character device by its path.
+  /// \errors
+  /// - `errc::noent`: there is no such device, or the kernel has no VFIO_DEVICE_CDEV
+  /// - each other error of open(2)
   template <class Owner = owned<device_ref>>
   [[nodiscard]] static result<Owner> open(const char* at) noexcept {
     result<unique_fd> fd = sys::open(at, O_RDWR);
     if (!fd) return fd.error();
     return Owner(static_cast<unique_fd&&>(*fd));
   }
-  /// VFIO_DEVICE_BIND_IOMMUFD; undone by closing the device. Attach the device to the VM before.
-  /// \return the device's number in the iommufd; badf · inval: bound already, or not a cdev
+  /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). Closing the device ends this. Call
+  /// FILE_ADD for the device file before.
+  /// \return the number of the device in the iommufd
+  /// \errors
+  /// - `errc::inval`: the device is bound already, or a group handed the file out
+  /// - `errc::badf`: the iommufd's descriptor is not open
+  /// - `errc::badfd`: the descriptor is not an iommufd
+  /// - `errc::busy`: the group of the device is open, or another user has a device of the group
+  /// - `errc::perm`: another user owns the DMA, or the host cannot isolate interrupts
+  /// - `errc::nodev`: the device is no longer bound to a driver of VFIO
+  /// - `errc::srch`: the device needs a VM, but FILE_ADD has not named one
   [[nodiscard]] result<std::uint32_t> bind_iommufd(iommufd_ref to) const noexcept {
     uapi::device_bind_iommufd bind{
         .argsz = sizeof bind, .flags = 0, .iommufd = to.fd(), .out_devid = 0};
@@ -109,79 +149,118 @@ class device_ref {
       return done.error();
     return bind.out_devid;
   }
-  /// VFIO_DEVICE_ATTACH_IOMMUFD_PT: DMA goes through the address space from now on. noent · inval
+  /// Attaches the device to an IOAS, so that its DMA uses the mappings of the IOAS
+  /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
+  /// \errors
+  /// - `errc::noent`: the iommufd has no such IOAS
+  /// - `errc::inval`: the device is not bound, or other devices of its group are attached elsewhere
+  /// - `errc::busy`: another user translates the DMA of the group
+  /// - `errc::addrinuse`: a mapping lies in a reserved region of the device
   [[nodiscard]] errc attach_iommufd_pt(ioas_id ioas) const noexcept {
     uapi::device_attach_iommufd_pt attach{
         .argsz = sizeof attach, .flags = 0, .pt_id = static_cast<std::uint32_t>(ioas)};
     return sys::ioctl(fd_, uapi::request_attach_iommufd_pt, &attach).error();
   }
-  /// VFIO_DEVICE_DETACH_IOMMUFD_PT.
+  /// Detaches the device from its IOAS (VFIO_DEVICE_DETACH_IOMMUFD_PT).
+  /// \errors
+  /// - each error of ioctl(2)
   [[nodiscard]] errc detach_iommufd_pt() const noexcept {
     uapi::device_detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
     return sys::ioctl(fd_, uapi::request_detach_iommufd_pt, &detach).error();
   }
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
 };
-/// A VFIO device's file, owned.
+/// Owns the descriptor of a device file.
 using device = owned<device_ref>;
 
-/// An IOMMU group (/dev/vfio/N). Its file is open once at the most.
+/// A view of an open group file, /dev/vfio/N. Only one open file of a group may exist at a time.
 class group_ref {
  public:
   constexpr group_ref() noexcept = default;
-  /// A view of an open descriptor.
+  /// Makes a view of an open descriptor.
   constexpr explicit group_ref(int fd) noexcept : fd_(fd) {}
 
-  /// \return as open(2); noent: no such group, or none of its devices is bound to VFIO · busy:
-  ///         open already, or kvm-vfio still holds it · inval: a negative number
-  template <class Owner = owned<group_ref>>  // complete only when called
+  /// Opens the group /dev/vfio/N.
+  /// \param number the N in the path
+  /// \errors
+  /// - `errc::noent`: there is no such group, or none of its devices is bound to a driver of VFIO
+  /// - `errc::busy`: the group is open already, kvm-vfio still tracks it, or a device of it is
+  ///   bound to an iommufd
+  /// - `errc::inval`: `number` is negative
+  /// - each other error of open(2)
+  template <class Owner = owned<group_ref>>  // `Owner` is complete at the call
   [[nodiscard]] static result<Owner> open(int number) noexcept {
     if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/" << static_cast<unsigned>(number);
     return open<Owner>(dev.get());
   }
-  /// The same by its path.
+  /// Opens a group by the path of its file.
+  /// \errors
+  /// - `errc::noent`: there is no such group, or none of its devices is bound to a driver of VFIO
+  /// - `errc::busy`: the group is open already, kvm-vfio still tracks it, or a device of it is
+  ///   bound to an iommufd
+  /// - each other error of open(2)
   template <class Owner = owned<group_ref>>
   [[nodiscard]] static result<Owner> open(const char* at) noexcept {
     result<unique_fd> fd = sys::open(at, O_RDWR);
     if (!fd) return fd.error();
     return Owner(static_cast<unique_fd&&>(*fd));
   }
-  /// VFIO_GROUP_GET_STATUS: whether every device of the group is bound to VFIO or to no driver.
+  /// Returns whether the group is viable (VFIO_GROUP_GET_STATUS): each of its devices is bound to
+  /// VFIO, to no driver, or to a driver that never uses DMA.
+  /// \errors
+  /// - each error of ioctl(2)
   [[nodiscard]] result<bool> viable() const noexcept {
     vfio_group_status status{.argsz = sizeof status, .flags = 0};
     if (const auto done = sys::ioctl(fd_, VFIO_GROUP_GET_STATUS, &status); !done)
       return done.error();
     return (status.flags & VFIO_GROUP_FLAGS_VIABLE) != 0;
   }
-  /// VFIO_GROUP_SET_CONTAINER. inval: has a container already · perm: not viable
+  /// Puts the group into a container (VFIO_GROUP_SET_CONTAINER).
+  /// \errors
+  /// - `errc::inval`: the group has a container, or does not fit the mappings or IOMMU of this one
+  /// - `errc::perm`: the group is not viable, another user owns its DMA, or the host cannot isolate
+  ///   interrupts
+  /// - `errc::busy`: another user translates the DMA of the group
+  /// - `errc::nodev`: none of the group's devices is bound to a driver of VFIO any more
+  /// - `errc::badf`: the container's descriptor is not open
+  /// - `errc::badfd`: the descriptor is not a container
   [[nodiscard]] errc set_container(container_ref to) const noexcept {
     int fd = to.fd();
     return sys::ioctl(fd_, VFIO_GROUP_SET_CONTAINER, &fd).error();
   }
-  /// VFIO_GROUP_UNSET_CONTAINER. busy: a device of the group is open · inval: no container
+  /// Takes the group out of its container (VFIO_GROUP_UNSET_CONTAINER).
+  /// \errors
+  /// - `errc::busy`: a device of the group is open
+  /// - `errc::inval`: the group has no container
   [[nodiscard]] errc unset_container() const noexcept {
     return sys::ioctl(fd_, VFIO_GROUP_UNSET_CONTAINER).error();
   }
-  /// VFIO_GROUP_GET_DEVICE_FD. \param name as sysfs has it ("0000:06:0d.0")
-  /// \return nodev: not in this group · inval: no container, or its IOMMU is not set · mfile
+  /// Opens the device file of a device of the group (VFIO_GROUP_GET_DEVICE_FD).
+  /// \param name the device's name in sysfs, for example "0000:06:0d.0"
+  /// \errors
+  /// - `errc::nodev`: the group has no such device
+  /// - `errc::inval`: the group has no container, or the container's IOMMU is not set
+  /// - `errc::busy`, `errc::perm`: another user has the device or owns the DMA of the group
+  /// - `errc::srch`: the device needs a VM, but FILE_ADD has not named one
+  /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<device> get_device(const char* name) const noexcept {
     const result<int> fd = sys::ioctl(fd_, VFIO_GROUP_GET_DEVICE_FD, name);
     if (!fd) return fd.error();
     return device(unique_fd(*fd));
   }
-  /// The descriptor, or -1.
+  /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
 };
-/// An IOMMU group, owned.
+/// Owns the descriptor of a group.
 using group = owned<group_ref>;
 
 }  // namespace kvm_vfio::native::vfio

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What kind of VFIO file a descriptor is, found out without touching the file.
+/// Finds out what kind of VFIO file a descriptor refers to. Makes no call on the file itself.
 
 #include <kvm_vfio/native/path.hpp>
 #include <kvm_vfio/native/system.hpp>
@@ -10,18 +10,18 @@
 
 namespace kvm_vfio::native {
 
-/// A descriptor, as VFIO would see it.
+/// The kinds of file that VFIO distinguishes.
 enum class vfio_file_kind : unsigned char {
   none,     ///< not a VFIO file
-  group,    ///< /dev/vfio/N
-  device,   ///< /dev/vfio/devices/vfioN, or a device that a group handed out
-  unknown,  ///< a file that may be one: /sys or /proc is not there to tell
+  group,    ///< a group, /dev/vfio/N
+  device,   ///< a device file: /dev/vfio/devices/vfioN, or one that a group handed out
+  unknown,  ///< perhaps a VFIO file: without /sys or /proc this is not known
 };
 
 namespace detail {
 
-// The numbers in a dev_t, as the C libraries pack them. Theirs are macros in <sys/sysmacros.h>
-// that are called major and minor, which would be forced on every user.
+// The two numbers in a dev_t, as the C libraries store them. <sys/sysmacros.h> has macros with the
+// names major and minor. Each user of this header would get these macros, too.
 [[nodiscard]] constexpr unsigned major_of(dev_t device) noexcept {
   return static_cast<unsigned>((device >> 8 & 0xfff) | (device >> 32 & 0xfffff000));
 }
@@ -29,7 +29,7 @@ namespace detail {
   return static_cast<unsigned>((device & 0xff) | (device >> 12 & 0xffffff00));
 }
 
-/// A symbolic link's target, cut to fit; empty: cannot be read.
+/// The target of a symbolic link, cut to fit. Empty if the link cannot be read.
 class link_target {
  public:
   explicit link_target(const char* path) noexcept {
@@ -39,7 +39,7 @@ class link_target {
   }
   [[nodiscard]] explicit operator bool() const noexcept { return found_; }
   [[nodiscard]] bool is(const char* text) const noexcept { return equal(text_, text); }
-  /// Whether what follows the last slash is `name`.
+  /// Returns true if the part after the last slash is `name`.
   [[nodiscard]] bool ends_in(const char* name) const noexcept {
     const char* last = text_;
     for (const char* c = text_; *c; ++c)
@@ -58,8 +58,9 @@ class link_target {
 
 }  // namespace detail
 
-/// The kind of file behind an open descriptor, by what sysfs says of its character device and by
-/// the name of its anonymous inode. Reads two links at the most; allocates nothing.
+/// Returns the kind of file behind an open descriptor. For a character device, sysfs tells the
+/// kind. For another file, the name of its anonymous inode tells it. Reads at most two links and
+/// allocates nothing.
 [[nodiscard]] inline vfio_file_kind vfio_kind_of(int fd) noexcept {
   struct stat inode{};
   if (fd < 0 || ::fstat(fd, &inode) != 0) return vfio_file_kind::none;
@@ -70,14 +71,14 @@ class link_target {
     const detail::link_target device_class(subsystem.get());
     if (device_class.ends_in("vfio")) return vfio_file_kind::group;
     if (device_class.ends_in("vfio-dev")) return vfio_file_kind::device;
-    // Some devices have no class; but no answer at all means no sysfs.
+    // Some devices have no class. But if sysfs has no entry at all, it is not mounted.
     if (device_class || ::access("/sys/dev/char", F_OK) == 0) return vfio_file_kind::none;
     return vfio_file_kind::unknown;
   }
   if (S_ISDIR(inode.st_mode) || S_ISBLK(inode.st_mode) || S_ISFIFO(inode.st_mode) ||
       S_ISSOCK(inode.st_mode) || S_ISLNK(inode.st_mode))
     return vfio_file_kind::none;
-  // Not /proc/self: that is the main thread, which may be gone or have another table.
+  // /proc/self would be the main thread, which may have ended or may have other descriptors.
   path self;
   self << "/proc/thread-self/fd/" << static_cast<unsigned>(fd);
   const detail::link_target target(self.get());
@@ -85,7 +86,7 @@ class link_target {
   return target.is("anon_inode:[vfio-device]") ? vfio_file_kind::device : vfio_file_kind::none;
 }
 
-/// Whether VFIO is loaded, or built in: its device classes are there.
+/// Returns true if VFIO is loaded or built in: sysfs has a class of its devices.
 [[nodiscard]] inline bool vfio_is_loaded() noexcept {
   return ::access("/sys/class/vfio", F_OK) == 0 || ::access("/sys/class/vfio-dev", F_OK) == 0;
 }

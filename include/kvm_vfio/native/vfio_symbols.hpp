@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO as the model sees it, over real ioctls: the device model tracks the files of a VM whose
-/// kernel device it drives.
+/// A symbol provider that makes real ioctls. With it, the model keeps track of the files of a VM
+/// and drives the VM's real kvm-vfio device.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/endpoint.hpp>
@@ -16,20 +16,22 @@
 
 namespace kvm_vfio::native {
 
-/// Which container a tracked file's group is in: the VMM knows, the kernel does not say.
+/// Finds the container of a tracked group. The VMM knows it; the kernel cannot be asked.
 template <class C>
 concept container_lookup = requires(C& containers, const file& f) {
-  // The file's container, or an iommufd that stands in for one; the empty one: it is in none.
-  // An error: not known.
+  // Returns the container of the file, or an iommufd that acts as a container. The empty view means
+  // that the file is in no container. An error means that the container is not known.
   { containers(f) } noexcept -> std::same_as<result<vfio::container_ref>>;
 };
 
-/// All groups are in one container, as in most VMMs.
+/// A look-up for a VMM that puts all groups into one container, as most do.
 struct one_container {
-  /// That container; borrowed. Empty: not known.
+  /// The container, not owned. If it is empty, the container is not known.
   vfio::container_ref container;
-  /// The same for every group. A device's file is bound to an iommufd, not to a container.
-  /// \return noent: not known, and of a device's file
+  /// Returns the one container for every group. A device file has no container: it is bound to an
+  /// iommufd.
+  /// \errors
+  /// - `errc::noent`: the container is not known, or `f` is a device file
   [[nodiscard]] result<vfio::container_ref> operator()(const file& f) const noexcept {
     if (container.fd() < 0 || vfio_kind_of(f.fd) == vfio_file_kind::device) return errc::noent;
     return container;
@@ -37,51 +39,55 @@ struct one_container {
 };
 static_assert(container_lookup<one_container>);
 
-/// A symbol provider for one VM, over its kvm-vfio device and VFIO's containers. Stateless but for
-/// what it was made from; allocates nothing.
+/// A symbol provider for one VM. It uses the VM's kvm-vfio device and VFIO's containers. It has no
+/// state except for these, and allocates nothing.
 ///
-/// Its symbols are never missing: an open VFIO file keeps VFIO loaded, and for any other file the
-/// answers are those of a missing symbol.
+/// The symbols are never missing. An open VFIO file keeps VFIO loaded. For any other file, the
+/// functions return the kernel's answers for a missing symbol.
 ///
 /// \tparam Kernel     the kvm-vfio device: `kvm_vfio_device_ref`, or a model in tests
-/// \tparam Containers which container a file is in
-/// \tparam Profile    the Linux release, the same as the device's
+/// \tparam Containers finds the container of a file
+/// \tparam Profile    the Linux release; must be the profile of the `device`
 template <endpoint Kernel = kvm_vfio_device_ref, container_lookup Containers = one_container,
           profile Profile = linux_7_3>
 class vfio_symbols : public linked_symbols {
  public:
   using file = native::file;
   using vm = vm_ref;
-  /// The kernel gives user space no IOMMU groups; the group's file stands in for it.
+  /// The group's file takes the place of the IOMMU group, which user space cannot name.
   using iommu_group = native::file;
-  /// A handle is a descriptor, so a device keeps one of its own for each file.
+  /// The handles are descriptors. So the device needs a descriptor of its own for each file.
   using files = held_files;
 
-  /// `device` must stay open as long as this is used.
+  /// Makes a provider for the VM of `device`, which must stay open as long as the provider is used.
   explicit vfio_symbols(const Kernel& device, const Containers& containers = {}) noexcept
       : device_(device), containers_(containers) {}
 
-  /// Whether it can be a VFIO file: `vfio_file_kind::unknown` counts, because FILE_ADD is refused
-  /// by the kernel if it is none. Reads two links at the most.
+  /// Returns false if the file is certainly not a VFIO file. Returns true for
+  /// `vfio_file_kind::unknown`, because the kernel refuses FILE_ADD later if it is not. Reads at
+  /// most two links.
   [[nodiscard]] bool file_is_valid(const file& f) const noexcept {
     return vfio_kind_of(f.fd) != vfio_file_kind::none;
   }
-  /// The same for Linux 6.1, whose kvm-vfio takes groups only.
+  /// Returns false if the file is certainly not a group. On Linux 6.1 kvm-vfio accepts groups only.
   [[nodiscard]] bool file_is_group(const file& f) const noexcept {
     const vfio_file_kind kind = vfio_kind_of(f.fd);
     return kind == vfio_file_kind::group || kind == vfio_file_kind::unknown;
   }
-  /// FILE_ADD to the VM's kvm-vfio device, or FILE_DEL for no VM. One ioctl.
-  /// That somebody else took the file out before is no error: it is out.
-  /// \return the kernel's answer; exists: tracked already, by somebody else
+  /// Calls FILE_ADD on the VM's kvm-vfio device, or FILE_DEL if `owner` is no VM. Makes one ioctl.
+  /// FILE_DEL succeeds, too, if another caller has deleted the file before.
+  /// \errors
+  /// - `errc::exists`: another caller added the file
+  /// - each other error of `file_add` or `file_del`
   [[nodiscard]] errc file_set_kvm(const file& f, const vm& owner) noexcept {
     if (owner != vm()) return file_add(device_, f.fd);
     const errc answer = file_del(device_, f.fd);
     return answer == errc::noent ? errc::ok : answer;
   }
-  /// VFIO_DMA_CC_IOMMU of the file's container. False, which is safe, when the container is not
-  /// known or does not answer: for a device that is bound to an iommufd the kernel offers no such
-  /// query. Of a file in no container the answer depends on the release: false, on Linux 6.1 true.
+  /// Returns whether the file's container has the extension VFIO_DMA_CC_IOMMU. Returns false, which
+  /// is safe, if the container is not known or does not answer. The kernel has no such query for a
+  /// device that is bound to an iommufd. For a file in no container, returns true on Linux 6.1 and
+  /// false on later releases.
   [[nodiscard]] bool file_enforced_coherent(const file& f) noexcept {
     const result<vfio::container_ref> container = containers_(f);
     if (!container) return false;
@@ -89,8 +95,8 @@ class vfio_symbols : public linked_symbols {
     const result<bool> coherent = container->check_extension(VFIO_DMA_CC_IOMMU);
     return coherent && *coherent;
   }
-  /// sPAPR: the file, kept open by the entry that asks. That a device's file has no IOMMU group the
-  /// kernel says itself, when a table is attached.
+  /// Returns the file itself, which the caller's entry keeps open. If the file is a device file, it
+  /// has no IOMMU group. The kernel reports that itself when a table is attached.
   [[nodiscard]] iommu_group file_iommu_group(const file& f) const noexcept { return f; }
 
  private:
@@ -99,11 +105,13 @@ class vfio_symbols : public linked_symbols {
 };
 static_assert(group_symbol_provider<vfio_symbols<>> && spapr_symbol_provider<vfio_symbols<>>);
 
-/// From an owner, its view: the device must stay open.
+/// Makes a provider from an owner of a kvm-vfio device, which must stay open. The provider keeps a
+/// view.
 template <class Owner>
   requires requires(const Owner& device) { device.borrow(); }
 vfio_symbols(const Owner& device) -> vfio_symbols<decltype(device.borrow())>;
-/// The same, with the VMM's look-up of containers.
+/// Makes a provider from an owner of a kvm-vfio device and the VMM's look-up of containers. The
+/// device must stay open. The provider keeps a view.
 template <class Owner, container_lookup Containers>
   requires requires(const Owner& device) { device.borrow(); }
 vfio_symbols(const Owner& device, const Containers&)
