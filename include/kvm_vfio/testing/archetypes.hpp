@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// For each concept the least that models it, and nothing more: what compiles with these compiles
-/// with every model. Each bears its concept's name.
+/// For each concept, a class that models it and has nothing else. Code that compiles with these
+/// classes compiles with every model of the concepts. Each class has the name of its concept.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/endpoint.hpp>
@@ -14,14 +14,14 @@
 
 namespace kvm_vfio::testing::archetypes {
 
-/// Base of those that need not be copied or moved.
+/// A base class for archetypes whose concept asks for neither copying nor moving.
 struct pinned {
   pinned() = default;
   pinned(const pinned&) = delete;
   pinned& operator=(const pinned&) = delete;
 };
 
-/// A file, a VM or an IOMMU group, by `Tag`.
+/// A handle of a file, a VM or an IOMMU group. `Tag` tells them apart.
 template <class Tag>
 struct handle {
   friend constexpr bool operator==(const handle&, const handle&) = default;
@@ -114,7 +114,7 @@ struct profile {
 };
 static_assert(kvm_vfio::profile<profile>);
 
-/// Room for one object at a time.
+/// A storage with room for one object in each pool.
 struct storage {
   template <class T>
   class pool : inline_storage<1>::pool<T> {
@@ -167,11 +167,11 @@ struct user_memory : pinned {
 };
 static_assert(kvm_vfio::user_memory<user_memory>);
 
-/// A task that only makes calls on a device.
+/// A task that can make calls on a device, but cannot hold descriptors of VMs.
 struct caller : file_table, user_memory {};
 static_assert(kvm_vfio::caller<caller, file_handle>);
 
-/// A task that can hold VMs, too.
+/// A task that can also hold descriptors of VMs and of their devices.
 struct vm_caller : caller {
   using address_space_id = handle<struct address_space_tag>;
   constexpr address_space_id address_space() noexcept { return {}; }

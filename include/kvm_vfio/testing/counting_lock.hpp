@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A lock that proves what is called with it held.
+/// A lock for tests, which shows which calls are made with the lock held.
 
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 
 namespace kvm_vfio::testing {
 
-/// Counts, and notices misuse: locked while held, unlocked while not. Not a real lock; one thread
-/// only. With a journal, its events stand among those of the other mocks, so what lies between
-/// them was called with the lock held.
+/// Counts how often it is taken, and notices misuse: taking it while it is held, or releasing it
+/// while it is not. It protects nothing and is for one thread only. With a journal, it records an
+/// event for each call. The calls that stand between its two events were made with the lock held.
 class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
  public:
   constexpr counting_lock() noexcept = default;
-  /// `log` must outlive the lock.
-  /// \param which tells this lock from others of the same journal
+  /// Makes a lock that records its calls in `log`, which must outlive the lock.
+  /// \param which a number that tells this lock from other locks in the journal
   constexpr explicit counting_lock(journal& log, int which = 0) noexcept
       : log_(&log), which_(which) {}
 
@@ -31,11 +31,11 @@ class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
     if (log_) log_->add(events::unlock(which_));
   }
 
-  /// Whether somebody holds it.
+  /// Returns true if the lock is held.
   [[nodiscard]] constexpr bool held() const noexcept { return held_; }
-  /// How often it was taken.
+  /// Returns how often the lock was taken.
   [[nodiscard]] constexpr int acquisitions() const noexcept { return acquisitions_; }
-  /// Whether it was ever taken while held, or released while not.
+  /// Returns true if the lock was ever taken while it was held, or released while it was not.
   [[nodiscard]] constexpr bool misused() const noexcept { return misused_; }
 
  private:

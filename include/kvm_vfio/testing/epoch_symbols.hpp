@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The recording provider with a coherency epoch.
+/// A recording symbol provider with a coherency epoch.
 
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
@@ -9,18 +9,19 @@
 
 namespace kvm_vfio::testing {
 
-/// `recording_symbols` that says when its answers may have changed. Reading the epoch is not
-/// recorded: the kernel has no such call.
+/// A `recording_symbols` that also reports when its answers may have changed. It does not record
+/// calls of `coherency_epoch`, because the kernel has no such call.
 class epoch_symbols : public recording_symbols {
  public:
   using recording_symbols::recording_symbols;
 
-  /// The answers of a file, to change them: begins an epoch. The reference is for a change now.
+  /// Begins an epoch, and returns the answers of a file for a change. Change them before the next
+  /// call of the device.
   constexpr file_answers& answers(file_id f) {
     begin_epoch();
     return recording_symbols::answers(f);
   }
-  /// Any answer may be another from now on.
+  /// Begins an epoch: from now on any answer may differ from the last one.
   constexpr void begin_epoch() noexcept { ++epoch_; }
   [[nodiscard]] constexpr std::uint64_t coherency_epoch() const noexcept { return epoch_; }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Policies that fail to order, around any policy: a test's, or one of your own.
+/// Policies that fail when a test wants it. They wrap any other policy.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/storage.hpp>
@@ -14,14 +14,15 @@
 
 namespace kvm_vfio::testing {
 
-/// A symbol provider in which symbols go missing and set_kvm fails, as the plan says.
+/// A symbol provider whose look-ups and set_kvm fail as the plan says.
 template <symbol_provider Base>
 class failing_symbols : public Base {
  public:
   using typename Base::file;
   using typename Base::vm;
 
-  /// `plan` must outlive the provider; the rest goes to `Base`.
+  /// Makes a provider that fails as `plan` says. `plan` must outlive the provider. The other
+  /// arguments go to the constructor of `Base`.
   template <class... Args>
   constexpr explicit failing_symbols(fault_plan& plan, Args&&... args) noexcept
       : Base(static_cast<Args&&>(args)...), plan_(plan) {}
@@ -36,8 +37,9 @@ class failing_symbols : public Base {
     else Base::file_set_kvm(f, to);
     return errc::ok;
   }
-  // While the symbol is to fail, each call begins an epoch, because at which use it strikes depends
-  // on every file's being asked; and the first one afterwards does.
+  // While a fault is ordered for this symbol, every call returns a new epoch: the fault strikes at
+  // the n-th use, so no use may be skipped. The first call after the fault returns a new epoch,
+  // too.
   constexpr std::uint64_t coherency_epoch() noexcept
     requires epoch_symbol_provider<Base>
   {
@@ -57,11 +59,12 @@ static_assert(spapr_symbol_provider<failing_symbols<archetypes::spapr_symbol_pro
 static_assert(epoch_symbol_provider<failing_symbols<archetypes::epoch_symbol_provider>>);
 static_assert(!epoch_symbol_provider<failing_symbols<archetypes::symbol_provider>>);
 
-/// An sPAPR backend whose attach fails, as the plan says.
+/// An sPAPR backend whose `spapr_tce_attach` fails as the plan says.
 template <class Base>
 class failing_spapr_iommu : public Base {
  public:
-  /// `plan` must outlive the backend; the rest goes to `Base`.
+  /// Makes a backend that fails as `plan` says. `plan` must outlive the backend. The other
+  /// arguments go to the constructor of `Base`.
   template <class... Args>
   constexpr explicit failing_spapr_iommu(fault_plan& plan, Args&&... args) noexcept
       : Base(static_cast<Args&&>(args)...), plan_(plan) {}
@@ -77,20 +80,21 @@ class failing_spapr_iommu : public Base {
 };
 static_assert(spapr_backend<failing_spapr_iommu<archetypes::spapr_backend>, archetypes::vm_handle>);
 
-/// A storage that is out of memory as the plan says, and records in a journal if it has one.
+/// A storage that is out of memory when the plan says so. With a journal, it records each call.
 template <storage Base = heap_storage>
 class failing_storage {
  public:
-  /// `plan`, and `log` if there is one, must outlive the storage.
+  /// Makes a storage that fails as `plan` says. `plan`, and `log` if it is not null, must outlive
+  /// the storage.
   constexpr explicit failing_storage(fault_plan& plan, journal* log = nullptr,
                                      const Base& base = {}) noexcept
       : plan_(&plan), log_(log), base_(base) {}
 
-  /// Over a pool of the base's.
+  /// A pool that wraps a pool of the storage `Base`.
   template <class T, class Pool>
   class failing_pool {
    public:
-    /// Of the owner's plan and journal.
+    /// Makes a pool with the plan and the journal of `owner`.
     constexpr explicit failing_pool(const failing_storage& owner) noexcept
         : plan_(*owner.plan_), log_(owner.log_), pool_(owner.base_) {}
     template <class... Args>
@@ -116,7 +120,8 @@ class failing_storage {
   template <class T>
   using own_pool = failing_pool<T, kvm_vfio::own_pool<Base, T>>;
 
-  /// The base's tables. They neither fail to order nor are they recorded: nobody hears of them.
+  /// The tables of the storage `Base`. They do not follow the plan and are not recorded, because a
+  /// refused table changes no result.
   template <class T>
     requires table_storage<Base>
   class tables : public Base::template tables<T> {

@@ -1,65 +1,66 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Failures to order: which step fails, and at which of its uses.
+/// A plan of faults: it says which step fails, and at which use.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::testing {
 
-/// A step that can be made to fail.
+/// A step that a test can make fail.
 enum class fault : unsigned char {
-  // symbol look-ups, in `symbol`'s order
+  // the look-ups of symbols, in the order of `symbol`
   symbol_set_kvm,
   symbol_enforced_coherent,
   symbol_is_valid,
   symbol_is_group,
   symbol_iommu_group,
-  set_kvm,         ///< the provider's file_set_kvm
-  attach,          ///< the backend's spapr_tce_attach
-  allocate,        ///< any allocation of the storage
-  get_file,        ///< one more reference on a file
-  fget,            ///< a descriptor's look-up
-  copy_from_user,  ///< a read of user memory
-  copy_to_user,    ///< a write of user memory
-  install,         ///< a new descriptor
+  set_kvm,         ///< the call of the provider's file_set_kvm
+  attach,          ///< the call of the backend's spapr_tce_attach
+  allocate,        ///< an allocation from the storage
+  get_file,        ///< the taking of a reference on a file
+  fget,            ///< the look-up of a descriptor
+  copy_from_user,  ///< a read of the task's memory
+  copy_to_user,    ///< a write to the task's memory
+  install,         ///< the making of a descriptor
 };
-/// How many faults there are.
+/// The number of faults. The values of `fault` are 0 to `fault_count` - 1.
 inline constexpr int fault_count = 13;
 
-/// The fault that is a missing symbol.
+/// Returns the fault that makes the look-up of a symbol fail.
 [[nodiscard]] constexpr fault missing(symbol s) noexcept { return static_cast<fault>(s); }
 
-/// Which faults are to strike. A plan is shared by the mocks of one test by reference.
+/// Says which steps fail. The mocks of one test share a plan by reference.
 class fault_plan {
  public:
-  /// The `nth` use of the step from now (1 is the next) fails with `error`, where the step has an
-  /// error to choose; a use after that succeeds again. \pre `nth > 0`, `error != errc::ok`
+  /// Makes one use of a step fail: the `nth` from now, where 1 is the next. Later uses succeed
+  /// again. The step fails with `error`, unless it can only return false or null.
+  /// \pre `nth > 0` and `error != errc::ok`
   constexpr void fail(fault at, int nth, errc error) noexcept {
     point& p = of(at);
     p = {.countdown = nth, .always = false, .error = error};
   }
-  /// Every use fails from now on.
+  /// Makes every later use of a step fail with `error`.
   constexpr void fail_always(fault at, errc error) noexcept {
     point& p = of(at);
     p = {.countdown = 0, .always = true, .error = error};
   }
-  /// No fault strikes any more.
+  /// Forgets all faults. Every step succeeds again.
   constexpr void clear() noexcept {
     for (point& p : points_) p = {};
   }
 
-  /// Called by the mock at each use: ok, or the error that the step is to fail with.
+  /// Called by a mock at each use of a step. Returns the error with which the use fails, or ok.
   [[nodiscard]] constexpr errc strike(fault at) noexcept {
     point& p = of(at);
     if (p.always) return hit(p);
     if (p.countdown == 0 || --p.countdown != 0) return errc::ok;
     return hit(p);
   }
-  /// How many faults have struck: a test that ordered one checks that it did.
+  /// Returns how many uses have failed so far. A test can check that its fault really happened.
   [[nodiscard]] constexpr int struck() const noexcept { return struck_; }
-  /// Whether this step is to fail, at its next use or later.
+  /// Returns true if a use of this step will fail: the next one or a later one.
   [[nodiscard]] constexpr bool ordered(fault at) const noexcept {
     const point& p = points_[static_cast<unsigned>(at)];
     return p.always || p.countdown != 0;

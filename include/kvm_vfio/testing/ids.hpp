@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What the mocks call files, VMs and IOMMU groups: small numbers, 0 for none.
+/// The handles that the mocks use for files, VMs and IOMMU groups: small numbers, where 0 means
+/// none.
 
 #include <cstdint>
 
@@ -19,11 +20,12 @@ struct id {
 };
 }  // namespace detail
 
-/// An open file description. Positive: made by a symbol provider; negative: by a process.
+/// An open file description. A symbol provider makes positive numbers, a process makes negative
+/// ones.
 using file_id = detail::id<struct file_tag>;
-/// A VM.
+/// The number of a VM.
 using vm_id = detail::id<struct vm_tag>;
-/// An IOMMU group.
+/// The number of an IOMMU group.
 using group_id = detail::id<struct group_tag>;
 
 }  // namespace kvm_vfio::testing

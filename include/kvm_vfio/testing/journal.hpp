@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What the mocks saw, in order. All mocks of a test write to one journal.
+/// The journal: the calls that the mocks received, in order. All mocks of a test share one journal.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/testing/ids.hpp>
@@ -12,9 +12,9 @@
 
 namespace kvm_vfio::testing {
 
-/// A call that a mock received.
+/// The calls that a mock can receive.
 enum class call : unsigned char {
-  // the kernel's calls at the boundary of kvm-vfio
+  // calls of kvm-vfio to other parts of the kernel
   is_valid,
   is_group,
   set_kvm,
@@ -28,7 +28,7 @@ enum class call : unsigned char {
   spapr_tce_release,
   iommu_group_put,
   warn,
-  // what it needs around them
+  // calls that kvm-vfio needs around these
   symbol_get,
   symbol_put,
   get_file,
@@ -37,17 +37,17 @@ enum class call : unsigned char {
   unlock,
   allocate,
   free,
-  // what it asks of the calling task
+  // calls of kvm-vfio to the calling task
   copy_from_user,
   copy_to_user,
   fget,
   install,
 };
-/// Whether a call crosses the boundary between kvm-vfio and the rest of the kernel: what a
-/// function trace of a real one shows.
+/// Returns true for a call from kvm-vfio to another part of the kernel. A function trace of a real
+/// kernel shows these calls.
 [[nodiscard]] constexpr bool crosses_boundary(call c) noexcept { return c <= call::warn; }
 
-/// The call's name.
+/// Returns the name of a call, for example "set_kvm".
 [[nodiscard]] constexpr const char* name(call c) noexcept {
   constexpr const char* names[] = {"is_valid",
                                    "is_group",
@@ -77,113 +77,113 @@ enum class call : unsigned char {
   return names[static_cast<unsigned>(c)];
 }
 
-/// One entry of a journal: the call, what it was about, and its answer or further argument.
+/// One entry of a journal: a call, the objects in its arguments, and its result.
 struct event {
-  call what{};       ///< which
-  file_id file{};    ///< none when the call is not about a file
-  vm_id vm{};        ///< none when the call is not about a VM
-  group_id group{};  ///< none when the call is not about an IOMMU group
-  int value = 0;     ///< the answer, or an argument of another kind
-  /// Equal in everything.
+  call what{};       ///< the call
+  file_id file{};    ///< the file of the call; 0: the call names no file
+  vm_id vm{};        ///< the VM of the call; 0: the call names no VM
+  group_id group{};  ///< the IOMMU group of the call; 0: it names no group
+  int value = 0;     ///< the result, or another argument, as `events` says
+  /// Returns true if all members are equal.
   friend constexpr bool operator==(const event&, const event&) = default;
 };
 
-/// Names for the events that tests compare with.
+/// Functions that make events, so that tests can compare a journal with them.
 namespace events {
-/// vfio_file_is_valid, and its answer.
+/// Makes the event of vfio_file_is_valid with its result.
 constexpr event is_valid(file_id f, bool answer) { return {call::is_valid, f, {}, {}, answer}; }
-/// vfio_file_is_group, and its answer.
+/// Makes the event of vfio_file_is_group with its result.
 constexpr event is_group(file_id f, bool answer) { return {call::is_group, f, {}, {}, answer}; }
-/// vfio_file_set_kvm; the empty id: no VM.
+/// Makes the event of vfio_file_set_kvm. A `vm` of 0 means no VM.
 constexpr event set_kvm(file_id f, vm_id vm) { return {call::set_kvm, f, vm, {}, 0}; }
-/// vfio_file_enforced_coherent, and its answer.
+/// Makes the event of vfio_file_enforced_coherent with its result.
 constexpr event enforced_coherent(file_id f, bool answer) {
   return {call::enforced_coherent, f, {}, {}, answer};
 }
-/// vfio_file_iommu_group, and the group, or the empty id.
+/// Makes the event of vfio_file_iommu_group. A group of 0 means that there was none.
 constexpr event iommu_group(file_id f, group_id g) { return {call::iommu_group, f, {}, g, 0}; }
-/// kvm_arch_register_noncoherent_dma.
+/// Makes the event of kvm_arch_register_noncoherent_dma.
 constexpr event register_noncoherent(vm_id vm) {
   return {call::register_noncoherent, {}, vm, {}, 0};
 }
-/// kvm_arch_unregister_noncoherent_dma.
+/// Makes the event of kvm_arch_unregister_noncoherent_dma.
 constexpr event unregister_noncoherent(vm_id vm) {
   return {call::unregister_noncoherent, {}, vm, {}, 0};
 }
-/// kvm_arch_start_assignment.
+/// Makes the event of kvm_arch_start_assignment.
 constexpr event start_assignment(vm_id vm) { return {call::start_assignment, {}, vm, {}, 0}; }
-/// kvm_arch_end_assignment.
+/// Makes the event of kvm_arch_end_assignment.
 constexpr event end_assignment(vm_id vm) { return {call::end_assignment, {}, vm, {}, 0}; }
-/// kvm_spapr_tce_attach_iommu_group.
+/// Makes the event of kvm_spapr_tce_attach_iommu_group.
 constexpr event spapr_tce_attach(vm_id vm, int tablefd, group_id g) {
   return {call::spapr_tce_attach, {}, vm, g, tablefd};
 }
-/// kvm_spapr_tce_release_iommu_group.
+/// Makes the event of kvm_spapr_tce_release_iommu_group.
 constexpr event spapr_tce_release(vm_id vm, group_id g) {
   return {call::spapr_tce_release, {}, vm, g, 0};
 }
-/// iommu_group_put.
+/// Makes the event of iommu_group_put.
 constexpr event iommu_group_put(group_id g) { return {call::iommu_group_put, {}, {}, g, 0}; }
-/// A warning of the kernel's.
+/// Makes the event of a warning of the kernel.
 constexpr event warn(spapr_warning w) { return {call::warn, {}, {}, {}, static_cast<int>(w)}; }
-/// A symbol was looked up.
+/// Makes the event of a symbol's look-up.
 constexpr event symbol_get(symbol s) { return {call::symbol_get, {}, {}, {}, static_cast<int>(s)}; }
-/// A symbol was given back.
+/// Makes the event of giving back a symbol.
 constexpr event symbol_put(symbol s) { return {call::symbol_put, {}, {}, {}, static_cast<int>(s)}; }
-/// One reference more on a file, or why not.
+/// Makes the event of taking a reference on a file, with its result.
 constexpr event get_file(file_id f, errc answer = errc::ok) {
   return {call::get_file, f, {}, {}, kernel_return(answer)};
 }
-/// One reference less.
+/// Makes the event of giving back a reference on a file.
 constexpr event fput(file_id f) { return {call::fput, f, {}, {}, 0}; }
-/// A lock was taken. Locks are told apart by the number that the test gave them.
+/// Makes the event of taking a lock. `which` is the number that the test gave the lock.
 constexpr event lock(int which = 0) { return {call::lock, {}, {}, {}, which}; }
-/// The same lock was let go.
+/// Makes the event of releasing a lock. `which` is the number that the test gave the lock.
 constexpr event unlock(int which = 0) { return {call::unlock, {}, {}, {}, which}; }
-/// An object was asked for; whether there was memory.
+/// Makes the event of an allocation. `answer` is true if there was memory.
 constexpr event allocate(bool answer) { return {call::allocate, {}, {}, {}, answer}; }
-/// An object was freed.
+/// Makes the event of freeing an object.
 constexpr event free() { return {call::free, {}, {}, {}, 0}; }
-/// User memory was read; whether it could be.
+/// Makes the event of a read of the task's memory. `answer` is true if the read succeeded.
 constexpr event copy_from_user(bool answer) { return {call::copy_from_user, {}, {}, {}, answer}; }
-/// User memory was written; whether it could be.
+/// Makes the event of a write to the task's memory. `answer` is true if the write succeeded.
 constexpr event copy_to_user(bool answer) { return {call::copy_to_user, {}, {}, {}, answer}; }
-/// A descriptor was looked up; the empty id: not open.
+/// Makes the event of a descriptor's look-up. An `answer` of 0 means that `fd` was not open.
 constexpr event fget(int fd, file_id answer) { return {call::fget, answer, {}, {}, fd}; }
-/// A file got a descriptor, or an error.
+/// Makes the event of a new descriptor, or of the error with which this failed.
 constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
 constexpr event install(errc error) { return {call::install, {}, {}, {}, kernel_return(error)}; }
 }  // namespace events
 
-/// The calls that the mocks of one test received, in order. One thread only: a device with a real
-/// lock still calls some policies outside it.
+/// The calls that the mocks of one test received, in order. For one thread only, even if the device
+/// has a real lock, because the device calls some policies without its lock.
 class journal {
  public:
-  /// Appends one.
+  /// Appends an event.
   constexpr void add(const event& e) { all_.push_back(e); }
-  /// Everything.
+  /// Returns all events in order.
   [[nodiscard]] constexpr const std::vector<event>& all() const noexcept { return all_; }
-  /// Only what crosses the boundary of kvm-vfio.
+  /// Returns only the events for which `crosses_boundary` is true, in order.
   [[nodiscard]] constexpr std::vector<event> calls() const {
     std::vector<event> chosen;
     for (const event& e : all_)
       if (crosses_boundary(e.what)) chosen.push_back(e);
     return chosen;
   }
-  /// How often a call was received.
+  /// Returns how often a call was received.
   [[nodiscard]] constexpr std::size_t count(call what) const noexcept {
     std::size_t n = 0;
     for (const event& e : all_) n += e.what == what;
     return n;
   }
-  /// Forgets all of them.
+  /// Removes all events.
   constexpr void clear() noexcept { all_.clear(); }
 
  private:
   std::vector<event> all_;
 };
 
-/// The warning's name.
+/// Returns the name of a warning.
 [[nodiscard]] constexpr const char* name(spapr_warning w) noexcept {
   return w == spapr_warning::attach_without_iommu_group ? "attach_without_iommu_group"
                                                         : "release_without_iommu_group";
@@ -194,15 +194,15 @@ template <class Id>
 [[nodiscard]] std::string words(const char* kind, Id id) {
   return id ? kind + (' ' + std::to_string(id.number)) : std::string("no ") + kind;
 }
-// A count, or an error negated, as the kernel returns them.
+// Returns a result of the kernel as text: the name of a negative error number, or else the number.
 [[nodiscard]] inline std::string returned(int value) {
   const errc e = to_errc(value < 0 ? -value : 0);
   return value < 0 && has_name(e) ? kvm_vfio::name(e) : std::to_string(value);
 }
 }  // namespace detail
 
-/// An event in words: the call with its arguments, and its answer where it has one:
-/// "set_kvm(file 1, vm 1)", "is_valid(file 1) = true", "fget(3) = file 2".
+/// Returns an event as text: the call with its arguments, and its result if it has one. Examples
+/// are "set_kvm(file 1, vm 1)", "is_valid(file 1) = true" and "fget(3) = file 2".
 [[nodiscard]] inline std::string to_string(const event& e) {
   const auto call_of = [&e](const std::string& arguments) {
     return name(e.what) + ('(' + arguments + ')');
@@ -242,13 +242,13 @@ template <class Id>
   }
   return {};
 }
-/// Events in words, one per line.
+/// Returns events as text, one in each line.
 [[nodiscard]] inline std::string to_string(const std::vector<event>& events) {
   std::string text;
   for (const event& e : events) text += to_string(e) + '\n';
   return text;
 }
-/// For test frameworks that print through streams.
+/// Writes an event as text to a stream. Test frameworks print values through such streams.
 template <class Stream>
 auto operator<<(Stream& out, const event& e) -> decltype(out << to_string(e)) {
   return out << to_string(e);

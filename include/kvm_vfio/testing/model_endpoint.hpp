@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The model behind the endpoint concept: a VMM's code runs on it unchanged.
+/// An endpoint with the model behind it, so that the code of a VMM runs on the model without a
+/// change.
 
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/testing/process.hpp>
@@ -10,11 +11,13 @@
 
 namespace kvm_vfio::testing {
 
-/// A device descriptor of a mock process, owned: closed when it goes. The process must share the
-/// host's memory (`mapped_memory::share_host`), because endpoints hand over real addresses.
+/// Owns a device's descriptor of a mock process, and closes it in the destructor. The memory of the
+/// process must share the memory of the test (`mapped_memory::share_host`), because an endpoint
+/// receives real addresses.
 class model_endpoint {
  public:
-  /// The device behind a descriptor of the task, which must outlive the endpoint.
+  /// Makes an endpoint of the device behind `fd`, a descriptor of `task`. `task` must outlive the
+  /// endpoint.
   model_endpoint(process& task, int fd) noexcept : task_(&task), fd_(fd) {}
   model_endpoint(const model_endpoint&) = delete;
   model_endpoint& operator=(const model_endpoint&) = delete;
@@ -29,7 +32,7 @@ class model_endpoint {
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
     return task_->ioctl(fd_, request, address(argument));
   }
-  /// The device's descriptor.
+  /// Returns the descriptor of the device.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Mock processes: descriptors with dup and O_PATH onto shared open files, and memory. A test
-/// calls ioctl() on them as a VMM does.
+/// Mock processes with descriptors and memory. Descriptors refer to open files, which processes
+/// share. They can be duplicated and can have O_PATH. A test calls ioctl() on a process as a VMM
+/// does.
 
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/testing/faults.hpp>
@@ -17,37 +18,38 @@ namespace kvm_vfio::testing {
 
 class process;
 
-/// The open files of the mock system and the references on them; shared by its processes. One
-/// thread only.
+/// The open files of a mock system, and the number of references on each. All processes of the
+/// system share this object. For one thread only.
 class open_files {
  public:
-  /// `log`, and `plan` if there is one, must outlive the files.
+  /// Makes a system without open files. `log`, and `plan` if it is not null, must outlive the
+  /// system.
   constexpr explicit open_files(journal& log, fault_plan* plan = nullptr) noexcept
       : log_(log), plan_(plan) {}
   open_files(const open_files&) = delete;
   open_files& operator=(const open_files&) = delete;
 
-  /// References on a file: descriptors, and what the model holds.
+  /// Returns the number of references on a file. Descriptors and the model hold references.
   [[nodiscard]] constexpr int references(file_id f) const noexcept {
     for (const description& d : files_)
       if (d.id == f) return d.references;
     return 0;
   }
-  /// References on all files.
+  /// Returns the number of references on all files together.
   [[nodiscard]] constexpr int references() const noexcept {
     int sum = 0;
     for (const description& d : files_) sum += d.references;
     return sum;
   }
 
-  /// The system has at most this many open files from now on (fs.file-max): a new one of the
-  /// model's is refused with nfile.
+  /// Limits the number of open files in the system (fs.file-max). Beyond the limit, `install` fails
+  /// with nfile.
   constexpr void limit(std::size_t files) noexcept { limit_ = files; }
 
-  /// The files policy for the model: counts and records.
+  /// A files policy for the model that counts references and records each call.
   class policy {
    public:
-    /// `files` must outlive the device that counts through it.
+    /// Makes a policy that counts in `files`, which must outlive each device with this policy.
     constexpr explicit policy(open_files& files) noexcept : files_(&files) {}
     constexpr result<file_id> get_file(const file_id& f) noexcept {
       const errc e = files_->plan_ ? files_->plan_->strike(fault::get_file) : errc::ok;
@@ -69,7 +71,7 @@ class open_files {
   friend process;
   struct description {
     file_id id;
-    open_file<process>* made;  // null: not a file of the model's
+    open_file<process>* made;  // null: the model did not make the file
     int references;
   };
 
@@ -107,12 +109,15 @@ class open_files {
 };
 static_assert(file_references<open_files::policy, file_id>);
 
-/// A process: the model's caller, and the test's hand in it. One thread only.
+/// A mock process. A test acts as the process with the first functions, and the model calls the
+/// others. For one thread only.
 class process {
  public:
   using address_space_id = int;
 
-  /// A process with no descriptors. `files`, `log` and `plan` must outlive it.
+  /// Makes a process without descriptors. `files`, `log`, and `plan` if it is not null, must
+  /// outlive it.
+  /// \param address_space processes with the same number count as one address space
   constexpr process(open_files& files, journal& log, fault_plan* plan = nullptr,
                     int address_space = 1) noexcept
       : files_(files), log_(log), plan_(plan), space_(address_space) {}
@@ -123,23 +128,27 @@ class process {
   /// The memory of the process.
   mapped_memory memory;
 
-  // What a test does.
+  // Functions for tests.
 
-  /// A descriptor of the file.
+  /// Makes a descriptor of a file.
   constexpr int open(file_id f) { return insert({f, false, true}, nullptr); }
-  /// A descriptor of a file of the model's, a VM for example. `made` must outlive every descriptor
-  /// of it: declare it before the process, or close them first.
+  /// Makes a descriptor of a file that the model made, for example of a VM. `made` must outlive all
+  /// its descriptors. So declare it before the process, or close its descriptors first.
   constexpr int open(open_file<process>& made) {
     return insert({files_.name_own(), false, true}, &made);
   }
-  /// An O_PATH descriptor: EBADF for everything that needs the file.
+  /// Makes a descriptor with O_PATH. Each call that needs the file fails with badf.
   constexpr int open_path(file_id f) { return insert({f, true, true}, nullptr); }
-  /// A descriptor of the open file that another refers to; badf: not open.
+  /// Makes one more descriptor of the open file behind `fd`.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open
   constexpr result<int> dup(int fd) {
     if (!is_open(fd)) return errc::badf;
     return insert(slot(fd), nullptr);
   }
-  /// close(2); badf: not open.
+  /// Closes a descriptor.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open
   constexpr errc close(int fd) noexcept {
     if (!is_open(fd)) return errc::badf;
     const file_id f = slot(fd).file;
@@ -147,56 +156,77 @@ class process {
     files_.put(f);
     return errc::ok;
   }
-  /// Closes every descriptor, as at the end of a process.
+  /// Closes every descriptor, as the end of a process does.
   constexpr void exit() noexcept {
     for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)close(static_cast<int>(fd));
   }
-  /// fork(2): a child with the same descriptors in an address space of its own. Its memory is
-  /// empty. \pre `child` has no descriptors
+  /// Gives `child` a copy of all descriptors, as fork(2) does. The memory is not copied.
+  /// \pre `child` has no descriptors
   constexpr void fork_into(process& child) {
     for (const descriptor& d : slots_)
       if (d.open) files_.get(d.file, nullptr);
     child.slots_ = slots_;
   }
-  /// No more than this many descriptors from now on (RLIMIT_NOFILE).
+  /// Limits the number of descriptors (RLIMIT_NOFILE). Beyond the limit, `install` fails with
+  /// mfile.
   constexpr void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
-  /// ioctl(2): badf, notty for a file that is not the model's, or the file's answer.
+  /// Calls ioctl(2) on a file that the model made.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+  /// - `errc::notty`: the model did not make the file
+  /// - each error of the file's own ioctl
   constexpr errc ioctl(int fd, std::uint64_t request, std::uint64_t argument) noexcept {
     return on(fd, [&](open_file<process>& f) { return f.ioctl(*this, request, argument); });
   }
-  /// read(2) of a file of the model's: badf, notty for another file, or the file's answer.
+  /// Calls read(2) on a file that the model made.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+  /// - `errc::notty`: the model did not make the file
+  /// - `errc::inval`: the file cannot be read
   [[nodiscard]] constexpr errc read(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.read(); });
   }
-  /// write(2), likewise.
+  /// Calls write(2) on a file that the model made.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+  /// - `errc::notty`: the model did not make the file
+  /// - `errc::inval`: the file cannot be written
   [[nodiscard]] constexpr errc write(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.write(); });
   }
-  /// lseek(2), likewise.
+  /// Calls lseek(2) on a file that the model made.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+  /// - `errc::notty`: the model did not make the file
+  /// - `errc::spipe`: the file has no position
   [[nodiscard]] constexpr errc lseek(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.lseek(); });
   }
-  /// mmap(2), likewise.
+  /// Calls mmap(2) on a file that the model made.
+  /// \errors
+  /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
+  /// - `errc::notty`: the model did not make the file
+  /// - `errc::nodev`: the file cannot be mapped
   [[nodiscard]] constexpr errc mmap(int fd) noexcept {
     return on(fd, [](open_file<process>& f) { return f.mmap(); });
   }
-  /// The open file behind a descriptor; the empty id: not open.
+  /// Returns the open file behind a descriptor, or 0 if the descriptor is not open.
   [[nodiscard]] constexpr file_id file_of(int fd) const noexcept {
     return is_open(fd) ? slots_[static_cast<std::size_t>(fd)].file : file_id{};
   }
-  /// The name of the model's file behind a descriptor; null: none.
+  /// Returns the name of the file behind a descriptor, or null if the model did not make the file.
   [[nodiscard]] constexpr const char* name_of(int fd) const noexcept {
     const open_file<process>* const made = files_.made(file_of(fd));
     return made ? made->name() : nullptr;
   }
-  /// How many descriptors are open.
+  /// Returns the number of open descriptors.
   [[nodiscard]] constexpr std::size_t descriptors() const noexcept {
     std::size_t n = 0;
     for (const descriptor& d : slots_) n += d.open;
     return n;
   }
 
-  // What the model asks.
+  // Functions that the model calls.
 
   [[nodiscard]] constexpr int address_space() const noexcept { return space_; }
   constexpr result<file_id> fget(int fd) noexcept {
@@ -254,7 +284,7 @@ class process {
   [[nodiscard]] constexpr descriptor& slot(int fd) noexcept {
     return slots_[static_cast<std::size_t>(fd)];
   }
-  // The lowest free number, as open(2).
+  // The new descriptor gets the lowest free number, as with open(2).
   constexpr int insert(const descriptor& d, open_file<process>* made) {
     files_.get(d.file, made);
     std::size_t fd = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// IOMMU backends that record: what KVM was told, and on sPAPR the TCE tables of a test's making.
+/// IOMMU backends that record the calls of kvm-vfio. The backend for sPAPR has TCE tables, which
+/// the test defines.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/testing/journal.hpp>
@@ -10,15 +11,15 @@
 
 namespace kvm_vfio::testing {
 
-/// Counts noncoherent registrations and assignments; writes every call to a journal.
+/// Counts registrations of noncoherent DMA and assignments, and writes every call to a journal.
 class recording_iommu {
  public:
-  /// `log` must outlive the backend.
+  /// Makes a backend that records in `log`, which must outlive the backend.
   constexpr explicit recording_iommu(journal& log) noexcept : log_(log) {}
 
-  /// Registrations of all VMs that were not undone.
+  /// Returns the number of registrations of all VMs that were not undone.
   [[nodiscard]] constexpr int registered() const noexcept { return registered_; }
-  /// Assignments of all VMs that were not ended.
+  /// Returns the number of assignments of all VMs that were not ended.
   [[nodiscard]] constexpr int assigned() const noexcept { return assigned_; }
 
   constexpr void register_noncoherent_dma(const vm_id& vm) noexcept {
@@ -39,7 +40,7 @@ class recording_iommu {
   }
 
  protected:
-  /// For backends that derive from this one.
+  /// Returns the journal, for classes that derive from this one.
   [[nodiscard]] constexpr journal& log() noexcept { return log_; }
 
  private:
@@ -50,21 +51,22 @@ class recording_iommu {
 static_assert(assignment_backend<recording_iommu, vm_id>);
 static_assert(!spapr_backend<recording_iommu, vm_id>);
 
-/// The same on POWER. A table descriptor answers as told; one that was never told about says
-/// badf when negative, inval otherwise.
+/// A recording backend for POWER. A test chooses the result of attaching to each table descriptor.
+/// For other table descriptors the result is badf if the descriptor is negative, and inval
+/// otherwise.
 class recording_spapr_iommu : public recording_iommu {
  public:
   using iommu_group = group_id;
-  /// `log` must outlive the backend.
+  /// Makes a backend that records in `log`, which must outlive the backend.
   using recording_iommu::recording_iommu;
 
-  /// What attaching to this table answers from now on.
+  /// Chooses the result of attaching to the table behind `tablefd` from now on.
   constexpr void table(int tablefd, errc answer) { tables_.push_back({tablefd, answer}); }
-  /// Pairs of a VM and a group that is attached to some table of it.
+  /// Returns the number of pairs of a VM and a group that is attached to one of the VM's tables.
   [[nodiscard]] constexpr int attached() const noexcept {
     return static_cast<int>(attached_.size());
   }
-  /// References on groups that were given back.
+  /// Returns the number of references on groups that were given back.
   [[nodiscard]] constexpr int groups_put() const noexcept { return groups_put_; }
 
   constexpr errc spapr_tce_attach(const vm_id& vm, int tablefd, const group_id& group) noexcept {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A VFIO of a test's own making: files with chosen answers, every call recorded.
+/// A symbol provider with mock files. A test chooses the answers for each file, and every call is
+/// recorded.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/testing/journal.hpp>
@@ -11,46 +12,48 @@
 
 namespace kvm_vfio::testing {
 
-/// What a file is to VFIO.
+/// The kinds of file that VFIO distinguishes.
 enum class file_kind : unsigned char { group, device, other };
 
-/// How a file answers.
+/// The answers of the provider for one file.
 struct file_answers {
-  file_kind kind = file_kind::group;  ///< what it is
-  bool coherent = true;               ///< whether the IOMMU enforces coherency for it
-  group_id iommu_group{};             ///< none: file_iommu_group finds nothing
+  file_kind kind = file_kind::group;  ///< the kind of the file
+  bool coherent = true;               ///< whether the IOMMU enforces coherency for the file
+  group_id iommu_group{};             ///< the IOMMU group; 0: file_iommu_group finds none
 };
 
-/// A symbol provider whose files answer as told and which writes every call to a journal.
-/// One thread only.
+/// A symbol provider that gives the answers a test chose, and writes every call to a journal. For
+/// one thread only.
 class recording_symbols {
  public:
   using file = file_id;
   using vm = vm_id;
   using iommu_group = group_id;
 
-  /// `log` must outlive the provider.
+  /// Makes a provider that records in `log`, which must outlive the provider.
   constexpr explicit recording_symbols(journal& log) noexcept : log_(log) {}
 
-  /// A new file.
+  /// Makes a file for which the provider gives these answers.
   constexpr file_id make(const file_answers& answers = {}) {
     files_.push_back({answers, {}});
     return {static_cast<int>(files_.size())};
   }
-  /// The answers of a file that was made here, to change them. \pre made here
+  /// Returns the answers for a file, so that a test can change them.
+  /// \pre this provider made the file
   constexpr file_answers& answers(file_id f) {
     if (!known(f)) __builtin_trap();
     return files_[index(f)].answers;
   }
-  /// The VM that set_kvm gave the file last; none: null, never called, or not made here.
+  /// Returns the VM that set_kvm last gave the file. Returns 0 if that was no VM, if set_kvm was
+  /// not called, or if another object made the file.
   [[nodiscard]] constexpr vm_id vm_of(file_id f) const {
     return known(f) ? files_[index(f)].vm : vm_id{};
   }
-  /// References on a symbol that were not given back.
+  /// Returns the number of references on a symbol that were not given back.
   [[nodiscard]] constexpr int held(symbol s) const noexcept {
     return held_[static_cast<unsigned>(s)];
   }
-  /// References on IOMMU groups that were handed out.
+  /// Returns the number of references on IOMMU groups that file_iommu_group took.
   [[nodiscard]] constexpr int groups_handed_out() const noexcept { return groups_handed_out_; }
 
   constexpr bool symbol_get(symbol s) noexcept {

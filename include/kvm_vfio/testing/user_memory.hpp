@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The memory of a mock process: ranges that can be read, written or neither. Works at compile
-/// time, where there are no addresses.
+/// The memory of a mock process: ranges that can be read, written, or neither. It also works in
+/// constant evaluation, where there are no addresses.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/convert.hpp>
@@ -16,36 +16,39 @@
 
 namespace kvm_vfio::testing {
 
-/// What may be done with a range.
+/// The accesses that a range allows.
 enum class access : unsigned char { none, read, read_write };
 
-/// Sparse memory. An address that lies in no range cannot be accessed, unless `share_host` was
-/// called: then it is a real address of this process, null excepted.
+/// Memory that consists of mapped ranges. An address outside all ranges cannot be accessed. After
+/// `share_host` it is a real address in the memory of the test, unless it is null.
 class mapped_memory {
  public:
-  /// Maps `size` zero bytes at `address`, over what was there.
+  /// Maps `size` zero bytes at `address`. They replace what was mapped there.
   constexpr void map(std::uint64_t address, std::size_t size, access allowed = access::read_write) {
     ranges_.push_back({address, allowed, std::vector<unsigned char>(size, 0)});
   }
-  /// Changes what may be done with the range that holds `address`. \pre it is mapped
+  /// Changes the accesses that the range with this address allows.
+  /// \pre the address is mapped
   constexpr void protect(std::uint64_t address, access allowed) {
     mapped(address).allowed = allowed;
   }
-  /// Puts an object at an address, whatever the range allows. \pre it is mapped
+  /// Writes an object to an address. The range need not allow this.
+  /// \pre the bytes are mapped
   template <class T>
   constexpr void poke(std::uint64_t address, const T& object) {
     const auto bytes = std::bit_cast<std::array<unsigned char, sizeof(T)>>(object);
     for (std::size_t i = 0; i < sizeof(T); ++i) at(address + i) = bytes[i];
   }
-  /// Reads an object, whatever the range allows. \pre it is mapped
+  /// Reads an object from an address. The range need not allow this.
+  /// \pre the bytes are mapped
   template <class T>
   [[nodiscard]] constexpr T peek(std::uint64_t address) {
     std::array<unsigned char, sizeof(T)> bytes{};
     for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = at(address + i);
     return std::bit_cast<T>(bytes);
   }
-  /// From now on addresses outside every range are this process's own, read and written without
-  /// a check: for code that hands over pointers to its own objects.
+  /// Makes each address outside all ranges a real address in the memory of the test. Such memory is
+  /// read and written without a check. This is for code that passes pointers to its own objects.
   constexpr void share_host() noexcept { host_ = true; }
 
   template <class T>
@@ -69,7 +72,7 @@ class mapped_memory {
     access allowed;
     std::vector<unsigned char> bytes;
   };
-  // The youngest range wins.
+  // If ranges overlap, the newest one counts.
   [[nodiscard]] constexpr range* find(std::uint64_t address) noexcept {
     for (std::size_t i = ranges_.size(); i-- > 0;) {
       range& r = ranges_[i];
@@ -77,7 +80,7 @@ class mapped_memory {
     }
     return nullptr;
   }
-  // A test that breaks a precondition of its own memory stops here.
+  // A test that names an address which is not mapped ends here.
   [[nodiscard]] constexpr range& mapped(std::uint64_t address) noexcept {
     range* const r = find(address);
     if (!r) __builtin_trap();
