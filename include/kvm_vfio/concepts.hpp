@@ -147,7 +147,7 @@ concept spapr_backend =  //
       { iommu.spapr_tce_release(vm, group) } noexcept;
       // Gives back the reference that file_iommu_group took (iommu_group_put).
       { iommu.iommu_group_put(group) } noexcept;
-      // Called each time when the kernel reaches a warning. The backend decides how often it
+      // Called each time when the kernel would reach a warning. The backend decides how often it
       // prints.
       { iommu.warn(warning) } noexcept;
     };

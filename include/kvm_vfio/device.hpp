@@ -20,7 +20,7 @@ namespace kvm_vfio {
 ///
 /// All functions are noexcept. With a real lock, several threads may call them at the same time,
 /// except for the constructors and the destructor. The device holds its lock when it calls a
-/// policy, with four exceptions: `file_is_valid` and its symbol look-up; the calling task;
+/// policy. There are four exceptions: `file_is_valid` and its symbol look-up; the calling task;
 /// `get_file` and `fput` of the caller's reference; everything in the destructor. If devices share
 /// a policy object, each calls it under its own lock, so the object must synchronise itself.
 ///

@@ -69,7 +69,8 @@ class device_type {
 template <class Vm, std::uint32_t Size = KVM_DEV_TYPE_MAX>
 class device_type_table {
  public:
-  /// Enters a device type under a number. `type` must outlive its entry in the table.
+  /// Enters a device type under a number. `type` must outlive its entry in the table and each of
+  /// its devices.
   /// \errors
   /// - `errc::nospc`: `number` is not less than `Size`
   /// - `errc::exists`: the number has a type already

@@ -53,8 +53,9 @@ class file_list {
    public:
     /// Makes an entry that is in no list.
     constexpr explicit entry(const File& tracked) noexcept : file(tracked) {}
-    /// The tracked file, and on sPAPR its IOMMU group, which is empty until attribute 3 sets it.
+    /// The tracked file.
     File file;
+    /// On sPAPR the file's IOMMU group, which is empty until attribute 3 is set.
     [[no_unique_address]] Group iommu_group{};
 
    private:

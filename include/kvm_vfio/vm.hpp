@@ -18,8 +18,8 @@
 namespace kvm_vfio {
 
 namespace detail {
-// The part of a VM that its devices call. It is a base class of the VM: a VM that stores its
-// devices inside itself needs their complete type before its own type is complete.
+// The part of a VM that its devices call. It is a base class of the VM for one reason: a VM that
+// stores its devices inside itself needs their complete type before its own is complete.
 template <class Caller>
 class device_owner : public open_file<Caller> {
  public:
@@ -47,10 +47,11 @@ template <vm_caller Caller, handle Handle, lockable Lock = null_lock,
           storage Storage = heap_storage>
 class vm final : public detail::device_owner<Caller> {
  public:
-  /// The tasks that hold the VM's descriptors, the handle by which VFIO knows it, and its device
-  /// types.
+  /// The class of the tasks that hold descriptors of the VM.
   using caller_type = Caller;
+  /// The handle by which VFIO knows the VM.
   using handle_type = Handle;
+  /// The table of the device types that the VM knows.
   using types = device_type_table<vm>;
 
   /// The error of a VM for an unknown ioctl. It depends on the architecture, whose code handles
@@ -118,8 +119,8 @@ class vm final : public detail::device_owner<Caller> {
     if (std::is_constant_evaluated()) dead_ = true;
     else __atomic_store_n(&dead_, true, __ATOMIC_RELAXED);
   }
-  /// Returns whether a call of this task passes the first check of every ioctl: the VM is not dead,
-  /// and the task has the address space of the VM.
+  /// Returns whether a call of this task passes the first check of every ioctl. The check is that
+  /// the VM is not dead and that the task has the VM's address space.
   [[nodiscard]] constexpr bool answers(Caller& from) const noexcept override {
     return !dead() && from.address_space() == owner_;
   }

@@ -80,9 +80,9 @@ class lock_probe {
 ///
 /// The answer is exact with F_DUPFD_QUERY (from Linux 6.10 on) or kcmp(2). If a seccomp filter
 /// refuses both, a short lock on the file decides. The answer can then be wrong, but only if the
-/// file cannot be locked or another process holds such a lock: one file counts as two, or two opens
-/// of a device node count as one. Equal numbers count as the same file, without a system call and
-/// even if they are not open. Allocates nothing.
+/// file cannot be locked or another process holds such a lock. In that case one file may count as
+/// two, or two opens of a device node as one. Equal numbers count as the same file, without a
+/// system call and even if they are not open. Allocates nothing.
 [[nodiscard]] inline bool same_file(int a, int b) noexcept {
   if (a == b) return true;
   if (a < 0 || b < 0) return false;

@@ -14,10 +14,10 @@
 
 namespace kvm_vfio::native {
 
-/// Copies memory with process_vm_readv(2) and process_vm_writev(2). If these calls fail, the copy
-/// goes through a pipe: a seccomp filter may forbid them, and some memory can be copied only by its
-/// owner (write-only pages, memfd_secret(2)). The pipe needs two free descriptors during the call;
-/// without them the address is reported as bad. Models `user_memory`. Allocates nothing.
+/// Copies memory with process_vm_readv(2) and process_vm_writev(2). These calls can fail: a seccomp
+/// filter may forbid them, and some memory can be copied only by its owner (write-only pages,
+/// memfd_secret(2)). The copy then goes through a pipe, which needs two free descriptors during the
+/// call. Without them the address is reported as bad. Models `user_memory`. Allocates nothing.
 class own_memory {
  public:
   /// Copies an object from an address. Returns false if any byte cannot be read. The value of

@@ -211,8 +211,8 @@ class group_ref {
     if (!fd) return fd.error();
     return Owner(static_cast<unique_fd&&>(*fd));
   }
-  /// Returns whether the group is viable (VFIO_GROUP_GET_STATUS): each of its devices is bound to
-  /// VFIO, to no driver, or to a driver that never uses DMA.
+  /// Returns whether the group is viable (VFIO_GROUP_GET_STATUS). A group is viable if each of its
+  /// devices is bound to VFIO, to no driver, or to a driver that never uses DMA.
   /// \errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> viable() const noexcept {

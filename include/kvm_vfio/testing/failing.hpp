@@ -37,7 +37,7 @@ class failing_symbols : public Base {
     else Base::file_set_kvm(f, to);
     return errc::ok;
   }
-  // While a fault is ordered for this symbol, every call returns a new epoch: the fault strikes at
+  // While a fault is ordered for this symbol, every call returns a new epoch. The fault strikes at
   // the n-th use, so no use may be skipped. The first call after the fault returns a new epoch,
   // too.
   constexpr std::uint64_t coherency_epoch() noexcept

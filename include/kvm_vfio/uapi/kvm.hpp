@@ -36,11 +36,16 @@ inline constexpr std::uint32_t dev_type_vfio = KVM_DEV_TYPE_VFIO;
 /// A flag of KVM_CREATE_DEVICE: ask whether the type exists, and make no device.
 inline constexpr std::uint32_t create_device_test = KVM_CREATE_DEVICE_TEST;
 
-/// The ioctl requests. They have 32 bits, because the kernel ignores the other bits of the
-/// `unsigned long`. User space may pass these bits set, when it sign-extends a request.
+// The ioctl requests have 32 bits, because the kernel ignores the other bits of its argument.
+// User space may pass these bits set, when it sign-extends a request.
+
+/// The ioctl request of a VM that makes a device.
 inline constexpr std::uint32_t create_device = KVM_CREATE_DEVICE;
+/// The ioctl request of a device that sets an attribute.
 inline constexpr std::uint32_t set_device_attr = KVM_SET_DEVICE_ATTR;
+/// The ioctl request of a device that reads an attribute. kvm-vfio does not support it.
 inline constexpr std::uint32_t get_device_attr = KVM_GET_DEVICE_ATTR;
+/// The ioctl request of a device that asks whether an attribute exists.
 inline constexpr std::uint32_t has_device_attr = KVM_HAS_DEVICE_ATTR;
 
 // KVM's TCE tables on POWER; `<linux/kvm.h>` has the struct on that architecture alone.
