@@ -25,7 +25,7 @@ inline constexpr const char* usage =
     "(/dev/vfio/N, /dev/vfio/devices/vfioN) are those named, or else all under /dev/vfio that can\n"
     "be opened; they are added to a VM and deleted again, never bound or reset.\n"
     "\n"
-    "  --profile P  the kernel generation that the model follows (7.3)\n"
+    "  --profile P  the Linux release that the model follows (7.3)\n"
     "  --json       print JSON instead of a table\n"
     "  --kvm FILE   KVM's device (/dev/kvm)\n"
     "  --help       print this\n"

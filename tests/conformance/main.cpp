@@ -24,7 +24,7 @@ namespace {
 
 constexpr const char* usage =
     "usage: lockstep [option=value]...\n"
-    "  profile=7.3|6.12|6.1   the model's kernel generation (7.3)\n"
+    "  profile=7.3|6.12|6.1   the model's Linux release (7.3)\n"
     "  coherent=0|1           whether the IOMMU enforces coherency (0)\n"
     "  seed=N operations=N    where to start, and at least how many steps to compare (1, 20000)\n"
     "  length=N               steps per sequence (120)\n"

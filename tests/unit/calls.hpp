@@ -29,7 +29,10 @@ template <class Profile, class T>
 T pick(const T& in_7_3, const T& in_6_12, const T& in_6_1) {
   if constexpr (std::same_as<Profile, kvm_vfio::linux_7_3>) return in_7_3;
   else if constexpr (std::same_as<Profile, kvm_vfio::linux_6_12>) return in_6_12;
-  else return in_6_1;
+  else {
+    static_assert(std::same_as<Profile, kvm_vfio::linux_6_1>, "a release without a column here");
+    return in_6_1;
+  }
 }
 
 /// Expected calls in the words of `to_string(event)`, separated by semicolons, as that writes

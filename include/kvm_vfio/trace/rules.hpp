@@ -23,7 +23,7 @@ enum class rule : unsigned char {
   test_create_closed,
 };
 /// How many rules there are.
-inline constexpr std::size_t rule_count = 12;
+inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::test_create_closed) + 1;
 
 /// A rule in words.
 struct rule_text {

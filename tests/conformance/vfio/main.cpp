@@ -33,7 +33,7 @@ namespace {
 
 constexpr const char* usage =
     "usage: vfio_lockstep [option=value]...\n"
-    "  profile=7.3|6.12|6.1   the simulator's kernel generation (7.3)\n"
+    "  profile=7.3|6.12|6.1   the simulator's Linux release (7.3)\n"
     "  coherent=0|1           whether the IOMMU enforces coherency (0)\n"
     "  unsafe=0|1             whether VFIO and iommufd allow unsafe interrupts (1)\n"
     "  seed=N operations=N    where to start, and at least how many calls to compare (1, 5000)\n"
@@ -234,7 +234,8 @@ class comparison {
 #else
     if (options_.profile == "7.3") with<kvm_vfio::linux_7_3, sim::iommu>(use);
     else if (options_.profile == "6.12") with<kvm_vfio::linux_6_12, sim::iommu>(use);
-    else with<kvm_vfio::linux_6_1, sim::iommu>(use);
+    else if (options_.profile == "6.1") with<kvm_vfio::linux_6_1, sim::iommu>(use);
+    else throw std::runtime_error("unknown profile: " + options_.profile);
 #endif
   }
 
