@@ -4,8 +4,9 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS kvm_vfio EXPORT kvm_vfio_targets FILE_SET HEADERS
-        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS kvm_vfio EXPORT kvm_vfio_targets
+        FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILE_SET parts DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/kvm_vfio")
 install(EXPORT kvm_vfio_targets NAMESPACE kvm_vfio:: DESTINATION ${package_dir}
         FILE kvm_vfio-targets.cmake)

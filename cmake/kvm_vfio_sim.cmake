@@ -14,6 +14,8 @@ foreach(source kernel sim topology trace)
   target_sources(kvm_vfio_sim PRIVATE "${KVM_VFIO_SIM_SOURCES}/${source}.cpp")
 endforeach()
 target_link_libraries(kvm_vfio_sim PUBLIC kvm_vfio::kvm_vfio)
+# It may become part of a shared object, such as an interposer.
+set_target_properties(kvm_vfio_sim PROPERTIES POSITION_INDEPENDENT_CODE ON)
 target_compile_definitions(kvm_vfio_sim PUBLIC KVM_VFIO_COMPILED)
 # Topologies from JSON, if the library for it is there; only this library's own sources need it.
 find_package(nlohmann_json 3 QUIET)
