@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A world and the KVM that goes with it: /dev/kvm, VMs and their kvm-vfio devices, all answered
-/// by the model. The one header of sim/ that uses the model beside its contracts.
+/// A world together with a simulated KVM: /dev/kvm, VMs and their kvm-vfio devices. The model
+/// (`kvm_vfio::device`) answers for kvm-vfio. This is the only header of sim/ that includes the
+/// model itself; the other headers of sim/ include only the contracts of the model.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/sim/snapshot.hpp>
@@ -19,9 +20,11 @@
 
 namespace kvm_vfio::sim {
 
-/// The kernel side of a simulated system. Must outlive every process that opened something of it.
-/// \tparam Profile which Linux; the world should be of the same release
-/// \tparam Iommu   `iommu`, or `kvm_spapr_tce` on POWER
+/// The simulated kernel: KVM and VFIO. The kernel must outlive every process that opened a file
+/// with it.
+/// \tparam Profile the Linux release whose kvm-vfio is modelled; the world should be of this
+///                 release, too
+/// \tparam Iommu   the IOMMU backend of the model: `iommu`, or `kvm_spapr_tce` for POWER
 template <profile Profile = linux_7_3, class Iommu = iommu>
 class kernel final : public filesystem {
   using vm_model = kvm_vfio::vm<process, vm_base*, mutex>;
@@ -29,32 +32,45 @@ class kernel final : public filesystem {
       vfio_device_type<vm_model, symbols, mutex, Iommu, Profile, heap_storage, counted_files>;
 
  public:
-  /// A kernel without VMs; `of` must outlive it.
+  /// Makes a kernel without VMs.
+  /// \param of the world that answers for VFIO; it must outlive the kernel
   explicit kernel(world& of) noexcept;
   kernel(const kernel&) = delete;
   kernel& operator=(const kernel&) = delete;
   ~kernel();
 
-  /// \return as the world's; /dev/kvm always opens
+  /// Opens /dev/kvm, or a node of the world.
+  /// \return a new open file, with one reference for the caller
+  /// \errors
+  /// - `errc::noent`: no node has this path
+  /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
+  ///   to an iommufd
   result<file*> open(const char* path, int flags) override;
 
-  /// The VMs that still have users, with what they track. Holds a kvm-vfio's lock while its files
-  /// are copied, and the world's for one file at a time.
+  /// The state of all VMs that still have users, with the files that each of them tracks. While
+  /// the list of files is copied, this function holds the lock of that VM's kvm-vfio. The world's
+  /// lock is taken for each file separately.
   [[nodiscard]] std::vector<vm_state> vms();
-  /// A VM by its number, in the order of creation from 0, dead ones too.
+  /// The VM with a number. VMs are numbered from 0 in the order of their creation, and a destroyed
+  /// VM keeps its number.
+  /// \pre a VM with this number was created
   [[nodiscard]] const vm_base& vm(std::size_t number);
-  /// The state of everything.
+  /// The state of all VMs and of the world. This function reads the VMs first, one after the other,
+  /// and then the world. Calls of other threads can change the state in between.
   [[nodiscard]] snapshot look() { return snapshot_of(world_, vms()); }
-  /// The VM is dead from now on: every ioctl says io.
+  /// Marks a VM as dead, as the kernel does after an internal error. Every later ioctl on the VM
+  /// and on its devices fails with `errc::io`.
+  /// \pre a VM with this number was created
   void kill(std::size_t number);
 
  private:
-  // Before the public members that are built from it.
+  // Stands before the public members, because their constructors need it.
   world& world_;
 
  public:
-  /// What kvm-vfio asks: VFIO, and the architecture's part of KVM.
+  /// The VFIO functions that kvm-vfio calls.
   symbols vfio;
+  /// The part of KVM that kvm-vfio calls for noncoherent DMA and for TCE tables.
   Iommu arch;
 
  private:
@@ -66,11 +82,11 @@ class kernel final : public filesystem {
     void put() noexcept override { model.put(); }
     [[nodiscard]] int users() const noexcept override { return model.users(); }
     vm_model model;
-    mutex looking;  // held to look at its kvm-vfio; the device's own lock comes behind
+    mutex looking;  // guards `device`; taken before the lock of the kvm-vfio itself
     typename device_type<vm_model>::operations* device = nullptr;
   };
 
-  // kvm-vfio as the model has it; remembers each VM's, for those who look on.
+  // The device type of the model. It also remembers the kvm-vfio of each VM, for `vms()`.
   class watched_type final : public device_type<vm_model> {
    public:
     using operations = typename device_type<vm_model>::operations;
@@ -157,7 +173,8 @@ class kernel final : public filesystem {
     vms_.push_back(std::make_unique<vm_record>(types_, creator, std::move(name)));
     return new vm_file(*this, *vms_.back());
   }
-  // The files of a VM's kvm-vfio. They may be closed meanwhile; the objects stay.
+  // The files that the kvm-vfio of a VM tracks. A file may be closed while it is in this list, but
+  // its object stays in memory.
   class tracked_files {
    public:
     explicit tracked_files(vm_record& of) {
@@ -171,7 +188,7 @@ class kernel final : public filesystem {
     [[nodiscard]] const std::vector<file*>& all() const noexcept { return all_; }
 
    private:
-    // False: there was not room for all, and nothing is held.
+    // False: there was not enough room for all files, and no reference is held.
     bool copy(vm_record& of) noexcept {
       {
         const guard held(of.looking);
@@ -201,15 +218,15 @@ class kernel final : public filesystem {
     return s;
   }
 
-  mutex lock_;  // the list of guests
+  mutex lock_;  // guards vms_
   watched_type devices_;
   model_type model_;
   typename vm_model::types types_;
-  std::vector<std::unique_ptr<vm_record>> vms_;  // dead VMs stay: someone may still name them
+  std::vector<std::unique_ptr<vm_record>> vms_;  // never shrinks: files may still name a dead VM
 };
 
-// Out of the class, so that a program that links the compiled simulator does not compile them
-// again.
+// These functions are defined outside of the class, so that a program that links the compiled
+// simulator does not compile them again.
 
 template <profile Profile, class Iommu>
 kernel<Profile, Iommu>::kernel(world& of) noexcept
@@ -254,8 +271,8 @@ void kernel<Profile, Iommu>::kill(std::size_t number) {
 }  // namespace kvm_vfio::sim
 
 #ifdef KVM_VFIO_COMPILED
-// Those of src/kernel.cpp. A kernel of a profile or an IOMMU of your own is compiled where it is
-// used.
+// src/kernel.cpp instantiates these kernels. A kernel with a profile or a backend of your own is
+// compiled where it is used.
 namespace kvm_vfio::sim {
 
 extern template class kernel<linux_6_1>;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A process of the simulated system: descriptors and memory, called as the kernel is, by
-/// (descriptor, request, argument). Any number of threads may call.
+/// A process of the simulated system: a table of descriptors, and memory for the arguments of
+/// calls. Its functions are system calls. Any number of threads may call them at the same time.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/open_file.hpp>
@@ -19,77 +19,143 @@
 
 namespace kvm_vfio::sim {
 
-/// What opens paths. The world knows VFIO's nodes, a kernel /dev/kvm as well.
+/// The interface that opens paths. `world` opens the nodes of VFIO; `kernel` opens /dev/kvm, too.
 class filesystem {
  public:
   filesystem() = default;
   filesystem(const filesystem&) = delete;
   filesystem& operator=(const filesystem&) = delete;
-  /// A new open file, with a reference for the caller.
+  /// Opens a path.
+  /// \param path  the path
+  /// \param flags the flags of open(2)
+  /// \return a new open file, with one reference for the caller
+  /// \errors
+  /// - `errc::noent`: no node has this path
+  /// - further errors: those of the node
   virtual result<file*> open(const char* path, int flags) = 0;
 
  protected:
   ~filesystem() = default;
 };
 
-/// The task whose call this thread is in: the kernel's `current`; null outside of calls.
+/// The process whose call this thread executes (the kernel's `current`). Null: the thread executes
+// no call.
 inline thread_local process* current_process = nullptr;
 
-/// A process: a table of descriptors, and memory for arguments.
+/// A simulated process: a table of descriptors, and memory for the arguments of its calls. The
+/// system calls throw nothing but std::bad_alloc. The process takes its own lock only to look at
+/// the table, never while a file answers.
 class process {
  public:
   using address_space_id = int;
 
-  /// A process without descriptors. Both must outlive it.
-  /// \param address_space equal ones share their memory: a clone, not a fork
+  /// Makes a process without descriptors.
+  /// \param files         opens paths; must outlive the process
+  /// \param mem           the memory of the process; must outlive the process
+  /// \param address_space a number; processes with equal numbers count as sharing their memory
+  ///                      (clone with CLONE_VM), as KVM compares `mm`
   process(filesystem& files, memory& mem, address_space_id address_space = 1) noexcept;
   process(const process&) = delete;
   process& operator=(const process&) = delete;
   ~process();
 
-  // The system calls. None throws, but where memory runs out.
+  // The system calls.
 
-  /// \return noent, busy … as the node says · mfile
+  /// open(2).
+  /// \return a new descriptor, the lowest that is free
+  /// \errors
+  /// - `errc::noent`: no node has this path
+  /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
+  ///   to an iommufd
+  /// - `errc::mfile`: the process has no free descriptor
   answer open(const char* path, int flags = O_RDWR | O_CLOEXEC);
-  /// eventfd(2). \return mfile
+  /// eventfd(2) with a counter of 0.
+  /// \return a new descriptor, the lowest that is free
+  /// \errors
+  /// - `errc::mfile`: the process has no free descriptor
   answer eventfd();
-  /// \return badf; otherwise 0, even if the release fails inside
+  /// close(2). The descriptor is free afterwards, whatever happens when the file is released.
+  /// \return 0
+  /// \errors
+  /// - `errc::badf`: the descriptor is not open
   answer close(int fd);
-  /// dup(2). \return badf · mfile
+  /// dup(2).
+  /// \return a new descriptor for the open file, the lowest that is free
+  /// \errors
+  /// - `errc::badf`: the descriptor is not open
+  /// - `errc::mfile`: the process has no free descriptor
   answer dup(int fd);
-  /// \param request only the low 32 bits count
+  /// ioctl(2).
+  /// \param fd       the descriptor
+  /// \param request  the request; the kernel reads only the low 32 bits
+  /// \param argument the number or the address that is handed over
+  /// \return what the file answers
+  /// \errors
+  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - further errors: those of the file
   answer ioctl(int fd, std::uint64_t request, std::uint64_t argument);
-  /// pread(2) and pwrite(2), as the file has them; badf.
+  /// pread(2).
+  /// \param fd     the descriptor
+  /// \param to     where the bytes go; memory of the caller, not checked
+  /// \param size   the number of bytes
+  /// \param offset the position in the file, in bytes
+  /// \return the number of bytes that were read
+  /// \errors
+  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - further errors: those of the file
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset);
-  /// pwrite(2), likewise.
+  /// pwrite(2).
+  /// \param fd     the descriptor
+  /// \param from   the bytes; memory of the caller, not checked
+  /// \param size   the number of bytes
+  /// \param offset the position in the file, in bytes
+  /// \return the number of bytes that were written
+  /// \errors
+  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - further errors: those of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
-  /// The end of the process: every descriptor is closed, lowest first. No observer is told.
+  /// The end of the process: every descriptor is closed, the lowest first. Observers are not
+  /// called.
   void exit() noexcept;
-  /// fork(2): `child`, new and of another address space, gets the same descriptors.
+  /// fork(2): copies the descriptors of this process into `child`.
+  /// \pre `child` has no descriptors, and its address space has another number
   void fork_into(process& child);
 
-  // Around them.
+  // What a test or an interposer needs beside the system calls.
 
-  /// Puts a file behind a given descriptor number, as dup2(2): for an interposer, whose numbers
-  /// are the real system's. Takes the reference over.
+  /// Puts a file behind a given descriptor, as dup2(2) does. If the descriptor is open, it is
+  /// closed first. An interposer uses this function, because the real system chooses its
+  /// descriptors.
+  /// \param fd    the descriptor
+  /// \param owned the file; the process takes over the reference of the caller
+  /// \param path  whether the file was opened with O_PATH
+  /// \return `fd`
   answer install_at(int fd, file* owned, bool path = false);
-  /// No more than this many descriptors from now on (RLIMIT_NOFILE).
+  /// Sets the number of descriptors that may be open at a time (RLIMIT_NOFILE). Descriptors that
+  /// are open stay open.
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
-  /// The observer hears of every call from now on; it must outlive the process.
+  /// Adds an observer, which is told of every later call. Call this function before other threads
+  /// use the process. The observer must outlive the process.
   void observe(trace::call_observer& observer);
-  /// Its memory.
+  /// The memory of the process.
   [[nodiscard]] memory& mem() noexcept { return memory_; }
-  /// The file behind a descriptor, not referenced; null: not open.
+  /// The file behind a descriptor, without a reference for the caller. Null: the descriptor is not
+  /// open.
   [[nodiscard]] file* file_of(int fd) noexcept;
-  /// How many descriptors are open.
+  /// The number of descriptors that are open.
   [[nodiscard]] std::size_t descriptors() const noexcept { return open_; }
 
-  // What the model asks (`vm_caller`, `caller`).
+  // What the model needs (the concepts `vm_caller` and `caller`).
 
   [[nodiscard]] address_space_id address_space() const noexcept { return space_; }
   result<file*> fget(int fd) noexcept;
   result<int> install(open_file<process>& made) noexcept;
-  /// A descriptor for a file whose reference the caller hands over; mfile drops it.
+  /// Makes a descriptor for a file.
+  /// \param f    the file; the process takes over the reference, and drops it after an error
+  /// \param path whether the file was opened with O_PATH
+  /// \return a new descriptor, the lowest that is free
+  /// \errors
+  /// - `errc::mfile`: the process has no free descriptor
   answer insert(file_ref f, bool path = false);
   template <class T>
   bool copy_from_user(std::uint64_t address, T& object) noexcept {
@@ -104,7 +170,7 @@ class process {
   struct slot {
     file* open = nullptr;
     bool path = false;
-    bool kept = false;  // closed, but no observer has been told yet
+    bool kept = false;  // the descriptor is closed, but the observers do not know it yet
   };
   struct in_call {
     explicit in_call(process& p) noexcept : before(std::exchange(current_process, &p)) {}
@@ -115,9 +181,9 @@ class process {
   };
 
   [[nodiscard]] const slot* find(int fd) const noexcept;
-  // With a reference; an O_PATH descriptor finds nothing.
+  // The file behind a descriptor, with a reference. Empty for an O_PATH descriptor.
   file_ref look_up(int fd) noexcept;
-  // Closes a descriptor. `keep`: nobody gets the number until `give_number_back`.
+  // Closes a descriptor. With `keep` no new file gets its number before `give_number_back`.
   errc drop(int fd, bool keep) noexcept;
   void give_number_back(int fd) noexcept;
   answer told(trace::call& c, answer a);
@@ -133,10 +199,11 @@ class process {
   std::size_t limit_ = 1 << 20;
 };
 
-/// A descriptor's file that the model made: a VM, or a device of one.
+/// An open file for an object that the model made: a device of a VM.
 class model_file final : public file {
  public:
-  /// A file for what the model made; `made` is released with it.
+  /// Makes the file.
+  /// \param made the object of the model, which is released when the file is released
   explicit model_file(open_file<process>& made) noexcept : file(file_kind::kvm), made_(made) {}
   [[nodiscard]] const char* name() const noexcept override { return made_.name(); }
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;

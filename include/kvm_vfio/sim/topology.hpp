@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A host as data: its IOMMUs, its IOMMU groups, their devices. Written in code, or read by
-/// topology_json.hpp or topology_sysfs.hpp; topology_check.hpp says what a right one is.
+/// The description of a simulated host as plain data: its IOMMUs, its IOMMU groups and their
+/// devices. A program writes a topology in code, or reads one with topology_json.hpp or
+/// topology_sysfs.hpp. topology_check.hpp lists the conditions that a valid topology fulfils.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <cstdint>
@@ -14,173 +15,217 @@ namespace kvm_vfio::sim {
 
 /// An inclusive range of I/O virtual addresses.
 struct iova_range {
-  /// The first and the last address that belong to it.
+  /// The first address of the range.
   std::uint64_t first = 0;
+  /// The last address of the range, which still belongs to it.
   std::uint64_t last = 0;
-  /// Whether both ends are equal.
+  /// Compares both ends.
   friend bool operator==(const iova_range&, const iova_range&) = default;
 };
 
-/// Why a range is reserved (the words of sysfs's `reserved_regions`).
+/// Why a range of addresses is reserved. The names are those of the sysfs file `reserved_regions`.
 enum class region_type : unsigned char {
-  reserved,          ///< the IOMMU cannot translate it
-  direct,            ///< the firmware wants it mapped one to one
-  direct_relaxable,  ///< as `direct`, but a VMM may map it otherwise
-  msi,               ///< the addresses of message signalled interrupts
+  reserved,          ///< the IOMMU cannot translate these addresses
+  direct,            ///< the firmware needs each address mapped to the equal physical address
+  direct_relaxable,  ///< like `direct`, but a VMM may map other memory there
+  msi,               ///< writes to these addresses are message signalled interrupts
 };
 
 /// A range of I/O virtual addresses that the host keeps for itself.
 struct reserved_region {
-  /// The first and the last address that belong to it.
+  /// The first address of the region.
   std::uint64_t first = 0;
+  /// The last address of the region, which still belongs to it.
   std::uint64_t last = 0;
-  /// VFIO lets a VMM map a `direct_relaxable` region, and no other.
+  /// Why the region is reserved. VFIO lets a VMM map memory only in `direct_relaxable` regions.
   region_type type = region_type::reserved;
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const reserved_region&, const reserved_region&) = default;
 };
 
-/// An IOMMU and what its domains can do.
+/// The description of an IOMMU and of what its domains can do.
 struct iommu_spec {
-  /// What groups call it.
+  /// The name by which `group_spec::iommu` refers to this IOMMU.
   std::string name = "iommu0";
-  /// Its domains can ignore no-snoop, so that DMA through them is enforced coherent.
+  /// Whether the IOMMU can ignore the no-snoop mark. Then DMA through its domains can be enforced
+  /// coherent.
   bool snoop_control = true;
-  /// Without it VFIO fails with EPERM, unless the world allows unsafe interrupts.
+  /// Whether the IOMMU remaps interrupts. If it does not, VFIO refuses its groups with EPERM,
+  /// unless `world_options::allow_unsafe_interrupts` is set.
   bool interrupt_remapping = true;
-  std::uint64_t page_sizes = 0x40201000;  ///< bitmap: 4 KiB, 2 MiB, 1 GiB
-  /// The addresses that it translates.
+  /// The page sizes as a bitmap: bit n stands for pages of 2^n bytes. The default is 4 KiB, 2 MiB
+  /// and 1 GiB.
+  std::uint64_t page_sizes = 0x40201000;
+  /// The I/O virtual addresses that the IOMMU translates.
   iova_range aperture{0, (std::uint64_t{1} << 48) - 1};
-  /// The addresses that the host keeps. The default is x86's: the interrupt range.
+  /// The addresses that the host keeps for itself. The default is the interrupt range of x86.
   std::vector<reserved_region> reserved{{0xfee00000, 0xfeefffff, region_type::msi}};
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const iommu_spec&, const iommu_spec&) = default;
 };
 
-/// A base address register.
+/// The description of a base address register (BAR).
 struct bar_spec {
-  std::uint64_t size = 0;  ///< bytes, a power of two; 0: this register is no BAR
-  bool is_64bit = false;   ///< the next register is its upper half, and no BAR of its own
-  /// The bit in the register.
+  /// The size of the block behind the BAR in bytes, a power of two. 0 means that the function does
+  /// not implement this register.
+  std::uint64_t size = 0;
+  /// Whether the BAR has 64 bits. Then the next register is its upper half and not another BAR.
+  bool is_64bit = false;
+  /// The prefetchable bit of the register.
   bool prefetchable = false;
-  bool io = false;            ///< I/O ports
-  std::uint64_t address = 0;  ///< what the register holds
-  /// Whether all members are equal.
+  /// Whether the block consists of I/O ports; otherwise it is memory.
+  bool io = false;
+  /// The address that the register holds.
+  std::uint64_t address = 0;
+  /// Compares all members.
   friend bool operator==(const bar_spec&, const bar_spec&) = default;
 };
 
-/// A place in a BAR.
+/// A position in a BAR.
 struct bar_place {
-  /// The number of the BAR, from 0.
+  /// The number of the BAR, counted from 0.
   unsigned bar = 0;
-  std::uint32_t offset = 0;  ///< bytes from its start
-  /// Whether both are equal.
+  /// The offset from the start of the BAR, in bytes.
+  std::uint32_t offset = 0;
+  /// Compares both members.
   friend bool operator==(const bar_place&, const bar_place&) = default;
 };
 
-/// A capability in the configuration space.
+/// The description of a capability in the configuration space.
 struct capability_spec {
-  /// PCI_CAP_ID_*, or PCI_EXT_CAP_ID_* for an extended capability.
+  /// The number of the capability: PCI_CAP_ID_*, or PCI_EXT_CAP_ID_* if it is extended.
   std::uint16_t id = 0;
-  /// Where its header is: 0x40 to 0xfc, or, for an extended capability, 0x100 to 0xffc.
+  /// The offset of the header in the configuration space, in bytes. It is 0x40 to 0xfc for an
+  /// ordinary capability and 0x100 to 0xffc for an extended one.
   std::uint16_t offset = 0;
-  std::uint8_t version = 1;  ///< of an extended capability
-  /// What follows the header, which has two bytes (extended: four). Bytes that are not given are
-  /// zero; but where none are given for PCI Express, MSI or MSI-X, they follow from `pci_spec`.
+  /// The version in the header of an extended capability.
+  std::uint8_t version = 1;
+  /// The bytes behind the header. (The header has two bytes, that of an extended capability four.)
+  /// Bytes that are not given are zero. If no bytes are given for PCI Express, MSI or MSI-X, the
+  /// simulator makes them from the other members of `pci_spec`.
   std::vector<std::uint8_t> bytes{};
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const capability_spec&, const capability_spec&) = default;
 };
 
-/// What a PCI function shows.
+/// The description of a PCI function: its registers, BARs, interrupts and capabilities.
 struct pci_spec {
-  /// The identification registers.
+  /// The vendor ID register.
   std::uint16_t vendor = 0x1234;
+  /// The device ID register.
   std::uint16_t device = 0x11e8;
-  std::uint32_t class_code = 0xff0000;  ///< 24 bits
+  /// The class code register, 24 bits.
+  std::uint32_t class_code = 0xff0000;
+  /// The revision ID register.
   std::uint8_t revision = 1;
+  /// The subsystem vendor ID register.
   std::uint16_t subsystem_vendor = 0;
+  /// The subsystem ID register.
   std::uint16_t subsystem = 0;
-  std::vector<bar_spec> bars{{0x1000, false, false}};  ///< by register; at most six
-  /// Bytes of the ROM; 0: none.
+  /// The base address registers, one element for each of the registers 0 to 5; at most six.
+  std::vector<bar_spec> bars{{0x1000, false, false}};
+  /// The size of the expansion ROM in bytes; 0: the function has no ROM.
   std::uint64_t rom_size = 0;
-  /// Whether there is a pin interrupt.
+  /// Whether the function has an INTx interrupt.
   bool intx = true;
-  std::uint32_t msi_vectors = 0;        ///< 0 or a power of two up to 32
-  std::uint32_t msix_vectors = 0;       ///< up to 2048
-  bar_place msix_table{};               ///< where the MSI-X table starts
-  std::optional<bar_place> msix_pba{};  ///< the pending bits; without it they follow the table
-  std::uint16_t command = 0;            ///< the command register while nobody has opened it
-  std::uint16_t status = 0;             ///< beside the capability bit
-  /// The register of this name.
+  /// The number of MSI vectors: 0 or a power of two up to 32.
+  std::uint32_t msi_vectors = 0;
+  /// The number of MSI-X vectors, up to 2048.
+  std::uint32_t msix_vectors = 0;
+  /// The position of the MSI-X table.
+  bar_place msix_table{};
+  /// The position of the MSI-X pending bits. Without a value they follow the table.
+  std::optional<bar_place> msix_pba{};
+  /// The command register before the device is opened.
+  std::uint16_t command = 0;
+  /// The status register, without the bit that announces capabilities.
+  std::uint16_t status = 0;
+  /// The interrupt line register.
   std::uint8_t interrupt_line = 0;
-  bool express = true;  ///< PCI Express: 4096 bytes of configuration space, error interrupt
-  bool resets = true;   ///< a function reset exists
-  /// In the order of the chain, first the ordinary ones, then the extended ones. Without any, PCI
-  /// Express, MSI and MSI-X are placed from 0x40 on, as far as the function has them.
+  /// Whether the function is PCI Express. Then its configuration space has 4096 bytes (otherwise
+  /// 256), and it has an error interrupt.
+  bool express = true;
+  /// Whether the function can be reset on its own (VFIO_DEVICE_RESET).
+  bool resets = true;
+  /// The capabilities in the order of the list, first the ordinary ones, then the extended ones. If
+  /// none is given, the simulator places PCI Express, MSI and MSI-X from 0x40 on, each only if the
+  /// function has it.
   std::vector<capability_spec> capabilities{};
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const pci_spec&, const pci_spec&) = default;
 };
 
-/// Who drives a device on the host.
+/// The kind of driver that a device is bound to on the host.
 enum class driver : unsigned char {
-  vfio,   ///< a driver of VFIO's, vfio-pci or a vendor's variant
-  none,   ///< nobody: harmless to its group
-  other,  ///< a driver of the host's: its group is not viable
+  vfio,   ///< a VFIO driver: vfio-pci or a variant of it by the vendor of the device
+  none,   ///< no driver, or one that never uses DMA; the group of the device stays viable
+  other,  ///< another driver of the host; the group of the device is not viable
 };
 
-/// A device and who drives it.
+/// The description of a device and of the driver that it is bound to.
 struct device_spec {
-  /// Its address on the bus, as GET_DEVICE_FD takes it.
+  /// The address of the device on its bus, which VFIO_GROUP_GET_DEVICE_FD takes.
   std::string name = "0000:00:04.0";
-  /// Who drives it.
+  /// The kind of driver that the device is bound to.
   driver bound = driver::vfio;
-  /// The driver cannot open without a VM (ESRCH), as those of some mediated devices.
+  /// Whether the driver refuses to open the device without a VM (ESRCH), as drivers of some
+  /// mediated devices do.
   bool needs_vm = false;
-  /// A mediated device: emulated IOMMU, never enforced coherent, no domain.
+  /// Whether the device is a mediated device. A mediated device has no IOMMU domain and is never
+  /// enforced coherent.
   bool mediated = false;
-  /// The N of its node, /dev/vfio/devices/vfioN; -1: the lowest that is free, in the order of the
-  /// groups.
+  /// The N of the node /dev/vfio/devices/vfioN of the device. -1 means the lowest number that no
+  /// device names; such numbers are given out in the order of the groups.
   int file_number = -1;
-  /// What it shows.
+  /// The PCI function that the device shows.
   pci_spec pci{};
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const device_spec&, const device_spec&) = default;
 };
 
-/// An IOMMU group.
+/// The description of an IOMMU group.
 struct group_spec {
-  int number = 0;                ///< /dev/vfio/N
-  std::string iommu = "iommu0";  ///< by name
-  /// A group without devices has no file; POWER has one for each host bridge that is empty.
+  /// The N of the node /dev/vfio/N of the group.
+  int number = 0;
+  /// The name of the IOMMU in front of the group (`iommu_spec::name`).
+  std::string iommu = "iommu0";
+  /// The devices of the group. If VFIO drives none of them, /dev/vfio/N does not exist. A group
+  /// may be empty: hosts with POWER processors have one for each empty host bridge.
   std::vector<device_spec> devices{};
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const group_spec&, const group_spec&) = default;
 };
 
-/// A host.
+/// The description of a host.
 struct topology {
-  /// Its IOMMUs and its groups.
+  /// The IOMMUs of the host.
   std::vector<iommu_spec> iommus{{}};
+  /// The IOMMU groups of the host.
   std::vector<group_spec> groups{};
-  /// Whether all members are equal.
+  /// Compares all members.
   friend bool operator==(const topology&, const topology&) = default;
 };
 
-/// Which IOMMU driver VFIO has.
-enum class iommu_kind : unsigned char { type1, spapr };
+/// The IOMMU driver that VFIO uses in containers.
+enum class iommu_kind : unsigned char {
+  type1,  ///< VFIO's type 1 driver, for IOMMUs such as those of x86 and Arm
+  spapr   ///< VFIO's driver for POWER (VFIO_SPAPR_TCE_IOMMU)
+};
 
-/// What VFIO's answers depend on beside the topology.
+/// The settings of a simulated VFIO that are not part of the topology.
 struct world_options {
-  /// The driver, what exists, what is allowed, how much.
+  /// The IOMMU driver that VFIO uses in containers.
   iommu_kind iommu = iommu_kind::type1;
-  bool device_files = true;  ///< iommufd and /dev/vfio/devices (not before Linux 6.6)
-  /// vfio_iommu_type1's module parameter.
+  /// Whether /dev/iommu and /dev/vfio/devices exist. Releases without device files ignore it.
+  bool device_files = true;
+  /// The module parameter `allow_unsafe_interrupts` of vfio_iommu_type1.
   bool allow_unsafe_interrupts = false;
-  /// iommufd's own choice of an address is aligned so at most: a huge page, where there are any.
+  /// The largest alignment that iommufd uses when it chooses an address, in bytes: a huge page, on
+  /// hosts that have them.
   std::uint64_t huge_page = std::uint64_t{1} << 21;
-  std::uint32_t dma_entry_limit = 65535;  ///< mappings per container
+  /// The module parameter `dma_entry_limit` of vfio_iommu_type1: the number of mappings that a
+  /// container can hold.
+  std::uint32_t dma_entry_limit = 65535;
 };
 
 }  // namespace kvm_vfio::sim

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A simulated VFIO: a topology brought to life, with its device nodes.
+/// A simulated VFIO that runs on a topology, with its device nodes below /dev/vfio.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/detail/compiled.hpp>
@@ -17,12 +17,15 @@
 
 namespace kvm_vfio::sim {
 
-/// One machine's VFIO. Opens /dev/vfio/vfio, /dev/vfio/N, /dev/vfio/devices/vfioN and /dev/iommu.
-/// Must outlive every file that came of it.
+/// The VFIO of one simulated host. It opens /dev/vfio/vfio, /dev/vfio/N,
+/// /dev/vfio/devices/vfioN and /dev/iommu. Any thread may open and use the files: the world has
+/// one lock for all of its state. The world must outlive every file that it opened.
 class world final : public filesystem {
  public:
-  /// \param machine the host; a wrong topology does not become a `checked_topology`
-  /// \param release which Linux's VFIO (`release_of<linux_7_3>()`)
+  /// Makes the groups and the devices of a topology. Every group is closed and in no container.
+  /// \param machine the host; a plain `topology` converts, and is checked then
+  /// \param release the Linux release whose VFIO is simulated
+  /// \param options the settings that are not part of the topology
   explicit world(const checked_topology& machine,
                  const linux_release& release = release_of<linux_7_3>(),
                  const world_options& options = {});
@@ -30,35 +33,49 @@ class world final : public filesystem {
   world& operator=(const world&) = delete;
   ~world();
 
-  /// \return noent: no such node · busy: the group is open, or one of its devices is bound
+  /// Opens a device node. Takes the world's lock.
+  /// \param path  the path of the node
+  /// \param flags the flags of open(2); only O_PATH makes a difference
+  /// \return a new open file, with one reference for the caller
+  /// \errors
+  /// - `errc::noent`: the world has no node with this path
+  /// - `errc::busy`: the group is open already, or one of its devices is bound to an iommufd (with
+  ///   O_PATH this does not matter)
   result<file*> open(const char* path, int flags) override;
 
-  /// By its number; null: there is none.
+  /// Finds a group by its number. \return null: no group has this number
   [[nodiscard]] vfio_group* find_group(int number) const noexcept;
-  /// By its address on the bus; null: there is none.
+  /// Finds a device by its address on the bus. \return null: no device has this address
   [[nodiscard]] vfio_device* find_device(std::string_view name) const noexcept;
-  /// In the order of their numbers.
+  /// The groups by their numbers.
   [[nodiscard]] const std::map<int, std::unique_ptr<vfio_group>>& groups() const noexcept;
-  /// Which Linux it is.
+  /// The Linux release whose VFIO is simulated.
   [[nodiscard]] const linux_release& release() const noexcept { return state_.release; }
-  /// What guards everything: for those who look on.
+  /// The lock that guards groups, devices, containers and iommufds. An observer takes it before it
+  /// reads their state.
   [[nodiscard]] mutex& lock() noexcept { return state_.lock; }
-  /// Changes, after it happened, whenever a group joins or leaves a container or a container gets
-  /// its IOMMU. Without the lock.
+  /// A number that grows each time when a group has joined or left a container, or when a container
+  /// has got its IOMMU driver. Does not take the lock.
   [[nodiscard]] std::uint64_t container_changes() const noexcept;
-  /// Containers that exist, opened by descriptors or kept by what is in them.
+  /// The number of containers that exist. A container exists while its file is open or a group is
+  /// in it. Read it with the lock held.
   [[nodiscard]] int containers() const noexcept { return state_.open_containers; }
-  /// Iommufds that exist, likewise.
+  /// The number of iommufds that exist. An iommufd exists while its file is open or a device is
+  /// bound to it. Read it with the lock held.
   [[nodiscard]] int iommufds() const noexcept { return state_.open_iommufds; }
 
-  /// The device raises an interrupt. \return whether an event was signalled
+  /// Raises an interrupt of a device, as its hardware would. Takes the world's lock.
+  /// \param device the device
+  /// \param index  the kind of interrupt (VFIO_PCI_*_IRQ_INDEX)
+  /// \param vector the number of the interrupt in this kind, counted from 0
+  /// \return whether an eventfd was signalled
   bool raise(vfio_device& device, std::uint32_t index, std::uint32_t vector = 0);
 
  private:
   static constexpr std::string_view group_prefix = "/dev/vfio/";
   static constexpr std::string_view device_prefix = "/dev/vfio/devices/vfio";
 
-  // O_PATH: a place, which nothing was done to.
+  // What O_PATH opens: only the path is known, and the node itself is not opened.
   class path_file final : public file {
    public:
     explicit path_file(const char* path) : file(file_kind::other), path_(path) {}
@@ -68,12 +85,13 @@ class world final : public filesystem {
     std::string path_;
   };
   [[nodiscard]] bool exists(std::string_view p) const noexcept;
-  // Takes the device files' numbers that the topology names out of those that are free.
+  // Marks the numbers of device files that the topology names, so that no other device gets them.
   void reserve_numbers(const topology& machine);
   int number_of(const device_spec& d, int& free_number) const noexcept;
-  // A checked topology has it.
+  // The IOMMU of this name. A checked topology has it.
   [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept;
-  // -1: the path is not the prefix and a number as Linux writes it in a node's name.
+  // The number behind the prefix in the name of a node. -1: the path does not consist of the prefix
+  // and a decimal number without leading zeros.
   static int number_after(std::string_view path, std::string_view prefix) noexcept;
   result<file*> open_group(int number);
   result<file*> open_device(int number);

@@ -36,7 +36,7 @@ KVM_VFIO_INLINE answer process::eventfd() {
 KVM_VFIO_INLINE answer process::close(int fd) {
   trace::call c{.kind = trace::call_kind::close, .process = space_, .fd = fd};
   const in_call here(*this);
-  // Observers must hear of this close before they hear of whoever gets the number next.
+  // Observers must be told of this close before a new file gets the descriptor.
   const bool keep = !observers_.empty();
   const answer a = to_answer(drop(fd, keep));
   (void)told(c, a);
@@ -182,7 +182,8 @@ KVM_VFIO_INLINE answer model_file::pwrite(const void*, std::size_t, std::uint64_
 
 KVM_VFIO_INLINE void model_file::release() noexcept { made_.release(); }
 
-// On failure the model keeps what it made, so there must be no release: the descriptor comes first.
+// After an error the model still owns `made`, so it must not be released here. Therefore the free
+// descriptor is looked for before the file is made.
 KVM_VFIO_INLINE result<int> process::install(open_file<process>& made) noexcept {
   const guard held(mutex_);
   if (open_ >= limit_) return errc::mfile;
