@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A snapshot for people: as text, as JSON, and as a graph for Graphviz.
+/// A snapshot as text, as JSON and as a graph for Graphviz.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/quotes.hpp>
@@ -16,7 +16,7 @@ namespace kvm_vfio::sim {
 
 namespace detail {
 [[nodiscard]] std::string list_of(const std::vector<int>& numbers);
-/// Writes JSON, a value after the other; commas come by themselves.
+/// Writes JSON, one value after the other. The writer sets the commas.
 class json_writer {
  public:
   json_writer& open(char bracket);
@@ -53,13 +53,16 @@ class json_writer {
 };
 }  // namespace detail
 
-/// For a terminal. Idle groups are left out.
+/// Writes a snapshot as lines of text for a terminal. A group is left out if it is closed and
+/// viable, and none of its devices is open.
 [[nodiscard]] std::string to_text(const snapshot& s);
 
-/// For programs.
+/// Writes a snapshot as one line of JSON. The names of the members are those of the structs in
+/// snapshot.hpp, but `vm_state::has_device` is called "kvm_vfio".
 [[nodiscard]] std::string to_json(const snapshot& s);
 
-/// For `dot -Tsvg`: VMs, what they track, groups with their devices, containers and domains.
+/// Writes a snapshot as a graph for `dot -Tsvg`. The nodes are VMs, tracked files, groups, devices,
+/// iommufds, containers and domains.
 [[nodiscard]] std::string to_dot(const snapshot& s);
 
 }  // namespace kvm_vfio::sim

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The world at one moment, as plain data: what the dumps print.
+/// The state of a world and of its VMs as plain data. dump.hpp prints it.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/symbols.hpp>
@@ -13,89 +13,113 @@
 
 namespace kvm_vfio::sim {
 
-/// A file that a kvm-vfio tracks.
+/// The state of a file that a kvm-vfio tracks.
 struct file_state {
-  /// A path, or a device's name.
+  /// The path of the group's file, or the name of the device.
   std::string name{};
-  std::string vm{};  ///< whom set_kvm named last; empty: nobody
-  /// What VFIO answers, and why.
+  /// The name of the VM that the last set_kvm gave to the file. Empty: no VM.
+  std::string vm{};
+  /// Whether VFIO answers that the file is enforced coherent.
   bool coherent = true;
+  /// The reason for this answer, in words.
   std::string why{};
-  /// References on it.
+  /// The number of references on the open file.
   int references = 0;
 };
-/// A VM.
+/// The state of a VM.
 struct vm_state {
-  /// "vm0", in the order of creation.
+  /// The name: "vm" and the number of the VM, in the order of creation ("vm0").
   std::string name{};
-  /// References on it, and what KVM was told about it.
+  /// The number of references on the VM.
   int users = 0;
-  int noncoherent = 0;  ///< registrations
+  /// How often noncoherent DMA is registered.
+  int noncoherent = 0;
+  /// The number of assigned files (Linux up to 6.12).
   int assigned = 0;
-  bool has_device = false;            ///< a kvm-vfio
-  std::vector<file_state> tracked{};  ///< in order
+  /// Whether the VM has a kvm-vfio.
+  bool has_device = false;
+  /// The files that the kvm-vfio tracks, in the order of its list.
+  std::vector<file_state> tracked{};
 };
-/// A device.
+/// The state of a passed-through device.
 struct device_state {
-  /// Its address on the bus.
+  /// The address of the device on its bus.
   std::string name{};
-  /// How often it is open.
+  /// How often the device is open.
   int open_count = 0;
-  std::string vm{};  ///< whom its open saw
-  /// Whether it holds a reference on the VM.
-  bool holds_vm = false;
-  int iommufd = -1;   ///< index in `snapshot::iommufds`; -1: not bound
-  bool irqs = false;  ///< interrupts are armed
-};
-/// A group.
-struct group_state {
-  /// What GET_STATUS tells, and more.
-  int number = 0;
-  bool open = false;
-  bool viable = true;
-  int container = -1;  ///< index in `snapshot::containers`
+  /// The name of the VM that the driver saw when the device was opened. Empty: no VM.
   std::string vm{};
-  /// Its devices, in the topology's order.
+  /// Whether the device holds a reference on this VM.
+  bool holds_vm = false;
+  /// The index in `snapshot::iommufds` of the iommufd that the device is bound to. -1: none.
+  int iommufd = -1;
+  /// Whether an eventfd is connected to an interrupt of the device.
+  bool irqs = false;
+};
+/// The state of a group.
+struct group_state {
+  /// The N of /dev/vfio/N.
+  int number = 0;
+  /// Whether the file of the group is open.
+  bool open = false;
+  /// The flag VFIO_GROUP_FLAGS_VIABLE that VFIO_GROUP_GET_STATUS returns.
+  bool viable = true;
+  /// The index in `snapshot::containers` of the container that the group is in. -1: none.
+  int container = -1;
+  /// The name of the VM that the last set_kvm gave to the group. Empty: no VM.
+  std::string vm{};
+  /// The devices of the group, in the order of the topology.
   std::vector<device_state> devices{};
 };
-/// A domain of a container, or a page table of an iommufd.
+/// The state of an IOMMU domain: a domain of a container, or a page table of an iommufd.
 struct domain_state {
-  /// What its IOMMU does.
+  /// Whether the IOMMU makes all DMA through the domain coherent.
   bool enforce_coherency = false;
-  std::vector<int> groups{};  ///< their numbers; iommufd: once for each device
-};
-/// A container.
-struct container_state {
-  std::string iommu{};  ///< empty: not set
-  /// Its groups by number, its domains, and how many mappings.
+  /// The numbers of the groups in the domain. In a page table of an iommufd a group stands once for
+  /// each attached device.
   std::vector<int> groups{};
+};
+/// The state of a container.
+struct container_state {
+  /// The name of the IOMMU driver. Empty: VFIO_SET_IOMMU has not succeeded yet.
+  std::string iommu{};
+  /// The numbers of the groups in the container, in the order in which they joined.
+  std::vector<int> groups{};
+  /// The IOMMU domains of the container.
   std::vector<domain_state> domains{};
+  /// The number of mappings.
   std::size_t mappings = 0;
 };
-/// An iommufd.
+/// The state of an iommufd.
 struct iommufd_state {
-  /// How many address spaces and mappings; its page tables.
+  /// The number of I/O address spaces (IOAS).
   std::size_t spaces = 0;
+  /// The number of mappings in all address spaces together.
   std::size_t mappings = 0;
+  /// The page tables (HWPT).
   std::vector<domain_state> tables{};
 };
-/// All of it.
+/// The state of a world and of its VMs.
 struct snapshot {
-  /// Which Linux, its VMs, its groups.
+  /// The name of the Linux release ("Linux 7.3").
   std::string release{};
+  /// The VMs that still have users, in the order of creation.
   std::vector<vm_state> vms{};
+  /// All groups, by their numbers.
   std::vector<group_state> groups{};
-  std::vector<container_state> containers{};  ///< those that hold groups
-  std::vector<iommufd_state> iommufds{};      ///< those that hold devices
+  /// The containers that have a group in them.
+  std::vector<container_state> containers{};
+  /// The iommufds that have a bound device.
+  std::vector<iommufd_state> iommufds{};
 };
 
 namespace detail {
 [[nodiscard]] inline std::string name_of(const vm_base* vm) { return vm ? vm->name() : ""; }
-/// Numbers objects as they are first seen.
+/// Gives numbers to objects, in the order in which they are first seen.
 template <class T>
 class numbering {
  public:
-  /// -1: null.
+  /// The number of an object, counted from 0. -1: the pointer is null.
   [[nodiscard]] int index_of(const T* wanted) {
     if (!wanted) return -1;
     if (!all_.empty() && all_[static_cast<std::size_t>(last_)] == wanted) return last_;
@@ -115,11 +139,14 @@ class numbering {
 [[nodiscard]] iommufd_state state_of(const iommufd_file& f);
 }  // namespace detail
 
-/// What VFIO tells of a file. Holds the world's lock for the asking only.
+/// Reads the state of a file. Holds the world's lock while VFIO is asked for the coherency and the
+/// VM of the file.
 [[nodiscard]] file_state state_of(world& w, file& f);
 
-/// VFIO's side, with the VMs that `kernel::vms` told. What the topology says, and the memory for
-/// the rest, comes before the world's lock is taken.
+/// Reads the state of a world. Names and most memory are prepared before the world's lock is taken,
+/// so that calls of other threads wait only a short time.
+/// \param w   the world
+/// \param vms the VMs, from `kernel::vms`; they become a part of the result
 [[nodiscard]] snapshot snapshot_of(world& w, std::vector<vm_state> vms = {});
 
 }  // namespace kvm_vfio::sim
