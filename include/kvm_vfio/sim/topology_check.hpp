@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a right topology is: one check for topologies from code, from JSON and from sysfs.
+/// The check of a topology. The check is the same for topologies from code, from JSON and from
+/// sysfs.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -9,40 +10,41 @@
 
 namespace kvm_vfio::sim {
 
-/// Looks for everything that is wrong with a topology. A right one has
-/// - names, group numbers and device file numbers that nobody else has, IOMMUs that exist;
-/// - ranges whose first address is not behind their last one, pages of at least 4 KiB;
-/// - at most six BARs, a 64-bit one followed by an empty one, sizes that are powers of two,
-///   addresses that are multiples of the size;
-/// - numbers of vectors that PCI allows, the MSI-X table and its pending bits inside a memory BAR
-///   and apart from each other;
-/// - capabilities that do not overlap, and say what the other members of `pci_spec` say.
-/// \return what is wrong where, in the order of the topology; empty: nothing
+/// Checks a topology. A valid topology fulfils these conditions:
+/// - No two IOMMUs and no two devices have the same name. No two groups have the same number, and
+///   no two devices the same file number. The IOMMU that a group names exists.
+/// - The first address of a range is not greater than the last one. Pages have at least 4 KiB.
+/// - A function has at most six BARs, and a 64-bit BAR is followed by an empty one. The size of a
+///   BAR is a power of two, and its address is a multiple of the size.
+/// - PCI allows the numbers of MSI and MSI-X vectors. The MSI-X table and the pending bits are
+///   inside a memory BAR and do not overlap.
+/// - Capabilities do not overlap, and their bytes agree with the other members of `pci_spec`.
+/// \return all errors, in the order of the topology; empty: the topology is valid
 [[nodiscard]] topology_errors check(const topology& t);
 
-/// A topology that was checked. A `world` is made of nothing else, so no world can stand on a wrong
-/// one.
+/// A topology that has passed `check`. The constructor of `world` takes only this type, so that no
+/// world runs on an invalid topology.
 class checked_topology {
  public:
-  /// Implicit, so that a test can hand a topology that it wrote in code to a `world`.
-  /// Data from outside comes through topology_json.hpp and topology_sysfs.hpp, which return the
-  /// errors instead.
-  /// \throw invalid_topology says what is wrong where; compiled without exceptions it prints that
-  ///        and ends the program
+  /// Checks a topology and copies it. The conversion is implicit, so that a test can give a
+  /// topology that it wrote in code to a `world`. For a topology from outside use topology_json.hpp
+  /// or topology_sysfs.hpp, which return errors instead of throwing them.
+  /// \throw invalid_topology the topology is not valid. A program that is compiled without
+  ///        exceptions prints the errors and ends (std::abort).
   checked_topology(const topology& t);  // NOLINT(google-explicit-constructor)
   /// \copydoc checked_topology(const topology&)
   checked_topology(topology&& t);  // NOLINT(google-explicit-constructor)
-  /// Copies what was checked.
+  /// Copies the topology without another check.
   checked_topology(const checked_topology&);
-  /// Takes what was checked.
+  /// Moves the topology. Do not use the moved-from object again.
   checked_topology(checked_topology&&) noexcept;
-  /// Copies what was checked.
+  /// Copies the topology without another check.
   checked_topology& operator=(const checked_topology&);
-  /// Takes what was checked.
+  /// Moves the topology. Do not use the moved-from object again.
   checked_topology& operator=(checked_topology&&) noexcept;
   ~checked_topology();
 
-  /// What was checked.
+  /// The topology.
   [[nodiscard]] const topology& get() const noexcept { return topology_; }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What is wrong with a topology, and where.
+/// The errors that a check or a reader finds in a topology.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/quotes.hpp>
@@ -16,41 +16,44 @@
 
 namespace kvm_vfio::sim {
 
-/// One thing that is wrong, or that is not known.
+/// One error in a topology, or one value that its source does not contain.
 struct topology_error {
-  /// The member, from the topology on ("groups[0].devices[1].pci.vendor"), "topology" for the whole
-  /// of it; of text that is no JSON, the line and the column.
+  /// The path of the member ("groups[0].devices[1].pci.vendor"), or "topology" for the whole
+  /// topology. If the text is not JSON, the line and the column.
   std::string where;
-  std::string what;  ///< one sentence, without a full stop
-  /// Both, for a person.
+  /// The error in words: one sentence without a full stop.
+  std::string what;
+  /// The place and the error as one line of text, without a newline.
   [[nodiscard]] std::string text() const { return where + ": " + what; }
-  /// Whether both are equal.
+  /// Compares both members.
   friend bool operator==(const topology_error&, const topology_error&) = default;
 };
-/// All that is wrong.
+/// The errors in a topology. `check` and the reader of JSON note at most 1000 errors. One more
+/// element then says that there are more.
 using topology_errors = std::vector<topology_error>;
 
-/// One line for each.
+/// Writes errors as text, one line for each error.
 [[nodiscard]] std::string to_text(const topology_errors& errors);
 
-/// A topology from outside: from JSON or from sysfs.
+/// The result of reading a topology from JSON or from sysfs.
 struct topology_result {
-  /// What was read; it is right if there are no errors.
+  /// The topology. It is valid only if `errors` is empty.
   topology machine{};
-  /// What is wrong with it. Empty: a `world` can be made of it.
+  /// The errors in the topology. Empty: a `world` can run on the topology.
   topology_errors errors{};
-  /// What the source could not tell and `machine` therefore has by default.
+  /// The members that the source does not contain. They have their default values in `machine`.
   topology_errors unknown{};
-  /// Whether it is right.
+  /// Whether the topology is valid.
   [[nodiscard]] explicit operator bool() const noexcept { return errors.empty(); }
 };
 
-/// A topology was given to a `world` that is none.
+/// The exception that `checked_topology` throws for an invalid topology. `what()` is the text of
+/// all errors, one line for each.
 class invalid_topology : public std::invalid_argument {
  public:
-  /// \pre there is one at least
+  /// \pre `errors` is not empty
   explicit invalid_topology(topology_errors errors);
-  /// What is wrong where.
+  /// The errors in the topology.
   [[nodiscard]] const topology_errors& errors() const noexcept { return errors_; }
 
  private:
@@ -62,15 +65,15 @@ namespace detail {
 
 [[nodiscard]] std::string in_hex(std::uint64_t n);
 [[nodiscard]] std::string indexed(const std::string& where, std::size_t i);
-// Text from outside in characters that any terminal shows.
+// A text with '?' instead of each character that is not printable ASCII.
 [[nodiscard]] std::string printable(std::string_view text);
-// Of a text from outside, so many characters are shown.
+// Error messages quote at most this many characters of a text from outside.
 inline constexpr std::size_t most_shown = 60;
-// The start of a text from outside.
+// The first `most_shown` characters of a text, printable.
 [[nodiscard]] std::string shortened(std::string_view text);
-// The start of a text from outside, in quotes.
+// The first `most_shown` characters of a text, printable and in quotes.
 [[nodiscard]] std::string shown(std::string_view text);
-// Appends an error. Of a text that is wrong in a million places, the first thousand are enough.
+// Appends an error. Notes only the first 1000 errors, because a text can have millions.
 void append(topology_errors& errors, std::string where, std::string what);
 }  // namespace detail
 

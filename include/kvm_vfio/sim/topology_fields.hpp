@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The members of a topology by name. Whoever reads or writes topologies goes by this list, so a
-/// new member is added here and in topology.hpp, and nowhere else.
+/// The members of a topology with their names in JSON and in error messages. The readers and the
+/// writer use this list, so a new member is added here and in topology.hpp, and nowhere else.
 
 #include <kvm_vfio/sim/topology.hpp>
 
@@ -14,35 +14,35 @@
 
 namespace kvm_vfio::sim {
 
-/// How a member is written.
+/// The form in which JSON holds a member.
 enum class field_form : unsigned char {
-  plain,     ///< a number in decimal, and what is no number
-  hex,       ///< a number in hexadecimal
-  required,  ///< as `plain`, and it cannot be left out
-  required_hex,
+  plain,         ///< a number in decimal, or a value that is not a number; may be left out
+  hex,           ///< a number in hexadecimal; may be left out
+  required,      ///< like `plain`, but it must be there
+  required_hex,  ///< like `hex`, but it must be there
 };
 
-/// The name of each value of an enumeration.
+/// The names of the values of an enumeration. Specialised for each enumeration of topology.hpp.
 template <class Enum>
 struct names_of;
-/// Who drives a device.
+/// The names of the kinds of drivers.
 template <>
 struct names_of<driver> {
-  /// In words.
+  /// Each name with its value.
   static constexpr std::array<std::pair<std::string_view, driver>, 3> all{
       {{"vfio", driver::vfio}, {"none", driver::none}, {"other", driver::other}}};
 };
-/// The kinds of reserved regions.
+/// The names of the types of reserved regions, as sysfs writes them.
 template <>
 struct names_of<region_type> {
-  /// As sysfs writes them.
+  /// Each name with its value.
   static constexpr std::array<std::pair<std::string_view, region_type>, 4> all{
       {{"reserved", region_type::reserved},
        {"direct", region_type::direct},
        {"direct-relaxable", region_type::direct_relaxable},
        {"msi", region_type::msi}}};
 };
-/// The name of a value. \pre it is one of the enumerators
+/// The name of a value. \return empty: the value is not one of the enumerators
 template <class Enum>
 [[nodiscard]] constexpr std::string_view name_of(Enum value) noexcept {
   for (const auto& [name, v] : names_of<Enum>::all)
@@ -50,12 +50,12 @@ template <class Enum>
   return {};
 }
 
-/// `T` or `const T`.
+/// `T` is `Of` or `const Of`.
 template <class T, class Of>
 concept maybe_const = std::same_as<std::remove_const_t<T>, Of>;
 
-/// visit_fields(object, visit) calls `visit(name, member, form)` for each member of a struct of
-/// topology.hpp, in the order in which they are declared.
+/// Visits the members of an `iova_range`. Each overload of `visit_fields` calls
+/// `visit(name, member, form)` for each member of a struct, in the order of the declaration.
 template <maybe_const<iova_range> T, class Visit>
 void visit_fields(T& r, Visit&& visit) {
   visit("first", r.first, field_form::required_hex);
@@ -68,7 +68,7 @@ void visit_fields(T& r, Visit&& visit) {
   visit("last", r.last, field_form::required_hex);
   visit("type", r.type, field_form::plain);
 }
-/// Visits the members of a `iommu_spec`.
+/// Visits the members of an `iommu_spec`.
 template <maybe_const<iommu_spec> T, class Visit>
 void visit_fields(T& i, Visit&& visit) {
   visit("name", i.name, field_form::plain);

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A topology from JSON, and back. Opt-in: needs nlohmann's JSON (3.x); without it this header is
-/// empty and KVM_VFIO_SIM_TOPOLOGY_JSON is 0.
+/// Reads a topology from JSON and writes it as JSON. This header needs the library nlohmann/json
+/// (3.x). Without this library the header is empty, and KVM_VFIO_SIM_TOPOLOGY_JSON is 0.
 ///
 /// {"iommus": [{"name": "dmar0", "snoop_control": false}],
 ///  "groups": [{"number": 7, "iommu": "dmar0", "devices": [
 ///    {"name": "0000:aa:00.0", "driver": "vfio",
 ///     "pci": {"vendor": "0x8086", "bars": [{"size": "0x4000"}]}}]}]}
 ///
-/// The members are those of topology.hpp, with their names and their defaults; `bound` is called
-/// "driver". A number is written as a JSON number or as hexadecimal digits in a string; `bytes` are
-/// a string of two hexadecimal digits each. docs/topology.schema.json is a JSON Schema of it.
+/// The members have the names and the defaults of topology.hpp, but `bound` is called "driver". A
+/// number is a JSON number, or a string that starts with "0x". The member `bytes` is a string with
+/// two hexadecimal digits for each byte. docs/topology.schema.json is the JSON Schema.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -21,8 +21,8 @@
 #include <string_view>
 
 /// \def KVM_VFIO_SIM_TOPOLOGY_JSON
-/// Whether the functions are there: defined by whoever compiles the simulator into a library, and
-/// otherwise 1 if nlohmann's header is found.
+/// Whether this header declares its functions. A build that compiles the simulator into a library
+/// defines the macro. Otherwise it is 1 if the compiler finds `<nlohmann/json.hpp>`.
 #ifndef KVM_VFIO_SIM_TOPOLOGY_JSON
 #if __has_include(<nlohmann/json.hpp>)
 #define KVM_VFIO_SIM_TOPOLOGY_JSON 1
@@ -35,14 +35,16 @@
 
 namespace kvm_vfio::sim {
 
-/// Reads a topology and checks it.
-/// \return the topology, or everything that is wrong with it. An error names the member by its path
+/// Reads a topology from JSON and checks it. No text makes this function throw, except
+/// std::bad_alloc.
+/// \return the topology, or all errors. An error contains the path of the member
 ///         ("groups[0].devices[1].pci.vendor: 70000 does not fit in 16 bits"), or the line and the
-///         column of text that is no JSON. Never throws for what the text holds.
+///         column if the text is not JSON.
 [[nodiscard]] topology_result topology_from_json(std::string_view text);
 
-/// Writes a topology, with every member, two spaces deep.
-/// \return what topology_from_json reads as an equal topology, if this one is right
+/// Writes a topology as JSON, with all members and an indentation of two spaces.
+/// \return the JSON text. For a valid topology `topology_from_json` reads an equal topology from
+///         this text.
 [[nodiscard]] std::string topology_to_json(const topology& t);
 
 }  // namespace kvm_vfio::sim

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The topology of a running Linux: its IOMMU groups and their devices, as its sysfs shows them.
+/// Reads the topology of a running Linux from sysfs.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
@@ -11,14 +11,15 @@
 
 namespace kvm_vfio::sim {
 
-/// Reads the IOMMU groups below a folder, in the order of their numbers. Each group has an IOMMU of
-/// its own, called "groupN", because the reserved regions are the group's.
-/// \param root          "/sys", or a copy of it
-/// \param snoop_control what the host's IOMMUs can do; nothing: it is read where Intel's IOMMU
-///                      shows it, and else true
-/// \return the topology; in `unknown` what sysfs did not tell, or the user may not read: the
-///         configuration space behind its first 64 bytes is root's. No groups and no error: the
-///         host has no IOMMU. errors: a folder that cannot be read, and what `check` says
+/// Reads the IOMMU groups and their devices, in the order of the group numbers. Each group gets an
+/// IOMMU of its own with the name "groupN", because sysfs lists reserved regions for each group.
+/// \param root          "/sys", or a copy of it that keeps symbolic links
+/// \param snoop_control whether the IOMMUs of the host have snoop control. Without a value it is
+///                      read from the files of Intel's IOMMUs, and true for all others.
+/// \return the topology. If it has neither groups nor errors, the host has no active IOMMU.
+///         `unknown` lists what sysfs does not contain or the user may not read. (Only root reads
+///         the configuration space behind the first 64 bytes.) `errors` lists folders that cannot
+///         be read, and the errors that `check` finds.
 [[nodiscard]] topology_result topology_from_sysfs(const std::filesystem::path& root = "/sys",
                                                   std::optional<bool> snoop_control = {});
 

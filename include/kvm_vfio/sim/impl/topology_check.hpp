@@ -38,14 +38,14 @@ class topology_checker {
   void fail(std::string where, std::string what) {
     append(errors_, std::move(where), std::move(what));
   }
-  // Notes who has a value that must be unique, or fails.
+  // Notes where a value stands that must be unique. Fails if the value stood elsewhere already.
   template <class Value>
   void unique(std::map<Value, std::string>& taken, const Value& value, const std::string& where,
               const std::string& as_text) {
     const auto [first, added] = taken.try_emplace(value, where);
     if (!added) fail(where, as_text + " is taken by " + first->second);
   }
-  // The name of a device can stand in a path, that of an IOMMU is a label.
+  // The name of a device can become a part of a path; the name of an IOMMU cannot.
   bool check_name(const std::string& name, const std::string& where, bool in_path) {
     bool good = !name.empty() && name.size() <= 255;
     for (const char c : name)
@@ -64,7 +64,7 @@ class topology_checker {
     if (r.first > r.last)
       fail(where, "first (" + in_hex(r.first) + ") lies behind last (" + in_hex(r.last) + ")");
   }
-  // A number that was converted to an enumeration need not be one of its values.
+  // C++ lets a program convert any number to an enumeration, so the value can be none of its names.
   template <class Enum>
   void check_enum(Enum value, const std::string& where) {
     if (name_of(value).empty())
@@ -101,7 +101,7 @@ class topology_checker {
   }
 
   topology_errors& errors_;
-  // Who has it.
+  // The unique values, each with the member where it stands.
   std::map<std::string, std::string> iommus_;
   std::map<int, std::string> group_numbers_;
   std::map<std::string, std::string> device_names_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A JSON value as a topology: the reading half of topology_json.hpp. Needs nlohmann's JSON.
+/// Converts a JSON value to a topology, for topology_json.hpp. Needs nlohmann/json.
 
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/impl/json_structure.hpp>
@@ -23,16 +23,17 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// Fills the structs of topology.hpp. What is wrong is noted by its path, and the next member read.
+/// Fills the structs of topology.hpp. After an error the reader notes the path of the member and
+/// continues with the next one.
 class topology_reader {
  public:
   using json = nlohmann::json;
-  /// \param errors what is wrong is appended
+  /// \param errors the reader appends the errors that it finds
   explicit topology_reader(topology_errors& errors) noexcept : errors_(errors) {}
 
-  /// A whole topology. Members that the value has not keep what they are.
+  /// Reads a whole topology. A member that is missing in the value keeps its old value.
   void read(const json& value, topology& to) {
-    // Editors find the schema by this member; it says nothing of the topology.
+    // Editors find the schema by this member, which is no part of the topology.
     if (const auto schema = value.find("$schema"); value.is_object() && schema != value.end()) {
       if (!schema->is_string()) wrong_type(*schema, "$schema", "a string");
       json rest = value;
@@ -195,7 +196,7 @@ class topology_reader {
       if (digit(c) < 0) return false;
     return true;
   }
-  // False: more than 64 bits.
+  // False: the number needs more than 64 bits.
   static bool parse_hex(std::string_view text, std::uint64_t& n) noexcept {
     for (const char c : text.substr(2)) {
       if (n >> 60 != 0) return false;

@@ -88,7 +88,7 @@ class sysfs_reader {
     std::error_code none;
     d.name = device.filename().string();
     d.mediated = path_exists(device / "mdev_type");
-    // The node of a device that VFIO drives, whatever the driver is called.
+    // A device that is bound to VFIO has this folder, whatever the name of the driver is.
     for (const std::string& node : names_in(device / "vfio-dev", none))
       d.file_number = std::max(d.file_number, number_behind(node, "vfio"));
     const std::string bound = link_name(device / "driver");
@@ -97,7 +97,7 @@ class sysfs_reader {
                            "\"driver\" is no symbolic link, so nothing says who it "
                            "is: copy /sys with its links (cp -a)"});
     const bool vfio = d.file_number >= 0 || bound.find("vfio") != std::string::npos;
-    // A port of a bridge is the host's and harms nobody.
+    // The kernel sets `driver_managed_dma` in these two drivers: they leave the group viable.
     if (vfio || (d.mediated && !bound.empty())) d.bound = driver::vfio;
     else if (bound.empty() || bound == "pcieport" || bound == "pci-stub") d.bound = driver::none;
     else d.bound = driver::other;
@@ -117,7 +117,7 @@ class sysfs_reader {
     return d;
   }
 
-  // Intel's IOMMUs show their extended capability register, whose bit 7 it is.
+  // sysfs shows the extended capability register of Intel's IOMMUs; bit 7 is snoop control.
   [[nodiscard]] bool snoop_control_of(const std::filesystem::path& group, const group_spec& g,
                                       const std::string& where) {
     if (snoop_control_) return *snoop_control_;
@@ -132,7 +132,7 @@ class sysfs_reader {
     note(where + ".snoop_control", "sysfs does not tell: true is assumed");
     return true;
   }
-  // `reserved_regions`: a line for each: first, last, type.
+  // The file `reserved_regions` has one line for each region: first address, last address, type.
   [[nodiscard]] std::vector<reserved_region> read_reserved(const std::filesystem::path& group,
                                                            const std::string& iommu) {
     const std::string where = iommu + ".reserved";

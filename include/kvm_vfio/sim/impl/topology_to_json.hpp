@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A topology as a JSON value: the writing half of topology_json.hpp. Needs nlohmann's JSON.
+/// Converts a topology to a JSON value, for topology_json.hpp. Needs nlohmann/json.
 
 #include <kvm_vfio/sim/topology_error.hpp>
 #include <kvm_vfio/sim/topology_fields.hpp>
@@ -30,7 +30,8 @@ namespace kvm_vfio::sim::detail {
   return out;
 }
 
-/// A struct of topology.hpp as an object whose members stand in the order of their declaration.
+/// Converts a struct of topology.hpp to a JSON object. The members keep the order of their
+/// declaration.
 template <class Struct>
 [[nodiscard]] nlohmann::ordered_json to_value(const Struct& object) {
   using json = nlohmann::ordered_json;
