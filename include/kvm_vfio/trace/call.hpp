@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A system call of a simulated process, as observers see it: decoded, with its answer.
+/// The record of a system call that observers get: the decoded arguments and the answer.
 
 #include <kvm_vfio/result.hpp>
 
@@ -10,43 +10,65 @@
 
 namespace kvm_vfio::trace {
 
-/// What a system call answers: a value, 0 when there is nothing to say, or an error.
+/// The answer of a system call: a value or an error. The value is 0 if the call returns nothing
+/// else.
 using answer = result<std::int64_t>;
 
-/// The answer of a call that has no value.
+/// Makes an answer from an error code; `errc::ok` becomes the value 0.
 [[nodiscard]] constexpr answer to_answer(errc e) noexcept {
   return e == errc::ok ? answer(0) : answer(e);
 }
 
-/// Which system call.
+/// The kind of a system call.
 enum class call_kind : unsigned char { open, close, dup, ioctl, pread, pwrite, eventfd };
 
-/// One call. A field that the call has no use for keeps its default.
+/// One system call. A member that a call does not use keeps its default value.
 struct call {
-  /// Which call, whose, on which descriptor, with what.
+  /// The kind of the call.
   call_kind kind = call_kind::open;
-  int process = 0;              ///< whose (an address space's number)
-  int fd = -1;                  ///< the descriptor that it was made on
-  std::string text{};           ///< open: the path; GET_DEVICE_FD: the device's name
-  std::uint32_t request = 0;    ///< ioctl
-  std::uint64_t argument = 0;   ///< ioctl: as given; pread, pwrite: the offset
-  std::uint64_t attribute = 0;  ///< a kvm-vfio attribute: 1 FILE_ADD …, 0 another or none
-  int subject = -1;          ///< the descriptor that the argument names (FILE_ADD, SET_CONTAINER …)
-  int made = -1;             ///< the descriptor that came of it
-  std::uint32_t number = 0;  ///< KVM_CREATE_DEVICE: the type; SET_IRQS: the index; ATTACH: pt_id
-  std::uint32_t flags = 0;   ///< of KVM_CREATE_DEVICE, SET_IRQS
-  std::uint32_t count = 0;   ///< SET_IRQS
-  errc error = errc::ok;     ///< the answer
-  std::int64_t value = 0;    ///< the answer's value
+  /// The number of the process that made the call. Simulated processes use the number of their
+  /// address space.
+  int process = 0;
+  /// The descriptor that the call was made on.
+  int fd = -1;
+  /// The text argument: the path of open, or the name of the device for VFIO_GROUP_GET_DEVICE_FD.
+  std::string text{};
+  /// The request of an ioctl, 32 bits.
+  std::uint32_t request = 0;
+  /// The argument of an ioctl as it was given (a number or an address). For pread and pwrite the
+  /// offset in bytes.
+  std::uint64_t argument = 0;
+  /// The attribute of kvm-vfio that KVM_SET_DEVICE_ATTR names: 1 is FILE_ADD, 2 is FILE_DEL and 3
+  /// is GROUP_SET_SPAPR_TCE. 0 means that the call names none.
+  std::uint64_t attribute = 0;
+  /// The descriptor that the argument contains. FILE_ADD, FILE_DEL, VFIO_GROUP_SET_CONTAINER,
+  /// VFIO_DEVICE_SET_IRQS (the first eventfd) and VFIO_DEVICE_BIND_IOMMUFD have one.
+  int subject = -1;
+  /// The descriptor that the call made. After a successful KVM_CREATE_DEVICE it is the `fd` of the
+  /// struct, which a call with the TEST flag does not set.
+  int made = -1;
+  /// The type of KVM_CREATE_DEVICE or VFIO_SET_IOMMU, the index of VFIO_DEVICE_SET_IRQS, or the
+  /// `pt_id` of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+  std::uint32_t number = 0;
+  /// The flags of KVM_CREATE_DEVICE or VFIO_DEVICE_SET_IRQS.
+  std::uint32_t flags = 0;
+  /// The number of interrupts that VFIO_DEVICE_SET_IRQS names.
+  std::uint32_t count = 0;
+  /// The error of the call; `errc::ok` if it succeeded.
+  errc error = errc::ok;
+  /// The value that the call returned; -1 if it failed.
+  std::int64_t value = 0;
 };
 
-/// Told of every call after it was answered, in the calling thread.
+/// The interface of an observer. The observer is called after each system call, in the thread that
+/// made the call. Several threads may call the observer at the same time.
 class call_observer {
  public:
   call_observer() = default;
   call_observer(const call_observer&) = delete;
   call_observer& operator=(const call_observer&) = delete;
-  /// \param c the call, decoded
+  /// Tells the observer of a call.
+  /// \param c the call with its answer
   virtual void called(const call& c) = 0;
 
  protected:

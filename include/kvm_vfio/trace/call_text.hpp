@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Calls in words, and a timeline of them.
+/// System calls as text.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/trace/call.hpp>
@@ -13,11 +13,13 @@
 
 namespace kvm_vfio::trace {
 
-/// The name of an ioctl request; empty: not one of VFIO's, iommufd's or kvm-vfio's. VFIO reuses
-/// numbers between a container, a group and a device; the usual one is named.
+/// The name of an ioctl request. VFIO uses some numbers twice, for example on a container and on a
+/// device; then this function returns the name of the more frequent request.
+/// \return the name; an empty string if the request is none of KVM, VFIO or iommufd that this
+///         library knows. Never null.
 [[nodiscard]] const char* request_name(std::uint32_t request) noexcept;
 
-/// One call as a line: "ioctl(5, FILE_ADD fd 4) = 0".
+/// Writes a call as one line of text without a newline: "ioctl(5, FILE_ADD fd 4) = 0".
 [[nodiscard]] std::string to_string(const call& c);
 
 }  // namespace kvm_vfio::trace

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Watches a VMM's calls and reports where it breaks its contract with kvm-vfio. Knows the calls
-/// alone, so that it works on the simulator as on a real kernel (watched_system.hpp).
+/// Watches the calls of a VMM and reports each call that breaks a rule of kvm-vfio or VFIO. The
+/// checker sees only the calls. Therefore it works with the simulator and with a real kernel
+/// (watched_system.hpp).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/detail/compiled.hpp>
@@ -20,34 +21,39 @@
 
 namespace kvm_vfio::trace {
 
-/// A rule was broken.
+/// A report: one call broke one rule.
 struct report {
-  /// Which rule, by which call.
+  /// The rule that was broken.
   rule broken = rule::add_before_iommu;
-  call by{};               ///< the call that broke it
-  std::size_t number = 0;  ///< which one of all, from 1
-  std::string about{};     ///< the file: a path, or a device's name
+  /// The call that broke it.
+  call by{};
+  /// The number of this call among all calls that the checker saw, counted from 1.
+  std::size_t number = 0;
+  /// The file that the rule is about: a path, or the name of a device. Empty: no file.
+  std::string about{};
 };
 
-/// "call 12: ioctl(5, FILE_ADD fd 4) = 0 [/dev/vfio/7]\n  add-before-iommu: what\n  fix: …"
+/// Writes a report as three lines of text: the call, the rule, and what to do instead. For example
+/// "call 12: ioctl(5, FILE_ADD fd 4) = 0 [/dev/vfio/7]\n  add-before-iommu: …\n  fix: …\n".
 [[nodiscard]] std::string to_string(const report& r);
 
-/// Follows the open files through the calls and holds the rules against each. Any thread.
+/// Follows the open files of all processes through their calls, and checks each call against the
+/// rules. Any thread may call any function; the checker has a lock of its own.
 class checker final : public call_observer {
  public:
-  /// A checker that has seen no call.
+  /// Makes a checker that has seen no call.
   checker() noexcept;
   checker(const checker&) = delete;
   checker& operator=(const checker&) = delete;
   ~checker();
 
-  /// Any thread's calls, one after the other.
+  /// Checks a call. The calls of several threads are checked one after the other.
   void called(const call& c) override;
-  /// What was found, in order. A test checks that this is empty.
+  /// A copy of the reports, in the order of the calls. A test checks that it is empty.
   [[nodiscard]] std::vector<report> reports() const;
-  /// The reports in words; empty: none.
+  /// The reports as text, three lines for each. Empty: no rule was broken.
   [[nodiscard]] std::string text() const;
-  /// How often a rule was broken.
+  /// The number of reports about a rule.
   [[nodiscard]] std::size_t count(rule r) const;
 
  private:
@@ -58,10 +64,10 @@ class checker final : public call_observer {
     what kind = what::other;
     std::string name{};
     int descriptors = 0;
-    file_id container = none;      // a group's
-    bool iommu = false;            // a container's
-    std::set<file_id> trackers{};  // the kvm-vfios that track it
-    std::uint32_t armed = 0;       // a device's interrupt indexes, a bit each
+    file_id container = none;      // of a group: the container that it is in
+    bool iommu = false;            // of a container: SET_IOMMU has succeeded
+    std::set<file_id> trackers{};  // the kvm-vfios that track the file
+    std::uint32_t armed = 0;       // of a device: a bit for each armed interrupt index
   };
   using slot = std::pair<int, int>;  // process, descriptor
 
@@ -74,7 +80,7 @@ class checker final : public call_observer {
   static void armed(const call& c, seen_file& f) noexcept;
 
   static bool is_test(const call& c) noexcept;
-  // The driver's open ran, whether or not it liked what it saw.
+  // Whether the driver's open ran. After ESRCH it ran, and found no VM.
   static bool opens(const call& c) noexcept;
   [[nodiscard]] bool has_vm() const noexcept;
   void tell(rule r, const call& c, std::string about);
@@ -83,7 +89,7 @@ class checker final : public call_observer {
   void copy(const call& c);
   [[nodiscard]] file_id id_at(int process, int fd) const noexcept;
   seen_file* find(int process, int fd) noexcept;
-  // Files without descriptors matter as long as something refers to them.
+  // Forgets each file that has no descriptor, no tracker and, if it is a container, no group.
   void forget_unused();
 
   mutable mutex mutex_;
@@ -91,7 +97,7 @@ class checker final : public call_observer {
   file_id last_ = none;
   std::map<file_id, seen_file> files_;
   std::map<slot, file_id> slots_;
-  std::set<slot> tested_;
+  std::set<slot> tested_;  // what creates with the TEST flag left in `fd`: no descriptors
   std::vector<report> reports_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Reads out of an ioctl's argument what observers want to know.
+/// Decodes the arguments and the answers of ioctls for observers.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/trace/call.hpp>
@@ -22,11 +22,17 @@ template <class T>
 void decode_attr(call& c, memory& from) noexcept;
 }  // namespace detail
 
-/// Fills in what the argument says. Called before the call is made, when the argument is the
-/// caller's still.
+/// Fills the members of a call that stand in its argument. Call this function before the ioctl is
+/// executed, because the kernel may overwrite the argument. Members stay unchanged if the memory
+/// cannot be read.
+/// \param c    the call, with `request` and `argument` set
+/// \param from the memory of the process that makes the call
 void decode_argument(call& c, memory& from);
 
-/// Fills in the answer. Called after the call.
+/// Fills `error`, `value` and `made` of a call. Call this function after the call is executed.
+/// \param c    the call
+/// \param from the memory of the process that made the call
+/// \param a    the answer
 void decode_answer(call& c, memory& from, const answer& a) noexcept;
 
 }  // namespace kvm_vfio::trace

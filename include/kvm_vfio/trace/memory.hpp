@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The memory of a simulated process, for the arguments of its calls.
+/// The memory of a process, from which the arguments of its calls are copied.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
@@ -14,9 +14,10 @@
 
 namespace kvm_vfio::trace {
 
-/// Copies between the simulator and a process. The default is this very process's memory, in
-/// which the first page and whatever was forbidden cannot be accessed; an interposer that must
-/// survive wild pointers overrides both copies.
+/// Copies between the simulator and the memory of a process (copy_from_user, copy_to_user). By
+/// default the process is this program itself. Then the first page and the ranges given to `forbid`
+/// count as not accessible, and any other bad address crashes the program. An interposer must
+/// survive bad addresses, so it overrides `read` and `write`.
 class memory {
  public:
   memory() noexcept;
@@ -24,12 +25,23 @@ class memory {
   memory& operator=(const memory&) = delete;
   virtual ~memory();
 
-  /// False when any byte cannot be read; `to` is unspecified then.
+  /// Reads from the process.
+  /// \param from the address in the process
+  /// \param to   where the bytes go
+  /// \param size the number of bytes
+  /// \return false if a byte cannot be read; then the content of `to` is unspecified
   [[nodiscard]] virtual bool read(std::uint64_t from, void* to, std::size_t size) noexcept;
-  /// False when any byte cannot be written; nothing was written then.
+  /// Writes to the process.
+  /// \param to   the address in the process
+  /// \param from the bytes
+  /// \param size the number of bytes
+  /// \return false if a byte cannot be written; then nothing was written
   [[nodiscard]] virtual bool write(std::uint64_t to, const void* from, std::size_t size) noexcept;
 
-  /// From now on the range cannot be written and, unless `readable`, not be read.
+  /// Makes a range of addresses inaccessible, so that a test can provoke EFAULT.
+  /// \param at       the first byte
+  /// \param size     the number of bytes
+  /// \param readable whether the range can still be read; it cannot be written in either case
   void forbid(const void* at, std::size_t size, bool readable = false);
 
  private:
@@ -39,8 +51,8 @@ class memory {
     bool readable;
   };
   static constexpr std::uint64_t first_page = 4096;
-  // The upper half is the kernel's. A 32-bit program may have all that its pointers reach, and no
-  // more: the kernel does not cut off the rest of the number.
+  // The end of the addresses that a program can have. With 64 bits the upper half belongs to the
+  // kernel. A 32-bit program has 4 GiB; the kernel refuses a number that is larger than this.
   static constexpr std::uint64_t user_end = std::uint64_t{1} << (sizeof(void*) < 8 ? 32 : 63);
 
   [[nodiscard]] static void* pointer(std::uint64_t address) noexcept;
@@ -49,9 +61,13 @@ class memory {
   std::vector<range> forbidden_;
 };
 
-/// Reads a string that ends within a page.
-/// \param text what could be read, also after an error
-/// \return fault: not readable · inval: longer
+/// Reads a string that ends with a zero byte, as strndup_user does.
+/// \param from    the memory of the process
+/// \param address the address of the string in the process
+/// \param text    the string; after an error, the characters before the error
+/// \errors
+/// - `errc::fault`: a character cannot be read
+/// - `errc::inval`: there is no zero byte among the first 4096 bytes
 [[nodiscard]] errc read_string(memory& from, std::uint64_t address, std::string& text);
 
 }  // namespace kvm_vfio::trace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The simulator's own lock: recursive, because closing one file may release another.
+/// The lock of the simulator and of the observers.
 
 #include <kvm_vfio/lock.hpp>
 
@@ -9,7 +9,9 @@
 
 namespace kvm_vfio::trace {
 
-/// A recursive mutex without the cost of `<mutex>`. Lock order: a VM's, a kvm-vfio's, the world's.
+/// A recursive mutex. It is recursive, because closing one file may release another one while the
+/// lock is held. (`<mutex>` is not used, because it takes long to compile.) A thread takes several
+/// locks in this order: the lock of a VM, the lock of a kvm-vfio, the lock of the world.
 class KVM_VFIO_CAPABILITY("mutex") mutex {
  public:
   mutex() noexcept {

@@ -1,38 +1,42 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a VMM can do wrong with kvm-vfio, mostly without any call failing.
+/// The rules that the checker checks: mistakes of a VMM with kvm-vfio and VFIO. Most of them make
+/// no call fail.
 
 #include <cstddef>
 
 namespace kvm_vfio::trace {
 
-/// A rule of the contract between a VMM and kvm-vfio.
+/// A rule of the contract between a VMM and kvm-vfio or VFIO. Each name is the mistake.
 enum class rule : unsigned char {
-  add_before_iommu,
-  open_before_add,
-  bind_before_add,
-  close_without_del,
-  reopen_while_tracked,
-  file_in_two_vms,
-  add_repeated,
-  del_untracked,
-  left_in_container,
-  irqs_armed,
-  second_kvm_vfio,
-  test_create_closed,
+  add_before_iommu,      ///< FILE_ADD of a group whose container has no IOMMU driver
+  open_before_add,       ///< VFIO_GROUP_GET_DEVICE_FD on a group that no VM tracks
+  bind_before_add,       ///< VFIO_DEVICE_BIND_IOMMUFD on a device file that no VM tracks
+  close_without_del,     ///< the last descriptor of a tracked file is closed
+  reopen_while_tracked,  ///< a group is opened that is closed but still tracked (EBUSY)
+  file_in_two_vms,       ///< FILE_ADD of a file that another VM tracks
+  add_repeated,          ///< FILE_ADD of a file that is tracked already (EEXIST)
+  del_untracked,         ///< FILE_DEL of a file that is not tracked (ENOENT)
+  left_in_container,     ///< the last descriptor of a group in a container is closed
+  irqs_armed,            ///< the last descriptor of a device with armed interrupts is closed
+  second_kvm_vfio,       ///< a second kvm-vfio is created for a VM (EBUSY)
+  test_create_closed,    ///< the `fd` of a KVM_CREATE_DEVICE with the TEST flag is closed
 };
-/// How many rules there are.
+/// The number of rules.
 inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::test_create_closed) + 1;
 
-/// A rule in words.
+/// The texts of a rule. All strings live as long as the program.
 struct rule_text {
-  const char* id;    ///< stable, for suppressions and searches
-  const char* what;  ///< what happened, and what it does
-  const char* fix;   ///< what to do instead
+  /// A name that never changes, for suppressions and searches ("add-before-iommu").
+  const char* id;
+  /// What the VMM did, and what follows from it.
+  const char* what;
+  /// What the VMM must do instead.
+  const char* fix;
 };
 
-/// Its words.
+/// The texts of a rule.
 [[nodiscard]] constexpr rule_text text_of(rule r) noexcept {
   switch (r) {
     case rule::add_before_iommu:

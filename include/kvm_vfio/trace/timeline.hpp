@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Keeps the calls of a program, in order.
+/// An observer that keeps the calls of a program.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/trace/call_text.hpp>
@@ -12,14 +12,15 @@
 
 namespace kvm_vfio::trace {
 
-/// Every call, in the order of the answers.
+/// Keeps every call, in the order of the answers. Any thread may call any function; the timeline
+/// has a lock of its own.
 class timeline final : public call_observer {
  public:
-  /// Any thread's calls, one after the other.
+  /// Adds a call to the end.
   void called(const call& c) override;
-  /// What was seen so far.
+  /// A copy of all calls.
   [[nodiscard]] std::vector<call> calls() const;
-  /// Numbered from 1, a line each.
+  /// All calls as text, one numbered line for each call. Numbers start at 1.
   [[nodiscard]] std::string text() const;
 
  private:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Shows observers the calls that are made elsewhere than on a simulated process: on real system
-/// calls, or on an endpoint, the kernel's own for example.
+/// Tells an observer of the calls on an endpoint, for example on a real kvm-vfio of the kernel.
 
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
@@ -12,12 +11,17 @@
 
 namespace kvm_vfio::trace {
 
-/// An endpoint that tells an observer of every call. The other calls of the VMM (opening groups,
-/// containers …) are the user's to tell; without them the rules about kvm-vfio alone are held.
+/// An endpoint that passes every call on to another endpoint and tells an observer. The observer
+/// does not see the other calls of the VMM, for example those that open groups and containers. If
+/// nobody tells it of those calls, a checker can check only the rules about kvm-vfio itself.
 template <endpoint E>
 class watched_endpoint {
  public:
-  /// \param fd the number of the device's descriptor, as the observer is to know it
+  /// Tells the observer that the device was created.
+  /// \param device   the endpoint that answers; must outlive this object
+  /// \param observer the observer; must outlive this object
+  /// \param fd       the descriptor of the device, for the observer
+  /// \param process  the number of the process, for the observer
   watched_endpoint(E& device, call_observer& observer, int fd, int process = 1)
       : device_(device), observer_(observer), fd_(fd), process_(process) {
     observer_.called({.kind = call_kind::ioctl,
@@ -26,15 +30,20 @@ class watched_endpoint {
                       .made = fd_,
                       .number = kvm_vfio::uapi::dev_type_vfio});
   }
-  /// As the endpoint's.
+  /// Passes KVM_SET_DEVICE_ATTR on to the endpoint.
+  /// \errors those of the endpoint
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     call c = made(kvm_vfio::uapi::set_device_attr, &attr);
     return told(c, device_.set_attr(attr));
   }
+  /// Passes KVM_HAS_DEVICE_ATTR on to the endpoint.
+  /// \errors those of the endpoint
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
     call c = made(kvm_vfio::uapi::has_device_attr, &attr);
     return told(c, device_.has_attr(attr));
   }
+  /// Passes an ioctl on to the endpoint.
+  /// \errors those of the endpoint
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
     call c = made(static_cast<std::uint32_t>(request), argument);
     return told(c, device_.ioctl(request, argument));
@@ -62,7 +71,7 @@ class watched_endpoint {
   int fd_;
   int process_;
 };
-/// By its arguments.
+/// Deduces the type of the endpoint from the first argument.
 template <class E>
 watched_endpoint(E&, call_observer&, int, int = 1) -> watched_endpoint<E>;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Reports the system calls of real code to an observer.
+/// Tells an observer of the system calls that a program makes, for example those of real code on a
+/// real kernel.
 
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 
@@ -9,31 +10,34 @@
 
 namespace kvm_vfio::trace {
 
-/// A system (open, close, dup, ioctl; a value, or an error number negated) that tells an observer
-/// of every call.
+/// Passes system calls on to another object and tells an observer of each call.
+/// \tparam System a class with the functions `open`, `close`, `dup` and `ioctl`. Each returns the
+///                value of the system call, or the error number with a minus sign.
 template <class System>
 class watched_system {
  public:
-  /// \param process the number that observers see
+  /// \param system   the object that makes the calls; must outlive this object
+  /// \param observer the observer; must outlive this object
+  /// \param process  the number of the process, for the observer
   watched_system(System& system, call_observer& observer, int process = 1) noexcept
       : system_(system), observer_(observer), process_(process) {}
 
-  /// open(2), passed on.
+  /// Passes open(2) on.
   long open(const char* path) {
     call c{.kind = call_kind::open, .process = process_, .text = path};
     return told(c, system_.open(path));
   }
-  /// close(2), passed on.
+  /// Passes close(2) on.
   long close(int fd) {
     call c{.kind = call_kind::close, .process = process_, .fd = fd};
     return told(c, system_.close(fd));
   }
-  /// dup(2), passed on.
+  /// Passes dup(2) on.
   long dup(int fd) {
     call c{.kind = call_kind::dup, .process = process_, .fd = fd};
     return told(c, system_.dup(fd));
   }
-  /// ioctl(2), passed on.
+  /// Passes ioctl(2) on.
   long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
     call c{.kind = call_kind::ioctl,
            .process = process_,
@@ -57,7 +61,7 @@ class watched_system {
   memory memory_;
   int process_;
 };
-/// By its arguments.
+/// Deduces the type of the system from the first argument.
 template <class System>
 watched_system(System&, call_observer&, int = 1) -> watched_system<System>;
 

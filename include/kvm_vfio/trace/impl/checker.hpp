@@ -49,7 +49,7 @@ KVM_VFIO_INLINE std::size_t checker::count(rule r) const {
 }
 
 KVM_VFIO_INLINE void checker::see(const call& c) {
-  // A number that came anew is no leftover of a test create any more.
+  // A number that a call has made now is a real descriptor, and closing it is right.
   if (c.made >= 0 && !is_test(c)) tested_.erase({c.process, c.made});
   switch (c.kind) {
     case call_kind::open: return opened(c);
@@ -142,7 +142,7 @@ KVM_VFIO_INLINE void checker::created(const call& c) {
 
 KVM_VFIO_INLINE void checker::attribute(const call& c) {
   const file_id tracker = id_at(c.process, c.fd);
-  // A file that nobody showed being opened is known by its descriptor alone.
+  // The checker did not see this file being opened, so it knows only the descriptor.
   if (c.error == errc::ok && id_at(c.process, c.subject) == none)
     add_file(c.process, c.subject, what::other, "fd " + std::to_string(c.subject));
   seen_file* const f = find(c.process, c.subject);

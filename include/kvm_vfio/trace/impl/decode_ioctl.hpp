@@ -14,7 +14,7 @@ KVM_VFIO_INLINE void decode_attr(call& c, memory& from) noexcept {
   kvm_device_attr attr{};
   if (!peek(from, c.argument, attr) || attr.group != kvm_vfio::uapi::dev_vfio_file) return;
   c.attribute = attr.attr;
-  // Attribute 3's struct starts with the group's descriptor, too.
+  // The struct of attribute 3 (GROUP_SET_SPAPR_TCE) also starts with the descriptor of the group.
   std::int32_t fd = -1;
   if (peek(from, attr.addr, fd)) c.subject = fd;
 }
@@ -81,7 +81,8 @@ KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) noexc
   if (c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM)
     c.made = static_cast<int>(*a);
   if (c.request != kvm_vfio::uapi::create_device) return;
-  // With the TEST flag nothing is made, and the field keeps what it was: that is the trap.
+  // With the TEST flag the kernel makes no descriptor and leaves `fd` as it was. The checker needs
+  // this number to notice a VMM that closes it.
   kvm_create_device create{};
   if (detail::peek(from, c.argument, create)) c.made = static_cast<int>(create.fd);
 }
