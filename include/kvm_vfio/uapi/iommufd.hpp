@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// iommufd's user-space interface (since Linux 6.2), by names of ours, because older releases have
-/// no
-/// `<linux/iommufd.h>`. Where the system has the header, it is compared with ours.
+/// The user-space interface of iommufd (since Linux 6.2). Older systems do not have
+/// `<linux/iommufd.h>`, so this header has its own definitions. If the system has the header, the
+/// compiler checks that both agree.
 
 #include <linux/ioctl.h>
 
@@ -86,18 +86,26 @@ struct iommu_hw_info {
   std::uint64_t out_capabilities;
 };
 
-/// Flags of IOAS_MAP.
+/// Flag of IOMMU_IOAS_MAP: the caller chooses the IOVA (IOMMU_IOAS_MAP_FIXED_IOVA).
 inline constexpr std::uint32_t map_fixed_iova = 1;
+/// Flag of IOMMU_IOAS_MAP: devices may write (IOMMU_IOAS_MAP_WRITEABLE).
 inline constexpr std::uint32_t map_writeable = 2;
+/// Flag of IOMMU_IOAS_MAP: devices may read (IOMMU_IOAS_MAP_READABLE).
 inline constexpr std::uint32_t map_readable = 4;
 
-/// The requests of an iommufd.
+/// IOMMU_DESTROY: destroys an object.
 inline constexpr std::uint32_t request_destroy = _IO(';', 0x80);
+/// IOMMU_IOAS_ALLOC: makes an I/O address space.
 inline constexpr std::uint32_t request_ioas_alloc = _IO(';', 0x81);
+/// IOMMU_IOAS_IOVA_RANGES: asks which IOVAs an I/O address space can map.
 inline constexpr std::uint32_t request_ioas_iova_ranges = _IO(';', 0x84);
+/// IOMMU_IOAS_MAP: maps memory.
 inline constexpr std::uint32_t request_ioas_map = _IO(';', 0x85);
+/// IOMMU_IOAS_UNMAP: unmaps memory.
 inline constexpr std::uint32_t request_ioas_unmap = _IO(';', 0x86);
+/// IOMMU_HWPT_ALLOC: makes a page table.
 inline constexpr std::uint32_t request_hwpt_alloc = _IO(';', 0x89);
+/// IOMMU_GET_HW_INFO: asks for facts about the IOMMU of a device.
 inline constexpr std::uint32_t request_get_hw_info = _IO(';', 0x8a);
 
 #ifdef IOMMU_HWPT_ALLOC

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO's user-space interface: `<linux/vfio.h>`, and what older releases' header lacks, by names
-/// of ours. What the system's header has is compared with ours.
+/// The user-space interface of VFIO: `<linux/vfio.h>`, and definitions that the header of some
+/// releases does not have. If the system's header has them, the compiler checks that both agree.
 
 #include <linux/ioctl.h>
 #include <linux/vfio.h>
@@ -12,15 +12,17 @@
 
 namespace kvm_vfio::uapi {
 
-/// VFIO_TYPE1_NESTING_IOMMU, which newer headers (7.3) do not have any more.
+/// The extension VFIO_TYPE1_NESTING_IOMMU. The header of Linux 7.3 no longer has it.
 inline constexpr std::uint64_t nesting_extension = 6;
-/// VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR (since Linux 5.12).
+/// The extension VFIO_UNMAP_ALL (since Linux 5.12).
 inline constexpr std::uint64_t unmap_all_extension = 9;
+/// The extension VFIO_UPDATE_VADDR (since Linux 5.12).
 inline constexpr std::uint64_t update_vaddr_extension = 10;
-/// VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_UNMAP_FLAG_ALL and VFIO_DMA_UNMAP_FLAG_VADDR (since
-/// Linux 5.12).
+/// VFIO_DMA_MAP_FLAG_VADDR (since Linux 5.12): the call gives a new address to a mapping.
 inline constexpr std::uint32_t dma_map_vaddr = 1U << 2;
+/// VFIO_DMA_UNMAP_FLAG_ALL (since Linux 5.12): the call unmaps all mappings.
 inline constexpr std::uint32_t dma_unmap_all = 1U << 1;
+/// VFIO_DMA_UNMAP_FLAG_VADDR (since Linux 5.12): the mappings stay, but lose their addresses.
 inline constexpr std::uint32_t dma_unmap_vaddr = 1U << 2;
 #ifdef VFIO_TYPE1_NESTING_IOMMU
 static_assert(nesting_extension == VFIO_TYPE1_NESTING_IOMMU);
@@ -53,9 +55,11 @@ struct device_detach_iommufd_pt {
   std::uint32_t flags;
 };
 
-/// Requests of a device file.
+/// VFIO_DEVICE_BIND_IOMMUFD: opens the device and binds it to an iommufd.
 inline constexpr std::uint32_t request_bind_iommufd = _IO(VFIO_TYPE, VFIO_BASE + 18);
+/// VFIO_DEVICE_ATTACH_IOMMUFD_PT: attaches the device to an IOAS or to a page table.
 inline constexpr std::uint32_t request_attach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 19);
+/// VFIO_DEVICE_DETACH_IOMMUFD_PT: detaches the device.
 inline constexpr std::uint32_t request_detach_iommufd_pt = _IO(VFIO_TYPE, VFIO_BASE + 20);
 
 #ifdef VFIO_DEVICE_BIND_IOMMUFD
