@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// An open file of the simulated system: released at its last reference, not at close(2).
+/// The open files of the simulated system. A file is released when its last reference goes, which
+/// can be later than close(2).
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/compiled.hpp>
@@ -23,82 +24,93 @@ using trace::memory;
 using trace::mutex;
 using trace::to_answer;
 
-/// What user space sees behind a descriptor.
+/// The kind of an open file.
 enum class file_kind : unsigned char {
   container,  ///< /dev/vfio/vfio
   group,      ///< /dev/vfio/N
-  device,     ///< /dev/vfio/devices/vfioN, or a descriptor that a group handed out
+  device,     ///< /dev/vfio/devices/vfioN, or what VFIO_GROUP_GET_DEVICE_FD returns
   iommufd,    ///< /dev/iommu
   event,      ///< eventfd(2)
   kvm,        ///< /dev/kvm, a VM, a device of a VM
   tce_table,  ///< a TCE table of a VM
-  other,
+  other,      ///< any other file
 };
 
-/// An open file description. Starts with one reference, its maker's.
+/// An open file description (the kernel's struct file). The file is on the heap and deletes itself.
 class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes itself
  public:
-  /// With its maker's reference.
+  /// Makes a file with one reference, which belongs to the caller.
   explicit file(file_kind kind) noexcept : kind_(kind) {}
   file(const file&) = delete;
   file& operator=(const file&) = delete;
 
-  /// What it is.
+  /// The kind of the file.
   [[nodiscard]] file_kind kind() const noexcept { return kind_; }
-  /// How many refer to it.
+  /// The number of references.
   [[nodiscard]] int references() const noexcept { return references_.value(); }
-  /// One reference more.
+  /// Takes one more reference (get_file).
   void get() noexcept { references_.get(); }
-  /// One reference less; at the last the file is released and freed.
+  /// Gives one reference back (fput). The last one releases the file. Then the object is deleted,
+  /// unless an observer still watches it.
   void put() noexcept;
-  /// Keeps the object, not the file open: for those who look on, and must not make a close that
-  /// they happen to see one that is not the last.
+  /// Keeps the object in memory, but does not keep the file open. An observer uses this function,
+  /// so that the last close still releases the file while the observer reads it.
   void watch() noexcept { memory_.get(); }
-  /// The end of it.
+  /// Ends one `watch`. Deletes the object if the file is released and nobody else watches it.
   void unwatch() noexcept;
 
-  /// What /proc shows for the descriptor.
+  /// The name that /proc/PID/fd shows for a descriptor of this file. Never null.
   [[nodiscard]] virtual const char* name() const noexcept = 0;
-  /// ioctl(2), by the low 32 bits of the request.
+  /// ioctl(2) with the task, the low 32 bits of the request, and the argument.
+  /// \errors
+  /// - `errc::notty`: the file has no such request
+  /// - further errors: those of the kind of file
   virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/);
-  /// pread(2).
+  /// pread(2) with the buffer, its size in bytes, and the offset in bytes.
+  /// \errors
+  /// - `errc::inval`: the file cannot be read
+  /// - further errors: those of the kind of file
   virtual answer pread(void*, std::size_t, std::uint64_t /*offset*/);
-  /// pwrite(2).
+  /// pwrite(2) with the bytes, their number, and the offset in bytes.
+  /// \errors
+  /// - `errc::inval`: the file cannot be written
+  /// - further errors: those of the kind of file
   virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/);
 
-  /// What an interrupt can be sent to, or null.
+  /// The file as an eventfd. Null: the file is not an eventfd.
   [[nodiscard]] virtual event_file* as_event() noexcept;
 
  protected:
   virtual ~file() = default;
-  /// The last reference is gone.
+  /// Called once, when the last reference is gone (the `release` function of the kernel's
+  /// struct file_operations).
   virtual void release() noexcept;
 
  private:
   file_kind kind_;
   kvm_vfio::detail::ref_count references_;
-  kvm_vfio::detail::ref_count memory_;  // one of all references together
+  kvm_vfio::detail::ref_count memory_;  // one for all references together, one for each `watch`
 };
 
-/// A counted reference on a file.
+/// A reference on a file, or nothing. The destructor gives the reference back.
 class file_ref {
  public:
   file_ref() = default;
-  /// Takes over a reference that the caller owns.
+  /// Takes over a reference that the caller owns. `owned` may be null.
   explicit file_ref(file* owned) noexcept : file_(owned) {}
-  /// Takes over the other one's, which is empty then.
+  /// Takes over the reference of `other`, which is empty afterwards.
   file_ref(file_ref&& other) noexcept : file_(other.take()) {}
-  /// Gives back its own and takes over the other one's, which is empty then.
+  /// Gives its reference back and takes over the reference of `other`, which is empty afterwards.
   file_ref& operator=(file_ref&& other) noexcept;
   ~file_ref() { reset(); }
 
-  /// Lets go of what it holds; takes over `owned`.
+  /// Gives its reference back and takes over `owned`, which may be null.
   void reset(file* owned = nullptr) noexcept;
-  /// Gives the reference to the caller.
+  /// Hands the reference to the caller, who must give it back. Null: there was none.
   [[nodiscard]] file* take() noexcept;
-  /// The file, which stays referenced, or null.
+  /// The file; this object keeps its reference. Null: there is none.
   [[nodiscard]] file* get() const noexcept { return file_; }
-  /// A member of the file. \pre there is one
+  /// Accesses a member of the file. \pre there is a file
   file* operator->() const noexcept { return file_; }
   /// Whether there is a file.
   [[nodiscard]] explicit operator bool() const noexcept { return file_ != nullptr; }
@@ -107,30 +119,34 @@ class file_ref {
   file* file_ = nullptr;
 };
 
-/// The files policy of `kvm_vfio::device` over simulated files.
+/// The policy by which `kvm_vfio::device` holds references on simulated files.
 struct counted_files {
   result<file*> get_file(file* const& f) noexcept;
   void fput(file* const& f) noexcept { f->put(); }
 };
 static_assert(file_references<counted_files, file*>);
 
-/// What onlookers hold on simulated files.
+/// The policy by which observers hold simulated files: a file is kept in memory, but not open.
 struct watched_files {
   result<file*> get_file(file* const& f) noexcept;
   void fput(file* const& f) noexcept { f->unwatch(); }
 };
 static_assert(file_references<watched_files, file*>);
 
-/// eventfd(2): a counter. An interposer derives from it to signal a real one.
+/// An eventfd, which counts events. An interposer derives a class from it that signals a real
+/// eventfd.
 class event_file : public file {
  public:
   event_file() noexcept : file(file_kind::event) {}
   [[nodiscard]] const char* name() const noexcept override { return "[eventfd]"; }
   [[nodiscard]] event_file* as_event() noexcept override;
-  /// Adds one to the counter.
+  /// Adds one to the counter. Any thread may call this function.
   virtual void signal() noexcept;
-  /// read(2) of eight bytes: the counter, which starts over; error EAGAIN while it is 0, inval
-  /// for a smaller buffer.
+  /// Reads the counter as eight bytes and sets it to 0. The offset has no meaning.
+  /// \return 8
+  /// \errors
+  /// - `errc::again`: the counter is 0
+  /// - `errc::inval`: the buffer has less than eight bytes
   answer pread(void* to, std::size_t size, std::uint64_t) override;
 
  private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// An open VFIO group, /dev/vfio/N: the only one at a time. Devices that it handed out hold a
-/// reference on it.
+/// The open file of a VFIO group, /dev/vfio/N. A group has at most one open file at a time. A
+/// device that this file handed out holds a reference on it.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/device_file.hpp>
@@ -12,10 +12,11 @@
 
 namespace kvm_vfio::sim {
 
-/// struct file of a group.
+/// The open file of a group.
 class group_file final : public file {
  public:
-  /// With the world's lock held. \pre the group is not open
+  /// Opens the group. The caller holds the world's lock.
+  /// \pre the group is not open
   group_file(vfio_state& state, vfio_group& group);
   [[nodiscard]] const char* name() const noexcept override { return name_.c_str(); }
   /// The group behind the file.
@@ -26,13 +27,23 @@ class group_file final : public file {
  private:
   void release() noexcept override;
   answer get_status(process& task, std::uint64_t argument);
-  // fault · badf · inval: in a container already · EBADFD (6.1: inval): not a
-  // container · as container::attach
+  // VFIO_GROUP_SET_CONTAINER. Errors:
+  // - fault: the argument cannot be read
+  // - badf: the descriptor is not open
+  // - inval: the group is in a container already; on Linux 6.1 also: the file is not a container
+  // - badfd: the file is not a container
+  // - those of container::attach
   answer set_container(process& task, std::uint64_t argument);
-  // inval: in none · busy: a device is open
+  // VFIO_GROUP_UNSET_CONTAINER. Errors:
+  // - inval: the group is in no container
+  // - busy: a device of the group is open
   errc unset_container() noexcept;
-  // fault · inval: too long a name, no container, no IOMMU · nodev: no such device here · ESRCH ·
-  // mfile
+  // VFIO_GROUP_GET_DEVICE_FD. Errors:
+  // - fault: the name cannot be read
+  // - inval: the name is too long; the group has no container; the container has no IOMMU driver
+  // - nodev: VFIO drives no device with this name in the group
+  // - srch: the device needs a VM, and the group has none
+  // - mfile: the process has no free descriptor
   answer get_device_fd(process& task, std::uint64_t argument);
 
   vfio_state& state_;
@@ -40,7 +51,7 @@ class group_file final : public file {
   std::string name_;
 };
 
-/// The VFIO group behind a file, or null.
+/// The group behind a file. Null: the file is not the file of a group.
 [[nodiscard]] inline vfio_group* group_of(file& f) noexcept {
   return f.kind() == file_kind::group ? &static_cast<group_file&>(f).group() : nullptr;
 }

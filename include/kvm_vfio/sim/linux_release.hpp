@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What differs in VFIO and iommufd between the Linux releases that are simulated.
+/// The differences in VFIO and iommufd between the Linux releases that the simulator knows.
 
 #include <kvm_vfio/profile.hpp>
 
@@ -9,32 +9,35 @@
 
 namespace kvm_vfio::sim {
 
-/// The facts of one Linux release.
+/// The behaviour of VFIO and iommufd in one Linux release.
 struct linux_release {
-  /// For people ("Linux 7.3").
+  /// The name of the release ("Linux 7.3").
   const char* name;
-  /// A group file answers with its container's VFIO_DMA_CC_IOMMU, true while it has no container;
-  /// otherwise every device of the group must be able to enforce coherency.
+  /// How VFIO decides whether the file of a group is enforced coherent. True: the container of the
+  /// group decides (VFIO_DMA_CC_IOMMU), and a group without a container counts as coherent. False:
+  /// every device of the group must be able to enforce coherency.
   bool coherency_of_container;
-  /// An opened device holds a reference on its VM.
+  /// Whether an open device holds a reference on its VM.
   bool device_holds_vm;
-  /// VFIO knows device files: character devices, and validity of what a group handed out.
+  /// Whether VFIO has character devices, and kvm-vfio may track device files.
   bool device_files;
-  /// A capability starts at a multiple of eight bytes.
+  /// Whether each capability of an info struct starts at a multiple of eight bytes.
   bool aligned_capabilities;
-  /// MAP_DMA: addresses that wrap are EOVERFLOW, before alignment is looked at; otherwise EINVAL.
+  /// Whether VFIO_IOMMU_MAP_DMA and VFIO_IOMMU_UNMAP_DMA refuse addresses that wrap around with
+  /// EOVERFLOW. False: they refuse them with EINVAL.
   bool wrapping_overflows;
-  /// A function that is not PCI Express has an error interrupt too.
+  /// Whether a function that is not PCI Express has an error interrupt, too.
   bool error_irq_always;
-  /// Type 1 has nesting as an extension, whatever the IOMMUs can do.
+  /// Whether the type 1 driver reports nesting as an extension.
   bool nesting;
-  /// BIND_IOMMUFD looks at all of a struct that is longer than it knows: E2BIG.
+  /// Whether VFIO_DEVICE_BIND_IOMMUFD reads the whole struct that `argsz` announces, and refuses
+  /// unknown members that are not zero with E2BIG.
   bool bind_checks_rest;
-  /// Bytes of the longest vfio_device_info.
+  /// The size in bytes of the longest vfio_device_info that VFIO writes.
   std::uint32_t device_info_size;
 };
 
-// The written table: one column for each release.
+// The table of the differences: one object for each release.
 
 /// VFIO and iommufd of Linux 6.1.
 inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
@@ -76,9 +79,9 @@ constexpr const linux_release& vfio_of(const linux_6_12*) noexcept { return vfio
 constexpr const linux_release& vfio_of(const linux_7_3*) noexcept { return vfio_7_3; }
 }  // namespace detail
 
-/// The VFIO that belongs to a profile of kvm-vfio: of one of the library's, or of yours that
-/// derives from one. What such a profile changes is kvm-vfio's; VFIO stays as its release has it.
-/// For another VFIO give `world` a `linux_release` of your own.
+/// The VFIO that belongs to a profile of kvm-vfio. A profile of your own must derive from a profile
+/// of the library, and gets the VFIO of that one. Such a profile changes kvm-vfio only. For another
+/// VFIO pass a `linux_release` of your own to `world`.
 template <profile P>
 [[nodiscard]] constexpr linux_release release_of() noexcept {
   static_assert(

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The state behind VFIO's files: groups, devices, IOMMU domains. Guarded by the world's lock;
-/// what happens to it is the files' business.
+/// The objects behind VFIO's files: groups, devices and IOMMU domains. The world's lock guards
+/// them. These classes hold the state; the files decide what happens to it.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/pci_endpoint.hpp>
@@ -21,18 +21,21 @@ class container;
 class device_file;
 class vfio_group;
 
-/// A device that VFIO drives.
+/// A passed-through device of the simulated host, or another device of its group.
 class vfio_device {
  public:
-  /// \param number of its character device; -1: VFIO does not drive it
+  /// \param spec    the description of the device
+  /// \param group   the group that the device is in; must outlive the device
+  /// \param number  the N of /dev/vfio/devices/vfioN; -1: VFIO does not drive the device
+  /// \param release the Linux release whose VFIO is simulated
   vfio_device(const device_spec& spec, vfio_group& group, int number, const linux_release& release);
-  /// As the topology has it.
+  /// The description of the device in the topology.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
-  /// Its address on the bus ("0000:00:04.0").
+  /// The address of the device on its bus ("0000:00:04.0").
   [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
-  /// The group that it is in.
+  /// The group that the device is in.
   [[nodiscard]] vfio_group& group() const noexcept { return group_; }
-  /// Of its node, /dev/vfio/devices/vfioN; -1: VFIO does not drive it.
+  /// The N of /dev/vfio/devices/vfioN. -1: VFIO does not drive the device.
   [[nodiscard]] int number() const noexcept { return number_; }
 
  private:
@@ -41,64 +44,91 @@ class vfio_device {
   int number_;
 
  public:
-  /// How often it is open.
+  /// How often the device is open.
   int open_count = 0;
-  vm_base* vm = nullptr;  ///< whom the driver's open saw, until the last close
-  /// Whether it holds a reference on that VM.
+  /// The VM that the driver saw when the device was opened. Null after the last close, or if the
+  /// driver saw no VM.
+  vm_base* vm = nullptr;
+  /// Whether the device holds a reference on `vm`.
   bool holds_vm = false;
-  device_file* bound = nullptr;  ///< the character device's file that is bound to an iommufd
-  /// What answers its ioctls.
+  /// The file of the character device that is bound to an iommufd. Null: none is.
+  device_file* bound = nullptr;
+  /// The PCI function of the device, which answers ioctls, reads and writes.
   pci_endpoint pci;
 };
 
-/// A window of DMA addresses that a group's hardware table translates (sPAPR).
+/// A range of I/O virtual addresses that a TCE table translates (POWER).
 struct tce_window {
-  /// Page size, and where it lies.
+  /// The size of a page as a power of two: a page has 2^page_shift bytes.
   std::uint32_t page_shift = 12;
-  std::uint64_t offset = 0;  ///< in pages
-  std::uint64_t size = 0;    ///< in pages
-  /// Equal in all.
+  /// The first address of the window, in pages.
+  std::uint64_t offset = 0;
+  /// The size of the window, in pages.
+  std::uint64_t size = 0;
+  /// Compares all members.
   friend bool operator==(const tce_window&, const tce_window&) = default;
 };
 
-/// An IOMMU group and VFIO's group of the same number.
+/// A group. One object stands for the kernel's struct iommu_group and VFIO's struct vfio_group.
 class vfio_group {
  public:
-  /// Closed, in no container.
+  /// Makes a group without devices, which is closed and in no container.
+  /// \param spec  the description of the group
+  /// \param iommu the IOMMU in front of the group; must outlive the group
   vfio_group(const group_spec& spec, const iommu_spec& iommu);
-  /// As the topology has it.
+  /// The N of /dev/vfio/N.
   [[nodiscard]] int number() const noexcept { return number_; }
-  /// The IOMMU in front of it.
+  /// The IOMMU in front of the group.
   [[nodiscard]] const iommu_spec& iommu() const noexcept { return iommu_; }
 
-  /// A host driver owns a device of the group.
+  /// Whether a driver of the host, not of VFIO, drives a device of the group.
   [[nodiscard]] bool owned_by_host() const noexcept;
-  /// VFIO drives a device of the group: /dev/vfio/N exists.
+  /// Whether VFIO drives a device of the group. Only then /dev/vfio/N exists.
   [[nodiscard]] bool exists() const noexcept;
-  /// All of it is mediated: no hardware domain, nobody to claim DMA from.
+  /// Whether all devices of the group are mediated devices. Then there is no IOMMU domain, and
+  /// nobody needs to claim the group's DMA.
   [[nodiscard]] bool mediated() const noexcept;
-  /// Every device can enforce coherency.
+  /// Whether the IOMMU can enforce coherency for every device of the group that VFIO drives.
   [[nodiscard]] bool can_enforce_coherency() const noexcept;
-  /// This device can.
+  /// Whether the IOMMU can enforce coherency for a device of the group.
   [[nodiscard]] bool enforces_coherency(const vfio_device& d) const noexcept;
-  /// Takes DMA away from the host for `who`, once more. \return perm: somebody else has it
+  /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim it
+  /// several times.
+  /// \param who the address of the owner
+  /// \errors
+  /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
+  /// claimed
+  ///   the DMA
   [[nodiscard]] errc claim_dma(const void* who) noexcept;
-  /// Gives one claim back.
+  /// Gives one claim back (iommu_group_release_dma_owner).
   void release_dma() noexcept;
-  /// VFIO_GROUP_FLAGS_VIABLE, while there is no container.
+  /// Whether the host or an owner has claimed the DMA (iommu_group_dma_owner_claimed). A group that
+  /// is in no container is viable if this function returns false.
   [[nodiscard]] bool dma_owner_claimed() const noexcept;
 
-  /// Its devices, its file, its container, its VM, and who owns its DMA.
+  /// The devices of the group.
   std::vector<std::unique_ptr<vfio_device>> devices;
-  file* opened = nullptr;  ///< the one open group file
-  int bound_devices = 0;   ///< devices bound as character devices: the group cannot be opened
+  /// The open file of the group. Null: the group is closed.
+  file* opened = nullptr;
+  /// The number of devices whose character device is bound to an iommufd. While it is not 0, the
+  /// group cannot be opened.
+  int bound_devices = 0;
+  /// The container that the group is in. Null: none.
   container* in_container = nullptr;
-  int container_users = 0;  ///< 1 for SET_CONTAINER, and one for each opened device
-  vm_base* vm = nullptr;    ///< what set_kvm said last
+  /// The number of users of the container: 1 for VFIO_GROUP_SET_CONTAINER, and 1 for each open
+  /// device of the group.
+  int container_users = 0;
+  /// The VM that the last set_kvm gave to the group. Null: none.
+  vm_base* vm = nullptr;
+  /// The address of the owner that has claimed the DMA. Null: nobody has.
   const void* dma_owner = nullptr;
+  /// The number of claims of this owner.
   int dma_claims = 0;
-  int references = 0;          ///< handed out by file_iommu_group (sPAPR)
-  bool has_table_data = true;  ///< sPAPR: iommu_group_get_iommudata finds something
+  /// The number of references that file_iommu_group handed out (POWER).
+  int references = 0;
+  /// Whether iommu_group_get_iommudata finds table data (POWER). A test sets it to false.
+  bool has_table_data = true;
+  /// The windows of the group's hardware table (POWER).
   std::vector<tce_window> windows{};
 
  private:
@@ -106,10 +136,11 @@ class vfio_group {
   const iommu_spec& iommu_;
 };
 
-/// An IOMMU domain and the groups in it.
+/// An IOMMU domain.
 struct domain {
-  /// What its IOMMU does, and whose DMA goes through it.
+  /// Whether the IOMMU makes all DMA through the domain coherent.
   bool enforce_coherency = false;
+  /// The groups whose DMA goes through the domain.
   std::vector<vfio_group*> groups{};
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A VM as VFIO and the architecture see it: something to hold a reference on.
+/// A VM as the simulated VFIO sees it: an object with a name, a reference count and two counters.
 
 #include <kvm_vfio/sim/file.hpp>
 
@@ -10,30 +10,30 @@
 
 namespace kvm_vfio::sim {
 
-/// struct kvm, from outside. `Symbols::vm` is a pointer to one.
+/// A VM (the kernel's struct kvm). The type `symbols::vm` is a pointer to it.
 class vm_base {
  public:
-  /// \param name for dumps
+  /// \param name the name in snapshots ("vm0")
   explicit vm_base(std::string name) : name_(std::move(name)) {}
   vm_base(const vm_base&) = delete;
   vm_base& operator=(const vm_base&) = delete;
 
-  /// kvm_get_kvm.
+  /// Takes a reference on the VM (kvm_get_kvm).
   virtual void get() noexcept = 0;
-  /// kvm_put_kvm.
+  /// Gives a reference back (kvm_put_kvm). The last one destroys the VM.
   virtual void put() noexcept = 0;
-  /// 0: the kernel has destroyed the VM.
+  /// The number of references. 0: the kernel has destroyed the VM.
   [[nodiscard]] virtual int users() const noexcept = 0;
 
-  /// The VM's name ("vm0").
+  /// The name of the VM ("vm0").
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// Registrations for noncoherent DMA.
+  /// How often noncoherent DMA is registered for the VM. Atomic.
   [[nodiscard]] int noncoherent() const noexcept { return load(noncoherent_); }
-  /// Assigned files (kernels up to 6.12).
+  /// The number of files that are assigned to the VM (Linux up to 6.12). Atomic.
   [[nodiscard]] int assigned() const noexcept { return load(assigned_); }
-  /// Registers once more (1) or less (-1).
+  /// Adds 1 or -1 to the number of registrations of noncoherent DMA. Atomic.
   void add_noncoherent(int n) noexcept { add(noncoherent_, n); }
-  /// One assigned file more (1) or less (-1).
+  /// Adds 1 or -1 to the number of assigned files. Atomic.
   void add_assigned(int n) noexcept { add(assigned_, n); }
 
  protected:
