@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO containers: groups that share an IOMMU. A container lives as long as its file or a group
-/// in it, so that it outlives close(2).
+/// VFIO containers. All groups in a container share one IOMMU driver. A container exists while its
+/// file is open or a group is in it, so it can outlive close(2).
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/spapr.hpp>
@@ -14,38 +14,55 @@
 
 namespace kvm_vfio::sim {
 
-/// struct vfio_container. Everything with the world's lock held.
+/// A container (the kernel's struct vfio_container). The caller of each function holds the world's
+/// lock.
 class container {
  public:
-  /// An empty container, with one reference: its file's.
+  /// Makes an empty container with one reference, which belongs to the file of the container.
   explicit container(vfio_state& state) : state_(state) { ++state_.open_containers; }
   container(const container&) = delete;
   container& operator=(const container&) = delete;
 
-  /// One reference more: the file has one, and each group.
+  /// Takes one more reference. The file of the container has one, and each group in the container
+  /// has one.
   void get() noexcept { ++references_; }
-  /// One reference less; at the last the container goes.
+  /// Gives one reference back. The last one deletes the container.
   void put() noexcept;
 
-  /// VFIO_GROUP_SET_CONTAINER.
-  /// \return perm: the host or somebody else owns the group's DMA · as the driver's attach
+  /// Puts a group into the container (VFIO_GROUP_SET_CONTAINER).
+  /// \errors
+  /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
+  /// claimed
+  ///   its DMA
+  /// - further errors: those of `iommu_driver::attach`, if the container has an IOMMU driver
   [[nodiscard]] errc attach(vfio_group& group);
-  /// A group leaves; the last takes the IOMMU with it.
+  /// Takes a group out of the container. When the last group leaves, the container loses its IOMMU
+  /// driver and all mappings.
   void detach(vfio_group& group) noexcept;
-  /// The container's ioctls (vfio_fops_unl_ioctl); others are the IOMMU driver's, inval without
-  /// one.
+  /// Answers an ioctl of the container (vfio_fops_unl_ioctl). The container itself answers
+  /// VFIO_GET_API_VERSION, VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU. The IOMMU driver answers all
+  /// other requests.
+  /// \errors
+  /// - `errc::inval`: the container has no IOMMU driver for the request; VFIO_SET_IOMMU: the
+  ///   container has no group, or it has an IOMMU driver already
+  /// - `errc::nodev`: VFIO_SET_IOMMU: VFIO has no driver of this type
+  /// - further errors: those of the IOMMU driver
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
-  /// VFIO_CHECK_EXTENSION. VFIO_DMA_CC_IOMMU is no while there is no IOMMU.
+  /// Answers VFIO_CHECK_EXTENSION. While the container has no IOMMU driver, the answer for
+  /// VFIO_DMA_CC_IOMMU is false.
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept;
-  /// Its IOMMU, or null.
+  /// The IOMMU driver of the container. Null: VFIO_SET_IOMMU has not succeeded yet.
   [[nodiscard]] const iommu_driver* driver() const noexcept { return driver_.get(); }
-  /// The groups in it, in the order in which they came.
+  /// The groups in the container, in the order in which they joined.
   [[nodiscard]] const std::vector<vfio_group*>& groups() const noexcept { return groups_; }
 
  private:
   ~container() { --state_.open_containers; }
 
-  // inval: no group, or an IOMMU already · nodev: no driver of that type · as attach
+  // VFIO_SET_IOMMU. Errors:
+  // - inval: there is no group, or an IOMMU driver already, or the number is not a type of driver
+  // - nodev: no driver knows the number
+  // - those of iommu_driver::attach
   errc set_iommu(std::uint64_t type);
 
   vfio_state& state_;
@@ -54,10 +71,10 @@ class container {
   std::unique_ptr<iommu_driver> driver_;
 };
 
-/// An open /dev/vfio/vfio.
+/// The open file of a container, /dev/vfio/vfio.
 class container_file final : public file {
  public:
-  /// A new container of its own.
+  /// Makes the file and an empty container. The caller holds the world's lock.
   explicit container_file(vfio_state& state);
   [[nodiscard]] const char* name() const noexcept override { return "/dev/vfio/vfio"; }
   /// The container behind the file.

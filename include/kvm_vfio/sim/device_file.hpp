@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// An open VFIO device: handed out by a group, or a character device that must be bound to an
-/// iommufd before it answers anything.
+/// The open file of a VFIO device. A group hands it out, or a process opens the character device
+/// and binds it to an iommufd. An unbound file of a character device answers only
+/// VFIO_DEVICE_BIND_IOMMUFD.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/container.hpp>
@@ -14,52 +15,74 @@
 
 namespace kvm_vfio::sim {
 
-/// What a mapping of a device's file shows: a region, and where in it.
+/// A part of a region of a device.
 struct region_span {
-  /// The region's number, and which of its bytes.
+  /// The number of the region (VFIO_PCI_*_REGION_INDEX).
   std::uint32_t index = 0;
+  /// The offset of the first byte in the region.
   std::uint64_t offset = 0;
+  /// The number of bytes.
   std::uint64_t size = 0;
 };
 
-/// struct vfio_device_file.
+/// The open file of a device (the kernel's struct vfio_device_file).
 class device_file final : public file {
  public:
-  /// \param group the open group file that hands it out; null: the character device
+  /// \param state  the state of the world
+  /// \param device the device
+  /// \param group  the open file of the group that hands the device out; null: this is the file of
+  ///               the character device
   device_file(vfio_state& state, vfio_device& device, file* group) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return device_.name().c_str(); }
   /// The device behind the file.
   [[nodiscard]] vfio_device& device() const noexcept { return device_; }
-  /// Whether a group handed it out; otherwise it is the character device.
+  /// Whether a group handed the file out. False: this is the file of the character device.
   [[nodiscard]] bool from_group() const noexcept { return group_ != nullptr; }
-  /// The iommufd that it is bound to, or null.
+  /// The iommufd that the file is bound to. Null: none.
   [[nodiscard]] const iommufd_file* iommufd() const noexcept { return iommufd_; }
 
-  vm_base* vm = nullptr;  ///< what set_kvm said last; counts for the character device
+  /// The VM that the last set_kvm gave to the file. Null: none. The driver sees it when a character
+  /// device is bound; for a device of a group the VM of the group counts.
+  vm_base* vm = nullptr;
 
-  /// Opens it as the group does. With the world's lock held.
-  /// \return inval: no container, or one without an IOMMU · ESRCH: the driver needs a VM
+  /// Opens the device for the group that hands it out. The caller holds the world's lock.
+  /// \errors
+  /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
+  /// - `errc::srch`: the driver needs a VM, and the group has none
   [[nodiscard]] errc open_from_group();
 
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   answer pread(void* to, std::size_t size, std::uint64_t offset) override;
   answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
-  /// What mmap(2) of this part of the file shows. \return inval: not mappable, or past the region
+  /// Finds the part of a region that mmap(2) of the file shows.
+  /// \param offset the offset in the file, in bytes
+  /// \param size   the number of bytes
+  /// \errors
+  /// - `errc::inval`: the device is not open, the size is 0, the region cannot be mapped, or the
+  ///   range ends behind the region
   [[nodiscard]] result<region_span> mmap(std::uint64_t offset, std::uint64_t size);
 
  private:
-  // vfio_df_open, and what its first open does.
+  // Opens the device once more (vfio_df_open). The first open shows the VM `from` to the driver.
   errc open(vm_base* from);
   void close() noexcept;
   void release() noexcept override;
 
-  // fault · inval: argsz, flags, bound already, not the character device · busy: the group is open
-  // · badf, EBADFD: not an iommufd · perm: somebody else owns its DMA · ESRCH: needs a VM
+  // VFIO_DEVICE_BIND_IOMMUFD. Errors:
+  // - fault: the struct cannot be read or written
+  // - inval: argsz is too small, or flags or the descriptor are wrong; this is not the file of the
+  //   character device; the device is open already
+  // - toobig: unknown members of the struct are not zero (linux_release::bind_checks_rest)
+  // - busy: the group is open
+  // - badf: the descriptor is not open
+  // - badfd: the file is not an iommufd
+  // - perm: another owner has claimed the DMA of the group, or its interrupts are unsafe
+  // - srch: the driver needs a VM, and the file has none
   answer bind(process& task, std::uint64_t argument);
   errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
   answer attach(process& task, std::uint64_t argument);
   answer detach(process& task, std::uint64_t argument);
-  // The device has none: notty, after the struct was found in order.
+  // VFIO_DEVICE_FEATURE. The device has no feature: the answer is notty if the struct is valid.
   static answer feature(process& task, std::uint64_t argument);
 
   vfio_state& state_;
@@ -70,7 +93,7 @@ class device_file final : public file {
   bool opened_ = false;
 };
 
-/// The VFIO device behind a file, or null.
+/// A file as the file of a VFIO device. Null: the file is of another kind.
 [[nodiscard]] inline device_file* device_of(file& f) noexcept {
   return f.kind() == file_kind::device ? static_cast<device_file*>(&f) : nullptr;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a container does with DMA: the contract of VFIO's two IOMMU drivers, and what all of
-/// VFIO's files share.
+/// The interface of VFIO's two IOMMU drivers, which a container uses for DMA, and the state that
+/// all files of a world share.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/dma_map.hpp>
@@ -16,25 +16,27 @@
 
 namespace kvm_vfio::sim {
 
-/// Shared by everything of one world.
+/// The state that all files of one world share.
 struct vfio_state {
-  /// Which Linux.
+  /// The Linux release whose VFIO is simulated.
   linux_release release;
-  /// What the world was given beside the topology.
+  /// The settings of the world that are not part of the topology.
   world_options options;
-  mutex lock{};  ///< held by every operation on VFIO's objects
-  /// How many containers exist.
+  /// The world's lock. Every operation on VFIO's objects holds it.
+  mutex lock{};
+  /// The number of containers that exist.
   int open_containers = 0;
-  /// How many iommufds exist.
+  /// The number of iommufds that exist.
   int open_iommufds = 0;
-  /// How often a group joined or left a container, or a container got an IOMMU. Atomic.
+  /// How often a group joined or left a container, or a container got an IOMMU driver. Atomic.
   alignas(8) std::uint64_t container_changes = 0;
 
-  /// Counts one, after it happened.
+  /// Counts a change of a container. Call this function after the change.
   void container_changed() noexcept { __atomic_fetch_add(&container_changes, 1, __ATOMIC_RELEASE); }
 };
 
-/// An IOMMU of a container (struct vfio_iommu_driver_ops). Called with the world's lock held.
+/// The IOMMU driver of a container (the kernel's struct vfio_iommu_driver_ops). The caller of each
+/// function holds the world's lock.
 class iommu_driver {
  public:
   iommu_driver() = default;
@@ -42,31 +44,45 @@ class iommu_driver {
   iommu_driver& operator=(const iommu_driver&) = delete;
   virtual ~iommu_driver() = default;
 
-  /// VFIO_CHECK_EXTENSION.
+  /// Answers VFIO_CHECK_EXTENSION.
   [[nodiscard]] virtual bool has(std::uint64_t extension) const noexcept = 0;
-  /// \return busy: a mapping has lost its address · perm: unsafe interrupts · inval: mappings touch
-  /// what the group reserves · ERANGE: mappings lie outside of what the first domain can address
+  /// Attaches a group.
+  /// \errors
+  /// - `errc::busy`: type 1: a mapping has lost its address (VFIO_DMA_UNMAP_FLAG_VADDR). sPAPR: the
+  ///   driver has a group already
+  /// - `errc::perm`: type 1: the IOMMU does not remap interrupts, and the world does not allow unsafe
+  ///   interrupts
+  /// - `errc::inval`: type 1: a mapping is at an address that the group cannot use. sPAPR: all
+  ///   devices of the group are mediated devices
+  /// - `errc::range`: type 1: a mapping is outside of the aperture of the first domain
+  /// - `errc::nodev`: sPAPR: the group has no table data
   [[nodiscard]] virtual errc attach(vfio_group& group) = 0;
-  /// A group leaves.
+  /// Detaches a group.
   virtual void detach(vfio_group& group) noexcept = 0;
-  /// Every ioctl of the container that is not the container's own; notty: unknown.
+  /// Answers an ioctl that the container does not answer itself.
+  /// \errors
+  /// - `errc::notty`: the driver does not know the request
+  /// - further errors: those of the request
   virtual answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) = 0;
 
-  /// For those who look on: the domains.
+  /// The domains, for observers.
   [[nodiscard]] virtual const std::vector<std::unique_ptr<domain>>& domains() const noexcept = 0;
-  /// For those who look on: what is mapped.
+  /// The mappings, for observers.
   [[nodiscard]] virtual const dma_map& mappings() const noexcept = 0;
-  /// Its name for people ("type1v2").
+  /// The name of the driver in snapshots ("type1v2").
   [[nodiscard]] virtual const char* name() const noexcept = 0;
 };
 
 namespace detail {
-/// EPERM as VFIO gives it to devices whose interrupts nobody isolates.
+/// Checks that no device of a group can forge interrupts. Mediated devices cannot.
+/// \errors
+/// - `errc::perm`: the IOMMU does not remap interrupts, and the world does not allow unsafe ones
 [[nodiscard]] errc check_interrupts(const vfio_state& state, const vfio_group& group) noexcept;
 
-/// Puts a group into a domain of its kind of coherency, an existing one if there is.
+/// Puts a group into the domain that enforces coherency as the group's IOMMU can. Makes this domain
+/// if it does not exist.
 void join_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group);
-/// Takes a group out of its domain, which goes with its last group.
+/// Takes a group out of its domain. A domain without groups is deleted.
 void leave_domain(std::vector<std::unique_ptr<domain>>& domains, vfio_group& group);
 }  // namespace detail
 

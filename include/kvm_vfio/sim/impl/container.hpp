@@ -68,9 +68,10 @@ KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
   } else if (type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU) {
     made = std::make_unique<type1_iommu>(state_, type == VFIO_TYPE1v2_IOMMU);
   }
-  // Whatever a driver calls an extension leads to it. (No IOMMU here can nest.)
+  // VFIO asks each driver with CHECK_EXTENSION. So a number that is some extension of a driver
+  // reaches this driver, which refuses it with EINVAL. (No simulated IOMMU can nest.)
   if (!made) return has(type) ? errc::inval : errc::nodev;
-  // The last that joined is the first.
+  // As in the kernel, the group that joined last is attached first.
   for (std::size_t i = groups_.size(); i-- > 0;) {
     const errc e = made->attach(*groups_[i]);
     if (e == errc::ok) continue;

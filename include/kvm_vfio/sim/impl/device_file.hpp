@@ -57,7 +57,7 @@ KVM_VFIO_INLINE result<region_span> device_file::mmap(std::uint64_t offset, std:
 KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
   if (!group_ && device_.open_count != 0) return errc::inval;
   if (device_.open_count == 0) {
-    // A VM that is being destroyed is no VM any more.
+    // As kvm_get_kvm_safe: a VM without references is being destroyed, and the driver sees none.
     vm_base* const seen = from && from->users() > 0 ? from : nullptr;
     if (device_.spec().needs_vm && !seen) return errc::srch;
     device_.vm = seen;
@@ -134,7 +134,7 @@ KVM_VFIO_INLINE errc device_file::read_bind(process& task, std::uint64_t argumen
   if (!state_.release.bind_checks_rest) return detail::read_argsz(task, argument, c, sizeof c);
   if (!task.copy_from_user(argument, c.argsz)) return errc::fault;
   if (c.argsz < sizeof c) return errc::inval;
-  // What it knows ends with the token's address.
+  // The last member that the kernel knows here is token_uuid_ptr, which this library does not have.
   unsigned char known[sizeof c + sizeof(std::uint64_t)];
   const std::size_t size = std::min<std::size_t>(c.argsz, sizeof known);
   const errc e = detail::zeros(task, argument, sizeof known, c.argsz);
