@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// DMA mappings by I/O virtual address, and which addresses are allowed. Calls nobody.
+/// DMA mappings, sorted by their I/O virtual address, and functions on ranges of addresses.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -13,54 +13,59 @@
 
 namespace kvm_vfio::sim {
 
-/// One mapping.
+/// A DMA mapping.
 struct dma_mapping {
-  /// Where the device sees it, and how many bytes.
+  /// The first I/O virtual address.
   std::uint64_t iova = 0;
+  /// The size in bytes.
   std::uint64_t size = 0;
-  std::uint64_t address = 0;  ///< in the process
-  std::uint32_t flags = 0;    ///< as mapped
-  bool stale = false;         ///< UNMAP_DMA took its address away (VFIO_DMA_UNMAP_FLAG_VADDR)
-  /// The last address of it.
+  /// The address of the memory in the process.
+  std::uint64_t address = 0;
+  /// The flags of the call that made the mapping.
+  std::uint32_t flags = 0;
+  /// Whether the mapping has lost its address in the process (VFIO_DMA_UNMAP_FLAG_VADDR).
+  bool stale = false;
+  /// The last I/O virtual address.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
 };
 
-/// Mappings that do not overlap.
+/// A set of mappings that do not overlap. Look-ups take logarithmic time.
 class dma_map {
  public:
-  /// The first mapping that touches [first, last], or null.
+  /// The first mapping that has an address in [first, last]. Null: there is none.
   [[nodiscard]] const dma_mapping* find(std::uint64_t first, std::uint64_t last) const noexcept;
-  /// \pre nothing touches it
+  /// Adds a mapping. \pre no mapping has an address in common with it
   void add(const dma_mapping& m) { by_iova_.emplace(m.iova, m); }
-  /// The first mapping at or above an address, or null.
+  /// The first mapping that starts at an address or above it. Null: there is none.
   [[nodiscard]] dma_mapping* at_or_after(std::uint64_t iova) noexcept;
-  /// The first mapping behind another one, or null.
+  /// The first mapping behind `m`. Null: there is none.
   [[nodiscard]] dma_mapping* next(const dma_mapping& m) noexcept;
-  /// Takes a mapping out that is there.
+  /// Removes a mapping. \pre the mapping is in the set
   void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
-  /// Whatever of [first, last] is mapped is so no more; what is left keeps its addresses.
+  /// Removes the addresses in [first, last] from all mappings. A mapping that reaches over an end
+  /// of the range is made smaller.
   void cut(std::uint64_t first, std::uint64_t last);
-  /// Takes all out.
+  /// Removes all mappings.
   void clear() noexcept { by_iova_.clear(); }
-  /// How many mappings there are.
+  /// The number of mappings.
   [[nodiscard]] std::size_t size() const noexcept { return by_iova_.size(); }
-  /// All, by their first address.
+  /// All mappings, by their first address.
   [[nodiscard]] const std::map<std::uint64_t, dma_mapping>& all() const noexcept;
 
  private:
   std::map<std::uint64_t, dma_mapping> by_iova_;
 };
 
-/// `ranges` without the reserved regions that nobody may map: all but the relaxable ones. The
-/// result is sorted if `ranges` is.
+/// Removes reserved regions from ranges. Regions of the type `direct_relaxable` are not removed,
+/// because a VMM may map them. The result is sorted if `ranges` is sorted.
 [[nodiscard]] std::vector<iova_range> without(std::vector<iova_range> ranges,
                                               const std::vector<reserved_region>& reserved);
 
-/// What both allow.
+/// The addresses that are in a range of `a` and in `b`.
 [[nodiscard]] std::vector<iova_range> intersection(const std::vector<iova_range>& a,
                                                    const iova_range& b);
 
-/// Whether one range holds all of [first, last].
+/// Whether one of the ranges contains all of [first, last].
 [[nodiscard]] bool allowed(const std::vector<iova_range>& ranges, std::uint64_t first,
                            std::uint64_t last) noexcept;
 

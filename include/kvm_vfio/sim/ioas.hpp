@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// iommufd's I/O address spaces: mappings, and the addresses that attached devices leave.
+/// The I/O address spaces of iommufd: mappings, and the addresses that attached devices allow.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/dma_map.hpp>
@@ -12,36 +12,56 @@
 
 namespace kvm_vfio::sim {
 
-/// drivers/iommu/iommufd/io_pagetable.c, as far as user space sees it.
+/// An I/O address space (the kernel's struct io_pagetable, as far as user space sees it).
 class ioas {
  public:
-  /// The granularity of mappings, in bytes.
+  /// The size of a page of the processor, in bytes.
   static constexpr std::uint64_t page = 4096;
 
-  /// What the attached devices leave.
-  /// \param alignment of addresses and lengths: an IOMMU's page; 1 without one
+  /// Sets the addresses that the attached devices allow.
+  /// \param ranges    the addresses, sorted
+  /// \param alignment what addresses and sizes must be multiples of, in bytes: the smallest page of
+  ///                  the IOMMU; 1 if no device is attached
   void set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment);
-  /// What addresses and lengths are multiples of.
+  /// What addresses and sizes must be multiples of, in bytes.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
-  /// The addresses that no device restricts.
+  /// All addresses: the ranges while no device is attached.
   static std::vector<iova_range> everything() { return {{0, ~std::uint64_t{0}}}; }
-  /// The addresses that the attached devices leave.
+  /// The addresses that the attached devices allow.
   [[nodiscard]] const std::vector<iova_range>& ranges() const noexcept { return ranges_; }
-  /// What is mapped.
+  /// The mappings.
   [[nodiscard]] const dma_map& mappings() const noexcept { return maps_; }
 
-  /// \return inval: unaligned, empty or not allowed · EOVERFLOW · exists
+  /// Adds a mapping at the address that it contains.
+  /// \errors
+  /// - `errc::inval`: the size is 0, the mapping is not aligned, or a device does not allow its
+  ///   addresses
+  /// - `errc::overflow`: the address and the size wrap around
+  /// - `errc::exists`: another mapping has one of the addresses
   [[nodiscard]] errc map(const dma_mapping& m);
-  /// The lowest free address for so many bytes, not in the first page.
-  /// \param address the memory's: its alignment is kept, up to the size and to `most`
-  /// \return inval: empty, or aligned less than the space asks · EOVERFLOW · nospc
+  /// Finds the lowest free address for a mapping. The first page is never used.
+  /// \param size    the size in bytes
+  /// \param address the address of the memory in the process; the result has the same alignment,
+  /// but
+  ///                not more than the size rounded up to a power of two, and not more than `most`
+  /// \param most    the largest alignment, in bytes
+  /// \param iova    the result
+  /// \errors
+  /// - `errc::inval`: the size is 0, or the alignment is less than `alignment()`
+  /// - `errc::overflow`: the size is at least half of all addresses
+  /// - `errc::nospc`: there is no free address
   [[nodiscard]] errc find_free(std::uint64_t size, std::uint64_t address, std::uint64_t most,
                                std::uint64_t& iova) const noexcept;
-  /// Unmaps whole mappings. \param done the bytes that went
-  /// \return noent: nothing is there, or a mapping would be cut; those before it are gone
+  /// Removes all mappings in [first, last]. A mapping is removed only as a whole.
+  /// \param first the first address
+  /// \param last  the last address
+  /// \param done  the number of bytes that were unmapped
+  /// \errors
+  /// - `errc::noent`: there is no mapping in the range, or a mapping reaches over an end of the
+  ///   range. The mappings before that one are removed.
   [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
 
-  /// Whether every mapping is aligned so.
+  /// Whether every mapping has an alignment, in bytes.
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The rules of VFIO's extensible structs: copied by parts, held to argsz and flags.
+/// Copies the extensible structs of VFIO, whose first member gives the size that the caller knows.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/process.hpp>
@@ -12,8 +12,10 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// Reads the first `size` bytes of a struct whose first word is argsz.
-/// \return fault · inval: argsz says less than `size`
+/// Reads the first `size` bytes of a struct whose first member is argsz.
+/// \errors
+/// - `errc::fault`: the bytes cannot be read
+/// - `errc::inval`: argsz is less than `size`
 template <class T>
 [[nodiscard]] errc read_argsz(process& task, std::uint64_t address, T& object, std::size_t size) {
   if (!task.mem().read(address, &object, size)) return errc::fault;
@@ -22,28 +24,42 @@ template <class T>
   return argsz < size ? errc::inval : errc::ok;
 }
 
-/// Whether the bytes of a struct from `first` to `size` are all zero, as copy_struct_from_user
-/// asks.
-/// \return fault · E2BIG
+/// Checks that the bytes of a struct from the offset `first` to the offset `size` are zero, as
+/// copy_struct_from_user does.
+/// \errors
+/// - `errc::fault`: a byte cannot be read
+/// - `errc::toobig`: a byte is not zero
 [[nodiscard]] errc zeros(process& task, std::uint64_t address, std::size_t first, std::size_t size);
 
-/// Writes the first bytes of a struct back.
+/// Writes the first `size` bytes of a struct to the process.
+/// \return 0
+/// \errors
+/// - `errc::fault`: the bytes cannot be written
 template <class T>
 [[nodiscard]] answer write_back(process& task, std::uint64_t address, const T& object,
                                 std::size_t size) {
   return task.mem().write(address, &object, size) ? answer(0) : answer(errc::fault);
 }
 
-/// Capabilities that follow an info struct, chained by offsets (struct vfio_info_cap_header).
+/// The list of capabilities behind an info struct. Each header (struct vfio_info_cap_header)
+/// contains the offset of the next one.
 class capability_chain {
  public:
-  /// \param aligned each starts at a multiple of eight bytes
+  /// \param aligned whether each capability starts at a multiple of eight bytes
   explicit capability_chain(bool aligned = true) noexcept : aligned_(aligned) {}
-  /// Appends one; `body` is what follows its header.
+  /// Adds a capability to the end.
+  /// \param id      the number of the capability
+  /// \param version the version in its header
+  /// \param body    the bytes behind its header
   void add(std::uint16_t id, std::uint16_t version, const std::vector<unsigned char>& body);
   [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
-  /// Writes them behind an info struct at this address, which says where; or, when the caller has
-  /// no room, says how much there must be.
+  /// Writes the capabilities behind an info struct and sets its `cap_offset`. If `argsz` is too
+  /// small for them, this function writes nothing and sets `argsz` to the size that is needed.
+  /// \param task    the process
+  /// \param address the address of the info struct in the process
+  /// \param info    the info struct, which the caller writes afterwards
+  /// \errors
+  /// - `errc::fault`: the bytes cannot be written
   template <class Info>
   [[nodiscard]] errc write_behind(process& task, std::uint64_t address, Info& info) const {
     const std::size_t whole = sizeof info + bytes_.size();
@@ -58,7 +74,7 @@ class capability_chain {
   }
 
  private:
-  // The bytes as they stand behind an info struct of `offset` bytes.
+  // The bytes of all capabilities, with offsets for an info struct of `offset` bytes.
   [[nodiscard]] std::vector<unsigned char> placed_after(std::size_t offset) const;
 
   bool aligned_;

@@ -50,8 +50,8 @@ class iommu_driver {
   /// \errors
   /// - `errc::busy`: type 1: a mapping has lost its address (VFIO_DMA_UNMAP_FLAG_VADDR). sPAPR: the
   ///   driver has a group already
-  /// - `errc::perm`: type 1: the IOMMU does not remap interrupts, and the world does not allow unsafe
-  ///   interrupts
+  /// - `errc::perm`: type 1: the IOMMU does not remap interrupts, and the world does not allow
+  ///   unsafe interrupts
   /// - `errc::inval`: type 1: a mapping is at an address that the group cannot use. sPAPR: all
   ///   devices of the group are mediated devices
   /// - `errc::range`: type 1: a mapping is outside of the aperture of the first domain

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Text in quotes, as JSON and Graphviz write it.
+/// Strings in quotes, for JSON and Graphviz.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <string>
@@ -9,7 +9,8 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// A string in quotes, for JSON and for Graphviz. (`quoted` would be taken for std::quoted.)
+/// Puts a string in quotes and escapes the characters that JSON and Graphviz require. (The name is
+/// not `quoted`, because argument-dependent look-up would find std::quoted.)
 [[nodiscard]] std::string in_quotes(std::string_view s);
 
 }  // namespace kvm_vfio::sim::detail

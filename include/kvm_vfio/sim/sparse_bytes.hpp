@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Memory of any size that costs what is written of it.
+/// Simulated memory of any size. Only the parts that were written take real memory.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
@@ -14,21 +14,22 @@
 
 namespace kvm_vfio::sim {
 
-/// Bytes by their offset, zero until they are written. A GPU's BAR of 256 GiB is as cheap as one
-/// of 4 KiB: memory is taken in chunks, when a byte of a chunk is written for the first time.
+/// An array of bytes. Each byte is zero until it is written. The array allocates memory in chunks,
+/// when a byte of a chunk is written for the first time. So a BAR of 256 GiB costs no more than a
+/// BAR of 4 KiB. Each access takes logarithmic time in the number of chunks.
 class sparse_bytes {
  public:
-  /// Bytes that are taken at once.
+  /// The size of a chunk, in bytes.
   static constexpr std::size_t chunk_size = 4096;
 
-  /// Copies `size` bytes from `offset` on. Takes no memory.
+  /// Copies `size` bytes from `offset` on to `to`. Allocates nothing.
   void read(std::uint64_t offset, void* to, std::size_t size) const noexcept;
-  /// Writes `size` bytes from `offset` on. Takes the memory for all of them first: when there is
-  /// none (std::bad_alloc), nothing was written.
+  /// Copies `size` bytes from `from` to the array, from `offset` on. Allocates all chunks first: if
+  /// this fails with std::bad_alloc, no byte was written.
   void write(std::uint64_t offset, const void* from, std::size_t size);
-  /// One byte.
+  /// The byte at an offset.
   [[nodiscard]] unsigned char operator[](std::uint64_t offset) const noexcept;
-  /// How many bytes of memory it holds.
+  /// The number of bytes of all allocated chunks.
   [[nodiscard]] std::uint64_t resident() const noexcept { return chunks_.size() * chunk_size; }
 
  private:
@@ -38,7 +39,7 @@ class sparse_bytes {
     std::size_t at;  // in the chunk
     std::size_t size;
   };
-  // What of `size` bytes from `offset` on lies in the first chunk.
+  // The part of `size` bytes from `offset` on that is in the first chunk.
   static part part_of(std::uint64_t offset, std::size_t size) noexcept;
 
   std::map<std::uint64_t, std::unique_ptr<chunk>> chunks_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO's type 1 IOMMU, versions 1 and 2: mappings, and domains with or without snoop control.
+/// VFIO's IOMMU driver type 1, versions 1 and 2.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu_driver.hpp>
@@ -13,13 +13,15 @@
 
 namespace kvm_vfio::sim {
 
-/// drivers/vfio/vfio_iommu_type1.c
+/// The type 1 driver (the kernel's drivers/vfio/vfio_iommu_type1.c). It has at most two domains:
+/// one for IOMMUs with snoop control, and one for IOMMUs without it.
 class type1_iommu final : public iommu_driver {
  public:
-  /// \param v2 unmapping never bisects
+  /// \param state the state of the world; must outlive the driver
+  /// \param v2    true: version 2, which refuses to unmap a part of a mapping; false: version 1
   type1_iommu(const vfio_state& state, bool v2) noexcept;
 
-  /// What CHECK_EXTENSION says before there is an instance.
+  /// Answers VFIO_CHECK_EXTENSION for a container that has no IOMMU driver yet.
   [[nodiscard]] static bool has_unopened(const linux_release& release,
                                          std::uint64_t extension) noexcept;
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override;
@@ -33,7 +35,7 @@ class type1_iommu final : public iommu_driver {
  private:
   static std::vector<iova_range> everything() { return {{0, ~std::uint64_t{0}}}; }
   [[nodiscard]] std::vector<iova_range> narrowed(const vfio_group& group) const;
-  // Every domain enforces it; there being none, nothing is in the way.
+  // Whether every domain enforces coherency. True if there is no domain.
   [[nodiscard]] bool coherent() const noexcept;
   void pick_page_sizes() noexcept;
   [[nodiscard]] std::uint64_t page() const noexcept { return page_sizes_ & (~page_sizes_ + 1); }
@@ -44,13 +46,16 @@ class type1_iommu final : public iommu_driver {
 
   answer unmap(process& task, std::uint64_t argument);
 
-  // Nothing tracks dirty pages; but the bitmap's struct is looked at before that is found out.
+  // VFIO_IOMMU_UNMAP_DMA with a bitmap of dirty pages, which this driver does not track. The kernel
+  // reads the struct of the bitmap before it refuses the call.
   static errc refuse_bitmap(process& task, std::uint64_t argument,
                             const vfio_iommu_type1_dma_unmap& u);
-  // VFIO_DMA_MAP_FLAG_VADDR: a mapping whose address was taken away gets another.
+  // VFIO_DMA_MAP_FLAG_VADDR: gives a new address to a mapping that has lost its address.
   errc set_address(const vfio_iommu_type1_dma_map& m) noexcept;
-  // VFIO_DMA_UNMAP_FLAG_VADDR: all of them or, if one has lost its address before, none.
+  // VFIO_DMA_UNMAP_FLAG_VADDR: takes the addresses of all mappings in the range away. If one of
+  // them has lost its address before, no mapping changes.
   errc forget_addresses(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
+  // Whether a mapping has lost its address.
   [[nodiscard]] bool stale() const noexcept;
 
   const vfio_state& state_;
@@ -58,7 +63,7 @@ class type1_iommu final : public iommu_driver {
   std::uint32_t available_;
   int mediated_ = 0;
   std::uint64_t page_sizes_ = ~std::uint64_t{0} << 12;
-  bool tells_ranges_ = false;  // since its first domain
+  bool tells_ranges_ = false;  // GET_INFO has the IOVA ranges; true from the first domain on
   std::vector<iova_range> ranges_ = everything();
   std::vector<std::unique_ptr<domain>> domains_;
   dma_map maps_;

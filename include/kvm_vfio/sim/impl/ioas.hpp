@@ -19,7 +19,7 @@ KVM_VFIO_INLINE void ioas::set_ranges(std::vector<iova_range> ranges, std::uint6
 }
 
 KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m) {
-  // The address's place in its page decides, not the page.
+  // Of the memory's address only the offset in its page must be aligned (see `aligned`).
   if (m.size == 0 || !aligned(m, alignment_)) return errc::inval;
   if (m.last() < m.iova) return errc::overflow;
   if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
@@ -46,7 +46,7 @@ KVM_VFIO_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address, 
         return errc::ok;
       }
       const std::uint64_t behind = (m->last() + align) & ~(align - 1);
-      if (behind <= at) break;  // behind the mapping the addresses end
+      if (behind <= at) break;  // wrapped around: there is no address behind the mapping
       at = behind;
     }
   }

@@ -39,7 +39,7 @@ KVM_VFIO_INLINE errc type1_iommu::attach(vfio_group& group) {
   const iova_range& aperture = group.iommu().aperture;
   for (const auto& [iova, m] : maps_.all()) {
     if (allowed(ranges, m.iova, m.last())) continue;
-    // The first domain's aperture is only found to be too small when the mappings go in.
+    // For the first domain the kernel notices only while it maps that the aperture is too small.
     const bool inside = m.iova >= aperture.first && m.last() <= aperture.last;
     return inside || tells_ranges_ ? errc::inval : errc::range;
   }
@@ -66,7 +66,7 @@ KVM_VFIO_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
     case VFIO_IOMMU_GET_INFO: return get_info(task, argument);
     case VFIO_IOMMU_MAP_DMA: return map(task, argument);
     case VFIO_IOMMU_UNMAP_DMA: return unmap(task, argument);
-    // Dirty pages are not tracked; version 1 cannot, and says so.
+    // No domain can track dirty pages. Version 1 refuses the request with another error.
     case VFIO_IOMMU_DIRTY_PAGES: return v2_ ? answer(errc::notty) : answer(errc::access);
     default: return errc::notty;
   }
@@ -128,7 +128,7 @@ KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   const std::uint64_t last = m.iova + m.size - 1;
   const bool wraps = m.size != 0 && (last < m.iova || m.vaddr + m.size - 1 < m.vaddr);
   if (wraps && state_.release.wrapping_overflows) return errc::overflow;
-  // An update of addresses names no access, a new mapping must.
+  // A new mapping needs an access flag; a call that gives a new address must not have one.
   const bool has_access = (m.flags & access) != 0;
   if (has_access == update) return errc::inval;
   if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1)) || wraps) return errc::inval;
@@ -169,7 +169,7 @@ KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument)
   }
   u.size = 0;
   while (const dma_mapping* m = maps_.find(u.iova, last)) {
-    if (!v2_ && m->iova < u.iova) break;  // version 1: a mapping goes whole, from its start
+    if (!v2_ && m->iova < u.iova) break;  // version 1 unmaps a mapping only from its start
     u.size += m->size;
     maps_.remove(*m);
   }
@@ -198,7 +198,7 @@ KVM_VFIO_INLINE errc type1_iommu::forget_addresses(std::uint64_t first, std::uin
                                                    std::uint64_t& done) noexcept {
   done = 0;
   if (!v2_ && maps_.find(first, first) && maps_.find(first, first)->iova < first) return errc::ok;
-  // All or nothing: one that is stale already is an error.
+  // Checked before any mapping changes, so that an error leaves all of them as they were.
   for (const dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last; m = maps_.next(*m))
     if (m->stale) return errc::inval;
   for (dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last; m = maps_.next(*m)) {
