@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// iommufd: address spaces, page tables and bound devices by number; busy while in use. Bound
-/// devices hold a reference on the open file, so that it outlives close(2).
+/// The open file of an iommufd, /dev/iommu. It has numbered objects: I/O address spaces, page
+/// tables and bound devices. A bound device holds a reference on the file, so the file can outlive
+/// close(2).
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/ioas.hpp>
@@ -15,48 +16,82 @@
 
 namespace kvm_vfio::sim {
 
-/// What an iommufd's number names.
+/// A numbered object of an iommufd. Each member names the kinds of objects that use it.
 struct iommufd_object {
-  /// What there is.
+  /// The kinds of objects: an I/O address space, a page table, a bound device.
   enum class type : unsigned char { ioas, hwpt, device };
-  /// Which of them it is.
+  /// The kind of the object.
   type kind = type::ioas;
-  int users = 0;                            ///< DESTROY says busy
-  ioas space{};                             ///< ioas
-  iommufd_object* address_space = nullptr;  ///< hwpt: the ioas whose mappings it translates
-  iommufd_object* attached_to = nullptr;    ///< device: an ioas, or a hwpt
-  bool automatic = false;                   ///< hwpt: made by an attach, goes with the last
-  domain pages{};                           ///< hwpt: its domain
-  vfio_device* device = nullptr;            ///< device
+  /// The number of users. IOMMU_DESTROY fails while it is not 0.
+  int users = 0;
+  /// ioas: the mappings.
+  ioas space{};
+  /// hwpt: the I/O address space whose mappings the page table translates.
+  iommufd_object* address_space = nullptr;
+  /// device: the ioas or the hwpt that the device is attached to. Null: none.
+  iommufd_object* attached_to = nullptr;
+  /// hwpt: whether an attach made the page table. Then it is deleted with the last detach.
+  bool automatic = false;
+  /// hwpt: the IOMMU domain.
+  domain pages{};
+  /// device: the device.
+  vfio_device* device = nullptr;
 };
 
-/// An open /dev/iommu.
+/// The open file of an iommufd.
 class iommufd_file final : public file {
  public:
-  /// An iommufd without objects.
+  /// Makes an iommufd without objects. The caller holds the world's lock.
   explicit iommufd_file(vfio_state& state) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
 
-  /// \return fault · inval: the struct is too short · opnotsupp: a field is set that has no meaning
-  ///         here · toobig: a longer struct, not zero behind its end · noent: no such object ·
-  ///         busy: the object is in use · what the address space answers
+  /// Answers an ioctl of the iommufd. Takes the world's lock.
+  /// \errors
+  /// - `errc::notty`: the request is unknown
+  /// - `errc::fault`: the struct, or memory that it points to, cannot be read or written
+  /// - `errc::inval`: the struct is too short; IOAS_MAP: no access flag; IOAS_UNMAP: the length is
+  /// 0;
+  ///   HWPT_ALLOC: `pt_id` names no address space and no page table
+  /// - `errc::toobig`: a longer struct than the kernel knows is not zero behind its known part
+  /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
+  /// - `errc::noent`: there is no object with this number and of the kind that the request needs
+  /// - `errc::busy`: DESTROY: the object is in use
+  /// - `errc::overflow`: an address and a length wrap around
+  /// - `errc::msgsize`: IOAS_IOVA_RANGES: the array is too small for all ranges
+  /// - further errors: those of `ioas::map`, `ioas::find_free` and `ioas::unmap`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
-  // What a device file asks, with the world's lock held.
+  // A device file calls the next functions with the world's lock held.
 
-  /// VFIO_DEVICE_BIND_IOMMUFD: the device's number. \return perm: somebody else owns its DMA
+  /// Binds a device (VFIO_DEVICE_BIND_IOMMUFD) and claims the DMA of its group.
+  /// \return the number of the new object
+  /// \errors
+  /// - `errc::perm`: a driver of the host drives a device of the group, another owner has claimed
+  /// its
+  ///   DMA, or its interrupts are unsafe
   result<std::uint32_t> bind(vfio_device& device);
-  /// The device is closed: detached, and its number free.
+  /// Detaches a device and deletes its object, when the device is closed.
   void unbind(std::uint32_t id) noexcept;
-  /// ATTACH_IOMMUFD_PT: to an address space, then through a page table of its own, or to a page
-  /// table. Attaching again replaces.
-  /// \param pt in: what to attach to; out: the page table
-  /// \return noent · inval: neither, or the group's other devices are elsewhere · EADDRINUSE:
-  ///         a mapping is where the device cannot be, or not aligned to its pages
+  /// Attaches a device to an address space or to a page table (VFIO_DEVICE_ATTACH_IOMMUFD_PT). For
+  /// an address space, iommufd finds or makes a page table; a mediated device gets none. If the
+  /// device is attached already, the new attachment replaces the old one.
+  /// \param id the number of the device
+  /// \param pt before the call the number of the address space or page table, after it the number
+  /// of
+  ///           the object that the device is attached to
+  /// \errors
+  /// - `errc::noent`: there is no object with the number `pt`; or the device is a mediated device,
+  /// and
+  ///   the object is no address space
+  /// - `errc::inval`: the object is a device, or another device of the group is attached to another
+  ///   object
+  /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
+  /// to
+  ///   the pages of its IOMMU
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
-  /// DETACH_IOMMUFD_PT; nothing happens if it is not attached.
+  /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
-  /// What its numbers name.
+  /// The objects by their numbers.
   [[nodiscard]] const std::map<std::uint32_t, iommufd_object>& objects() const noexcept;
 
  private:
@@ -64,7 +99,11 @@ class iommufd_file final : public file {
 
   ~iommufd_file() override;
 
-  /// Reads a struct whose first word is its size: at least `least` bytes, zeros past our end.
+  /// Reads a struct whose first member is its size, as copy_struct_from_user does.
+  /// \errors
+  /// - `errc::fault`: the struct cannot be read
+  /// - `errc::inval`: the size is less than `least`
+  /// - `errc::toobig`: the struct is longer than `T` and not zero behind it
   template <class T>
   static errc read(process& task, std::uint64_t argument, T& object, std::size_t least) {
     std::uint32_t size = 0;
@@ -81,12 +120,12 @@ class iommufd_file final : public file {
     return detail::write_back(task, argument, object, size);
   }
 
-  // The lowest free number from 1.
+  // Makes an object with the lowest free number, counted from 1.
   std::uint32_t make(type kind);
   iommufd_object* find(std::uint32_t id) noexcept;
   iommufd_object* find(std::uint32_t id, type kind) noexcept;
   [[nodiscard]] std::uint32_t id_of(const iommufd_object& wanted) const noexcept;
-  // The page table of a group's other attached devices.
+  // The page table that the devices of a group are attached to, except the device `but`.
   iommufd_object* table_of(const vfio_group& group, const iommufd_object* but) noexcept;
   iommufd_object& automatic_table(iommufd_object& space, const vfio_group& group);
   std::uint32_t make_table(iommufd_object& space, bool enforce, bool automatic);

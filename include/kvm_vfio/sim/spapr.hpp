@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO's IOMMU on POWER, version 1, and KVM's guest-visible TCE tables.
+/// VFIO's IOMMU driver for POWER, version 1, and the TCE tables of KVM.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu_driver.hpp>
@@ -12,20 +12,24 @@
 
 namespace kvm_vfio::sim {
 
-/// The window that the host's firmware gives a group: 1 GiB of 4 KiB pages from 0.
+/// The window that the firmware of the host gives to a group: 1 GiB of 4 KiB pages from address 0.
 inline constexpr tce_window default_window{.page_shift = 12, .offset = 0, .size = 1 << 18};
 
-/// drivers/vfio/vfio_iommu_spapr_tce.c, version 1: one group, and its default window appears with
-/// the first mapping.
+/// The IOMMU driver for POWER (the kernel's drivers/vfio/vfio_iommu_spapr_tce.c), version 1. The
+/// driver takes one group. Its default window is made by the first mapping or unmapping.
 class vfio_spapr_tce final : public iommu_driver {
  public:
-  /// No group, not enabled.
+  /// Makes a driver without a group, which is not enabled.
   explicit vfio_spapr_tce(const vfio_state&) noexcept {}
 
-  /// What CHECK_EXTENSION says before there is an instance.
+  /// Answers VFIO_CHECK_EXTENSION for a container that has no IOMMU driver yet.
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept;
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override;
-  /// \return inval: mediated · busy: version 1 takes one group · nodev: the group has no table data
+  /// Attaches the group.
+  /// \errors
+  /// - `errc::inval`: all devices of the group are mediated devices
+  /// - `errc::busy`: the driver has a group already
+  /// - `errc::nodev`: the group has no table data
   [[nodiscard]] errc attach(vfio_group& group) override;
   void detach(vfio_group& group) noexcept override;
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
@@ -51,27 +55,37 @@ class vfio_spapr_tce final : public iommu_driver {
 
 class tce_table;
 
-/// Every TCE table there is. Guarded by the world's lock.
+/// The list of all TCE tables.
 struct tce_tables {
-  /// The world's.
+  /// The world's lock, which guards the list.
   mutex& lock;
-  /// In the order of creation.
+  /// The tables, in the order of creation.
   std::vector<tce_table*> all{};
 };
 
-/// A TCE table that a guest sees (KVM_CREATE_SPAPR_TCE_64), and the groups attached to it.
+/// A TCE table that KVM_CREATE_SPAPR_TCE_64 makes for a VM, and the groups that are attached to it.
 class tce_table final : public file {
  public:
-  /// \param tables where it is listed for as long as it exists; must outlive it
+  /// Makes a table. Takes the world's lock.
+  /// \param tables the list that contains the table until it is released; must outlive the table
+  /// \param vm     the VM of the table; must outlive the table
+  /// \param w      the addresses that the table covers
   tce_table(tce_tables& tables, const vm_base& vm, const tce_window& w);
   [[nodiscard]] const char* name() const noexcept override { return "kvm-spapr-tce"; }
 
-  /// kvm_spapr_tce_attach_iommu_group, once the descriptor was looked up. World's lock held.
-  /// \return inval: another VM's, or no hardware table fits · fault: the group has no table data
+  /// Attaches a group (the part of kvm_spapr_tce_attach_iommu_group behind the look-up of the
+  /// descriptor). A group that is attached already stays attached. The caller holds the world's
+  /// lock.
+  /// \errors
+  /// - `errc::inval`: the table belongs to another VM, or no window of the group covers the
+  /// addresses
+  ///   of the table
+  /// - `errc::fault`: the group has no table data
   [[nodiscard]] errc attach(const vm_base& vm, vfio_group& group);
-  /// kvm_spapr_tce_release_iommu_group, for one table.
+  /// Detaches a group (kvm_spapr_tce_release_iommu_group). Does nothing if the table belongs to
+  /// another VM or the group is not attached. The caller holds the world's lock.
   void detach(const vm_base& vm, const vfio_group& group) noexcept;
-  /// The groups that are attached, in order.
+  /// The groups that are attached, in the order in which they were attached.
   [[nodiscard]] const std::vector<const vfio_group*>& attached() const noexcept;
 
  private:

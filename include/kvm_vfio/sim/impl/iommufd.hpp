@@ -42,7 +42,7 @@ KVM_VFIO_INLINE result<std::uint32_t> iommufd_file::bind(vfio_device& device) {
   }
   const std::uint32_t id = make(type::device);
   objects_[id].device = &device;
-  objects_[id].users = 1;  // the driver's
+  objects_[id].users = 1;  // VFIO uses the object while the device is open
   return id;
 }
 
@@ -67,7 +67,7 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
     for (const auto& [iova, m] : space.mappings().all())
       if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
     iommufd_object* const shared = table_of(group, &d);
-    if (shared) {  // the group's devices translate by one table
+    if (shared) {  // all devices of a group use one page table
       const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
       if (to != wanted) return errc::inval;
     }
@@ -293,7 +293,7 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   uapi::iommu_hw_info c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
   if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
-  constexpr std::uint32_t with_type = 1;  // which of several answers: there is one
+  constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; only 0 exists
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->spec().mediated) return errc::noent;
@@ -301,7 +301,7 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   for (std::uint32_t i = 0; i < c.data_len; ++i)
     if (!task.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
   c.data_len = 0;
-  c.out_data_type = 0;  // nothing to tell
+  c.out_data_type = 0;  // IOMMU_HW_INFO_TYPE_NONE
   c.out_capabilities = 0;
   return respond(task, argument, c);
 }

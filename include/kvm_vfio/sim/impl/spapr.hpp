@@ -86,14 +86,15 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument
   make_window();
   if (m.iova >= window) return errc::nxio;
   if (((m.size | m.vaddr) & (page - 1)) || !(m.flags & access)) return errc::inval;
-  if (m.iova & (page - 1)) return 1;  // so it says
+  if (m.iova & (page - 1)) return 1;  // the kernel returns 1 here, not an error
   if (m.size == 0) return 0;
   if (m.size > window - m.iova) {
-    // What the hypervisor says of the first page outside, with all before it undone.
+    // The hypervisor refuses the first page outside of the window. The kernel then removes the
+    // pages before it and returns EINTR.
     maps_.cut(m.iova, window - 1);
     return errc::intr;
   }
-  maps_.cut(m.iova, m.iova + m.size - 1);  // an entry is simply replaced
+  maps_.cut(m.iova, m.iova + m.size - 1);  // a new entry replaces an old one without an error
   maps_.add({m.iova, m.size, m.vaddr, m.flags});
   return 0;
 }
@@ -107,7 +108,7 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t argume
   make_window();
   if (u.iova >= window) return errc::nxio;
   if (u.size & (page - 1)) return errc::inval;
-  if ((u.iova & (page - 1)) || u.size > window - u.iova) return 1;  // so it says
+  if ((u.iova & (page - 1)) || u.size > window - u.iova) return 1;  // the kernel returns 1, too
   if (u.size != 0) maps_.cut(u.iova, u.iova + u.size - 1);
   return 0;
 }
@@ -126,7 +127,7 @@ KVM_VFIO_INLINE errc tce_table::attach(const vm_base& vm, vfio_group& group) {
   if (&vm != &vm_) return errc::inval;
   if (!group.has_table_data) return errc::fault;
   const bool fits = std::ranges::any_of(group.windows, [this](const tce_window& w) {
-    // The guest's pages may be larger than the hardware's; the bytes covered must agree.
+    // The table may have larger pages than the hardware, but both must cover the same addresses.
     return w.page_shift <= window_.page_shift &&
            w.offset << w.page_shift == window_.offset << window_.page_shift &&
            w.size << w.page_shift == window_.size << window_.page_shift;
