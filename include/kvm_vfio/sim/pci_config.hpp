@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A PCI function's configuration space as vfio-pci shows it: BARs that can be sized, MSI whose
-/// enable bit only SET_IRQS sets, other capabilities that can only be read.
+/// The configuration space of a PCI function, as vfio-pci shows it. A process can find the size of
+/// a BAR by writing ones. Only VFIO_DEVICE_SET_IRQS sets the enable bits of MSI and MSI-X. Other
+/// capabilities are read-only.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/pci_capabilities.hpp>
@@ -16,42 +17,44 @@
 
 namespace kvm_vfio::sim {
 
-/// The bytes, and which bits of them can be written.
+/// The configuration space of a PCI function. Offsets are in bytes from its start.
 class pci_config {
  public:
-  /// As the device's first open finds it: it decodes what it has and is no bus master.
-  /// \pre `spec` is right (topology_check.hpp)
+  /// Makes the configuration space that a process sees after the first open of the device. The
+  /// function decodes its BARs and is not a bus master.
+  /// \pre `spec` is valid (topology_check.hpp)
   explicit pci_config(const pci_spec& spec);
-  /// As it was made. Takes no memory.
+  /// Sets all registers to the values that the constructor gave them. Allocates nothing.
   void reset() noexcept;
 
-  /// Bytes: 256, or 4096 of an Express function.
+  /// The size in bytes: 4096 for a PCI Express function, otherwise 256.
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
-  /// A byte. \pre it lies inside
+  /// The byte at an offset. \pre offset < size()
   [[nodiscard]] std::uint8_t at(std::size_t offset) const noexcept { return bytes_[offset]; }
-  /// Two bytes. \pre they lie inside
+  /// The two bytes at an offset as a little-endian number. \pre offset + 2 <= size()
   [[nodiscard]] std::uint16_t at16(std::size_t offset) const noexcept;
-  /// Four bytes. \pre they lie inside
+  /// The four bytes at an offset as a little-endian number. \pre offset + 4 <= size()
   [[nodiscard]] std::uint32_t at32(std::size_t offset) const noexcept;
-  /// Writes what can be written of one byte.
+  /// Writes one byte. Bits that are read-only keep their value. \pre offset < size()
   void write(std::size_t offset, std::uint8_t value) noexcept;
 
-  /// Whether BARs answer (the command register).
+  /// Whether the command register enables access to the memory BARs.
   [[nodiscard]] bool memory_enabled() const noexcept;
-  /// Where the MSI capability is, 0: nowhere.
+  /// The offset of the MSI capability. 0: the function has none.
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
-  /// Where the MSI-X capability is, 0: nowhere.
+  /// The offset of the MSI-X capability. 0: the function has none.
   [[nodiscard]] std::size_t msix() const noexcept { return msix_; }
-  /// SET_IRQS armed or disarmed MSI: its enable bit follows.
+  /// Sets or clears the enable bit of MSI, when VFIO_DEVICE_SET_IRQS arms or disarms MSI.
   void enable_msi(bool on) noexcept;
-  /// SET_IRQS armed or disarmed MSI-X: its enable bit follows.
+  /// Sets or clears the enable bit of MSI-X, when VFIO_DEVICE_SET_IRQS arms or disarms MSI-X.
   void enable_msix(bool on) noexcept;
 
  private:
   void put(std::size_t offset, std::uint64_t value, std::size_t width) noexcept;
   void allow(std::size_t offset, std::uint64_t mask, std::size_t width) noexcept;
   void set_bit(std::size_t offset, unsigned bit, bool on) noexcept;
-  // The enable bit is SET_IRQS's, and no more vectors can be enabled than there are.
+  // Corrects the flags of MSI after a write. The enable bit stays clear while MSI is not armed, and
+  // the number of enabled vectors is limited to the number of vectors.
   void limit_msi() noexcept;
 
   void build_header(const pci_spec& spec) noexcept;
@@ -64,7 +67,7 @@ class pci_config {
   std::vector<std::uint8_t> initial_;
   std::size_t msi_ = 0;
   std::size_t msix_ = 0;
-  unsigned most_msi_ = 0;  // log2
+  unsigned most_msi_ = 0;  // the binary logarithm of the number of MSI vectors
   bool msi_armed_ = false;
 };
 

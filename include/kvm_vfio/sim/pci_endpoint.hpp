@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A generic PCI function behind vfio-pci: regions, interrupts, reset.
+/// A generic PCI function behind vfio-pci: its regions, its interrupts and its reset.
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
@@ -15,42 +15,67 @@
 
 namespace kvm_vfio::sim {
 
-/// A function's state. Guarded by the world's lock.
+/// The state of a PCI function. The world's lock guards it.
 class pci_endpoint {
  public:
-  /// Where a region starts in the device's file.
+  /// The region with the number n starts at the offset n << offset_shift of the device's file
+  /// (VFIO_PCI_OFFSET_SHIFT).
   static constexpr unsigned offset_shift = 40;
-  /// The least BAR that can be mapped, in bytes.
+  /// The size of the smallest BAR that can be mapped with mmap(2), in bytes.
   static constexpr std::uint64_t page = 4096;
 
-  /// As after a reset.
+  /// Makes a function in the state after a reset.
   explicit pci_endpoint(const pci_spec& spec,
                         const linux_release& release = release_of<linux_7_3>());
 
-  /// Its interrupts.
+  /// The interrupts of the function.
   pci_irqs irqs;
-  /// Its configuration space.
+  /// The configuration space of the function.
   [[nodiscard]] const pci_config& config() const noexcept { return config_; }
-  /// How often the device was reset.
+  /// How often VFIO_DEVICE_RESET reset the function.
   [[nodiscard]] int resets() const noexcept { return resets_; }
-  /// Bytes of a region; 0: it is not there.
+  /// The size of a region in bytes. 0: the function does not have the region.
   [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept;
-  /// Whether a region can be mapped: a BAR of at least a page.
+  /// Whether a region can be mapped with mmap(2). Memory BARs of at least one page can.
   [[nodiscard]] bool mappable(std::uint32_t index) const noexcept;
   /// Whether a region is a BAR of I/O ports.
   [[nodiscard]] bool is_io(std::uint32_t index) const noexcept;
-  /// The memory behind a BAR. It takes what is written of it. \pre index < PCI_STD_NUM_BARS
+  /// The memory behind a BAR. \pre index < PCI_STD_NUM_BARS
   [[nodiscard]] sparse_bytes& bar(std::uint32_t index) noexcept { return bars_[index]; }
 
-  /// The device's own ioctls (vfio_pci_core_ioctl); notty: it has none of that number.
+  /// Answers an ioctl of the device (vfio_pci_core_ioctl).
+  /// \errors
+  /// - `errc::notty`: the request is unknown, or SET_IRQS has no such action for the interrupt
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: argsz is too small; there is no such region or interrupt; DEVICE_RESET: the
+  ///   function cannot be reset
+  /// - `errc::nodev`: PCI_HOT_RESET and GET_PCI_HOT_RESET_INFO: the bus cannot be reset
+  /// - further errors: those of `pci_irqs::set`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
-  /// pread(2): as many bytes as the region has from there.
-  /// \return fault: past the config space · inval: no such region, or past it · io: memory is
-  ///         disabled in the command register
+  /// Reads from the device's file (pread). A ROM and the MSI-X table read as ones.
+  /// \param to     where the bytes go
+  /// \param size   the number of bytes
+  /// \param offset the offset in the device's file, in bytes
+  /// \return the number of bytes that were read: not more than there are up to the end of the
+  /// region
+  /// \errors
+  /// - `errc::fault`: the range reaches over the end of the configuration space
+  /// - `errc::inval`: there is no such region, or the offset is behind its end
+  /// - `errc::io`: the command register disables memory access, and the region is memory
   answer read(void* to, std::size_t size, std::uint64_t offset) const;
-  /// pwrite(2), with the same errors.
+  /// Writes to the device's file (pwrite). Writes to the MSI-X table have no effect.
+  /// \param from   the bytes
+  /// \param size   the number of bytes
+  /// \param offset the offset in the device's file, in bytes
+  /// \return the number of bytes that were written: not more than there are up to the end of the
+  ///         region
+  /// \errors
+  /// - `errc::fault`: the range reaches over the end of the configuration space
+  /// - `errc::inval`: there is no such region, the offset is behind its end, or the region is the
+  /// ROM
+  /// - `errc::io`: the command register disables memory access, and the region is memory
   answer write(const void* from, std::size_t size, std::uint64_t offset);
-  /// The last close: interrupts off, the configuration space as it was.
+  /// The last close of the device: disconnects all interrupts and resets the configuration space.
   void close() noexcept;
 
  private:
@@ -65,13 +90,14 @@ class pci_endpoint {
   answer get_region_info(process& task, std::uint64_t argument) const;
   answer get_irq_info(process& task, std::uint64_t argument) const;
 
-  // There is neither slot nor bus reset: nodev, if the struct is in order.
+  // Neither the slot nor the bus can be reset: the answer is nodev if the struct is valid.
   static answer hot_reset(process& task, std::uint64_t argument, bool with_flags);
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept;
   [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept;
-  // What of a BAR's bytes lies in the MSI-X table, which is VFIO's own: it reads as ones and
-  // ignores writes.
+  // The part of a range in a BAR that is in the MSI-X table. VFIO keeps the table for itself: a
+  // process reads ones from it, and writes have no effect.
   [[nodiscard]] span table_in(const span& s) const noexcept;
+  // Sets the enable bits in the configuration space as the armed interrupts say.
   void follow_irqs() noexcept;
 
   pci_spec spec_;

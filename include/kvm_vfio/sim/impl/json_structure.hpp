@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Text to a JSON value, with what nlohmann's parser lets pass held back: members that are named
-/// twice, and nesting without end. Needs nlohmann's JSON.
+/// Parses JSON and refuses two things that the parser of nlohmann/json accepts: two members of one
+/// name in an object, and nesting of any depth. Needs nlohmann/json.
 
 #include <kvm_vfio/sim/topology_error.hpp>
 
@@ -20,12 +20,12 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// Follows a JSON text from its start to its end and notes what is wrong with its structure. (The
-/// interface is that of nlohmann's sax_parse; an answer of false ends it.)
+/// Checks the structure of a JSON text. The public functions are the interface that nlohmann's
+/// sax_parse calls; the result false ends the parsing.
 class json_structure {
  public:
-  /// No topology is nested deeper, and a text that is would take the stack of whoever walks through
-  /// its value.
+  /// The largest depth of nesting. No topology is nested deeper. Without a limit, a text could use
+  /// up the stack of a function that visits the value recursively.
   static constexpr std::size_t max_depth = 16;
 
   json_structure(std::string_view text, topology_errors& errors) noexcept
@@ -55,11 +55,11 @@ class json_structure {
   }
 
  private:
-  // An object or a list that the parser is in.
+  // An object or a list whose end the parser has not reached yet.
   struct container {
     bool is_object = false;
-    std::size_t elements = 0;  // so far
-    std::string key{};         // the last one
+    std::size_t elements = 0;  // the number of elements so far
+    std::string key{};         // the name of the last member
     std::set<std::string> keys{};
   };
 
@@ -83,7 +83,7 @@ class json_structure {
     around_.pop_back();
     return true;
   }
-  // Of the member or the element that was read last. \param next or of the one behind it
+  // The path of the member or element that was read last. With `next`, of the element behind it.
   [[nodiscard]] std::string path(bool next = false) const {
     std::string out;
     for (const container& c : around_) {
@@ -93,14 +93,15 @@ class json_structure {
     }
     return out;
   }
-  // \param byte counted from 1; one behind the last where the text ends too early
+  // The line and the column of a byte, which is counted from 1. If the text ends too early, the
+  // parser names the byte behind the last one.
   [[nodiscard]] std::string place(std::size_t byte) const {
     const std::string_view before = text_.substr(0, byte == 0 ? 0 : byte - 1);
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;
     const std::size_t start = before.rfind('\n') + 1;  // npos + 1 is 0
     return "line " + std::to_string(line) + ", column " + std::to_string(before.size() - start + 1);
   }
-  // What the parser says behind its own numbers and places.
+  // The message of the parser without the error number and the position at its start.
   static std::string reason(std::string_view what) {
     constexpr std::size_t most = 200;
     const std::size_t colon = what.find(": ");
@@ -109,11 +110,13 @@ class json_structure {
 
   std::string_view text_;
   topology_errors& errors_;
-  std::vector<container> around_;  // from the outermost on
+  std::vector<container> around_;  // the open objects and lists, the outermost first
 };
 
-/// Reads JSON text. \param errors what is wrong with the text is appended
-/// \return the value; null, with an error, if the text is no JSON
+/// Parses a JSON text.
+/// \param text   the text
+/// \param errors this function appends the errors that it finds
+/// \return the value; null and at least one error if the text is not valid JSON
 [[nodiscard]] inline nlohmann::json parse_json(std::string_view text, topology_errors& errors) {
   json_structure structure(text, errors);
   if (!nlohmann::json::sax_parse(text, &structure)) return nullptr;

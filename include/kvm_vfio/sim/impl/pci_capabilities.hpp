@@ -49,7 +49,7 @@ KVM_VFIO_INLINE std::vector<std::uint8_t> generated_bytes(const pci_spec& pci, u
   std::vector<std::uint8_t> out;
   if (id == PCI_CAP_ID_EXP) {
     out.resize(0x3c - header);
-    put_bytes(out, PCI_EXP_FLAGS - header, 2, 2);  // version 2, an endpoint
+    put_bytes(out, PCI_EXP_FLAGS - header, 2, 2);  // version 2 of the capability, type endpoint
     put_bytes(out, PCI_EXP_DEVCAP - header, pci.resets ? PCI_EXP_DEVCAP_FLR : 0, 4);
   } else if (id == PCI_CAP_ID_MSI) {
     unsigned log2 = 0;

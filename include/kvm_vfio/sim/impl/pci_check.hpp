@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a right PCI function is: the part of topology_check.hpp that looks at `pci_spec`.
+/// The check of a `pci_spec`, which is a part of topology_check.hpp.
 
 #include <kvm_vfio/sim/pci_capabilities.hpp>
 #include <kvm_vfio/sim/topology_error.hpp>
@@ -20,26 +20,28 @@ namespace kvm_vfio::sim::detail {
   return n >= least && n <= most && (n & (n - 1)) == 0;
 }
 inline constexpr std::uint64_t max_32bit_bar = std::uint64_t{1} << 31;
-inline constexpr std::uint64_t max_64bit_bar = std::uint64_t{1} << 40;  // VFIO's room for a region
+inline constexpr std::uint64_t max_64bit_bar = std::uint64_t{1} << 40;  // VFIO_PCI_OFFSET_SHIFT
 [[nodiscard]] constexpr std::uint64_t least_size(const bar_spec& b) noexcept {
   return b.io ? 4 : 16;
 }
 [[nodiscard]] constexpr std::uint64_t most_size(const bar_spec& b) noexcept {
   return b.is_64bit ? max_64bit_bar : max_32bit_bar;
 }
-/// Whether a BAR of its kind can have its size.
+/// Whether a BAR of this kind can have the size that `b` gives.
 [[nodiscard]] constexpr bool has_bar_size(const bar_spec& b) noexcept {
   return is_power_of_two(b.size, least_size(b), most_size(b));
 }
-/// Whether a ROM can have this size. None is one, too.
+/// Whether a ROM can have this size. 0 is valid: the function has no ROM.
 [[nodiscard]] constexpr bool is_rom_size(std::uint64_t size) noexcept {
   return size == 0 || is_power_of_two(size, 0x800, max_32bit_bar);
 }
 
-/// Looks for everything that is wrong with one function.
+/// Checks one PCI function.
 class pci_checker {
  public:
-  /// \param where the path of `pci`, for the errors
+  /// \param errors the checker appends the errors that it finds
+  /// \param pci    the function
+  /// \param where  the path of `pci` in its topology, for the errors
   pci_checker(topology_errors& errors, const pci_spec& pci, std::string where)
       : errors_(errors), pci_(pci), where_(std::move(where)) {}
 
@@ -144,7 +146,8 @@ class pci_checker {
 
   void check_capabilities() {
     if (pci_.capabilities.empty()) return;
-    // With the bytes that they will have.
+    // The list with the bytes that pci_config will have, because their number decides about
+    // overlaps.
     const std::vector<capability_spec> listed = capabilities_of(pci_);
     for (std::size_t i = 0; i < listed.size(); ++i) check_place_of(listed, i);
     check_overlaps(listed);
@@ -188,7 +191,8 @@ class pci_checker {
         fail(indexed("capabilities", all[i + 1].index),
              "overlaps " + indexed("capabilities", all[i].index));
   }
-  // One of PCI Express, MSI, MSI-X: there once, if the function has it, with what the rest says.
+  // Checks PCI Express, MSI or MSI-X. The capability must be listed once if the function has it,
+  // and its bytes must agree with the other members of pci_spec.
   void check_one(unsigned id, const char* name, bool wanted, const char* member) {
     std::size_t found = pci_.capabilities.size();
     for (std::size_t i = 0; i < pci_.capabilities.size(); ++i) {

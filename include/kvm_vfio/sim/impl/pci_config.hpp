@@ -119,7 +119,8 @@ KVM_VFIO_INLINE void pci_config::build_capabilities(
               bytes_.begin() + static_cast<std::ptrdiff_t>(c.offset + header_size(c)));
     if (is_extended(c)) {
       put(c.offset, c.id | std::uint32_t{c.version} << 16, 4);
-      // The list starts at a fixed place, and a link has the upper 12 bits of the header.
+      // The list of extended capabilities starts at a fixed offset, so nothing points to its first
+      // element. The offset of the next element is in the upper 12 bits of a header.
       if (c.offset != PCI_CFG_SPACE_SIZE)
         put(link + 2, at16(link + 2) | std::uint64_t{c.offset} << 4, 2);
       link = c.offset;
@@ -139,7 +140,7 @@ KVM_VFIO_INLINE void pci_config::build_msi(std::size_t at) noexcept {
   const unsigned flags = at16(at + PCI_MSI_FLAGS);
   const msi_layout layout = msi_layout_of(flags);
   most_msi_ = (flags & PCI_MSI_FLAGS_QMASK) >> 1;
-  // VFIO lets all of it be overwritten, and remembers what there is.
+  // VFIO lets a process write all flags, and limits them afterwards (see limit_msi).
   allow(at + PCI_MSI_FLAGS, 0xff, 2);
   allow(at + PCI_MSI_ADDRESS_LO, 0xfffffffc, 4);
   if (flags & PCI_MSI_FLAGS_64BIT) allow(at + PCI_MSI_ADDRESS_HI, 0xffffffff, 4);

@@ -97,7 +97,7 @@ KVM_VFIO_INLINE void pci_endpoint::close() noexcept {
 }
 
 KVM_VFIO_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t argument) const {
-  // With what newer headers have at its end.
+  // The struct of newer kernels, which is longer than in older headers.
   struct {
     vfio_device_info head;
     std::uint32_t more[2];

@@ -36,7 +36,7 @@ KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) 
   if (!f || !*f) return false;
   if (index == VFIO_PCI_INTX_IRQ_INDEX) {
     if (intx_masked_) return false;
-    intx_masked_ = true;  // until UNMASK, as for every level interrupt
+    intx_masked_ = true;  // INTx is level-triggered: vfio-pci masks it until the process unmasks it
   }
   f->get()->as_event()->signal();
   return true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A PCI function of a running Linux, as its folder in sysfs shows it.
+/// Reads the description of a PCI function from its folder in sysfs.
 
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/impl/pci_check.hpp>
@@ -24,12 +24,13 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// Reads one function. What cannot be read, or is no PCI that this library knows, is noted, and the
-/// member keeps what `pci_spec` says of a function that has it not.
+/// Reads one PCI function. If a file cannot be read, or PCI does not allow its content, the reader
+/// adds a note and the function does not get the part (a BAR, a capability).
 class pci_sysfs_reader {
  public:
+  /// \param device  the folder of the function in sysfs
   /// \param where   the path of the `pci_spec` in its topology, for the notes
-  /// \param unknown what is not known is appended
+  /// \param unknown the reader appends its notes
   pci_sysfs_reader(std::filesystem::path device, std::string where, topology_errors& unknown)
       : device_(std::move(device)), where_(std::move(where)), unknown_(unknown) {}
 
@@ -59,7 +60,8 @@ class pci_sysfs_reader {
     return 0;
   }
 
-  // `resource`: a line for each BAR and the ROM: first, last, flags.
+  // The file `resource` has one line for each BAR and one for the ROM: first address, last address,
+  // flags.
   void read_resources() {
     pci_.bars.clear();
     const std::optional<std::string> text = file_text(device_ / "resource");
@@ -96,7 +98,7 @@ class pci_sysfs_reader {
       leave_out(i, "it is the upper half of the BAR before");
     else pci_.bars.push_back(bar);
   }
-  // A BAR, or the ROM, that cannot be as it is said.
+  // Leaves out a BAR, or the ROM, that PCI does not allow.
   void leave_out(std::size_t i, const std::string& why) {
     if (i < PCI_STD_NUM_BARS) pci_.bars.emplace_back();
     note(i < PCI_STD_NUM_BARS ? indexed("bars", i) : "rom_size", why + ": it is left out");
@@ -112,7 +114,7 @@ class pci_sysfs_reader {
     return word(at) | std::uint32_t{word(at + 2)} << 16;
   }
 
-  // The first 64 bytes are everyone's to read; the capabilities behind them are root's.
+  // Every user can read the first 64 bytes. Only root can read the capabilities behind them.
   void read_config() {
     std::error_code none;
     const std::uintmax_t size = std::filesystem::file_size(device_ / "config", none);
@@ -139,7 +141,7 @@ class pci_sysfs_reader {
       note("capabilities", can_be_read + ": no extended capability is known");
     read_capabilities();
   }
-  // `resource` has the processor's addresses; the registers have the bus's.
+  // The file `resource` has addresses of the processor; the registers have addresses of the bus.
   void read_addresses() noexcept {
     for (std::size_t i = 0; i < pci_.bars.size(); ++i) {
       bar_spec& bar = pci_.bars[i];
@@ -174,15 +176,16 @@ class pci_sysfs_reader {
     for (capability_spec& c : pci_.capabilities) look_at(c);
     leave_out_what_cannot_be();
   }
-  // \param at where a list led at last; 0: to its end
+  // Adds a note if a list of capabilities is broken. `at` is the offset that its last element
+  // names; 0 is the regular end.
   void note_end(unsigned at) {
     if (at != 0)
       note("capabilities",
            "a list of capabilities leads to " + in_hex(at) +
                ", where none can be or where it was before: it is taken to end there");
   }
-  // What no function can have is left out: MSI-X, where that is wrong, and if something else is,
-  // every capability.
+  // Leaves out what PCI does not allow: MSI-X if only its members are wrong, and otherwise all
+  // capabilities.
   void leave_out_what_cannot_be() {
     for (const bool all : {false, true}) {
       topology_errors errors;
@@ -212,7 +215,8 @@ class pci_sysfs_reader {
     return std::any_of(pci_.capabilities.begin(), pci_.capabilities.end(),
                        [id](const auto& c) { return !is_extended(c) && c.id == id; });
   }
-  // Where one capability ends does not stand in it; the next one, or the end, is behind it.
+  // A capability does not contain its size. So it gets all bytes up to the next capability, or up
+  // to the end of the configuration space.
   void fill_bytes() {
     for (capability_spec& c : pci_.capabilities) {
       std::size_t end = is_extended(c) ? config_.size() : std::size_t{PCI_CFG_SPACE_SIZE};
@@ -222,7 +226,8 @@ class pci_sysfs_reader {
         c.bytes.push_back(static_cast<std::uint8_t>(byte(at)));
     }
   }
-  // Takes what the host's driver does at this moment out, and tells the rest of the function.
+  // Removes the bits that the driver of the host has set at this moment, and sets the other members
+  // of pci_spec from the capability.
   void look_at(capability_spec& c) {
     if (!is_extended(c) && c.id == PCI_CAP_ID_MSI) {
       c.bytes[0] &=

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What the files of sysfs hold: text, numbers, links, folders.
+/// Reads files, numbers, links and folders of sysfs.
 
 #include <algorithm>
 #include <cerrno>
@@ -17,8 +17,8 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// What a file holds; nothing: it is none, it cannot be read, or it has over a megabyte, as no file
-/// of sysfs has.
+/// The content of a regular file. No value: it is not a regular file, it cannot be read, or it has
+/// more than 1 MiB. (No file of sysfs that is read here is so long.)
 [[nodiscard]] inline std::optional<std::string> file_text(const std::filesystem::path& file) {
   constexpr std::size_t most = std::size_t{1} << 20;
   std::error_code none;
@@ -33,8 +33,8 @@ namespace kvm_vfio::sim::detail {
   if (!in.eof()) return std::nullopt;
   return text;
 }
-/// The number at the start of a text, whose base its prefix says, and which is cut off; nothing:
-/// there is none, or it has over 64 bits.
+/// Reads the number at the start of a text and removes it from the text. The prefix of the number
+/// gives its base, as in C. No value: there is no number, or it needs more than 64 bits.
 [[nodiscard]] inline std::optional<std::uint64_t> take_number(std::string& text) {
   const std::size_t first = text.find_first_not_of(" \t");
   if (first == std::string::npos || text[first] < '0' || text[first] > '9') return std::nullopt;
@@ -45,12 +45,12 @@ namespace kvm_vfio::sim::detail {
   text.erase(0, static_cast<std::size_t>(end - text.c_str()));
   return n;
 }
-/// The number that a file holds.
+/// The number at the start of a file. No value: the file cannot be read, or there is no number.
 [[nodiscard]] inline std::optional<std::uint64_t> file_number(const std::filesystem::path& file) {
   std::optional<std::string> text = file_text(file);
   return text ? take_number(*text) : std::nullopt;
 }
-/// The last part of where a link leads; empty: there is no link.
+/// The last part of the path that a symbolic link contains. Empty: it is not a symbolic link.
 [[nodiscard]] inline std::string link_name(const std::filesystem::path& link) {
   std::error_code none;
   return std::filesystem::read_symlink(link, none).filename().string();
@@ -59,7 +59,7 @@ namespace kvm_vfio::sim::detail {
   std::error_code none;
   return std::filesystem::exists(path, none);
 }
-/// The names in a folder, sorted. \param error why the folder could not be read
+/// The names in a folder, sorted. \param error set if the folder cannot be read
 [[nodiscard]] inline std::vector<std::string> names_in(const std::filesystem::path& folder,
                                                        std::error_code& error) {
   std::vector<std::string> out;
@@ -69,7 +69,8 @@ namespace kvm_vfio::sim::detail {
   std::sort(out.begin(), out.end());
   return out;
 }
-/// "vfio12" and "vfio" give 12; -1: it is not the prefix and a number.
+/// The number behind a prefix: 12 for the name "vfio12" and the prefix "vfio". -1: the name does
+/// not consist of the prefix and a decimal number.
 [[nodiscard]] inline int number_behind(std::string_view name, std::string_view prefix) {
   if (name.substr(0, prefix.size()) != prefix) return -1;
   std::string digits(name.substr(prefix.size()));
