@@ -32,8 +32,7 @@ class container {
   /// Puts a group into the container (VFIO_GROUP_SET_CONTAINER).
   /// \errors
   /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
-  /// claimed
-  ///   its DMA
+  ///   claimed its DMA
   /// - further errors: those of `iommu_driver::attach`, if the container has an IOMMU driver
   [[nodiscard]] errc attach(vfio_group& group);
   /// Takes a group out of the container. When the last group leaves, the container loses its IOMMU
@@ -79,6 +78,8 @@ class container_file final : public file {
   [[nodiscard]] const char* name() const noexcept override { return "/dev/vfio/vfio"; }
   /// The container behind the file.
   [[nodiscard]] container& get_container() const noexcept { return *container_; }
+  /// Answers an ioctl of the container. Takes the world's lock.
+  /// \errors those of `container::ioctl`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
  private:

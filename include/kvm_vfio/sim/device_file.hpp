@@ -51,8 +51,33 @@ class device_file final : public file {
   /// - `errc::srch`: the driver needs a VM, and the group has none
   [[nodiscard]] errc open_from_group();
 
+  /// Answers an ioctl of the device. Takes the world's lock.
+  /// \errors
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: the device is not open, that is, the file is not bound yet. BIND_IOMMUFD:
+  ///   argsz, flags or the descriptor are wrong, a group handed the file out, or the device is open
+  ///   already
+  /// - `errc::toobig`: BIND_IOMMUFD: unknown members of the struct are not zero
+  ///   (`linux_release::bind_checks_rest`)
+  /// - `errc::busy`: BIND_IOMMUFD: the group is open
+  /// - `errc::badf`: BIND_IOMMUFD: the descriptor is not open
+  /// - `errc::badfd`: BIND_IOMMUFD: the file is not an iommufd
+  /// - `errc::perm`: BIND_IOMMUFD: another owner has claimed the DMA of the group, or its
+  ///   interrupts are unsafe
+  /// - `errc::srch`: BIND_IOMMUFD: the driver needs a VM, and the file has none
+  /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no feature
+  /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:
+  ///   those of `pci_endpoint::ioctl`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+  /// Reads from a region of the device. Takes the world's lock.
+  /// \errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::read`
   answer pread(void* to, std::size_t size, std::uint64_t offset) override;
+  /// Writes to a region of the device. Takes the world's lock.
+  /// \errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::write`
   answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
   /// Finds the part of a region that mmap(2) of the file shows.
   /// \param offset the offset in the file, in bytes
@@ -68,16 +93,6 @@ class device_file final : public file {
   void close() noexcept;
   void release() noexcept override;
 
-  // VFIO_DEVICE_BIND_IOMMUFD. Errors:
-  // - fault: the struct cannot be read or written
-  // - inval: argsz is too small, or flags or the descriptor are wrong; this is not the file of the
-  //   character device; the device is open already
-  // - toobig: unknown members of the struct are not zero (linux_release::bind_checks_rest)
-  // - busy: the group is open
-  // - badf: the descriptor is not open
-  // - badfd: the file is not an iommufd
-  // - perm: another owner has claimed the DMA of the group, or its interrupts are unsafe
-  // - srch: the driver needs a VM, and the file has none
   answer bind(process& task, std::uint64_t argument);
   errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
   answer attach(process& task, std::uint64_t argument);

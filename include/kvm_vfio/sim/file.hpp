@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The open files of the simulated system. A file is released when its last reference goes, which
-/// can be later than close(2).
+/// The open files of the simulated system. A file is released when its last reference is given
+/// back. This can be later than close(2).
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/compiled.hpp>

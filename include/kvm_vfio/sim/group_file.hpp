@@ -22,28 +22,28 @@ class group_file final : public file {
   /// The group behind the file.
   [[nodiscard]] vfio_group& group() const noexcept { return group_; }
 
+  /// Answers an ioctl of the group. Takes the world's lock.
+  /// \errors
+  /// - `errc::notty`: the request is unknown
+  /// - `errc::fault`: the argument cannot be read or written
+  /// - `errc::inval`: SET_CONTAINER: the group is in a container already, or, on Linux 6.1, the
+  ///   file is not a container. UNSET_CONTAINER: the group is in no container. GET_DEVICE_FD: the
+  ///   name is too long, or the group has no container with an IOMMU driver. GET_STATUS: argsz is
+  ///   too small
+  /// - `errc::badf`: SET_CONTAINER: the descriptor is not open
+  /// - `errc::badfd`: SET_CONTAINER: the file is not a container
+  /// - `errc::busy`: UNSET_CONTAINER: a device of the group is open
+  /// - `errc::nodev`: GET_DEVICE_FD: VFIO drives no device with this name in the group
+  /// - `errc::srch`: GET_DEVICE_FD: the device needs a VM, and the group has none
+  /// - `errc::mfile`: GET_DEVICE_FD: the process has no free descriptor
+  /// - further errors: SET_CONTAINER: those of `container::attach`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
  private:
   void release() noexcept override;
   answer get_status(process& task, std::uint64_t argument);
-  // VFIO_GROUP_SET_CONTAINER. Errors:
-  // - fault: the argument cannot be read
-  // - badf: the descriptor is not open
-  // - inval: the group is in a container already; on Linux 6.1 also: the file is not a container
-  // - badfd: the file is not a container
-  // - those of container::attach
   answer set_container(process& task, std::uint64_t argument);
-  // VFIO_GROUP_UNSET_CONTAINER. Errors:
-  // - inval: the group is in no container
-  // - busy: a device of the group is open
   errc unset_container() noexcept;
-  // VFIO_GROUP_GET_DEVICE_FD. Errors:
-  // - fault: the name cannot be read
-  // - inval: the name is too long; the group has no container; the container has no IOMMU driver
-  // - nodev: VFIO drives no device with this name in the group
-  // - srch: the device needs a VM, and the group has none
-  // - mfile: the process has no free descriptor
   answer get_device_fd(process& task, std::uint64_t argument);
 
   vfio_state& state_;

@@ -82,7 +82,7 @@ class capability_chain {
   std::vector<std::size_t> starts_;
 };
 
-/// The bytes of some integers, one after the other.
+/// The bytes of integers, one integer directly behind the other.
 template <class... Ints>
 [[nodiscard]] std::vector<unsigned char> bytes_of(Ints... values) {
   std::vector<unsigned char> out((sizeof(Ints) + ... + 0));

@@ -50,8 +50,7 @@ class iommufd_file final : public file {
   /// - `errc::notty`: the request is unknown
   /// - `errc::fault`: the struct, or memory that it points to, cannot be read or written
   /// - `errc::inval`: the struct is too short; IOAS_MAP: no access flag; IOAS_UNMAP: the length is
-  /// 0;
-  ///   HWPT_ALLOC: `pt_id` names no address space and no page table
+  ///   0; HWPT_ALLOC: `pt_id` names no address space and no page table
   /// - `errc::toobig`: a longer struct than the kernel knows is not zero behind its known part
   /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
   /// - `errc::noent`: there is no object with this number and of the kind that the request needs
@@ -67,8 +66,7 @@ class iommufd_file final : public file {
   /// \return the number of the new object
   /// \errors
   /// - `errc::perm`: a driver of the host drives a device of the group, another owner has claimed
-  /// its
-  ///   DMA, or its interrupts are unsafe
+  ///   its DMA, or its interrupts are unsafe
   result<std::uint32_t> bind(vfio_device& device);
   /// Detaches a device and deletes its object, when the device is closed.
   void unbind(std::uint32_t id) noexcept;
@@ -77,17 +75,14 @@ class iommufd_file final : public file {
   /// device is attached already, the new attachment replaces the old one.
   /// \param id the number of the device
   /// \param pt before the call the number of the address space or page table, after it the number
-  /// of
-  ///           the object that the device is attached to
+  ///           of the object that the device is attached to
   /// \errors
   /// - `errc::noent`: there is no object with the number `pt`; or the device is a mediated device,
-  /// and
-  ///   the object is no address space
+  ///   and the object is no address space
   /// - `errc::inval`: the object is a device, or another device of the group is attached to another
   ///   object
   /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
-  /// to
-  ///   the pages of its IOMMU
+  ///   to the pages of its IOMMU
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;

@@ -24,7 +24,8 @@ struct linux_release {
   /// Whether each capability of an info struct starts at a multiple of eight bytes.
   bool aligned_capabilities;
   /// Whether VFIO_IOMMU_MAP_DMA and VFIO_IOMMU_UNMAP_DMA refuse addresses that wrap around with
-  /// EOVERFLOW. False: they refuse them with EINVAL.
+  /// EOVERFLOW. MAP_DMA then does so before it checks the alignment. False: they refuse such
+  /// addresses with EINVAL.
   bool wrapping_overflows;
   /// Whether a function that is not PCI Express has an error interrupt, too.
   bool error_irq_always;

@@ -97,8 +97,7 @@ class vfio_group {
   /// \param who the address of the owner
   /// \errors
   /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
-  /// claimed
-  ///   the DMA
+  ///   claimed the DMA
   [[nodiscard]] errc claim_dma(const void* who) noexcept;
   /// Gives one claim back (iommu_group_release_dma_owner).
   void release_dma() noexcept;

@@ -42,8 +42,7 @@ class pci_irqs {
   /// \errors
   /// - `errc::fault`: the struct or its data cannot be read
   /// - `errc::inval`: argsz, flags, index, start or count are wrong; another interrupt is armed;
-  /// there
-  ///   is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd
+  ///   there is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd
   /// - `errc::notty`: there is no such action for this index
   /// - `errc::badf`: a descriptor is not open
   /// - `errc::range`: an interrupt is to be armed with no vector at all

@@ -207,7 +207,13 @@ class model_file final : public file {
   explicit model_file(open_file<process>& made) noexcept : file(file_kind::kvm), made_(made) {}
   [[nodiscard]] const char* name() const noexcept override { return made_.name(); }
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+  /// Fails: these files have no position.
+  /// \errors
+  /// - `errc::spipe`: always
   answer pread(void*, std::size_t, std::uint64_t) override;
+  /// Fails: these files have no position.
+  /// \errors
+  /// - `errc::spipe`: always
   answer pwrite(const void*, std::size_t, std::uint64_t) override;
 
  private:

@@ -53,7 +53,7 @@ struct device_state {
   bool holds_vm = false;
   /// The index in `snapshot::iommufds` of the iommufd that the device is bound to. -1: none.
   int iommufd = -1;
-  /// Whether an eventfd is connected to an interrupt of the device.
+  /// Whether an interrupt of the device is armed.
   bool irqs = false;
 };
 /// The state of a group.

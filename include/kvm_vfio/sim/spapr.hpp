@@ -32,6 +32,17 @@ class vfio_spapr_tce final : public iommu_driver {
   /// - `errc::nodev`: the group has no table data
   [[nodiscard]] errc attach(vfio_group& group) override;
   void detach(vfio_group& group) noexcept override;
+  /// Answers VFIO_IOMMU_ENABLE, DISABLE, MAP_DMA, UNMAP_DMA and SPAPR_TCE_GET_INFO.
+  /// \return 0; MAP_DMA and UNMAP_DMA also return 1 for some wrong arguments, as the kernel does
+  /// \errors
+  /// - `errc::notty`: the request is unknown
+  /// - `errc::nxio`: the driver has no group; MAP_DMA, UNMAP_DMA: the address is outside of the
+  /// window
+  /// - `errc::busy`: ENABLE: the driver is enabled already
+  /// - `errc::perm`: MAP_DMA, UNMAP_DMA: the driver is not enabled
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: argsz, flags, size or alignment are wrong
+  /// - `errc::intr`: MAP_DMA: the mapping reaches over the end of the window
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override;
   [[nodiscard]] const dma_map& mappings() const noexcept override;
@@ -78,8 +89,7 @@ class tce_table final : public file {
   /// lock.
   /// \errors
   /// - `errc::inval`: the table belongs to another VM, or no window of the group covers the
-  /// addresses
-  ///   of the table
+  ///   addresses of the table
   /// - `errc::fault`: the group has no table data
   [[nodiscard]] errc attach(const vm_base& vm, vfio_group& group);
   /// Detaches a group (kvm_spapr_tce_release_iommu_group). Does nothing if the table belongs to

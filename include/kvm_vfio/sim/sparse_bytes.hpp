@@ -36,7 +36,7 @@ class sparse_bytes {
   using chunk = std::array<unsigned char, chunk_size>;
   struct part {
     std::uint64_t chunk;
-    std::size_t at;  // in the chunk
+    std::size_t at;  // the offset in the chunk
     std::size_t size;
   };
   // The part of `size` bytes from `offset` on that is in the first chunk.

@@ -4,10 +4,12 @@
 /// Reads a topology from JSON and writes it as JSON. This header needs the library nlohmann/json
 /// (3.x). Without this library the header is empty, and KVM_VFIO_SIM_TOPOLOGY_JSON is 0.
 ///
+/// \code{.json}
 /// {"iommus": [{"name": "dmar0", "snoop_control": false}],
 ///  "groups": [{"number": 7, "iommu": "dmar0", "devices": [
 ///    {"name": "0000:aa:00.0", "driver": "vfio",
 ///     "pci": {"vendor": "0x8086", "bars": [{"size": "0x4000"}]}}]}]}
+/// \endcode
 ///
 /// The members have the names and the defaults of topology.hpp, but `bound` is called "driver". A
 /// number is a JSON number, or a string that starts with "0x". The member `bytes` is a string with

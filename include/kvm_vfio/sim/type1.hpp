@@ -27,6 +27,20 @@ class type1_iommu final : public iommu_driver {
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override;
   [[nodiscard]] errc attach(vfio_group& group) override;
   void detach(vfio_group& group) noexcept override;
+  /// Answers VFIO_IOMMU_GET_INFO, MAP_DMA, UNMAP_DMA and DIRTY_PAGES.
+  /// \errors
+  /// - `errc::notty`: the request is unknown; DIRTY_PAGES: version 2 does not track dirty pages
+  /// - `errc::access`: DIRTY_PAGES: version 1 does not know dirty pages
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: argsz, flags, size or alignment are wrong. MAP_DMA: a group does not allow
+  ///   the addresses, or FLAG_VADDR names a mapping that has not lost its address. UNMAP_DMA:
+  ///   version 2 would have to cut a mapping, or FLAG_VADDR names a mapping that has lost its
+  ///   address already
+  /// - `errc::overflow`: an address and the size wrap around (`linux_release::wrapping_overflows`)
+  /// - `errc::exists`: MAP_DMA: another mapping has one of the addresses
+  /// - `errc::nospc`: MAP_DMA: the container has `world_options::dma_entry_limit` mappings
+  /// - `errc::noent`: MAP_DMA: FLAG_VADDR names no mapping
+  /// - `errc::busy`: UNMAP_DMA: FLAG_VADDR is set, and a group of mediated devices is attached
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override;
   [[nodiscard]] const dma_map& mappings() const noexcept override;

@@ -69,7 +69,7 @@ class checker final : public call_observer {
     std::set<file_id> trackers{};  // the kvm-vfios that track the file
     std::uint32_t armed = 0;       // of a device: a bit for each armed interrupt index
   };
-  using slot = std::pair<int, int>;  // process, descriptor
+  using slot = std::pair<int, int>;  // the number of a process, and a descriptor of this process
 
   void see(const call& c);
   void opened(const call& c);

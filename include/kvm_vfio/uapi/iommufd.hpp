@@ -16,7 +16,7 @@
 
 namespace kvm_vfio::uapi {
 
-// Each struct starts with its size.
+// The first member of each struct of a request is the size of the struct in bytes.
 
 /// The kernel's `iommu_destroy`, field by field.
 struct iommu_destroy {

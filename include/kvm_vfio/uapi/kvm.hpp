@@ -11,13 +11,17 @@
 
 namespace kvm_vfio::uapi {
 
-/// Attribute group of the tracked files (KVM_DEV_VFIO_FILE, formerly KVM_DEV_VFIO_GROUP).
+/// The attribute group of the tracked files (KVM_DEV_VFIO_FILE, before Linux 6.6
+/// KVM_DEV_VFIO_GROUP).
 inline constexpr std::uint32_t dev_vfio_file = 1;
-/// Attribute: track a VFIO file. `addr` points to an int32 descriptor.
+/// The attribute FILE_ADD, which starts to track a VFIO file. `addr` points to the descriptor, an
+/// int32.
 inline constexpr std::uint64_t dev_vfio_file_add = 1;
-/// Attribute: stop tracking a VFIO file. `addr` points to an int32 descriptor.
+/// The attribute FILE_DEL, which stops to track a VFIO file. `addr` points to the descriptor, an
+/// int32.
 inline constexpr std::uint64_t dev_vfio_file_del = 2;
-/// Attribute, POWER only: attach a TCE table. `addr` points to a `kvm_vfio_spapr_tce`.
+/// The attribute GROUP_SET_SPAPR_TCE (only on POWER), which connects a tracked group to a TCE
+/// table. `addr` points to a `kvm_vfio_spapr_tce`.
 inline constexpr std::uint64_t dev_vfio_group_set_spapr_tce = 3;
 
 static_assert(dev_vfio_file == KVM_DEV_VFIO_GROUP);
@@ -30,7 +34,7 @@ static_assert(dev_vfio_file_add == KVM_DEV_VFIO_FILE_ADD);
 static_assert(dev_vfio_file_del == KVM_DEV_VFIO_FILE_DEL);
 #endif
 
-/// Device type of kvm-vfio in KVM_CREATE_DEVICE.
+/// The device type of kvm-vfio in KVM_CREATE_DEVICE.
 inline constexpr std::uint32_t dev_type_vfio = KVM_DEV_TYPE_VFIO;
 /// Flag of KVM_CREATE_DEVICE: the call only asks whether the type exists and makes no device.
 inline constexpr std::uint32_t create_device_test = KVM_CREATE_DEVICE_TEST;

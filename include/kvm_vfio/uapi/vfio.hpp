@@ -34,7 +34,7 @@ static_assert(update_vaddr_extension == VFIO_UPDATE_VADDR &&
               dma_unmap_vaddr == VFIO_DMA_UNMAP_FLAG_VADDR);
 #endif
 
-// Device files (character devices), since Linux 6.6.
+// The requests of character devices, since Linux 6.6.
 
 /// The kernel's `vfio_device_bind_iommufd`, field by field.
 struct device_bind_iommufd {

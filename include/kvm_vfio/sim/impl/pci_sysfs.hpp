@@ -25,7 +25,7 @@
 namespace kvm_vfio::sim::detail {
 
 /// Reads one PCI function. If a file cannot be read, or PCI does not allow its content, the reader
-/// adds a note and the function does not get the part (a BAR, a capability).
+/// adds a note. Then a number is 0, and a BAR or a capability is left out.
 class pci_sysfs_reader {
  public:
   /// \param device  the folder of the function in sysfs

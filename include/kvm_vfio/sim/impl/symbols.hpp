@@ -49,7 +49,7 @@ KVM_VFIO_INLINE bool symbols::file_enforced_coherent(const file& f) noexcept {
 }
 
 KVM_VFIO_INLINE std::uint64_t symbols::coherency_epoch() noexcept {
-  // Neither ever falls, so their sum never comes back.
+  // Both numbers only grow, so their sum never has an old value again.
   return loads() + (world_.release().coherency_of_container ? world_.container_changes() : 0);
 }
 

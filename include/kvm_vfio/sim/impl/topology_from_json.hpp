@@ -47,7 +47,7 @@ class topology_reader {
   void fail(const std::string& where, std::string what) {
     append(errors_, where.empty() ? "topology" : where, std::move(what));
   }
-  // "must be a list, not the number 7"
+  // Appends an error such as "must be a list, not the number 7".
   void wrong_type(const json& value, const std::string& where, const char* wanted) {
     std::string is = value.type_name();
     if (value.is_number()) is = "the number " + value.dump();
