@@ -293,7 +293,7 @@ struct probe final : open_file<process> {
   [[nodiscard]] constexpr const char* name() const noexcept override { return "probe"; }
   [[nodiscard]] constexpr errc ioctl(process&, std::uint64_t,
                                      std::uint64_t argument) noexcept override {
-    return to_errc(argument);
+    return to_errc(static_cast<long>(argument));
   }
   [[nodiscard]] constexpr errc lseek() noexcept override { return errc::nospc; }
   constexpr void release() noexcept override { ++released; }
