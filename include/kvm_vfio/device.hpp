@@ -106,7 +106,7 @@ class device {
   /// FILE_ADD: tracks a file (kvm_vfio_file_add). Allocates one entry. A failed call changes
   /// nothing. With `indexed` and `coherency_epoch` the call takes constant time, except for the
   /// first one in an epoch. Otherwise the time is linear in the number of tracked files.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the file is not a VFIO file, or the symbol that tells this is missing
   /// - `errc::exists`: the device tracks the file already
   /// - `errc::nomem`: no memory
@@ -119,7 +119,7 @@ class device {
   /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Takes as long as `add`. If `f` was the
   /// file that was not coherent, all files may be asked for their coherency. Allocates nothing.
   /// \param f a file that the caller keeps open during the call
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the device does not track the file
   /// - each error of `set_kvm`: the file stays tracked, on sPAPR without its TCE tables
   [[nodiscard]] constexpr errc del(const file& f) noexcept {
@@ -131,7 +131,7 @@ class device {
   /// (kvm_vfio_file_set_spapr_tce). The entry keeps its IOMMU group even if the call fails.
   /// \param f a file that the caller keeps open during the call
   /// \param tablefd the descriptor of the table in the calling task
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the device does not track the file
   /// - `errc::io`: the file has no IOMMU group
   /// - each error of `spapr_tce_attach`
@@ -143,7 +143,7 @@ class device {
   }
 
   /// Handles KVM_SET_DEVICE_ATTR of the task `from` (kvm_vfio_set_attr). Ignores `attr.flags`.
-  /// \errors
+  /// \par Errors
   /// - `errc::nxio`: no such group or attribute; checked before any memory is read
   /// - `errc::fault`: the memory at `attr.addr` cannot be read
   /// - `errc::badf`: the descriptor in that memory is not open
@@ -170,7 +170,7 @@ class device {
   }
 
   /// Handles KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr). Reads `attr.group` and `attr.attr` only.
-  /// \errors
+  /// \par Errors
   /// - `errc::nxio`: no such group or attribute
   [[nodiscard]] static constexpr errc has_attr(const kvm_device_attr& attr) noexcept {
     if (attr.group != uapi::dev_vfio_file) return errc::nxio;
@@ -200,7 +200,7 @@ class device {
   /// Copies the handles of the oldest tracked files, at most `room`, with a reference on each. The
   /// caller gives each back with `references.fput`.
   /// \return the number of tracked files, which may be larger than `room`
-  /// \errors
+  /// \par Errors
   /// - each error of `get_file`: all references are given back
   template <file_references<file> References>
   constexpr result<std::size_t> snapshot(file* files, std::size_t room,

@@ -27,7 +27,7 @@ class device_operations {
   [[nodiscard]] virtual constexpr errc set_attr(caller_type& from,
                                                 const kvm_device_attr& attr) noexcept = 0;
   /// Handles KVM_HAS_DEVICE_ATTR.
-  /// \errors
+  /// \par Errors
   /// - `errc::nxio`: the device has no such attribute
   [[nodiscard]] virtual constexpr errc has_attr(const kvm_device_attr& attr) noexcept = 0;
 
@@ -51,7 +51,7 @@ class device_type {
   [[nodiscard]] virtual constexpr const char* name() const noexcept = 0;
   /// Makes the state of a new device. The VM holds its lock during the call and links the device
   /// afterwards.
-  /// \errors
+  /// \par Errors
   /// - `errc::busy`: the VM cannot have one more device of this type
   /// - `errc::nomem`: no memory
   [[nodiscard]] virtual constexpr result<operations*> create(Vm& vm) noexcept = 0;
@@ -71,7 +71,7 @@ class device_type_table {
  public:
   /// Enters a device type under a number. `type` must outlive its entry in the table and each of
   /// its devices.
-  /// \errors
+  /// \par Errors
   /// - `errc::nospc`: `number` is not less than `Size`
   /// - `errc::exists`: the number has a type already
   constexpr errc register_type(std::uint32_t number, device_type<Vm>& type) noexcept {

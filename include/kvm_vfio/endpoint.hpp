@@ -38,7 +38,7 @@ template <class T>
 
 /// Calls FILE_ADD for a descriptor: the device then tracks the VFIO file behind it. Makes one ioctl
 /// and allocates nothing.
-/// \errors
+/// \par Errors
 /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
 /// - `errc::inval`: the file is not a VFIO file, or VFIO is not loaded
 /// - `errc::exists`: the device tracks the file already
@@ -52,7 +52,7 @@ template <endpoint E>
 
 /// Calls FILE_DEL for a descriptor: the device no longer tracks the VFIO file behind it. Makes one
 /// ioctl and allocates nothing.
-/// \errors
+/// \par Errors
 /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
 /// - `errc::noent`: the device does not track the file
 /// - `errc::io`: the VM belongs to another process, or is dead
@@ -66,7 +66,7 @@ template <endpoint E>
 /// POWER only. Makes one ioctl and allocates nothing.
 /// \param groupfd a descriptor of the group's file
 /// \param tablefd the descriptor of the TCE table
-/// \errors
+/// \par Errors
 /// - `errc::nxio`: the kernel has no such attribute, because it is not a POWER kernel
 /// - `errc::badf`: one of the descriptors is not open
 /// - `errc::noent`: the device does not track the group
@@ -139,7 +139,7 @@ class attachment {
 
   /// Calls FILE_DEL. Does nothing and returns ok if no file is attached. Afterwards this object
   /// holds no file, even if the call fails. The caller may then try `file_del` again.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the device did not track the file any more
   /// - any other error of `file_del`: the device still tracks the file
   errc detach() noexcept {
@@ -165,7 +165,7 @@ class attachment {
 };
 
 /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
-/// \errors
+/// \par Errors
 /// - each error of `file_add`
 template <endpoint E>
 [[nodiscard]] result<attachment<endpoint_view<E>>> attach(E& device, int fd) noexcept {

@@ -31,19 +31,19 @@ class open_file {
   virtual constexpr void release() noexcept = 0;
 
   /// Handles lseek(2).
-  /// \errors
+  /// \par Errors
   /// - `errc::spipe`: the file has no position (a VM's device)
   [[nodiscard]] virtual constexpr errc lseek() noexcept = 0;
   /// Handles read(2), which VMs and their devices do not support.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: always
   [[nodiscard]] static constexpr errc read() noexcept { return errc::inval; }
   /// Handles write(2), which VMs and their devices do not support.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: always
   [[nodiscard]] static constexpr errc write() noexcept { return errc::inval; }
   /// Handles mmap(2), which VMs and their devices do not support.
-  /// \errors
+  /// \par Errors
   /// - `errc::nodev`: always
   [[nodiscard]] static constexpr errc mmap() noexcept { return errc::nodev; }
 

@@ -26,7 +26,7 @@ class vfio_calls {
     else return symbols_.file_is_valid(f);
   }
   /// Tells VFIO the VM of a file. Does nothing without the symbol (kvm_vfio_file_set_kvm).
-  /// \errors
+  /// \par Errors
   /// - each error of the provider
   constexpr errc set_kvm(const file& f, const typename Symbols::vm& vm) noexcept {
     const symbol_ref found(symbols_, symbol::file_set_kvm);

@@ -44,7 +44,7 @@ class vfio_device_type final : public device_type<Vm> {
   [[nodiscard]] constexpr const char* name() const noexcept override { return "kvm-vfio"; }
 
   /// Makes the kvm-vfio device of a VM.
-  /// \errors
+  /// \par Errors
   /// - `errc::busy`: the VM has a kvm-vfio device already
   /// - `errc::nomem`: no memory
   [[nodiscard]] constexpr result<operations*> create(Vm& vm) noexcept override {

@@ -83,7 +83,7 @@ class vm final : public detail::device_owner<Caller> {
   [[nodiscard]] constexpr const char* name() const noexcept override { return "kvm-vm"; }
 
   /// Handles ioctl(2) on the VM's descriptor (kvm_vm_ioctl). The VM knows KVM_CREATE_DEVICE only.
-  /// \errors
+  /// \par Errors
   /// - `errc::io`: the task has another address space, or the VM is dead
   /// - `unknown_ioctl`: the request is not KVM_CREATE_DEVICE
   /// - `errc::fault`: the argument cannot be read, or cannot be written back. If it cannot be

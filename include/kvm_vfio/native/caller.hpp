@@ -17,7 +17,7 @@ class current_task : public own_memory {
 
   /// Returns the open file behind `fd`, as a new descriptor. `held_files::fput` closes the new
   /// descriptor.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, is negative, or was opened with O_PATH
   /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<file> fget(int fd) const noexcept {
@@ -26,7 +26,7 @@ class current_task : public own_memory {
   }
   /// Returns the open file behind `fd`, with `fd` itself as the handle. So a process without a free
   /// descriptor can still call FILE_DEL. The caller keeps `fd` open meanwhile.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, is negative, or was opened with O_PATH
   [[nodiscard]] result<file> fdget(int fd) const noexcept {
     const int flags = ::fcntl(fd, F_GETFL);

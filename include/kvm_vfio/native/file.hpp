@@ -35,7 +35,7 @@ static_assert(hashable_file<file>);
 /// `file_references`. It has no state.
 struct held_files {
   /// Makes a new descriptor of the file.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the file's descriptor is not open
   /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<file> get_file(const file& f) const noexcept {

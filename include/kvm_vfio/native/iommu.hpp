@@ -79,7 +79,7 @@ class kvm_spapr_tce : public coherency_callback {
       : coherency_callback(callback), device_(device) {}
 
   /// Calls GROUP_SET_SPAPR_TCE for the group's file.
-  /// \errors
+  /// \par Errors
   /// - `errc::nxio`: the kernel is not a POWER kernel
   /// - each other error of `set_spapr_tce`
   [[nodiscard]] errc spapr_tce_attach(const vm_ref&, int tablefd,

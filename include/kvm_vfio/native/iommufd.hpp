@@ -31,7 +31,7 @@ class iommufd_ref {
   constexpr explicit iommufd_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens an iommufd.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the kernel has no iommufd
   /// - each other error of open(2)
   template <class Owner = owned<iommufd_ref>>  // `Owner` is complete at the call
@@ -41,7 +41,7 @@ class iommufd_ref {
     return Owner(static_cast<unique_fd&&>(*fd));
   }
   /// Makes a new IOAS without mappings (IOMMU_IOAS_ALLOC).
-  /// \errors
+  /// \par Errors
   /// - `errc::nomem`: no memory
   [[nodiscard]] result<ioas_id> alloc_ioas() const noexcept {
     uapi::iommu_ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
@@ -50,7 +50,7 @@ class iommufd_ref {
     return ioas_id{alloc.out_ioas_id};
   }
   /// Destroys an IOAS (IOMMU_DESTROY).
-  /// \errors
+  /// \par Errors
   /// - `errc::busy`: a device is attached to the IOAS
   /// - `errc::noent`: the iommufd has no such IOAS
   [[nodiscard]] errc destroy(ioas_id ioas) const noexcept {
@@ -58,7 +58,7 @@ class iommufd_ref {
     return sys::ioctl(fd_, uapi::request_destroy, &destroy).error();
   }
   /// Maps memory at the IOVA that `m` names (IOMMU_IOAS_MAP).
-  /// \errors
+  /// \par Errors
   /// - `errc::exists`: the range overlaps another mapping
   /// - `errc::inval`: the range is not aligned, or lies in a reserved region
   /// - `errc::overflow`: the range ends behind the last address
@@ -79,7 +79,7 @@ class iommufd_ref {
   /// \param iova the first address of the range
   /// \param size the size of the range in bytes
   /// \return the number of bytes that were mapped
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the range has no mapping, or the iommufd has no such IOAS
   [[nodiscard]] result<std::uint64_t> unmap(ioas_id ioas, std::uint64_t iova,
                                             std::uint64_t size) const noexcept {

@@ -28,7 +28,7 @@ class kvm_vfio_device_ref {
   constexpr explicit kvm_vfio_device_ref(int fd) noexcept : fd_(fd) {}
 
   /// Calls KVM_SET_DEVICE_ATTR.
-  /// \errors
+  /// \par Errors
   /// - `errc::nxio`: no such group or attribute
   /// - `errc::fault`: the memory at `attr.addr` cannot be read
   /// - `errc::io`: the VM belongs to another process, or is dead
@@ -37,14 +37,14 @@ class kvm_vfio_device_ref {
     return sys::ioctl(fd_, uapi::set_device_attr, &attr).error();
   }
   /// Calls KVM_HAS_DEVICE_ATTR.
-  /// \errors
+  /// \par Errors
   /// - `errc::nxio`: no such group or attribute
   /// - `errc::io`: the VM belongs to another process, or is dead
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) const noexcept {
     return sys::ioctl(fd_, uapi::has_device_attr, &attr).error();
   }
   /// Makes any ioctl and passes `argument` on unchanged.
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: a kvm-vfio device has no such ioctl
   /// - each error of the ioctl
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) const noexcept {
@@ -53,7 +53,7 @@ class kvm_vfio_device_ref {
 
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor. That object needs
   /// the open descriptor of the device, but not this view.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `vfio_fd` is not open
   /// - `errc::inval`: the file is not a VFIO file, or VFIO is not loaded
   /// - `errc::exists`: the device tracks the file already
@@ -81,7 +81,7 @@ class kvm_vfio_device : public owned<kvm_vfio_device_ref> {
   using owned::owned;
 
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
-  /// \errors
+  /// \par Errors
   /// - each error of `kvm_vfio_device_ref::attach`
   [[nodiscard]] result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const& noexcept {
     return kvm_vfio_device_ref::attach(vfio_fd);
@@ -101,7 +101,7 @@ class vm_ref {
   /// Calls KVM_CREATE_DEVICE and passes `create` on unchanged. On success `create.fd` is a new
   /// descriptor, which the caller must close. With the flag KVM_CREATE_DEVICE_TEST there is no new
   /// descriptor.
-  /// \errors
+  /// \par Errors
   /// - `errc::nodev`: the kernel has no such device type
   /// - `errc::busy`: the VM has a kvm-vfio device already
   /// - `errc::nomem`: no memory
@@ -112,7 +112,7 @@ class vm_ref {
   }
   /// Asks whether the kernel has a device type (KVM_CREATE_DEVICE_TEST). The answer does not depend
   /// on the devices that the VM has already.
-  /// \errors
+  /// \par Errors
   /// - `errc::nodev`: the kernel has no such device type
   /// - `errc::io`: the VM belongs to another process, or is dead
   [[nodiscard]] errc has_device_type(std::uint32_t type) const noexcept {
@@ -121,7 +121,7 @@ class vm_ref {
   }
   /// Makes the kvm-vfio device of the VM. A VM has at most one such device. The device keeps the VM
   /// alive.
-  /// \errors
+  /// \par Errors
   /// - `errc::nodev`: the kernel was built without kvm-vfio
   /// - `errc::busy`: the VM has a kvm-vfio device already
   /// - each other error of `create_device`
@@ -151,7 +151,7 @@ class kvm_ref {
   constexpr explicit kvm_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens KVM and checks that its interface has the version KVM_API_VERSION.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the host has no KVM
   /// - `errc::access`: the user has no permission
   /// - `errc::notty`: the file at `path` is not KVM
@@ -168,14 +168,14 @@ class kvm_ref {
     return opened;
   }
   /// Returns the version of KVM's interface (KVM_GET_API_VERSION).
-  /// \errors
+  /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<int> api_version() const noexcept {
     return sys::ioctl(fd_, KVM_GET_API_VERSION);
   }
   /// Makes a VM (KVM_CREATE_VM). Repeats the call if a signal interrupts it.
   /// \param type the machine type; 0 is the default of the architecture
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: KVM does not know this machine type
   /// - `errc::busy`: another hypervisor uses the processor's virtualization
   /// - `errc::nomem`: no memory

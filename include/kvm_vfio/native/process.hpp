@@ -28,7 +28,7 @@ class process : public current_task {
 
   /// Makes a new descriptor of a file that the model made, with O_CLOEXEC. `made` must stay alive
   /// until the last `close` of its descriptors, or until the destructor of this object.
-  /// \errors
+  /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
   /// - `errc::nfile`: the system has no free file
   /// - `errc::nomem`: no memory
@@ -42,7 +42,7 @@ class process : public current_task {
   }
   /// Makes one more descriptor of the file behind any descriptor. Unlike with dup(2), the new
   /// descriptor has O_CLOEXEC, and its number is the lowest free one that is at least 3.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open
   /// - `errc::mfile`: the process has no free descriptor
   /// - `errc::nomem`: no memory
@@ -60,7 +60,7 @@ class process : public current_task {
   }
   /// Closes any descriptor. If it is the last one of a file that the model made, releases the file.
   /// The descriptor is closed even if close(2) reports an error.
-  /// \errors
+  /// \par Errors
   /// - each error of close(2)
   errc close(int fd) noexcept {
     open_file<process>* const gone = forget(fd);
@@ -69,7 +69,7 @@ class process : public current_task {
     return answer;
   }
   /// Makes an ioctl on a file that the model made.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
   /// - `errc::notty`: the model did not make the file
   /// - each error of the file's own ioctl

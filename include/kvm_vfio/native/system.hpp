@@ -36,7 +36,7 @@ using request = decltype(request_of(&::ioctl));
 /// Calls ioctl(2).
 /// \param argument a pointer or an unsigned long
 /// \return a number that is not negative
-/// \errors
+/// \par Errors
 /// - each error of ioctl(2)
 template <class Argument>
 [[nodiscard]] inline result<int> ioctl(int fd, unsigned long request, Argument argument) noexcept {
@@ -46,14 +46,14 @@ template <class Argument>
 }
 /// Calls ioctl(2) with the argument 0.
 /// \return a number that is not negative
-/// \errors
+/// \par Errors
 /// - each error of ioctl(2)
 [[nodiscard]] inline result<int> ioctl(int fd, unsigned long request) noexcept {
   return ioctl(fd, request, 0UL);
 }
 
 /// Opens a file with open(2) and O_CLOEXEC. Repeats the call if a signal interrupts it.
-/// \errors
+/// \par Errors
 /// - each error of open(2), except `errc::intr`
 [[nodiscard]] inline result<unique_fd> open(const char* path, int flags) noexcept {
   int fd = -1;
@@ -65,7 +65,7 @@ template <class Argument>
 
 /// Makes one more descriptor of the open file behind `fd`, with O_CLOEXEC and a number of at least
 /// 3.
-/// \errors
+/// \par Errors
 /// - `errc::badf`: `fd` is not open
 /// - `errc::mfile`: the process has no free descriptor
 [[nodiscard]] inline result<int> dup(int fd) noexcept {

@@ -28,7 +28,7 @@ class container_ref {
   constexpr explicit container_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens a new container.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: VFIO is not loaded
   /// - `errc::notty`: the file at `at` is not a container
   /// - `errc::proto`: VFIO has another version of the interface (VFIO_API_VERSION)
@@ -45,7 +45,7 @@ class container_ref {
   }
   /// Asks whether the container has an extension (VFIO_CHECK_EXTENSION). Before the container's
   /// IOMMU is set, asks whether any IOMMU driver has it.
-  /// \errors
+  /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> check_extension(unsigned long extension) const noexcept {
     const result<int> answer = sys::ioctl(fd_, VFIO_CHECK_EXTENSION, extension);
@@ -53,7 +53,7 @@ class container_ref {
     return *answer > 0;
   }
   /// Chooses the IOMMU driver of a container that has a group (VFIO_SET_IOMMU).
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the container has no group, or its IOMMU is set already
   /// - `errc::nodev`: the kernel has no such IOMMU driver
   /// - `errc::busy`: another user translates the DMA of a group
@@ -62,7 +62,7 @@ class container_ref {
     return sys::ioctl(fd_, VFIO_SET_IOMMU, type).error();
   }
   /// Maps memory at the IOVA that `m` names (VFIO_IOMMU_MAP_DMA).
-  /// \errors
+  /// \par Errors
   /// - `errc::exists`: the range overlaps another mapping
   /// - `errc::inval`: the range is not aligned or not allowed, or the container has no IOMMU yet
   /// - `errc::nomem`: no memory, or more locked memory than RLIMIT_MEMLOCK allows
@@ -81,7 +81,7 @@ class container_ref {
   /// \param iova the first address of the range
   /// \param size the size of the range in bytes
   /// \return the number of bytes that were mapped
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the range holds a part of a mapping only, or is not aligned
   [[nodiscard]] result<std::uint64_t> unmap(std::uint64_t iova, std::uint64_t size) const noexcept {
     vfio_iommu_type1_dma_unmap unmap{};
@@ -110,7 +110,7 @@ class device_ref {
 
   /// Opens the character device /dev/vfio/devices/vfioN (from Linux 6.6 on).
   /// \param number the N in the path
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: there is no such device, or the kernel has no VFIO_DEVICE_CDEV
   /// - `errc::inval`: `number` is negative
   /// - each other error of open(2)
@@ -122,7 +122,7 @@ class device_ref {
     return open<Owner>(dev.get());
   }
   /// Opens a character device by its path.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: there is no such device, or the kernel has no VFIO_DEVICE_CDEV
   /// - each other error of open(2)
   template <class Owner = owned<device_ref>>
@@ -134,7 +134,7 @@ class device_ref {
   /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). Closing the device ends this. Call
   /// FILE_ADD for the device file before.
   /// \return the number of the device in the iommufd
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the device is bound already, or a group handed the file out
   /// - `errc::badf`: the iommufd's descriptor is not open
   /// - `errc::badfd`: the descriptor is not an iommufd
@@ -151,7 +151,7 @@ class device_ref {
   }
   /// Attaches the device to an IOAS, so that its DMA uses the mappings of the IOAS
   /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the iommufd has no such IOAS
   /// - `errc::inval`: the device is not bound, or other devices of its group are attached elsewhere
   /// - `errc::busy`: another user translates the DMA of the group
@@ -162,7 +162,7 @@ class device_ref {
     return sys::ioctl(fd_, uapi::request_attach_iommufd_pt, &attach).error();
   }
   /// Detaches the device from its IOAS (VFIO_DEVICE_DETACH_IOMMUFD_PT).
-  /// \errors
+  /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] errc detach_iommufd_pt() const noexcept {
     uapi::device_detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
@@ -186,7 +186,7 @@ class group_ref {
 
   /// Opens the group /dev/vfio/N.
   /// \param number the N in the path
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: there is no such group, or none of its devices is bound to a driver of VFIO
   /// - `errc::busy`: the group is open already, kvm-vfio still tracks it, or a device of it is
   ///   bound to an iommufd
@@ -200,7 +200,7 @@ class group_ref {
     return open<Owner>(dev.get());
   }
   /// Opens a group by the path of its file.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: there is no such group, or none of its devices is bound to a driver of VFIO
   /// - `errc::busy`: the group is open already, kvm-vfio still tracks it, or a device of it is
   ///   bound to an iommufd
@@ -213,7 +213,7 @@ class group_ref {
   }
   /// Returns whether the group is viable (VFIO_GROUP_GET_STATUS). A group is viable if each of its
   /// devices is bound to VFIO, to no driver, or to a driver that never uses DMA.
-  /// \errors
+  /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> viable() const noexcept {
     vfio_group_status status{.argsz = sizeof status, .flags = 0};
@@ -222,7 +222,7 @@ class group_ref {
     return (status.flags & VFIO_GROUP_FLAGS_VIABLE) != 0;
   }
   /// Puts the group into a container (VFIO_GROUP_SET_CONTAINER).
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the group has a container, or does not fit the mappings or IOMMU of this one
   /// - `errc::perm`: the group is not viable, another user owns its DMA, or the host cannot isolate
   ///   interrupts
@@ -235,7 +235,7 @@ class group_ref {
     return sys::ioctl(fd_, VFIO_GROUP_SET_CONTAINER, &fd).error();
   }
   /// Takes the group out of its container (VFIO_GROUP_UNSET_CONTAINER).
-  /// \errors
+  /// \par Errors
   /// - `errc::busy`: a device of the group is open
   /// - `errc::inval`: the group has no container
   [[nodiscard]] errc unset_container() const noexcept {
@@ -243,7 +243,7 @@ class group_ref {
   }
   /// Opens the device file of a device of the group (VFIO_GROUP_GET_DEVICE_FD).
   /// \param name the device's name in sysfs, for example "0000:06:0d.0"
-  /// \errors
+  /// \par Errors
   /// - `errc::nodev`: the group has no such device
   /// - `errc::inval`: the group has no container, or the container's IOMMU is not set
   /// - `errc::busy`, `errc::perm`: another user has the device or owns the DMA of the group

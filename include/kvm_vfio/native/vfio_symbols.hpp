@@ -30,7 +30,7 @@ struct one_container {
   vfio::container_ref container;
   /// Returns the one container for every group. A device file has no container: it is bound to an
   /// iommufd.
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the container is not known, or `f` is a device file
   [[nodiscard]] result<vfio::container_ref> operator()(const file& f) const noexcept {
     if (container.fd() < 0 || vfio_kind_of(f.fd) == vfio_file_kind::device) return errc::noent;
@@ -76,7 +76,7 @@ class vfio_symbols : public linked_symbols {
   }
   /// Calls FILE_ADD on the VM's kvm-vfio device, or FILE_DEL if `owner` is no VM. Makes one ioctl.
   /// FILE_DEL succeeds, too, if another caller has deleted the file before.
-  /// \errors
+  /// \par Errors
   /// - `errc::exists`: another caller added the file
   /// - each other error of `file_add` or `file_del`
   [[nodiscard]] errc file_set_kvm(const file& f, const vm& owner) noexcept {

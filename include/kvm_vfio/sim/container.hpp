@@ -30,7 +30,7 @@ class container {
   void put() noexcept;
 
   /// Puts a group into the container (VFIO_GROUP_SET_CONTAINER).
-  /// \errors
+  /// \par Errors
   /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
   ///   claimed its DMA
   /// - further errors: those of `iommu_driver::attach`, if the container has an IOMMU driver
@@ -41,7 +41,7 @@ class container {
   /// Answers an ioctl of the container (vfio_fops_unl_ioctl). The container itself answers
   /// VFIO_GET_API_VERSION, VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU. The IOMMU driver answers all
   /// other requests.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the container has no IOMMU driver for the request; VFIO_SET_IOMMU: the
   ///   container has no group, or it has an IOMMU driver already
   /// - `errc::nodev`: VFIO_SET_IOMMU: VFIO has no driver of this type
@@ -79,7 +79,8 @@ class container_file final : public file {
   /// The container behind the file.
   [[nodiscard]] container& get_container() const noexcept { return *container_; }
   /// Answers an ioctl of the container. Takes the world's lock.
-  /// \errors those of `container::ioctl`
+  /// \par Errors
+  /// - each error of `container::ioctl`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
  private:

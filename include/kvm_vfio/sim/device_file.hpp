@@ -46,13 +46,13 @@ class device_file final : public file {
   vm_base* vm = nullptr;
 
   /// Opens the device for the group that hands it out. The caller holds the world's lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
   /// - `errc::srch`: the driver needs a VM, and the group has none
   [[nodiscard]] errc open_from_group();
 
   /// Answers an ioctl of the device. Takes the world's lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::fault`: the struct cannot be read or written
   /// - `errc::inval`: the device is not open, that is, the file is not bound yet. BIND_IOMMUFD:
   ///   argsz, flags or the descriptor are wrong, a group handed the file out, or the device is open
@@ -70,19 +70,19 @@ class device_file final : public file {
   ///   those of `pci_endpoint::ioctl`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   /// Reads from a region of the device. Takes the world's lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the device is not open
   /// - further errors: those of `pci_endpoint::read`
   answer pread(void* to, std::size_t size, std::uint64_t offset) override;
   /// Writes to a region of the device. Takes the world's lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the device is not open
   /// - further errors: those of `pci_endpoint::write`
   answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
   /// Finds the part of a region that mmap(2) of the file shows.
   /// \param offset the offset in the file, in bytes
   /// \param size   the number of bytes
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the device is not open, the size is 0, the region cannot be mapped, or the
   ///   range ends behind the region
   [[nodiscard]] result<region_span> mmap(std::uint64_t offset, std::uint64_t size);

@@ -62,17 +62,17 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// The name that /proc/PID/fd shows for a descriptor of this file. Never null.
   [[nodiscard]] virtual const char* name() const noexcept = 0;
   /// ioctl(2) with the task, the low 32 bits of the request, and the argument.
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the file has no such request
   /// - further errors: those of the kind of file
   virtual answer ioctl(process&, std::uint32_t /*request*/, std::uint64_t /*argument*/);
   /// pread(2) with the buffer, its size in bytes, and the offset in bytes.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the file cannot be read
   /// - further errors: those of the kind of file
   virtual answer pread(void*, std::size_t, std::uint64_t /*offset*/);
   /// pwrite(2) with the bytes, their number, and the offset in bytes.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the file cannot be written
   /// - further errors: those of the kind of file
   virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/);
@@ -144,7 +144,7 @@ class event_file : public file {
   virtual void signal() noexcept;
   /// Reads the counter as eight bytes and sets it to 0. The offset has no meaning.
   /// \return 8
-  /// \errors
+  /// \par Errors
   /// - `errc::again`: the counter is 0
   /// - `errc::inval`: the buffer has less than eight bytes
   answer pread(void* to, std::size_t size, std::uint64_t) override;

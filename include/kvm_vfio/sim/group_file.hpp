@@ -23,7 +23,7 @@ class group_file final : public file {
   [[nodiscard]] vfio_group& group() const noexcept { return group_; }
 
   /// Answers an ioctl of the group. Takes the world's lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the request is unknown
   /// - `errc::fault`: the argument cannot be read or written
   /// - `errc::inval`: SET_CONTAINER: the group is in a container already, or, on Linux 6.1, the

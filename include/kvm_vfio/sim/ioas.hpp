@@ -33,7 +33,7 @@ class ioas {
   [[nodiscard]] const dma_map& mappings() const noexcept { return maps_; }
 
   /// Adds a mapping at the address that it contains.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the size is 0, the mapping is not aligned, or a device does not allow its
   ///   addresses
   /// - `errc::overflow`: the address and the size wrap around
@@ -46,7 +46,7 @@ class ioas {
   ///                `most`
   /// \param most    the largest alignment, in bytes
   /// \param iova    the result
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the size is 0, or the alignment is less than `alignment()`
   /// - `errc::overflow`: the size is at least half of all addresses
   /// - `errc::nospc`: there is no free address
@@ -56,7 +56,7 @@ class ioas {
   /// \param first the first address
   /// \param last  the last address
   /// \param done  the number of bytes that were unmapped
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: there is no mapping in the range, or a mapping reaches over an end of the
   ///   range. The mappings before that one are removed.
   [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;

@@ -13,7 +13,7 @@
 namespace kvm_vfio::sim::detail {
 
 /// Reads the first `size` bytes of a struct whose first member is argsz.
-/// \errors
+/// \par Errors
 /// - `errc::fault`: the bytes cannot be read
 /// - `errc::inval`: argsz is less than `size`
 template <class T>
@@ -26,14 +26,14 @@ template <class T>
 
 /// Checks that the bytes of a struct from the offset `first` to the offset `size` are zero, as
 /// copy_struct_from_user does.
-/// \errors
+/// \par Errors
 /// - `errc::fault`: a byte cannot be read
 /// - `errc::toobig`: a byte is not zero
 [[nodiscard]] errc zeros(process& task, std::uint64_t address, std::size_t first, std::size_t size);
 
 /// Writes the first `size` bytes of a struct to the process.
 /// \return 0
-/// \errors
+/// \par Errors
 /// - `errc::fault`: the bytes cannot be written
 template <class T>
 [[nodiscard]] answer write_back(process& task, std::uint64_t address, const T& object,
@@ -58,7 +58,7 @@ class capability_chain {
   /// \param task    the process
   /// \param address the address of the info struct in the process
   /// \param info    the info struct, which the caller writes afterwards
-  /// \errors
+  /// \par Errors
   /// - `errc::fault`: the bytes cannot be written
   template <class Info>
   [[nodiscard]] errc write_behind(process& task, std::uint64_t address, Info& info) const {

@@ -47,7 +47,7 @@ class iommu_driver {
   /// Answers VFIO_CHECK_EXTENSION.
   [[nodiscard]] virtual bool has(std::uint64_t extension) const noexcept = 0;
   /// Attaches a group.
-  /// \errors
+  /// \par Errors
   /// - `errc::busy`: type 1: a mapping has lost its address (VFIO_DMA_UNMAP_FLAG_VADDR). sPAPR: the
   ///   driver has a group already
   /// - `errc::perm`: type 1: the IOMMU does not remap interrupts, and the world does not allow
@@ -60,7 +60,7 @@ class iommu_driver {
   /// Detaches a group.
   virtual void detach(vfio_group& group) noexcept = 0;
   /// Answers an ioctl that the container does not answer itself.
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the driver does not know the request
   /// - further errors: those of the request
   virtual answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) = 0;
@@ -75,7 +75,7 @@ class iommu_driver {
 
 namespace detail {
 /// Checks that no device of a group can forge interrupts. Mediated devices cannot.
-/// \errors
+/// \par Errors
 /// - `errc::perm`: the IOMMU does not remap interrupts, and the world does not allow unsafe ones
 [[nodiscard]] errc check_interrupts(const vfio_state& state, const vfio_group& group) noexcept;
 

@@ -46,7 +46,7 @@ class iommufd_file final : public file {
   [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
 
   /// Answers an ioctl of the iommufd. Takes the world's lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the request is unknown
   /// - `errc::fault`: the struct, or memory that it points to, cannot be read or written
   /// - `errc::inval`: the struct is too short; IOAS_MAP: no access flag; IOAS_UNMAP: the length is
@@ -64,7 +64,7 @@ class iommufd_file final : public file {
 
   /// Binds a device (VFIO_DEVICE_BIND_IOMMUFD) and claims the DMA of its group.
   /// \return the number of the new object
-  /// \errors
+  /// \par Errors
   /// - `errc::perm`: a driver of the host drives a device of the group, another owner has claimed
   ///   its DMA, or its interrupts are unsafe
   result<std::uint32_t> bind(vfio_device& device);
@@ -76,7 +76,7 @@ class iommufd_file final : public file {
   /// \param id the number of the device
   /// \param pt before the call the number of the address space or page table, after it the number
   ///           of the object that the device is attached to
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: there is no object with the number `pt`; or the device is a mediated device,
   ///   and the object is no address space
   /// - `errc::inval`: the object is a device, or another device of the group is attached to another
@@ -95,7 +95,7 @@ class iommufd_file final : public file {
   ~iommufd_file() override;
 
   /// Reads a struct whose first member is its size, as copy_struct_from_user does.
-  /// \errors
+  /// \par Errors
   /// - `errc::fault`: the struct cannot be read
   /// - `errc::inval`: the size is less than `least`
   /// - `errc::toobig`: the struct is longer than `T` and not zero behind it

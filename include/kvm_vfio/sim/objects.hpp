@@ -95,7 +95,7 @@ class vfio_group {
   /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim it
   /// several times.
   /// \param who the address of the owner
-  /// \errors
+  /// \par Errors
   /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
   ///   claimed the DMA
   [[nodiscard]] errc claim_dma(const void* who) noexcept;

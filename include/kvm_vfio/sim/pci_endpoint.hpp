@@ -44,7 +44,7 @@ class pci_endpoint {
   [[nodiscard]] sparse_bytes& bar(std::uint32_t index) noexcept { return bars_[index]; }
 
   /// Answers an ioctl of the device (vfio_pci_core_ioctl).
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the request is unknown, or SET_IRQS has no such action for the interrupt
   /// - `errc::fault`: the struct cannot be read or written
   /// - `errc::inval`: argsz is too small; there is no such region or interrupt; DEVICE_RESET: the
@@ -58,7 +58,7 @@ class pci_endpoint {
   /// \param offset the offset in the device's file, in bytes
   /// \return the number of bytes that were read: not more than there are up to the end of the
   /// region
-  /// \errors
+  /// \par Errors
   /// - `errc::fault`: the range reaches over the end of the configuration space
   /// - `errc::inval`: there is no such region, or the offset is behind its end
   /// - `errc::io`: the command register disables memory access, and the region is memory
@@ -69,7 +69,7 @@ class pci_endpoint {
   /// \param offset the offset in the device's file, in bytes
   /// \return the number of bytes that were written: not more than there are up to the end of the
   ///         region
-  /// \errors
+  /// \par Errors
   /// - `errc::fault`: the range reaches over the end of the configuration space
   /// - `errc::inval`: there is no such region, the offset is behind its end, or the region is the
   /// ROM

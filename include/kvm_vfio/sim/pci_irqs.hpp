@@ -39,7 +39,7 @@ class pci_irqs {
   void reset() noexcept;
 
   /// Executes VFIO_DEVICE_SET_IRQS.
-  /// \errors
+  /// \par Errors
   /// - `errc::fault`: the struct or its data cannot be read
   /// - `errc::inval`: argsz, flags, index, start or count are wrong; another interrupt is armed;
   ///   there is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd

@@ -29,7 +29,7 @@ class filesystem {
   /// \param path  the path
   /// \param flags the flags of open(2)
   /// \return a new open file, with one reference for the caller
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: no node has this path
   /// - further errors: those of the node
   virtual result<file*> open(const char* path, int flags) = 0;
@@ -63,7 +63,7 @@ class process {
 
   /// open(2).
   /// \return a new descriptor, the lowest that is free
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: no node has this path
   /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
   ///   to an iommufd
@@ -71,17 +71,17 @@ class process {
   answer open(const char* path, int flags = O_RDWR | O_CLOEXEC);
   /// eventfd(2) with a counter of 0.
   /// \return a new descriptor, the lowest that is free
-  /// \errors
+  /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
   answer eventfd();
   /// close(2). The descriptor is free afterwards, whatever happens when the file is released.
   /// \return 0
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the descriptor is not open
   answer close(int fd);
   /// dup(2).
   /// \return a new descriptor for the open file, the lowest that is free
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the descriptor is not open
   /// - `errc::mfile`: the process has no free descriptor
   answer dup(int fd);
@@ -90,7 +90,7 @@ class process {
   /// \param request  the request; the kernel reads only the low 32 bits
   /// \param argument the number or the address that is handed over
   /// \return what the file answers
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - further errors: those of the file
   answer ioctl(int fd, std::uint64_t request, std::uint64_t argument);
@@ -100,7 +100,7 @@ class process {
   /// \param size   the number of bytes
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were read
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - further errors: those of the file
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset);
@@ -110,7 +110,7 @@ class process {
   /// \param size   the number of bytes
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were written
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - further errors: those of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
@@ -154,7 +154,7 @@ class process {
   /// \param f    the file; the process takes over the reference, and drops it after an error
   /// \param path whether the file was opened with O_PATH
   /// \return a new descriptor, the lowest that is free
-  /// \errors
+  /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
   answer insert(file_ref f, bool path = false);
   template <class T>
@@ -208,11 +208,11 @@ class model_file final : public file {
   [[nodiscard]] const char* name() const noexcept override { return made_.name(); }
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
   /// Fails: these files have no position.
-  /// \errors
+  /// \par Errors
   /// - `errc::spipe`: always
   answer pread(void*, std::size_t, std::uint64_t) override;
   /// Fails: these files have no position.
-  /// \errors
+  /// \par Errors
   /// - `errc::spipe`: always
   answer pwrite(const void*, std::size_t, std::uint64_t) override;
 

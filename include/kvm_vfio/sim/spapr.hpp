@@ -26,7 +26,7 @@ class vfio_spapr_tce final : public iommu_driver {
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept;
   [[nodiscard]] bool has(std::uint64_t extension) const noexcept override;
   /// Attaches the group.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: all devices of the group are mediated devices
   /// - `errc::busy`: the driver has a group already
   /// - `errc::nodev`: the group has no table data
@@ -34,7 +34,7 @@ class vfio_spapr_tce final : public iommu_driver {
   void detach(vfio_group& group) noexcept override;
   /// Answers VFIO_IOMMU_ENABLE, DISABLE, MAP_DMA, UNMAP_DMA and SPAPR_TCE_GET_INFO.
   /// \return 0; MAP_DMA and UNMAP_DMA also return 1 for some wrong arguments, as the kernel does
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the request is unknown
   /// - `errc::nxio`: the driver has no group; MAP_DMA, UNMAP_DMA: the address is outside of the
   /// window
@@ -87,7 +87,7 @@ class tce_table final : public file {
   /// Attaches a group (the part of kvm_spapr_tce_attach_iommu_group behind the look-up of the
   /// descriptor). A group that is attached already stays attached. The caller holds the world's
   /// lock.
-  /// \errors
+  /// \par Errors
   /// - `errc::inval`: the table belongs to another VM, or no window of the group covers the
   ///   addresses of the table
   /// - `errc::fault`: the group has no table data

@@ -93,7 +93,7 @@ class kvm_spapr_tce : public iommu {
   /// \param vm      the VM of the kvm-vfio
   /// \param tablefd a descriptor of the task that makes the call
   /// \param group   the group
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or the thread executes no call of a process
   /// - `errc::inval`: the file is no TCE table, or the table belongs to another VM, or no window of
   ///   the group covers the addresses of the table

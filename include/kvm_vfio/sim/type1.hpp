@@ -28,7 +28,7 @@ class type1_iommu final : public iommu_driver {
   [[nodiscard]] errc attach(vfio_group& group) override;
   void detach(vfio_group& group) noexcept override;
   /// Answers VFIO_IOMMU_GET_INFO, MAP_DMA, UNMAP_DMA and DIRTY_PAGES.
-  /// \errors
+  /// \par Errors
   /// - `errc::notty`: the request is unknown; DIRTY_PAGES: version 2 does not track dirty pages
   /// - `errc::access`: DIRTY_PAGES: version 1 does not know dirty pages
   /// - `errc::fault`: the struct cannot be read or written

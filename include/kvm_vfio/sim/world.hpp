@@ -37,7 +37,7 @@ class world final : public filesystem {
   /// \param path  the path of the node
   /// \param flags the flags of open(2); only O_PATH makes a difference
   /// \return a new open file, with one reference for the caller
-  /// \errors
+  /// \par Errors
   /// - `errc::noent`: the world has no node with this path
   /// - `errc::busy`: the group is open already, or one of its devices is bound to an iommufd (with
   ///   O_PATH this does not matter)

@@ -140,14 +140,14 @@ class process {
   /// Makes a descriptor with O_PATH. Each call that needs the file fails with badf.
   constexpr int open_path(file_id f) { return insert({f, true, true}, nullptr); }
   /// Makes one more descriptor of the open file behind `fd`.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open
   constexpr result<int> dup(int fd) {
     if (!is_open(fd)) return errc::badf;
     return insert(slot(fd), nullptr);
   }
   /// Closes a descriptor.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open
   constexpr errc close(int fd) noexcept {
     if (!is_open(fd)) return errc::badf;
@@ -171,7 +171,7 @@ class process {
   /// mfile.
   constexpr void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
   /// Calls ioctl(2) on a file that the model made.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
   /// - `errc::notty`: the model did not make the file
   /// - each error of the file's own ioctl
@@ -179,7 +179,7 @@ class process {
     return on(fd, [&](open_file<process>& f) { return f.ioctl(*this, request, argument); });
   }
   /// Calls read(2) on a file that the model made.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
   /// - `errc::notty`: the model did not make the file
   /// - `errc::inval`: the file cannot be read
@@ -187,7 +187,7 @@ class process {
     return on(fd, [](open_file<process>& f) { return f.read(); });
   }
   /// Calls write(2) on a file that the model made.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
   /// - `errc::notty`: the model did not make the file
   /// - `errc::inval`: the file cannot be written
@@ -195,7 +195,7 @@ class process {
     return on(fd, [](open_file<process>& f) { return f.write(); });
   }
   /// Calls lseek(2) on a file that the model made.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
   /// - `errc::notty`: the model did not make the file
   /// - `errc::spipe`: the file has no position
@@ -203,7 +203,7 @@ class process {
     return on(fd, [](open_file<process>& f) { return f.lseek(); });
   }
   /// Calls mmap(2) on a file that the model made.
-  /// \errors
+  /// \par Errors
   /// - `errc::badf`: `fd` is not open, or was opened with O_PATH
   /// - `errc::notty`: the model did not make the file
   /// - `errc::nodev`: the file cannot be mapped

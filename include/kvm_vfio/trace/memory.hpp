@@ -65,7 +65,7 @@ class memory {
 /// \param from    the memory of the process
 /// \param address the address of the string in the process
 /// \param text    the string; after an error, the characters before the error
-/// \errors
+/// \par Errors
 /// - `errc::fault`: a character cannot be read
 /// - `errc::inval`: there is no zero byte among the first 4096 bytes
 [[nodiscard]] errc read_string(memory& from, std::uint64_t address, std::string& text);

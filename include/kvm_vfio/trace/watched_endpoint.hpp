@@ -31,19 +31,22 @@ class watched_endpoint {
                       .number = kvm_vfio::uapi::dev_type_vfio});
   }
   /// Passes KVM_SET_DEVICE_ATTR on to the endpoint.
-  /// \errors those of the endpoint
+  /// \par Errors
+  /// - each error of the endpoint
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     call c = made(kvm_vfio::uapi::set_device_attr, &attr);
     return told(c, device_.set_attr(attr));
   }
   /// Passes KVM_HAS_DEVICE_ATTR on to the endpoint.
-  /// \errors those of the endpoint
+  /// \par Errors
+  /// - each error of the endpoint
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
     call c = made(kvm_vfio::uapi::has_device_attr, &attr);
     return told(c, device_.has_attr(attr));
   }
   /// Passes an ioctl on to the endpoint.
-  /// \errors those of the endpoint
+  /// \par Errors
+  /// - each error of the endpoint
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
     call c = made(static_cast<std::uint32_t>(request), argument);
     return told(c, device_.ioctl(request, argument));
