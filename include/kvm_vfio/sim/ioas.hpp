@@ -25,8 +25,6 @@ class ioas {
   void set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment);
   /// What addresses and sizes must be multiples of, in bytes.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
-  /// All addresses: the ranges while no device is attached.
-  static std::vector<iova_range> everything() { return {{0, ~std::uint64_t{0}}}; }
   /// The addresses that the attached devices allow.
   [[nodiscard]] const std::vector<iova_range>& ranges() const noexcept { return ranges_; }
   /// The mappings.
@@ -67,7 +65,7 @@ class ioas {
  private:
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
 
-  std::vector<iova_range> ranges_ = everything();
+  std::vector<iova_range> ranges_ = every_address();
   std::uint64_t alignment_ = 1;
   dma_map maps_;
 };

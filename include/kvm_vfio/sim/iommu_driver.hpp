@@ -66,11 +66,19 @@ class iommu_driver {
   virtual answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) = 0;
 
   /// The domains, for observers.
-  [[nodiscard]] virtual const std::vector<std::unique_ptr<domain>>& domains() const noexcept = 0;
+  [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept {
+    return domains_;
+  }
   /// The mappings, for observers.
-  [[nodiscard]] virtual const dma_map& mappings() const noexcept = 0;
+  [[nodiscard]] const dma_map& mappings() const noexcept { return maps_; }
   /// The name of the driver in snapshots ("type1v2").
   [[nodiscard]] virtual const char* name() const noexcept = 0;
+
+ protected:
+  /// The domains of the attached groups.
+  std::vector<std::unique_ptr<domain>> domains_;
+  /// The mappings of the container.
+  dma_map maps_;
 };
 
 namespace detail {

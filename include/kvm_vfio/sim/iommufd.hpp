@@ -125,9 +125,6 @@ class iommufd_file final : public file {
   iommufd_object& automatic_table(iommufd_object& space, const vfio_group& group);
   std::uint32_t make_table(iommufd_object& space, bool enforce, bool automatic);
   void drop_if_unused(iommufd_object& o) noexcept;
-  static std::vector<iova_range> narrowed(const std::vector<iova_range>& ranges,
-                                          const vfio_group& group);
-  static std::uint64_t page_of(const vfio_group& group) noexcept;
   void update_ranges();
 
   answer destroy(process& task, std::uint64_t argument);

@@ -44,8 +44,6 @@ class vfio_spapr_tce final : public iommu_driver {
   /// - `errc::inval`: argsz, flags, size or alignment are wrong
   /// - `errc::intr`: MAP_DMA: the mapping reaches over the end of the window
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
-  [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override;
-  [[nodiscard]] const dma_map& mappings() const noexcept override;
   [[nodiscard]] const char* name() const noexcept override { return "spapr_tce"; }
 
  private:
@@ -55,13 +53,10 @@ class vfio_spapr_tce final : public iommu_driver {
   answer get_info(process& task, std::uint64_t argument);
   answer map(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
-
   void make_window();
 
   vfio_group* group_ = nullptr;
   bool enabled_ = false;
-  std::vector<std::unique_ptr<domain>> domains_;
-  dma_map maps_;
 };
 
 class tce_table;

@@ -42,22 +42,16 @@ class type1_iommu final : public iommu_driver {
   /// - `errc::noent`: MAP_DMA: FLAG_VADDR names no mapping
   /// - `errc::busy`: UNMAP_DMA: FLAG_VADDR is set, and a group of mediated devices is attached
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
-  [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept override;
-  [[nodiscard]] const dma_map& mappings() const noexcept override;
   [[nodiscard]] const char* name() const noexcept override { return v2_ ? "type1v2" : "type1"; }
 
  private:
-  static std::vector<iova_range> everything() { return {{0, ~std::uint64_t{0}}}; }
-  [[nodiscard]] std::vector<iova_range> narrowed(const vfio_group& group) const;
   // Whether every domain enforces coherency. True if there is no domain.
   [[nodiscard]] bool coherent() const noexcept;
   void pick_page_sizes() noexcept;
-  [[nodiscard]] std::uint64_t page() const noexcept { return page_sizes_ & (~page_sizes_ + 1); }
+  [[nodiscard]] std::uint64_t page() const noexcept { return smallest_page(page_sizes_); }
 
   answer get_info(process& task, std::uint64_t argument);
-
   answer map(process& task, std::uint64_t argument);
-
   answer unmap(process& task, std::uint64_t argument);
 
   // VFIO_IOMMU_UNMAP_DMA with a bitmap of dirty pages, which this driver does not track. The kernel
@@ -78,9 +72,7 @@ class type1_iommu final : public iommu_driver {
   int mediated_ = 0;
   std::uint64_t page_sizes_ = ~std::uint64_t{0} << 12;
   bool tells_ranges_ = false;  // GET_INFO has the IOVA ranges; true from the first domain on
-  std::vector<iova_range> ranges_ = everything();
-  std::vector<std::unique_ptr<domain>> domains_;
-  dma_map maps_;
+  std::vector<iova_range> ranges_ = every_address();
 };
 
 }  // namespace kvm_vfio::sim

@@ -72,6 +72,11 @@ KVM_VFIO_INLINE std::vector<iova_range> intersection(const std::vector<iova_rang
   return out;
 }
 
+KVM_VFIO_INLINE std::vector<iova_range> narrowed(const std::vector<iova_range>& ranges,
+                                                 const iommu_spec& iommu) {
+  return without(intersection(ranges, iommu.aperture), iommu.reserved);
+}
+
 KVM_VFIO_INLINE bool allowed(const std::vector<iova_range>& ranges, std::uint64_t first,
                              std::uint64_t last) noexcept {
   for (const iova_range& r : ranges)

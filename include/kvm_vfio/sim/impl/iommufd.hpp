@@ -61,9 +61,10 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   if (to->kind == type::device) return errc::inval;
   vfio_group& group = d.device->group();
   ioas& space = to->kind == type::ioas ? to->space : to->address_space->space;
-  if (!space.fits(mediated ? ioas::page : page_of(group))) return errc::addrinuse;
+  if (!space.fits(mediated ? ioas::page : smallest_page(group.iommu().page_sizes)))
+    return errc::addrinuse;
   if (!mediated) {
-    const auto ranges = narrowed(space.ranges(), group);
+    const auto ranges = narrowed(space.ranges(), group.iommu());
     for (const auto& [iova, m] : space.mappings().all())
       if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
     iommufd_object* const shared = table_of(group, &d);
@@ -169,27 +170,17 @@ KVM_VFIO_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
   objects_.erase(id_of(o));
 }
 
-KVM_VFIO_INLINE std::vector<iova_range> iommufd_file::narrowed(
-    const std::vector<iova_range>& ranges, const vfio_group& group) {
-  return without(intersection(ranges, group.iommu().aperture), group.iommu().reserved);
-}
-
-KVM_VFIO_INLINE std::uint64_t iommufd_file::page_of(const vfio_group& group) noexcept {
-  const std::uint64_t sizes = group.iommu().page_sizes;
-  return sizes & (~sizes + 1);
-}
-
 KVM_VFIO_INLINE void iommufd_file::update_ranges() {
   for (auto& [id, o] : objects_) {
     if (o.kind != type::ioas) continue;
-    auto ranges = ioas::everything();
+    auto ranges = every_address();
     std::uint64_t align = 1;
     for (const auto& [other, user] : objects_) {
       if (user.kind == type::device && user.attached_to == &o) align = std::max(align, ioas::page);
       if (user.kind != type::hwpt || user.address_space != &o) continue;
       for (const vfio_group* g : user.pages.groups) {
-        ranges = narrowed(ranges, *g);
-        align = std::max(align, page_of(*g));
+        ranges = narrowed(ranges, g->iommu());
+        align = std::max(align, smallest_page(g->iommu().page_sizes));
       }
     }
     o.space.set_ranges(std::move(ranges), align);

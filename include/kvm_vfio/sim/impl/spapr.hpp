@@ -57,13 +57,6 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t reques
   }
 }
 
-KVM_VFIO_INLINE const std::vector<std::unique_ptr<domain>>& vfio_spapr_tce::domains()
-    const noexcept {
-  return domains_;
-}
-
-KVM_VFIO_INLINE const dma_map& vfio_spapr_tce::mappings() const noexcept { return maps_; }
-
 KVM_VFIO_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t argument) {
   vfio_iommu_spapr_tce_info info{};
   constexpr std::size_t size = offsetof(vfio_iommu_spapr_tce_info, ddw);

@@ -35,7 +35,7 @@ KVM_VFIO_INLINE errc type1_iommu::attach(vfio_group& group) {
     return errc::ok;
   }
   if (const errc e = detail::check_interrupts(state_, group); e != errc::ok) return e;
-  const auto ranges = narrowed(group);
+  const auto ranges = narrowed(ranges_, group.iommu());
   const iova_range& aperture = group.iommu().aperture;
   for (const auto& [iova, m] : maps_.all()) {
     if (allowed(ranges, m.iova, m.last())) continue;
@@ -54,9 +54,9 @@ KVM_VFIO_INLINE void type1_iommu::detach(vfio_group& group) noexcept {
   if (group.mediated()) --mediated_;
   else detail::leave_domain(domains_, group);
   if (domains_.empty() && mediated_ == 0) maps_.clear();
-  ranges_ = everything();
+  ranges_ = every_address();
   for (const auto& d : domains_)
-    for (const vfio_group* g : d->groups) ranges_ = narrowed(*g);
+    for (const vfio_group* g : d->groups) ranges_ = narrowed(ranges_, g->iommu());
   pick_page_sizes();
 }
 
@@ -70,16 +70,6 @@ KVM_VFIO_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
     case VFIO_IOMMU_DIRTY_PAGES: return v2_ ? answer(errc::notty) : answer(errc::access);
     default: return errc::notty;
   }
-}
-
-KVM_VFIO_INLINE const std::vector<std::unique_ptr<domain>>& type1_iommu::domains() const noexcept {
-  return domains_;
-}
-
-KVM_VFIO_INLINE const dma_map& type1_iommu::mappings() const noexcept { return maps_; }
-
-KVM_VFIO_INLINE std::vector<iova_range> type1_iommu::narrowed(const vfio_group& group) const {
-  return without(intersection(ranges_, group.iommu().aperture), group.iommu().reserved);
 }
 
 KVM_VFIO_INLINE bool type1_iommu::coherent() const noexcept {
