@@ -55,6 +55,11 @@ enum class [[nodiscard]] errc : int {
   return static_cast<errc>(static_cast<int>(number));
 }
 
+namespace detail {
+// A name of its own, because two equal string literals need not be one object.
+inline constexpr char no_name[] = "an error without a name";
+}  // namespace detail
+
 /// Returns the symbolic name of the error as in errno(3), for example "EBUSY". Returns "OK" for
 /// success, and "an error without a name" for a number that has no name here. Never returns null.
 [[nodiscard]] constexpr const char* name(errc e) noexcept {
@@ -95,11 +100,11 @@ enum class [[nodiscard]] errc : int {
     case errc::opnotsupp: return "EOPNOTSUPP";
     case errc::addrinuse: return "EADDRINUSE";
   }
-  return "an error without a name";
+  return detail::no_name;
 }
 
 /// Returns true if `name` knows the error.
-[[nodiscard]] constexpr bool has_name(errc e) noexcept { return name(e) != name(to_errc(-1)); }
+[[nodiscard]] constexpr bool has_name(errc e) noexcept { return name(e) != detail::no_name; }
 
 /// Returns the number that a function of the kernel returns for this result: 0, or the negative
 /// error number. No other function negates error numbers.
