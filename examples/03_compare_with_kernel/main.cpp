@@ -91,7 +91,7 @@ int main(int argc, char** argv) {
     return 2;
   } else if (!kv::native::kvm_is_lacking(kvm.error())) {
     std::fprintf(stderr, "03_compare_with_kernel: --kvm %s: %s: %s\n", o.kvm.c_str(),
-                 kv::name(kvm.error()),
+                 words(kvm.error()).c_str(),
                  kv::native::explain(kv::native::operation::open_kvm, kvm.error()));
     return 2;
   } else {

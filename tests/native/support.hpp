@@ -25,8 +25,6 @@ namespace kv = kvm_vfio;
 namespace native = kvm_vfio::native;
 using kv::errc;
 
-namespace Catch {}  // namespace Catch
-
 namespace support {
 
 /// This process's descriptors and what /proc says that they are.
