@@ -3,8 +3,8 @@
 # by its compiler and with its flags. Tests that link it compile in a fraction of the time; their
 # code is the same as with kvm_vfio::kvm_vfio alone. Built only where something links it.
 #
-# For the library itself and, installed, for those who find it: KVM_VFIO_SIM_SOURCES is the directory
-# of its sources.
+# KVM_VFIO_SIM_SOURCES is the directory of the sources: src/ of this project, or its copy in an
+# installed package.
 if(TARGET kvm_vfio_sim OR NOT CMAKE_CXX_COMPILER_LOADED)
   return()
 endif()
@@ -17,11 +17,11 @@ target_link_libraries(kvm_vfio_sim PUBLIC kvm_vfio::kvm_vfio)
 # It may become part of a shared object, such as an interposer.
 set_target_properties(kvm_vfio_sim PROPERTIES POSITION_INDEPENDENT_CODE ON)
 target_compile_definitions(kvm_vfio_sim PUBLIC KVM_VFIO_COMPILED)
-# Topologies from JSON, if the library for it is there; only this library's own sources need it.
+# Topologies from JSON, if its library is there. Who links kvm_vfio::sim need not have it.
 find_package(nlohmann_json 3 QUIET)
+set(json 0)
 if(TARGET nlohmann_json::nlohmann_json)
-  target_link_libraries(kvm_vfio_sim PRIVATE $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
-  target_compile_definitions(kvm_vfio_sim PUBLIC KVM_VFIO_SIM_TOPOLOGY_JSON=1)
-else()
-  target_compile_definitions(kvm_vfio_sim PUBLIC KVM_VFIO_SIM_TOPOLOGY_JSON=0)
+  set(json 1)
+  target_link_libraries(kvm_vfio_sim PRIVATE nlohmann_json::nlohmann_json)
 endif()
+target_compile_definitions(kvm_vfio_sim PUBLIC KVM_VFIO_SIM_TOPOLOGY_JSON=${json})
