@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // A whole machine without hardware: plug a device of a group whose IOMMU cannot enforce coherency
 // into a VM, look at the world, and make the mistake that leaves the group busy.
-#include <kvm_vfio/sim/dump.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
+#include <kvm_vfio/sim/snapshot_text.hpp>
 #include <kvm_vfio/trace/checker.hpp>
 
 #include <cstdint>

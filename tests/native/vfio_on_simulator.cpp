@@ -468,7 +468,7 @@ TEST_CASE_METHOD(on_simulator, "A device is bound to an iommufd and attached unt
     REQUIRE(id);
     CHECK(object(*iommufd, *id).kind == sim::iommufd_object::type::device);
     REQUIRE(object(*iommufd, *id).device);
-    CHECK(object(*iommufd, *id).device->name() == first_device);
+    CHECK(object(*iommufd, *id).device->name == first_device);
     CHECK(device_state(1).iommufd == 0);
     CHECK(device_state(1).open_count == 1);
     CHECK(device->bind_iommufd(*iommufd).error() == errc::inval);

@@ -3,8 +3,8 @@
 /// \file
 /// Right topologies made at random, in which every member takes many values.
 
-#include <kvm_vfio/sim/pci_capabilities.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/pci_capabilities.hpp>
 
 #include <cstdint>
 #include <random>

@@ -3,7 +3,8 @@
 #include "../catch.hpp"
 #include "fixture.hpp"
 
-#include <kvm_vfio/sim/dump.hpp>
+#include <kvm_vfio/sim/snapshot_text.hpp>
+#include <kvm_vfio/sim/topology/quotes.hpp>
 
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>

@@ -2,7 +2,7 @@
 // iommufd's choice of an address, at the ends of the address space.
 #include "../catch.hpp"
 
-#include <kvm_vfio/sim/ioas.hpp>
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
 
 #include <cstdint>
 

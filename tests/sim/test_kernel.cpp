@@ -205,7 +205,7 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);  // no container: the host's window
   CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);
   CHECK(set_tce(m, dev, g, fits_64k) == errc::ok);
-  CHECK(m.world.find_group(1)->references == 1);
+  CHECK(m.world.find_group(1)->hardware.references == 1);
 
   const int c = m.open("/dev/vfio/vfio");
   REQUIRE(m.set_container(g, c) == errc::ok);
@@ -222,7 +222,7 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   REQUIRE(m.ioctl_at(c, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
   CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);
 
-  m.world.find_group(1)->has_table_data = false;
+  m.world.find_group(1)->hardware.has_table_data = false;
   CHECK(set_tce(m, dev, g, fits_4k) == errc::fault);
   const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
   REQUIRE(m.add(dev, d) == errc::ok);
@@ -231,5 +231,5 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   CHECK(m.kernel.arch.warnings(spapr_warning::attach_without_iommu_group) == 1);
   REQUIRE(m.task.close(dev));
   CHECK(m.kernel.arch.warnings(spapr_warning::release_without_iommu_group) == 1);
-  CHECK(m.world.find_group(1)->references == 0);
+  CHECK(m.world.find_group(1)->hardware.references == 0);
 }

@@ -8,8 +8,8 @@
 #include "json_schema.hpp"
 #include "random_topology.hpp"
 
-#include <kvm_vfio/sim/impl/topology_from_json.hpp>
-#include <kvm_vfio/sim/topology_fields.hpp>
+#include <kvm_vfio/sim/topology/fields.hpp>
+#include <kvm_vfio/sim/topology/impl/from_json.hpp>
 
 #include <cstddef>
 #include <fstream>

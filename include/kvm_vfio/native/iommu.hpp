@@ -9,6 +9,7 @@
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 
+#include <kvm_vfio/errc.hpp>
 #include <type_traits>
 
 namespace kvm_vfio::native {

@@ -8,7 +8,14 @@
 #include <kvm_vfio/open_file.hpp>
 
 #include <sys/mman.h>
+#include <unistd.h>
 #include <cstdint>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/file.hpp>
+#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/result.hpp>
 #include <new>
 
 namespace kvm_vfio::native {

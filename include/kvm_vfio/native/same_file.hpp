@@ -3,11 +3,16 @@
 /// \file
 /// Finds out whether two descriptors refer to the same open file description.
 
+#include <cerrno>
+#include <cstdio>
 #include <kvm_vfio/native/system.hpp>
 
+#include <fcntl.h>
 #include <linux/kcmp.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 namespace kvm_vfio::native {
 

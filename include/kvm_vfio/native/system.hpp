@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <cerrno>
+#include <kvm_vfio/errc.hpp>
 
 namespace kvm_vfio::native::sys {
 

@@ -14,9 +14,11 @@
 #include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
-#include <linux/vfio.h>
-#include <cstddef>
+#include <fcntl.h>
 #include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/result.hpp>
 
 namespace kvm_vfio::native::vfio {
 

@@ -4,9 +4,10 @@
 /// Finds out what kind of VFIO file a descriptor refers to. Makes no call on the file itself.
 
 #include <kvm_vfio/native/path.hpp>
-#include <kvm_vfio/native/system.hpp>
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace kvm_vfio::native {
 

@@ -11,8 +11,12 @@
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_file.hpp>
 #include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <concepts>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::native {
 

@@ -4,39 +4,22 @@
 /// A process of the simulated system: a table of descriptors, and memory for the arguments of
 /// calls. Its functions are system calls. Any number of threads may call them at the same time.
 
-#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/open_file.hpp>
-#include <kvm_vfio/sim/file.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/trace/call.hpp>
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
-
-/// The interface that opens paths. `world` opens the nodes of VFIO; `kernel` opens /dev/kvm, too.
-class filesystem {
- public:
-  filesystem() = default;
-  filesystem(const filesystem&) = delete;
-  filesystem& operator=(const filesystem&) = delete;
-  /// Opens a path.
-  /// \param path  the path
-  /// \param flags the flags of open(2)
-  /// \return a new open file, with one reference for the caller
-  /// \par Errors
-  /// - `errc::noent`: no node has this path
-  /// - further errors: those of the node
-  virtual result<file*> open(const char* path, int flags) = 0;
-
- protected:
-  ~filesystem() = default;
-};
 
 /// The process whose call this thread executes (the kernel's `current`). Null: the thread executes
 // no call.
@@ -197,28 +180,6 @@ class process {
   std::size_t open_ = 0;
   std::size_t lowest_ = 0;
   std::size_t limit_ = 1 << 20;
-};
-
-/// An open file for an object that the model made: a device of a VM.
-class model_file final : public file {
- public:
-  /// Makes the file.
-  /// \param made the object of the model, which is released when the file is released
-  explicit model_file(open_file<process>& made) noexcept : file(file_kind::kvm), made_(made) {}
-  [[nodiscard]] const char* name() const noexcept override { return made_.name(); }
-  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
-  /// Fails: these files have no position.
-  /// \par Errors
-  /// - `errc::spipe`: always
-  answer pread(void*, std::size_t, std::uint64_t) override;
-  /// Fails: these files have no position.
-  /// \par Errors
-  /// - `errc::spipe`: always
-  answer pwrite(const void*, std::size_t, std::uint64_t) override;
-
- private:
-  void release() noexcept override;
-  open_file<process>& made_;
 };
 
 static_assert(caller<process, file*> && vm_caller<process>);

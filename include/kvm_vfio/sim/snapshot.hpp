@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The state of a world and of its VMs as plain data. dump.hpp prints it.
+/// The state of a world and of its VMs as plain data. snapshot_text.hpp prints it.
 
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/sim/symbols.hpp>
+#include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/world.hpp>
 
 #include <cstddef>
+#include <kvm_vfio/sim/system/file.hpp>
 #include <string>
 #include <unordered_map>
 #include <vector>

@@ -4,9 +4,8 @@
 /// The check of a topology. The check is the same for topologies from code, from JSON and from
 /// sysfs.
 
-#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
-#include <kvm_vfio/sim/topology_error.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 
 namespace kvm_vfio::sim {
 

@@ -15,9 +15,8 @@
 /// number is a JSON number, or a string that starts with "0x". The member `bytes` is a string with
 /// two hexadecimal digits for each byte. docs/topology.schema.json is the JSON Schema.
 
-#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
-#include <kvm_vfio/sim/topology_error.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 
 #include <string>
 #include <string_view>

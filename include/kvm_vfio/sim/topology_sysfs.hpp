@@ -3,8 +3,7 @@
 /// \file
 /// Reads the topology of a running Linux from sysfs.
 
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/sim/topology_error.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 
 #include <filesystem>
 #include <optional>

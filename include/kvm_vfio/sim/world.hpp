@@ -4,11 +4,21 @@
 /// A simulated VFIO that runs on a topology, with its device nodes below /dev/vfio.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/sim/group_file.hpp>
+#include <functional>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/vfio/vfio_device.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
+#include <kvm_vfio/sim/world_options.hpp>
 
 #include <cstdint>
+#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,7 +72,7 @@ class world final : public filesystem {
   [[nodiscard]] int containers() const noexcept { return state_.open_containers; }
   /// The number of iommufds that exist. An iommufd exists while its file is open or a device is
   /// bound to it. Read it with the lock held.
-  [[nodiscard]] int iommufds() const noexcept { return state_.open_iommufds; }
+  [[nodiscard]] int iommufds() const noexcept { return iommufds_.open_files; }
 
   /// Raises an interrupt of a device, as its hardware would. Takes the world's lock.
   /// \param device the device
@@ -97,6 +107,7 @@ class world final : public filesystem {
   result<file*> open_device(int number);
 
   vfio_state state_;
+  iommufd_shared iommufds_{.lock = state_.lock, .options = state_.options};
   std::vector<iommu_spec> iommus_;
   std::map<int, std::unique_ptr<vfio_group>> groups_;
   std::map<int, vfio_device*> by_number_;

@@ -6,6 +6,8 @@
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
 #include <cstdint>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/testing/ids.hpp>
 
 namespace kvm_vfio::testing {
 

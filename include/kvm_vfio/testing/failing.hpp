@@ -11,6 +11,8 @@
 
 #include <concepts>
 #include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::testing {
 

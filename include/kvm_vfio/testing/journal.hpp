@@ -7,6 +7,8 @@
 #include <kvm_vfio/testing/ids.hpp>
 
 #include <cstddef>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/symbols.hpp>
 #include <string>
 #include <vector>
 

@@ -8,6 +8,8 @@
 #include <kvm_vfio/testing/process.hpp>
 
 #include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 namespace kvm_vfio::testing {
 

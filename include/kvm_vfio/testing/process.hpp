@@ -12,6 +12,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/testing/ids.hpp>
 #include <vector>
 
 namespace kvm_vfio::testing {

@@ -7,6 +7,9 @@
 
 #include <kvm_vfio/testing/journal.hpp>
 
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/testing/ids.hpp>
 #include <vector>
 
 namespace kvm_vfio::testing {

@@ -8,6 +8,9 @@
 #include <kvm_vfio/testing/journal.hpp>
 
 #include <cstddef>
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/symbols.hpp>
+#include <kvm_vfio/testing/ids.hpp>
 #include <vector>
 
 namespace kvm_vfio::testing {

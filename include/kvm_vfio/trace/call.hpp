@@ -6,6 +6,7 @@
 #include <kvm_vfio/result.hpp>
 
 #include <cstdint>
+#include <kvm_vfio/errc.hpp>
 #include <string>
 
 namespace kvm_vfio::trace {

@@ -3,10 +3,7 @@
 /// \file
 /// System calls as text.
 
-#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/trace/call.hpp>
-#include <kvm_vfio/uapi/iommufd.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
 #include <string>

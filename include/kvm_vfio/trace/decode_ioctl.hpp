@@ -3,14 +3,10 @@
 /// \file
 /// Decodes the arguments and the answers of ioctls for observers.
 
-#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/memory.hpp>
-#include <kvm_vfio/uapi/iommufd.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
-#include <string>
 
 namespace kvm_vfio::trace {
 

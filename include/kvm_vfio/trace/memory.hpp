@@ -3,8 +3,6 @@
 /// \file
 /// The memory of a process, from which the arguments of its calls are copied.
 
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/errc.hpp>
 
 #include <cstddef>

@@ -8,6 +8,9 @@
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/memory.hpp>
 
 namespace kvm_vfio::trace {
 

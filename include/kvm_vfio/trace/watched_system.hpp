@@ -7,6 +7,9 @@
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 
 #include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/memory.hpp>
 
 namespace kvm_vfio::trace {
 

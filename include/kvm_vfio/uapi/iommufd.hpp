@@ -5,13 +5,13 @@
 /// `<linux/iommufd.h>`, so this header has its own definitions. If the system has the header, the
 /// compiler checks that both agree.
 
-#include <linux/ioctl.h>
+#include <linux/ioctl.h>  // IWYU pragma: keep
 
-#include <cstddef>
+#include <cstddef>  // IWYU pragma: keep
 #include <cstdint>
 
 #if __has_include(<linux/iommufd.h>)
-#include <linux/iommufd.h>
+#include <linux/iommufd.h>  // IWYU pragma: export
 #endif
 
 namespace kvm_vfio::uapi {

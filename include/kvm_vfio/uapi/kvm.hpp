@@ -5,7 +5,7 @@
 /// `<linux/kvm.h>` names the attribute group only KVM_DEV_VFIO_GROUP, so this header has names of
 /// its own. If the system's header has a name, the compiler checks that both values agree.
 
-#include <linux/kvm.h>
+#include <linux/kvm.h>  // IWYU pragma: export
 
 #include <cstdint>
 

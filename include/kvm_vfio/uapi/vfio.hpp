@@ -4,10 +4,10 @@
 /// The user-space interface of VFIO: `<linux/vfio.h>`, and definitions that the header of some
 /// releases does not have. If the system's header has them, the compiler checks that both agree.
 
-#include <linux/ioctl.h>
-#include <linux/vfio.h>
+#include <linux/ioctl.h>  // IWYU pragma: keep
+#include <linux/vfio.h>   // IWYU pragma: export
 
-#include <cstddef>
+#include <cstddef>  // IWYU pragma: keep
 #include <cstdint>
 
 namespace kvm_vfio::uapi {

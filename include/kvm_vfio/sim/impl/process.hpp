@@ -3,11 +3,25 @@
 /// \file
 /// The functions of process.hpp.
 
+#include <fcntl.h>
+#include <cstddef>
+#include <cstdint>
 #include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/event_file.hpp>
+#include <kvm_vfio/sim/system/model_file.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 
 #include <cerrno>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #include <new>
+#include <utility>
 
 namespace kvm_vfio::sim {
 
@@ -168,19 +182,6 @@ KVM_VFIO_INLINE answer process::told(trace::call& c, answer a) {
   for (trace::call_observer* o : observers_) o->called(c);
   return a;
 }
-
-KVM_VFIO_INLINE answer model_file::ioctl(process& task, std::uint32_t request,
-                                         std::uint64_t argument) {
-  return to_answer(made_.ioctl(task, request, argument));
-}
-
-KVM_VFIO_INLINE answer model_file::pread(void*, std::size_t, std::uint64_t) { return errc::spipe; }
-
-KVM_VFIO_INLINE answer model_file::pwrite(const void*, std::size_t, std::uint64_t) {
-  return errc::spipe;
-}
-
-KVM_VFIO_INLINE void model_file::release() noexcept { made_.release(); }
 
 // After an error the model still owns `made`, so it must not be released here. Therefore the free
 // descriptor is looked for before the file is made.

@@ -3,8 +3,22 @@
 /// \file
 /// The functions of snapshot.hpp.
 
+#include <cstddef>
 #include <kvm_vfio/sim/snapshot.hpp>
+#include <kvm_vfio/sim/vfio/coherency.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/group_file.hpp>
 
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/iommu_driver.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/world.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +28,7 @@ namespace kvm_vfio::sim::detail {
 KVM_VFIO_INLINE domain_state state_of(const domain& d) {
   domain_state s{.enforce_coherency = d.enforce_coherency};
   s.groups.reserve(d.groups.size());
-  for (const vfio_group* g : d.groups) s.groups.push_back(g->number());
+  for (const iommu_group* g : d.groups) s.groups.push_back(g->number());
   return s;
 }
 
@@ -75,7 +89,7 @@ KVM_VFIO_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
   for (const auto& [number, g] : w.groups()) {
     group_state& state = *to++;
     state.open = g->opened != nullptr;
-    state.viable = g->in_container || !g->dma_owner_claimed();
+    state.viable = g->in_container || !g->hardware.dma_owner_claimed();
     state.container = containers.index_of(g->in_container);
     state.vm = detail::name_of(g->vm);
     for (std::size_t i = 0; i < g->devices.size(); ++i) {

@@ -3,14 +3,15 @@
 /// \file
 /// The functions of topology_check.hpp.
 
-#include <kvm_vfio/sim/impl/pci_check.hpp>
+#include <kvm_vfio/sim/topology/fields.hpp>
+#include <kvm_vfio/sim/topology/impl/pci_check.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
-#include <kvm_vfio/sim/topology_fields.hpp>
 
 #include <cstddef>
-#include <cstdint>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 

@@ -3,10 +3,16 @@
 /// \file
 /// The functions of topology_json.hpp.
 
-#include <kvm_vfio/sim/impl/topology_from_json.hpp>
-#include <kvm_vfio/sim/impl/topology_to_json.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
+#include <kvm_vfio/sim/topology/impl/from_json.hpp>
+#include <kvm_vfio/sim/topology/impl/json_structure.hpp>
+#include <kvm_vfio/sim/topology/impl/to_json.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/topology_json.hpp>
+#include <string>
+#include <string_view>
 
 #if KVM_VFIO_SIM_TOPOLOGY_JSON
 

@@ -3,16 +3,17 @@
 /// \file
 /// The functions of topology_sysfs.hpp.
 
-#include <kvm_vfio/sim/impl/pci_sysfs.hpp>
-#include <kvm_vfio/sim/impl/sysfs_text.hpp>
+#include <kvm_vfio/sim/topology/fields.hpp>
+#include <kvm_vfio/sim/topology/impl/pci_sysfs.hpp>
+#include <kvm_vfio/sim/topology/impl/sysfs_text.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
-#include <kvm_vfio/sim/topology_fields.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 #include <optional>
 #include <sstream>
 #include <string>

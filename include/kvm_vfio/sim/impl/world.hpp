@@ -3,9 +3,32 @@
 /// \file
 /// The functions of world.hpp.
 
+#include <fcntl.h>
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/world.hpp>
 
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/tce_window.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/vfio/vfio_device.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/world_options.hpp>
 #include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace kvm_vfio::sim {
@@ -18,8 +41,8 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
   int free_number = 0;
   for (const group_spec& spec : machine.get().groups) {
     auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
-    if (options.iommu == iommu_kind::spapr) g->windows.assign(1, default_window);
-    for (const device_spec& d : spec.devices) {
+    if (options.iommu == iommu_kind::spapr) g->hardware.windows.assign(1, default_window);
+    for (const device_spec& d : g->hardware.devices()) {
       const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;
       g->devices.push_back(std::make_unique<vfio_device>(d, *g, number, release));
       if (number >= 0) by_number_[number] = g->devices.back().get();
@@ -37,7 +60,7 @@ KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   if (flags & O_PATH) return exists(p) ? result<file*>(new path_file(path)) : errc::noent;
   if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(state_));
   if (p == "/dev/iommu" && state_.options.device_files)
-    return static_cast<file*>(new iommufd_file(state_));
+    return static_cast<file*>(new iommufd_file(iommufds_));
   if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
   if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
   return errc::noent;
@@ -72,7 +95,7 @@ KVM_VFIO_INLINE bool world::exists(std::string_view p) const noexcept {
       (p == "/dev/iommu" || by_number_.contains(number_after(p, device_prefix))))
     return true;
   const vfio_group* const g = find_group(number_after(p, group_prefix));
-  return g && g->exists();
+  return g && g->hardware.has_vfio_device();
 }
 
 KVM_VFIO_INLINE void world::reserve_numbers(const topology& machine) {
@@ -107,7 +130,7 @@ KVM_VFIO_INLINE int world::number_after(std::string_view path, std::string_view 
 
 KVM_VFIO_INLINE result<file*> world::open_group(int number) {
   vfio_group* const g = find_group(number);
-  if (!g || !g->exists()) return errc::noent;
+  if (!g || !g->hardware.has_vfio_device()) return errc::noent;
   if (g->opened || g->bound_devices != 0) return errc::busy;
   return static_cast<file*>(new group_file(state_, *g));
 }

@@ -3,13 +3,22 @@
 /// \file
 /// The functions of checker.hpp.
 
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/trace/call_text.hpp>
 #include <kvm_vfio/trace/checker.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/rules.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::trace {

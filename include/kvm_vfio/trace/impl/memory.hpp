@@ -3,9 +3,14 @@
 /// \file
 /// The functions of memory.hpp.
 
+#include <cstdint>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 
 #include <cstring>
+#include <kvm_vfio/errc.hpp>
+#include <string>
 
 namespace kvm_vfio::trace {
 

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of iommu_backend.hpp.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommu/tce_window.hpp>
+#include <kvm_vfio/sim/iommu_backend.hpp>
+#include <kvm_vfio/sim/kvm/tce_table.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE file* kvm_spapr_tce::make_table(const vm_base& vm, const tce_window& window) {
+  return new tce_table(tables_, vm, window);
+}
+
+KVM_VFIO_INLINE errc kvm_spapr_tce::spapr_tce_attach(vm_base* const& vm, int tablefd,
+                                                     sim::iommu_group* const& group) noexcept {
+  if (!current_process) return errc::badf;
+  const result<file*> f = current_process->fget(tablefd);
+  if (!f) return f.error();
+  const file_ref held(*f);
+  if (held->kind() != file_kind::tce_table) return errc::inval;
+  auto* const table = static_cast<tce_table*>(held.get());
+  const guard locked(world_.lock());
+  return table->attach(*vm, *group);
+}
+
+KVM_VFIO_INLINE void kvm_spapr_tce::spapr_tce_release(vm_base* const& vm,
+                                                      sim::iommu_group* const& group) noexcept {
+  const guard held(world_.lock());
+  for (tce_table* t : tables_.all) t->detach(*vm, *group);
+}
+
+KVM_VFIO_INLINE void kvm_spapr_tce::iommu_group_put(sim::iommu_group* const& group) noexcept {
+  const guard held(world_.lock());
+  --group->references;
+}
+
+KVM_VFIO_INLINE void kvm_spapr_tce::warn(spapr_warning which) noexcept {
+  const guard held(world_.lock());
+  ++warnings_[static_cast<unsigned>(which)];
+}
+
+KVM_VFIO_INLINE int kvm_spapr_tce::warnings(spapr_warning which) const noexcept {
+  return warnings_[static_cast<unsigned>(which)];
+}
+
+}  // namespace kvm_vfio::sim

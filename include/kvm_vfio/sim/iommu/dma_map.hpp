@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// DMA mappings, sorted by their I/O virtual address.
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+namespace kvm_vfio::sim {
+
+/// A DMA mapping.
+struct dma_mapping {
+  /// The first I/O virtual address.
+  std::uint64_t iova = 0;
+  /// The size in bytes.
+  std::uint64_t size = 0;
+  /// The address of the memory in the process.
+  std::uint64_t address = 0;
+  /// The flags of the call that made the mapping.
+  std::uint32_t flags = 0;
+  /// Whether the mapping has lost its address in the process (VFIO_DMA_UNMAP_FLAG_VADDR).
+  bool stale = false;
+  /// The last I/O virtual address.
+  [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
+};
+
+/// A set of mappings that do not overlap. Look-ups take logarithmic time.
+class dma_map {
+ public:
+  /// The first mapping that has an address in [first, last]. Null: there is none.
+  [[nodiscard]] const dma_mapping* find(std::uint64_t first, std::uint64_t last) const noexcept;
+  /// Adds a mapping. \pre no mapping has an address in common with it
+  void add(const dma_mapping& m) { by_iova_.emplace(m.iova, m); }
+  /// The first mapping that starts at an address or above it. Null: there is none.
+  [[nodiscard]] dma_mapping* at_or_after(std::uint64_t iova) noexcept;
+  /// The first mapping behind `m`. Null: there is none.
+  [[nodiscard]] dma_mapping* next(const dma_mapping& m) noexcept;
+  /// Removes a mapping. \pre the mapping is in the set
+  void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
+  /// Removes the addresses in [first, last] from all mappings. A mapping that reaches over an end
+  /// of the range is made smaller.
+  void cut(std::uint64_t first, std::uint64_t last);
+  /// Removes all mappings.
+  void clear() noexcept { by_iova_.clear(); }
+  /// The number of mappings.
+  [[nodiscard]] std::size_t size() const noexcept { return by_iova_.size(); }
+  /// All mappings, by their first address.
+  [[nodiscard]] const std::map<std::uint64_t, dma_mapping>& all() const noexcept;
+
+ private:
+  std::map<std::uint64_t, dma_mapping> by_iova_;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/iommu/impl/dma_map.hpp>
+#endif

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The IOMMU backends of `kvm_vfio::device` that are implemented by a simulated world.
+
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommu/tce_window.hpp>
+#include <kvm_vfio/sim/kvm/tce_table.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/world.hpp>
+
+namespace kvm_vfio::sim {
+
+/// The IOMMU backend of x86: the part of KVM that counts registrations of noncoherent DMA and
+/// assigned files. The counters are in `vm_base`.
+class iommu {
+ public:
+  /// The backend does not use the world. It takes one because `kernel` makes every backend so.
+  explicit iommu(world&) noexcept {}
+  void register_noncoherent_dma(vm_base* const& vm) noexcept { vm->add_noncoherent(1); }
+  void unregister_noncoherent_dma(vm_base* const& vm) noexcept { vm->add_noncoherent(-1); }
+  void start_assignment(vm_base* const& vm) noexcept { vm->add_assigned(1); }
+  void end_assignment(vm_base* const& vm) noexcept { vm->add_assigned(-1); }
+};
+static_assert(assignment_backend<iommu, vm_base*> && !spapr_backend<iommu, vm_base*>);
+
+/// The IOMMU backend of POWER: the part of KVM that connects TCE tables with IOMMU groups. It also
+/// counts as `iommu` does. Each function of its own takes the world's lock, except `warnings`.
+class kvm_spapr_tce : public iommu {
+ public:
+  using iommu_group = sim::iommu_group*;
+  /// Makes a backend without TCE tables.
+  /// \param of the world; it must outlive this object and its tables
+  explicit kvm_spapr_tce(world& of) noexcept : iommu(of), world_(of), tables_{.lock = of.lock()} {}
+
+  /// Makes a TCE table for a VM (KVM_CREATE_SPAPR_TCE_64).
+  /// \param vm     the VM; it must outlive the table
+  /// \param window the addresses that the table covers
+  /// \return the file of the table, with one reference for the caller
+  [[nodiscard]] file* make_table(const vm_base& vm, const tce_window& window);
+
+  /// Connects a group to a TCE table (kvm_spapr_tce_attach_iommu_group).
+  /// \param vm      the VM of the kvm-vfio
+  /// \param tablefd a descriptor of the task that makes the call
+  /// \param group   the group
+  /// \par Errors
+  /// - `errc::badf`: the descriptor is not open, or the thread executes no call of a process
+  /// - `errc::inval`: the file is no TCE table, or the table belongs to another VM, or no window of
+  ///   the group covers the addresses of the table
+  /// - `errc::fault`: the group has no table data
+  [[nodiscard]] errc spapr_tce_attach(vm_base* const& vm, int tablefd,
+                                      sim::iommu_group* const& group) noexcept;
+  void spapr_tce_release(vm_base* const& vm, sim::iommu_group* const& group) noexcept;
+  void iommu_group_put(sim::iommu_group* const& group) noexcept;
+  void warn(spapr_warning which) noexcept;
+  /// How often the model asked for a warning. (The kernel prints each warning once, WARN_ON_ONCE.)
+  [[nodiscard]] int warnings(spapr_warning which) const noexcept;
+
+ private:
+  world& world_;
+  tce_tables tables_;
+  int warnings_[2] = {};
+};
+static_assert(spapr_backend<kvm_spapr_tce, vm_base*>);
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/impl/iommu_backend.hpp>
+#endif

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of iommufd_file.hpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state) noexcept
+    : file(file_kind::iommufd), state_(state) {
+  ++state_.open_files;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
+                                           std::uint64_t argument) {
+  const guard held(state_.lock);
+  switch (request) {
+    case uapi::request_destroy: return destroy(task, argument);
+    case uapi::request_ioas_alloc: return alloc_ioas(task, argument);
+    case uapi::request_ioas_iova_ranges: return get_ranges(task, argument);
+    case uapi::request_ioas_map: return map(task, argument);
+    case uapi::request_ioas_unmap: return unmap(task, argument);
+    case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
+    case uapi::request_get_hw_info: return get_hw_info(task, argument);
+    default: return errc::notty;
+  }
+}
+
+KVM_VFIO_INLINE result<std::uint32_t> iommufd_file::bind(iommu_group& group,
+                                                         const device_spec& device) {
+  if (const errc e = group.claim_dma(this); e != errc::ok) return e;
+  if (const errc e = check_interrupts(state_.options, group); e != errc::ok) {
+    group.release_dma();
+    return e;
+  }
+  const std::uint32_t id = make(type::device);
+  iommufd_object& o = objects_[id];
+  o.group = &group;
+  o.device = &device;
+  o.users = 1;  // VFIO uses the object while the device is open
+  return id;
+}
+
+KVM_VFIO_INLINE void iommufd_file::unbind(std::uint32_t id) noexcept {
+  detach(id);
+  objects_[id].group->release_dma();
+  objects_.erase(id);
+}
+
+KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
+  iommufd_object& d = objects_[id];
+  iommufd_object* to = find(pt);
+  if (!to) return errc::noent;
+  if (d.device->mediated && to->kind != type::ioas) return errc::noent;
+  if (to->kind == type::device) return errc::inval;
+  iommu_group& group = *d.group;
+  ioas& space = to->kind == type::ioas ? to->space : to->address_space->space;
+  if (!space.fits(d.device->mediated ? ioas::page : smallest_page(group.iommu().page_sizes)))
+    return errc::addrinuse;
+  if (!d.device->mediated) {
+    const auto ranges = narrowed(space.ranges(), group.iommu());
+    for (const auto& [iova, m] : space.mappings().all())
+      if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
+    iommufd_object* const shared = table_of(group, &d);
+    if (shared) {  // all devices of a group use one page table
+      const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
+      if (to != wanted) return errc::inval;
+    }
+    if (to->kind == type::ioas) to = shared ? shared : &automatic_table(*to, group);
+  }
+  ++to->users;
+  detach(id);
+  d.attached_to = to;
+  if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
+  update_ranges();
+  pt = id_of(*to);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
+  iommufd_object& d = objects_[id];
+  iommufd_object* const from = d.attached_to;
+  if (!from) return;
+  d.attached_to = nullptr;
+  --from->users;
+  auto& groups = from->pages.groups;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (groups[i] != d.group) continue;
+    groups.erase(groups.begin() + static_cast<std::ptrdiff_t>(i));
+    break;
+  }
+  drop_if_unused(*from);
+  update_ranges();
+}
+
+KVM_VFIO_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::objects()
+    const noexcept {
+  return objects_;
+}
+
+KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
+  const guard held(state_.lock);
+  --state_.open_files;
+}
+
+KVM_VFIO_INLINE std::uint32_t iommufd_file::make(type kind) {
+  std::uint32_t id = 1;
+  for (const auto& [used, o] : objects_) {
+    if (used != id) break;
+    ++id;
+  }
+  objects_[id].kind = kind;
+  return id;
+}
+
+KVM_VFIO_INLINE iommufd_object* iommufd_file::find(std::uint32_t id) noexcept {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : &found->second;
+}
+
+KVM_VFIO_INLINE iommufd_object* iommufd_file::find(std::uint32_t id, type kind) noexcept {
+  iommufd_object* const o = find(id);
+  return o && o->kind == kind ? o : nullptr;
+}
+
+KVM_VFIO_INLINE std::uint32_t iommufd_file::id_of(const iommufd_object& wanted) const noexcept {
+  for (const auto& [id, o] : objects_)
+    if (&o == &wanted) return id;
+  return 0;
+}
+
+KVM_VFIO_INLINE iommufd_object* iommufd_file::table_of(const iommu_group& group,
+                                                       const iommufd_object* but) noexcept {
+  for (auto& [id, o] : objects_)
+    if (o.kind == type::device && &o != but && o.attached_to && o.group == &group)
+      return o.attached_to;
+  return nullptr;
+}
+
+KVM_VFIO_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object& space,
+                                                              const iommu_group& group) {
+  const bool enforce = group.iommu().snoop_control;
+  for (auto& [id, o] : objects_)
+    if (o.kind == type::hwpt && o.automatic && o.address_space == &space &&
+        o.pages.enforce_coherency == enforce)
+      return o;
+  return objects_[make_table(space, enforce, true)];
+}
+
+KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space, bool enforce,
+                                                       bool automatic) {
+  const std::uint32_t id = make(type::hwpt);
+  iommufd_object& o = objects_[id];
+  o.address_space = &space;
+  o.automatic = automatic;
+  o.pages.enforce_coherency = enforce;
+  ++space.users;
+  return id;
+}
+
+KVM_VFIO_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
+  if (o.kind != type::hwpt || !o.automatic || o.users != 0) return;
+  --o.address_space->users;
+  objects_.erase(id_of(o));
+}
+
+KVM_VFIO_INLINE void iommufd_file::update_ranges() {
+  for (auto& [id, o] : objects_) {
+    if (o.kind != type::ioas) continue;
+    auto ranges = every_address();
+    std::uint64_t align = 1;
+    for (const auto& [other, user] : objects_) {
+      if (user.kind == type::device && user.attached_to == &o) align = std::max(align, ioas::page);
+      if (user.kind != type::hwpt || user.address_space != &o) continue;
+      for (const iommu_group* g : user.pages.groups) {
+        ranges = narrowed(ranges, g->iommu());
+        align = std::max(align, smallest_page(g->iommu().page_sizes));
+      }
+    }
+    o.space.set_ranges(std::move(ranges), align);
+  }
+}
+
+KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
+  uapi::iommu_destroy c{};
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  iommufd_object* const o = find(c.id);
+  if (!o) return errc::noent;
+  if (o->users != 0 || o->automatic) return errc::busy;
+  if (o->kind == type::hwpt) --o->address_space->users;
+  objects_.erase(c.id);
+  return 0;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_alloc c{};
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.flags) return errc::opnotsupp;
+  c.out_ioas_id = make(type::ioas);
+  const answer a = respond(task, argument, c);
+  if (!a) objects_.erase(c.out_ioas_id);
+  return a;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_iova_ranges c{};
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  const iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  const std::uint32_t room = c.num_iovas;
+  c.num_iovas = 0;
+  c.out_iova_alignment = o->space.alignment();
+  for (const iova_range& r : o->space.ranges()) {
+    const uapi::iommu_iova_range out{.start = r.first, .last = r.last};
+    if (c.num_iovas < room && !task.copy_to_user(c.allowed_iovas + c.num_iovas * sizeof out, out))
+      return errc::fault;
+    ++c.num_iovas;
+  }
+  const answer a = respond(task, argument, c);
+  return a && c.num_iovas > room ? answer(errc::msgsize) : a;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_map c{};
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
+  if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return errc::opnotsupp;
+  if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
+  if (!(c.flags & access)) return errc::inval;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  if (!(c.flags & uapi::map_fixed_iova))
+    if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
+        e != errc::ok)
+      return e;
+  if (const errc e = o->space.map({c.iova, c.length, c.user_va, c.flags}); e != errc::ok) return e;
+  return respond(task, argument, c);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_unmap c{};
+  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  std::uint64_t done = 0;
+  if (c.iova == 0 && c.length == ~std::uint64_t{0}) {
+    (void)o->space.unmap(0, ~std::uint64_t{0}, done);
+  } else {
+    if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
+    if (c.length == 0) return errc::inval;
+    if (c.iova + c.length - 1 < c.iova) return errc::overflow;
+    if (const errc e = o->space.unmap(c.iova, c.iova + c.length - 1, done); e != errc::ok) return e;
+  }
+  c.length = done;
+  return respond(task, argument, c);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
+  uapi::iommu_hwpt_alloc c{};
+  constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
+  if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  const iommufd_object* const d = find(c.dev_id, type::device);
+  iommufd_object* const space = find(c.pt_id);
+  if (!d || d->device->mediated) return errc::noent;
+  if (!space || space->kind == type::device) return errc::inval;
+  if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
+  c.out_hwpt_id = make_table(*space, d->group->iommu().snoop_control, false);
+  const answer a = respond(task, argument, c);
+  if (a) return a;
+  --space->users;
+  objects_.erase(c.out_hwpt_id);
+  return a;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
+  uapi::iommu_hw_info c{};
+  constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
+  if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
+  constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; only 0 exists
+  if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
+  const iommufd_object* const d = find(c.dev_id, type::device);
+  if (!d || d->device->mediated) return errc::noent;
+  if ((c.flags & with_type) && c.out_data_type != 0) return errc::opnotsupp;
+  for (std::uint32_t i = 0; i < c.data_len; ++i)
+    if (!task.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
+  c.data_len = 0;
+  c.out_data_type = 0;  // IOMMU_HW_INFO_TYPE_NONE
+  c.out_capabilities = 0;
+  return respond(task, argument, c);
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The I/O address spaces of iommufd: mappings, and the addresses that attached devices allow.
+
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
+#include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+
+#include <cstdint>
+#include <kvm_vfio/sim/topology.hpp>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// An I/O address space (the kernel's struct io_pagetable, as far as user space sees it).
+class ioas {
+ public:
+  /// The size of a page of the processor, in bytes.
+  static constexpr std::uint64_t page = 4096;
+
+  /// Sets the addresses that the attached devices allow.
+  /// \param ranges    the addresses, sorted
+  /// \param alignment what addresses and sizes must be multiples of, in bytes: the smallest page of
+  ///                  the IOMMU; 1 if no device is attached
+  void set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment);
+  /// What addresses and sizes must be multiples of, in bytes.
+  [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
+  /// The addresses that the attached devices allow.
+  [[nodiscard]] const std::vector<iova_range>& ranges() const noexcept { return ranges_; }
+  /// The mappings.
+  [[nodiscard]] const dma_map& mappings() const noexcept { return maps_; }
+
+  /// Adds a mapping at the address that it contains.
+  /// \par Errors
+  /// - `errc::inval`: the size is 0, the mapping is not aligned, or a device does not allow its
+  ///   addresses
+  /// - `errc::overflow`: the address and the size wrap around
+  /// - `errc::exists`: another mapping has one of the addresses
+  [[nodiscard]] errc map(const dma_mapping& m);
+  /// Finds the lowest free address for a mapping. The first page is never used.
+  /// \param size    the size in bytes
+  /// \param address the address of the memory in the process; the result has the same alignment,
+  ///                but not more than the size rounded up to a power of two, and not more than
+  ///                `most`
+  /// \param most    the largest alignment, in bytes
+  /// \param iova    the result
+  /// \par Errors
+  /// - `errc::inval`: the size is 0, or the alignment is less than `alignment()`
+  /// - `errc::overflow`: the size is at least half of all addresses
+  /// - `errc::nospc`: there is no free address
+  [[nodiscard]] errc find_free(std::uint64_t size, std::uint64_t address, std::uint64_t most,
+                               std::uint64_t& iova) const noexcept;
+  /// Removes all mappings in [first, last]. A mapping is removed only as a whole.
+  /// \param first the first address
+  /// \param last  the last address
+  /// \param done  the number of bytes that were unmapped
+  /// \par Errors
+  /// - `errc::noent`: there is no mapping in the range, or a mapping reaches over an end of the
+  ///   range. The mappings before that one are removed.
+  [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
+
+  /// Whether every mapping has an alignment, in bytes.
+  [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
+
+ private:
+  static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
+
+  std::vector<iova_range> ranges_ = every_address();
+  std::uint64_t alignment_ = 1;
+  dma_map maps_;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/iommufd/impl/ioas.hpp>
+#endif

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The open file of an iommufd, /dev/iommu. It has numbered objects: I/O address spaces, page
+/// tables and bound devices. A bound device holds a reference on the file, so the file can outlive
+/// close(2).
+
+#include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/world_options.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <map>
+
+namespace kvm_vfio::sim {
+
+/// A numbered object of an iommufd. Each member names the kinds of objects that use it.
+struct iommufd_object {
+  /// The kinds of objects: an I/O address space, a page table, a bound device.
+  enum class type : unsigned char { ioas, hwpt, device };
+  /// The kind of the object.
+  type kind = type::ioas;
+  /// The number of users. IOMMU_DESTROY fails while it is not 0.
+  int users = 0;
+  /// ioas: the mappings.
+  ioas space{};
+  /// hwpt: the I/O address space whose mappings the page table translates.
+  iommufd_object* address_space = nullptr;
+  /// device: the ioas or the hwpt that the device is attached to. Null: none.
+  iommufd_object* attached_to = nullptr;
+  /// hwpt: whether an attach made the page table. Then it is deleted with the last detach.
+  bool automatic = false;
+  /// hwpt: the IOMMU domain.
+  domain pages{};
+  /// device: the group of the device.
+  iommu_group* group = nullptr;
+  /// device: the description of the device.
+  const device_spec* device = nullptr;
+};
+
+/// The state that all iommufds of one world share.
+struct iommufd_shared {
+  /// The world's lock, which guards the iommufds.
+  mutex& lock;
+  /// The settings of the world.
+  const world_options& options;
+  /// The number of iommufds that exist.
+  int open_files = 0;
+};
+
+/// The open file of an iommufd.
+class iommufd_file final : public file {
+ public:
+  /// Makes an iommufd without objects. The caller holds the world's lock.
+  explicit iommufd_file(iommufd_shared& state) noexcept;
+  [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
+
+  /// Answers an ioctl of the iommufd. Takes the world's lock.
+  /// \par Errors
+  /// - `errc::notty`: the request is unknown
+  /// - `errc::fault`: the struct, or memory that it points to, cannot be read or written
+  /// - `errc::inval`: the struct is too short; IOAS_MAP: no access flag; IOAS_UNMAP: the length is
+  ///   0; HWPT_ALLOC: `pt_id` names no address space and no page table
+  /// - `errc::toobig`: a longer struct than the kernel knows is not zero behind its known part
+  /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
+  /// - `errc::noent`: there is no object with this number and of the kind that the request needs
+  /// - `errc::busy`: DESTROY: the object is in use
+  /// - `errc::overflow`: an address and a length wrap around
+  /// - `errc::msgsize`: IOAS_IOVA_RANGES: the array is too small for all ranges
+  /// - further errors: those of `ioas::map`, `ioas::find_free` and `ioas::unmap`
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+
+  // A device file calls the next functions with the world's lock held.
+
+  /// Binds a device (iommufd_device_bind) and claims the DMA of its group.
+  /// \param group  the group of the device; must outlive the binding
+  /// \param device the description of the device; must outlive the binding
+  /// \return the number of the new object
+  /// \par Errors
+  /// - `errc::perm`: a driver of the host drives a device of the group, another owner has claimed
+  ///   its DMA, or its interrupts are unsafe
+  result<std::uint32_t> bind(iommu_group& group, const device_spec& device);
+  /// Detaches a device and deletes its object, when the device is closed.
+  void unbind(std::uint32_t id) noexcept;
+  /// Attaches a device to an address space or to a page table (VFIO_DEVICE_ATTACH_IOMMUFD_PT). For
+  /// an address space, iommufd finds or makes a page table; a mediated device gets none. If the
+  /// device is attached already, the new attachment replaces the old one.
+  /// \param id the number of the device
+  /// \param pt before the call the number of the address space or page table, after it the number
+  ///           of the object that the device is attached to
+  /// \par Errors
+  /// - `errc::noent`: there is no object with the number `pt`; or the device is a mediated device,
+  ///   and the object is no address space
+  /// - `errc::inval`: the object is a device, or another device of the group is attached to another
+  ///   object
+  /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
+  ///   to the pages of its IOMMU
+  [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
+  /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
+  void detach(std::uint32_t id) noexcept;
+  /// The objects by their numbers.
+  [[nodiscard]] const std::map<std::uint32_t, iommufd_object>& objects() const noexcept;
+
+ private:
+  using type = iommufd_object::type;
+
+  ~iommufd_file() override;
+
+  /// Reads a struct whose first member is its size, as copy_struct_from_user does.
+  /// \par Errors
+  /// - `errc::fault`: the struct cannot be read
+  /// - `errc::inval`: the size is less than `least`
+  /// - `errc::toobig`: the struct is longer than `T` and not zero behind it
+  template <class T>
+  static errc read(process& task, std::uint64_t argument, T& object, std::size_t least) {
+    std::uint32_t size = 0;
+    if (!task.mem().read(argument, &size, sizeof size)) return errc::fault;
+    if (size < least) return errc::inval;
+    if (const errc e = detail::zeros(task, argument, sizeof object, size); e != errc::ok) return e;
+    return task.mem().read(argument, &object, size < sizeof object ? size : sizeof object)
+               ? errc::ok
+               : errc::fault;
+  }
+  template <class T>
+  static answer respond(process& task, std::uint64_t argument, const T& object) {
+    const std::size_t size = object.size < sizeof object ? object.size : sizeof object;
+    return detail::write_back(task, argument, object, size);
+  }
+
+  // Makes an object with the lowest free number, counted from 1.
+  std::uint32_t make(type kind);
+  iommufd_object* find(std::uint32_t id) noexcept;
+  iommufd_object* find(std::uint32_t id, type kind) noexcept;
+  [[nodiscard]] std::uint32_t id_of(const iommufd_object& wanted) const noexcept;
+  // The page table that the devices of a group are attached to, except the device `but`.
+  iommufd_object* table_of(const iommu_group& group, const iommufd_object* but) noexcept;
+  iommufd_object& automatic_table(iommufd_object& space, const iommu_group& group);
+  std::uint32_t make_table(iommufd_object& space, bool enforce, bool automatic);
+  void drop_if_unused(iommufd_object& o) noexcept;
+  void update_ranges();
+
+  answer destroy(process& task, std::uint64_t argument);
+  answer alloc_ioas(process& task, std::uint64_t argument);
+  answer get_ranges(process& task, std::uint64_t argument);
+  answer map(process& task, std::uint64_t argument);
+  answer unmap(process& task, std::uint64_t argument);
+  answer alloc_hwpt(process& task, std::uint64_t argument);
+  answer get_hw_info(process& task, std::uint64_t argument);
+
+  iommufd_shared& state_;
+  std::map<std::uint32_t, iommufd_object> objects_;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
+#endif

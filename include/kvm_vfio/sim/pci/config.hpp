@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The configuration space of a PCI function, as vfio-pci shows it. A process can find the size of
+/// a BAR by writing ones. Only VFIO_DEVICE_SET_IRQS sets the enable bits of MSI and MSI-X. Other
+/// capabilities are read-only.
+
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// The configuration space of a PCI function. Offsets are in bytes from its start.
+class pci_config {
+ public:
+  /// Makes the configuration space that a process sees after the first open of the device. The
+  /// function decodes its BARs and is not a bus master.
+  /// \pre `spec` is valid (topology_check.hpp)
+  explicit pci_config(const pci_spec& spec);
+  /// Sets all registers to the values that the constructor gave them. Allocates nothing.
+  void reset() noexcept;
+
+  /// The size in bytes: 4096 for a PCI Express function, otherwise 256.
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  /// The byte at an offset. \pre offset < size()
+  [[nodiscard]] std::uint8_t at(std::size_t offset) const noexcept { return bytes_[offset]; }
+  /// The two bytes at an offset as a little-endian number. \pre offset + 2 <= size()
+  [[nodiscard]] std::uint16_t at16(std::size_t offset) const noexcept;
+  /// The four bytes at an offset as a little-endian number. \pre offset + 4 <= size()
+  [[nodiscard]] std::uint32_t at32(std::size_t offset) const noexcept;
+  /// Writes one byte. Bits that are read-only keep their value. \pre offset < size()
+  void write(std::size_t offset, std::uint8_t value) noexcept;
+
+  /// Whether the command register enables access to the memory BARs.
+  [[nodiscard]] bool memory_enabled() const noexcept;
+  /// The offset of the MSI capability. 0: the function has none.
+  [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
+  /// The offset of the MSI-X capability. 0: the function has none.
+  [[nodiscard]] std::size_t msix() const noexcept { return msix_; }
+  /// Sets or clears the enable bit of MSI, when VFIO_DEVICE_SET_IRQS arms or disarms MSI.
+  void enable_msi(bool on) noexcept;
+  /// Sets or clears the enable bit of MSI-X, when VFIO_DEVICE_SET_IRQS arms or disarms MSI-X.
+  void enable_msix(bool on) noexcept;
+
+ private:
+  void put(std::size_t offset, std::uint64_t value, std::size_t width) noexcept;
+  void allow(std::size_t offset, std::uint64_t mask, std::size_t width) noexcept;
+  void set_bit(std::size_t offset, unsigned bit, bool on) noexcept;
+  // Corrects the flags of MSI after a write. The enable bit stays clear while MSI is not armed, and
+  // the number of enabled vectors is limited to the number of vectors.
+  void limit_msi() noexcept;
+
+  void build_header(const pci_spec& spec) noexcept;
+  void build_bars(const pci_spec& spec) noexcept;
+  void build_capabilities(const std::vector<capability_spec>& all) noexcept;
+  void build_msi(std::size_t at) noexcept;
+
+  std::vector<std::uint8_t> bytes_;
+  std::vector<std::uint8_t> writable_;
+  std::vector<std::uint8_t> initial_;
+  std::size_t msi_ = 0;
+  std::size_t msix_ = 0;
+  unsigned most_msi_ = 0;  // the binary logarithm of the number of MSI vectors
+  bool msi_armed_ = false;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/pci/impl/config.hpp>
+#endif

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A generic PCI function behind vfio-pci: its regions, its interrupts and its reset.
+
+#include <linux/pci_regs.h>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/pci/config.hpp>
+#include <kvm_vfio/sim/pci/irqs.hpp>
+#include <kvm_vfio/sim/pci/sparse_bytes.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+
+namespace kvm_vfio::sim {
+
+/// The state of a PCI function. The world's lock guards it.
+class pci_endpoint {
+ public:
+  /// The region with the number n starts at the offset n << offset_shift of the device's file
+  /// (VFIO_PCI_OFFSET_SHIFT).
+  static constexpr unsigned offset_shift = 40;
+  /// The size of the smallest BAR that can be mapped with mmap(2), in bytes.
+  static constexpr std::uint64_t page = 4096;
+
+  /// Makes a function in the state after a reset.
+  explicit pci_endpoint(const pci_spec& spec,
+                        const linux_release& release = release_of<linux_7_3>());
+
+  /// The interrupts of the function.
+  pci_irqs irqs;
+  /// The configuration space of the function.
+  [[nodiscard]] const pci_config& config() const noexcept { return config_; }
+  /// How often VFIO_DEVICE_RESET reset the function.
+  [[nodiscard]] int resets() const noexcept { return resets_; }
+  /// The size of a region in bytes. 0: the function does not have the region.
+  [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept;
+  /// Whether a region can be mapped with mmap(2). Memory BARs of at least one page can.
+  [[nodiscard]] bool mappable(std::uint32_t index) const noexcept;
+  /// Whether a region is a BAR of I/O ports.
+  [[nodiscard]] bool is_io(std::uint32_t index) const noexcept;
+  /// The memory behind a BAR. \pre index < PCI_STD_NUM_BARS
+  [[nodiscard]] sparse_bytes& bar(std::uint32_t index) noexcept { return bars_[index]; }
+
+  /// Answers an ioctl of the device (vfio_pci_core_ioctl).
+  /// \par Errors
+  /// - `errc::notty`: the request is unknown, or SET_IRQS has no such action for the interrupt
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: argsz is too small; there is no such region or interrupt; DEVICE_RESET: the
+  ///   function cannot be reset
+  /// - `errc::nodev`: PCI_HOT_RESET and GET_PCI_HOT_RESET_INFO: the bus cannot be reset
+  /// - further errors: those of `pci_irqs::set`
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
+  /// Reads from the device's file (pread). A ROM and the MSI-X table read as ones.
+  /// \param to     where the bytes go
+  /// \param size   the number of bytes
+  /// \param offset the offset in the device's file, in bytes
+  /// \return the number of bytes that were read: not more than there are up to the end of the
+  /// region
+  /// \par Errors
+  /// - `errc::fault`: the range reaches over the end of the configuration space
+  /// - `errc::inval`: there is no such region, or the offset is behind its end
+  /// - `errc::io`: the command register disables memory access, and the region is memory
+  answer read(void* to, std::size_t size, std::uint64_t offset) const;
+  /// Writes to the device's file (pwrite). Writes to the MSI-X table have no effect.
+  /// \param from   the bytes
+  /// \param size   the number of bytes
+  /// \param offset the offset in the device's file, in bytes
+  /// \return the number of bytes that were written: not more than there are up to the end of the
+  ///         region
+  /// \par Errors
+  /// - `errc::fault`: the range reaches over the end of the configuration space
+  /// - `errc::inval`: there is no such region, the offset is behind its end, or the region is the
+  /// ROM
+  /// - `errc::io`: the command register disables memory access, and the region is memory
+  answer write(const void* from, std::size_t size, std::uint64_t offset);
+  /// The last close of the device: disconnects all interrupts and resets the configuration space.
+  void close() noexcept;
+
+ private:
+  struct span {
+    errc error = errc::ok;
+    std::uint32_t index = 0;
+    std::uint64_t at = 0;
+    std::size_t size = 0;
+  };
+
+  answer get_info(process& task, std::uint64_t argument) const;
+  answer get_region_info(process& task, std::uint64_t argument) const;
+  answer get_irq_info(process& task, std::uint64_t argument) const;
+
+  // Neither the slot nor the bus can be reset: the answer is nodev if the struct is valid.
+  static answer hot_reset(process& task, std::uint64_t argument, bool with_flags);
+  [[nodiscard]] bool has_table(std::uint32_t index) const noexcept;
+  [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept;
+  // The part of a range in a BAR that is in the MSI-X table. VFIO keeps the table for itself: a
+  // process reads ones from it, and writes have no effect.
+  [[nodiscard]] span table_in(const span& s) const noexcept;
+  // Sets the enable bits in the configuration space as the armed interrupts say.
+  void follow_irqs() noexcept;
+
+  pci_spec spec_;
+  linux_release release_;
+  pci_config config_;
+  sparse_bytes bars_[PCI_STD_NUM_BARS];
+  int resets_ = 0;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/pci/impl/endpoint.hpp>
+#endif

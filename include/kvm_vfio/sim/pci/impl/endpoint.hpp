@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of endpoint.hpp.
+
+#include <linux/pci_regs.h>
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release)
+    : irqs(spec, release.error_irq_always), spec_(spec), release_(release), config_(spec) {}
+
+KVM_VFIO_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
+  if (index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.size();
+  if (index == VFIO_PCI_ROM_REGION_INDEX) return spec_.rom_size;
+  return index < spec_.bars.size() && index < PCI_STD_NUM_BARS ? spec_.bars[index].size : 0;
+}
+
+KVM_VFIO_INLINE bool pci_endpoint::mappable(std::uint32_t index) const noexcept {
+  return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page && !is_io(index);
+}
+
+KVM_VFIO_INLINE bool pci_endpoint::is_io(std::uint32_t index) const noexcept {
+  return index < spec_.bars.size() && spec_.bars[index].io;
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
+                                           std::uint64_t argument) {
+  switch (request) {
+    case VFIO_DEVICE_GET_INFO: return get_info(task, argument);
+    case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(task, argument);
+    case VFIO_DEVICE_GET_IRQ_INFO: return get_irq_info(task, argument);
+    case VFIO_DEVICE_SET_IRQS: {
+      const errc e = irqs.set(task, argument);
+      follow_irqs();
+      return to_answer(e);
+    }
+    case VFIO_DEVICE_RESET:
+      if (!spec_.resets) return errc::inval;
+      ++resets_;
+      return 0;
+    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset(task, argument, false);
+    case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(task, argument, true);
+    default: return errc::notty;
+  }
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint64_t offset) const {
+  const span s = find(offset, size);
+  if (s.error != errc::ok) return s.error;
+  if (s.size == 0) return 0;
+  auto* const bytes = static_cast<unsigned char*>(to);
+  if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
+    const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
+    for (std::size_t i = 0; i < s.size; ++i) bytes[i] = config_.at(first + i);
+  } else if (s.index == VFIO_PCI_ROM_REGION_INDEX) {
+    std::memset(bytes, 0xff, s.size);
+  } else {
+    bars_[s.index].read(s.at, bytes, s.size);
+    const span table = table_in(s);
+    if (table.size != 0) std::memset(bytes + (table.at - s.at), 0xff, table.size);
+  }
+  return static_cast<std::int64_t>(s.size);
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
+                                           std::uint64_t offset) {
+  const span s = find(offset, size);
+  if (s.error != errc::ok) return s.error;
+  if (s.index == VFIO_PCI_ROM_REGION_INDEX) return errc::inval;
+  if (s.size == 0) return 0;
+  const auto* const bytes = static_cast<const unsigned char*>(from);
+  if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
+    const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
+    for (std::size_t i = 0; i < s.size; ++i) config_.write(first + i, bytes[i]);
+    return static_cast<std::int64_t>(s.size);
+  }
+  const span table = table_in(s);
+  const std::uint64_t end = s.at + s.size;
+  const std::uint64_t first_end = table.size == 0 ? end : table.at;
+  bars_[s.index].write(s.at, bytes, kvm_vfio::detail::convert<std::size_t>(first_end - s.at));
+  if (table.size == 0) return static_cast<std::int64_t>(s.size);
+  const std::uint64_t behind = table.at + table.size;
+  bars_[s.index].write(behind, bytes + (behind - s.at),
+                       kvm_vfio::detail::convert<std::size_t>(end - behind));
+  return static_cast<std::int64_t>(s.size);
+}
+
+KVM_VFIO_INLINE void pci_endpoint::close() noexcept {
+  irqs.reset();
+  follow_irqs();
+  config_.reset();
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t argument) const {
+  // The struct of newer kernels, which is longer than in older headers.
+  struct {
+    vfio_device_info head;
+    std::uint32_t more[2];
+  } info{};
+  constexpr std::size_t least = offsetof(vfio_device_info, cap_offset);
+  if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
+  const std::size_t size = std::min(info.head.argsz, release_.device_info_size);
+  info.head.flags = VFIO_DEVICE_FLAGS_PCI;
+  if (spec_.resets) info.head.flags |= VFIO_DEVICE_FLAGS_RESET;
+  info.head.num_regions = VFIO_PCI_NUM_REGIONS;
+  info.head.num_irqs = VFIO_PCI_NUM_IRQS;
+  info.head.cap_offset = 0;
+  return detail::write_back(task, argument, info, size);
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::get_region_info(process& task, std::uint64_t argument) const {
+  vfio_region_info info{};
+  if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
+  if (info.index >= VFIO_PCI_VGA_REGION_INDEX) return errc::inval;
+  info.flags = 0;
+  info.cap_offset = 0;
+  info.size = size(info.index);
+  info.offset = std::uint64_t{info.index} << offset_shift;
+  if (info.size != 0) info.flags |= VFIO_REGION_INFO_FLAG_READ;
+  if (info.size != 0 && info.index != VFIO_PCI_ROM_REGION_INDEX)
+    info.flags |= VFIO_REGION_INFO_FLAG_WRITE;
+  if (mappable(info.index)) info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
+  detail::capability_chain caps;
+  if (has_table(info.index) && mappable(info.index))
+    caps.add(VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, {});
+  if (!caps.empty()) {
+    info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+    if (const errc e = caps.write_behind(task, argument, info); e != errc::ok) return e;
+  }
+  return detail::write_back(task, argument, info, sizeof info);
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t argument) const {
+  vfio_irq_info info{};
+  if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
+  if (info.index >= VFIO_PCI_NUM_IRQS ||
+      (info.index == VFIO_PCI_ERR_IRQ_INDEX && irqs.count(info.index) == 0))
+    return errc::inval;
+  info.flags = VFIO_IRQ_INFO_EVENTFD;
+  info.flags |= info.index == VFIO_PCI_INTX_IRQ_INDEX
+                    ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
+                    : VFIO_IRQ_INFO_NORESIZE;
+  info.count = irqs.count(info.index);
+  return detail::write_back(task, argument, info, sizeof info);
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument,
+                                               bool with_flags) {
+  std::uint32_t head[3];  // argsz, flags, count
+  if (const errc e = detail::read_argsz(task, argument, head, sizeof head); e != errc::ok) return e;
+  return with_flags && head[1] != 0 ? errc::inval : errc::nodev;
+}
+
+KVM_VFIO_INLINE bool pci_endpoint::has_table(std::uint32_t index) const noexcept {
+  return spec_.msix_vectors != 0 && index == spec_.msix_table.bar;
+}
+
+KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::find(std::uint64_t offset,
+                                                      std::size_t count) const noexcept {
+  const std::uint64_t index = offset >> offset_shift;
+  const std::uint64_t at = offset & ((std::uint64_t{1} << offset_shift) - 1);
+  if (index >= VFIO_PCI_VGA_REGION_INDEX) return {errc::inval};
+  const auto region = static_cast<std::uint32_t>(index);
+  const std::uint64_t end = size(region);
+  if (region == VFIO_PCI_CONFIG_REGION_INDEX) {
+    if (at > end || count > end - at) return {errc::fault};
+  } else {
+    if (at >= end) return {errc::inval};
+    if (!is_io(region) && !config_.memory_enabled()) return {errc::io};
+    if (count > end - at) count = kvm_vfio::detail::convert<std::size_t>(end - at);
+  }
+  return {errc::ok, region, at, count};
+}
+
+KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::table_in(const span& s) const noexcept {
+  if (!has_table(s.index)) return {};
+  const std::uint64_t start = spec_.msix_table.offset;
+  const std::uint64_t first = std::max(s.at, start);
+  const std::uint64_t end =
+      std::min(s.at + s.size, start + std::uint64_t{spec_.msix_vectors} * PCI_MSIX_ENTRY_SIZE);
+  if (first >= end) return {};
+  return {errc::ok, s.index, first, kvm_vfio::detail::convert<std::size_t>(end - first)};
+}
+
+KVM_VFIO_INLINE void pci_endpoint::follow_irqs() noexcept {
+  config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);
+  config_.enable_msix(irqs.armed() == VFIO_PCI_MSIX_IRQ_INDEX);
+}
+
+}  // namespace kvm_vfio::sim

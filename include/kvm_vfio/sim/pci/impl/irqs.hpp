@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of irqs.hpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/pci/irqs.hpp>
+#include <kvm_vfio/sim/system/event_file.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cerrno>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, bool error_always) noexcept
+    : intx_(spec.intx ? 1 : 0),
+      msi_(spec.msi_vectors),
+      msix_(spec.msix_vectors),
+      errors_(spec.express || error_always ? 1 : 0) {}
+
+KVM_VFIO_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noexcept {
+  switch (index) {
+    case VFIO_PCI_INTX_IRQ_INDEX: return intx_;
+    case VFIO_PCI_MSI_IRQ_INDEX: return msi_;
+    case VFIO_PCI_MSIX_IRQ_INDEX: return msix_;
+    case VFIO_PCI_ERR_IRQ_INDEX: return errors_;
+    default: return 1;  // the request interrupt
+  }
+}
+
+KVM_VFIO_INLINE bool pci_irqs::any() const noexcept {
+  return armed_ != VFIO_PCI_NUM_IRQS || error_ || request_;
+}
+
+KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) noexcept {
+  const file_ref* const f = event(index, vector);
+  if (!f || !*f) return false;
+  if (index == VFIO_PCI_INTX_IRQ_INDEX) {
+    if (intx_masked_) return false;
+    intx_masked_ = true;  // INTx is level-triggered: vfio-pci masks it until the process unmasks it
+  }
+  f->get()->as_event()->signal();
+  return true;
+}
+
+KVM_VFIO_INLINE void pci_irqs::reset() noexcept {
+  disarm();
+  error_.reset();
+  request_.reset();
+}
+
+KVM_VFIO_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
+  vfio_irq_set h{};
+  constexpr std::size_t size = offsetof(vfio_irq_set, data);
+  if (const errc e = detail::read_argsz(task, argument, h, size); e != errc::ok) return e;
+  std::uint32_t each = 0;
+  if (const errc e = validate(h, each); e != errc::ok) return e;
+  std::vector<unsigned char> data(std::size_t{each} * h.count);
+  if (!data.empty() && !task.mem().read(argument + size, data.data(), data.size()))
+    return errc::fault;
+  const std::uint32_t action = h.flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+  switch (h.index) {
+    case VFIO_PCI_INTX_IRQ_INDEX:
+      if (action == VFIO_IRQ_SET_ACTION_TRIGGER) return trigger(task, h, data);
+      if (action == VFIO_IRQ_SET_ACTION_MASK || action == VFIO_IRQ_SET_ACTION_UNMASK)
+        return mask(h, data, action == VFIO_IRQ_SET_ACTION_MASK);
+      return errc::notty;
+    case VFIO_PCI_MSI_IRQ_INDEX:
+    case VFIO_PCI_MSIX_IRQ_INDEX:
+      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? trigger(task, h, data) : errc::notty;
+    case VFIO_PCI_ERR_IRQ_INDEX:
+      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(task, h, data, error_) : errc::notty;
+    default:
+      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(task, h, data, request_) : errc::notty;
+  }
+}
+
+KVM_VFIO_INLINE errc pci_irqs::validate(const header& h, std::uint32_t& each) const noexcept {
+  if (h.index >= VFIO_PCI_NUM_IRQS || h.count >= ~std::uint32_t{0} - h.start ||
+      (h.flags & ~std::uint32_t{VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK}))
+    return errc::inval;
+  const std::uint32_t n = count(h.index);
+  if (h.start >= n || h.start + h.count > n) return errc::inval;
+  switch (h.flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {
+    case VFIO_IRQ_SET_DATA_NONE: each = 0; break;
+    case VFIO_IRQ_SET_DATA_BOOL: each = 1; break;
+    case VFIO_IRQ_SET_DATA_EVENTFD: each = sizeof(std::int32_t); break;
+    default: return errc::inval;
+  }
+  const auto room = h.argsz - static_cast<std::uint32_t>(offsetof(vfio_irq_set, data));
+  if (each != 0 && room / each < h.count) return errc::inval;
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE std::int32_t pci_irqs::fd_at(const bytes& data, std::size_t i) noexcept {
+  std::int32_t fd = -1;
+  __builtin_memcpy(&fd, &data[i * sizeof fd], sizeof fd);
+  return fd;
+}
+
+KVM_VFIO_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_ref& to) noexcept {
+  to.reset();
+  if (fd < 0) return errc::ok;
+  const result<file*> f = task.fget(fd);
+  if (!f) return f.error();
+  file_ref held(*f);
+  if (!held->as_event()) return errc::inval;
+  to = std::move(held);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc pci_irqs::trigger(process& task, const header& h, const bytes& data) noexcept {
+  const bool intx = h.index == VFIO_PCI_INTX_IRQ_INDEX;
+  if (armed_ == h.index && h.count == 0 && (h.flags & VFIO_IRQ_SET_DATA_NONE)) {
+    disarm();
+    return errc::ok;
+  }
+  if (armed_ != h.index && armed_ != VFIO_PCI_NUM_IRQS) return errc::inval;
+  if (intx && (h.start != 0 || h.count != 1)) return errc::inval;
+  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return connect_all(task, h, data);
+  if (armed_ != h.index) return errc::inval;
+  for (std::uint32_t i = 0; i < h.count; ++i)
+    if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[i]) (void)raise(h.index, h.start + i);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h,
+                                           const bytes& data) noexcept {
+  const bool arms = armed_ == VFIO_PCI_NUM_IRQS;
+  if (arms) {
+    if (h.start + h.count == 0) return errc::range;
+    armed_ = h.index;
+    intx_masked_ = false;
+  }
+  if (vectors_.size() < h.start + h.count) vectors_.resize(h.start + h.count);
+  errc e = errc::ok;
+  for (std::uint32_t i = 0; i < h.count && e == errc::ok; ++i) {
+    e = connect(task, fd_at(data, i), vectors_[h.start + i]);
+    if (e == errc::ok) continue;
+    for (std::uint32_t j = 0; j < i; ++j) vectors_[h.start + j].reset();
+  }
+  if (e != errc::ok && arms) disarm();
+  return e;
+}
+
+KVM_VFIO_INLINE errc pci_irqs::mask(const header& h, const bytes& data, bool on) noexcept {
+  if (armed_ != VFIO_PCI_INTX_IRQ_INDEX || h.start != 0 || h.count != 1) return errc::inval;
+  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return errc::notty;
+  if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[0]) intx_masked_ = on;
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const bytes& data,
+                                      file_ref& event) noexcept {
+  if (h.start != 0 || h.count > 1) return errc::inval;
+  if (h.flags & VFIO_IRQ_SET_DATA_NONE) {
+    if (!event) return errc::inval;
+    if (h.count != 0) event->as_event()->signal();
+    else event.reset();
+    return errc::ok;
+  }
+  if (h.count == 0) return errc::inval;
+  if (h.flags & VFIO_IRQ_SET_DATA_BOOL) {
+    if (data[0] && event) event->as_event()->signal();
+    return errc::ok;
+  }
+  file_ref next;
+  const std::int32_t fd = fd_at(data, 0);
+  if (fd < -1) return errc::inval;
+  if (const errc e = connect(task, fd, next); e != errc::ok) return e;
+  event = std::move(next);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE void pci_irqs::disarm() noexcept {
+  armed_ = VFIO_PCI_NUM_IRQS;
+  vectors_.clear();
+}
+
+KVM_VFIO_INLINE const file_ref* pci_irqs::event(std::uint32_t index,
+                                                std::uint32_t vector) const noexcept {
+  if (index == VFIO_PCI_ERR_IRQ_INDEX) return &error_;
+  if (index == VFIO_PCI_REQ_IRQ_INDEX) return &request_;
+  return index == armed_ && vector < vectors_.size() ? &vectors_[vector] : nullptr;
+}
+
+}  // namespace kvm_vfio::sim

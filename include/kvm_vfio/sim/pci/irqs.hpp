@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The interrupts of a PCI function: VFIO_DEVICE_SET_IRQS connects them with eventfds.
+
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// The interrupts of a PCI function. Only one of INTx, MSI and MSI-X can be armed at a time.
+/// An index is the number of a kind of interrupt (VFIO_PCI_*_IRQ_INDEX).
+class pci_irqs {
+ public:
+  /// Makes the interrupts; none is armed.
+  /// \param spec         the description of the function
+  /// \param error_always whether a function that is not PCI Express has an error interrupt, too
+  explicit pci_irqs(const pci_spec& spec, bool error_always = false) noexcept;
+
+  /// The number of interrupts of an index. \pre `index < VFIO_PCI_NUM_IRQS`
+  [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept;
+  /// The index of the armed interrupt: INTx, MSI or MSI-X. VFIO_PCI_NUM_IRQS: none is armed.
+  [[nodiscard]] std::uint32_t armed() const noexcept { return armed_; }
+  /// Whether any interrupt is armed, or the error or request interrupt has an eventfd.
+  [[nodiscard]] bool any() const noexcept;
+  /// Raises an interrupt of the function, as its hardware would. INTx is masked afterwards, until
+  /// the process unmasks it.
+  /// \param index  the kind of interrupt
+  /// \param vector the number of the interrupt in this kind, counted from 0
+  /// \return whether an eventfd was signalled
+  bool raise(std::uint32_t index, std::uint32_t vector = 0) noexcept;
+  /// Disconnects all eventfds (the last close of the device).
+  void reset() noexcept;
+
+  /// Executes VFIO_DEVICE_SET_IRQS.
+  /// \par Errors
+  /// - `errc::fault`: the struct or its data cannot be read
+  /// - `errc::inval`: argsz, flags, index, start or count are wrong; another interrupt is armed;
+  ///   there is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd
+  /// - `errc::notty`: there is no such action for this index
+  /// - `errc::badf`: a descriptor is not open
+  /// - `errc::range`: an interrupt is to be armed with no vector at all
+  [[nodiscard]] errc set(process& task, std::uint64_t argument);
+
+ private:
+  using header = vfio_irq_set;
+  using bytes = std::vector<unsigned char>;
+
+  [[nodiscard]] errc validate(const header& h, std::uint32_t& each) const noexcept;
+  [[nodiscard]] static std::int32_t fd_at(const bytes& data, std::size_t i) noexcept;
+  // Puts the eventfd behind a descriptor into `to`; a negative descriptor empties it. Errors:
+  // - badf: the descriptor is not open
+  // - inval: the file is not an eventfd
+  [[nodiscard]] static errc connect(process& task, std::int32_t fd, file_ref& to) noexcept;
+
+  // The action TRIGGER of INTx, MSI and MSI-X.
+  errc trigger(process& task, const header& h, const bytes& data) noexcept;
+  errc connect_all(process& task, const header& h, const bytes& data) noexcept;
+  errc mask(const header& h, const bytes& data, bool on) noexcept;
+  // The action TRIGGER of the error and of the request interrupt, which have one eventfd each.
+  static errc single(process& task, const header& h, const bytes& data, file_ref& event) noexcept;
+  void disarm() noexcept;
+  [[nodiscard]] const file_ref* event(std::uint32_t index, std::uint32_t vector) const noexcept;
+
+  std::uint32_t intx_;
+  std::uint32_t msi_;
+  std::uint32_t msix_;
+  std::uint32_t errors_;
+  std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
+  bool intx_masked_ = false;
+  std::vector<file_ref> vectors_;
+  file_ref error_;
+  file_ref request_;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/pci/impl/irqs.hpp>
+#endif

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Simulated memory of any size. Only the parts that were written take real memory.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+
+namespace kvm_vfio::sim {
+
+/// An array of bytes. Each byte is zero until it is written. The array allocates memory in chunks,
+/// when a byte of a chunk is written for the first time. So a BAR of 256 GiB costs no more than a
+/// BAR of 4 KiB. Each access takes logarithmic time in the number of chunks.
+class sparse_bytes {
+ public:
+  /// The size of a chunk, in bytes.
+  static constexpr std::size_t chunk_size = 4096;
+
+  /// Copies `size` bytes from `offset` on to `to`. Allocates nothing.
+  void read(std::uint64_t offset, void* to, std::size_t size) const noexcept;
+  /// Copies `size` bytes from `from` to the array, from `offset` on. Allocates all chunks first: if
+  /// this fails with std::bad_alloc, no byte was written.
+  void write(std::uint64_t offset, const void* from, std::size_t size);
+  /// The byte at an offset.
+  [[nodiscard]] unsigned char operator[](std::uint64_t offset) const noexcept;
+  /// The number of bytes of all allocated chunks.
+  [[nodiscard]] std::uint64_t resident() const noexcept { return chunks_.size() * chunk_size; }
+
+ private:
+  using chunk = std::array<unsigned char, chunk_size>;
+  struct part {
+    std::uint64_t chunk;
+    std::size_t at;  // the offset in the chunk
+    std::size_t size;
+  };
+  // The part of `size` bytes from `offset` on that is in the first chunk.
+  static part part_of(std::uint64_t offset, std::size_t size) noexcept;
+
+  std::map<std::uint64_t, std::unique_ptr<chunk>> chunks_;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/pci/impl/sparse_bytes.hpp>
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A snapshot as text, as JSON and as a graph for Graphviz.
+
+#include <kvm_vfio/sim/snapshot.hpp>
+
+#include <string>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+namespace detail {
+[[nodiscard]] std::string list_of(const std::vector<int>& numbers);
+}  // namespace detail
+
+/// Writes a snapshot as lines of text for a terminal. A group is left out if it is closed and
+/// viable, and none of its devices is open.
+[[nodiscard]] std::string to_text(const snapshot& s);
+
+/// Writes a snapshot as one line of JSON. The names of the members are those of the structs in
+/// snapshot.hpp, but `vm_state::has_device` is called "kvm_vfio".
+[[nodiscard]] std::string to_json(const snapshot& s);
+
+/// Writes a snapshot as a graph for `dot -Tsvg`. The nodes are VMs, tracked files, groups, devices,
+/// iommufds, containers and domains.
+[[nodiscard]] std::string to_dot(const snapshot& s);
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/impl/snapshot_text.hpp>
+#endif

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The eventfds of the simulated system.
+
+#include <kvm_vfio/sim/system/file.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace kvm_vfio::sim {
+
+/// An eventfd, which counts events. An interposer derives a class from it that signals a real
+/// eventfd.
+class event_file : public file {
+ public:
+  event_file() noexcept : file(file_kind::event) {}
+  [[nodiscard]] const char* name() const noexcept override { return "[eventfd]"; }
+  [[nodiscard]] event_file* as_event() noexcept override;
+  /// Adds one to the counter. Any thread may call this function.
+  virtual void signal() noexcept;
+  /// Reads the counter as eight bytes and sets it to 0. The offset has no meaning.
+  /// \return 8
+  /// \par Errors
+  /// - `errc::again`: the counter is 0
+  /// - `errc::inval`: the buffer has less than eight bytes
+  answer pread(void* to, std::size_t size, std::uint64_t) override;
+
+ private:
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/system/impl/event_file.hpp>
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of file.hpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE void file::put() noexcept {
+  if (!references_.put()) return;
+  release();
+  unwatch();
+}
+
+KVM_VFIO_INLINE void file::unwatch() noexcept {
+  if (memory_.put()) delete this;
+}
+
+KVM_VFIO_INLINE answer file::ioctl(process&, std::uint32_t /*request*/,
+                                   std::uint64_t /*argument*/) {
+  return errc::notty;
+}
+
+KVM_VFIO_INLINE answer file::pread(void*, std::size_t, std::uint64_t /*offset*/) {
+  return errc::inval;
+}
+
+KVM_VFIO_INLINE answer file::pwrite(const void*, std::size_t, std::uint64_t /*offset*/) {
+  return errc::inval;
+}
+
+KVM_VFIO_INLINE event_file* file::as_event() noexcept { return nullptr; }
+
+KVM_VFIO_INLINE void file::release() noexcept {}
+
+KVM_VFIO_INLINE file_ref& file_ref::operator=(file_ref&& other) noexcept {
+  if (this != &other) reset(other.take());
+  return *this;
+}
+
+KVM_VFIO_INLINE void file_ref::reset(file* owned) noexcept {
+  file* const old = file_;
+  file_ = owned;
+  if (old) old->put();
+}
+
+KVM_VFIO_INLINE file* file_ref::take() noexcept {
+  file* const f = file_;
+  file_ = nullptr;
+  return f;
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// VFIO containers. All groups in a container share one IOMMU driver. A container exists while its
+/// file is open or a group is in it, so it can outlive close(2).
+
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/vfio/iommu_driver.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
+
+#include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <memory>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// A container (the kernel's struct vfio_container). The caller of each function holds the world's
+/// lock.
+class container {
+ public:
+  /// Makes an empty container with one reference, which belongs to the file of the container.
+  explicit container(vfio_state& state) : state_(state) { ++state_.open_containers; }
+  container(const container&) = delete;
+  container& operator=(const container&) = delete;
+
+  /// Takes one more reference. The file of the container has one, and each group in the container
+  /// has one.
+  void get() noexcept { ++references_; }
+  /// Gives one reference back. The last one deletes the container.
+  void put() noexcept;
+
+  /// Puts a group into the container (VFIO_GROUP_SET_CONTAINER).
+  /// \par Errors
+  /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
+  ///   claimed its DMA
+  /// - further errors: those of `iommu_driver::attach`, if the container has an IOMMU driver
+  [[nodiscard]] errc attach(vfio_group& group);
+  /// Takes a group out of the container. When the last group leaves, the container loses its IOMMU
+  /// driver and all mappings.
+  void detach(vfio_group& group) noexcept;
+  /// Answers an ioctl of the container (vfio_fops_unl_ioctl). The container itself answers
+  /// VFIO_GET_API_VERSION, VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU. The IOMMU driver answers all
+  /// other requests.
+  /// \par Errors
+  /// - `errc::inval`: the container has no IOMMU driver for the request; VFIO_SET_IOMMU: the
+  ///   container has no group, or it has an IOMMU driver already
+  /// - `errc::nodev`: VFIO_SET_IOMMU: VFIO has no driver of this type
+  /// - further errors: those of the IOMMU driver
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
+  /// Answers VFIO_CHECK_EXTENSION. While the container has no IOMMU driver, the answer for
+  /// VFIO_DMA_CC_IOMMU is false.
+  [[nodiscard]] bool has(std::uint64_t extension) const noexcept;
+  /// The IOMMU driver of the container. Null: VFIO_SET_IOMMU has not succeeded yet.
+  [[nodiscard]] const iommu_driver* driver() const noexcept { return driver_.get(); }
+  /// The groups in the container, in the order in which they joined.
+  [[nodiscard]] const std::vector<vfio_group*>& groups() const noexcept { return groups_; }
+
+ private:
+  ~container() { --state_.open_containers; }
+
+  // VFIO_SET_IOMMU. Errors:
+  // - inval: there is no group, or an IOMMU driver already, or the number is not a type of driver
+  // - nodev: no driver knows the number
+  // - those of iommu_driver::attach
+  errc set_iommu(std::uint64_t type);
+
+  vfio_state& state_;
+  int references_ = 1;
+  std::vector<vfio_group*> groups_;
+  std::unique_ptr<iommu_driver> driver_;
+};
+
+/// The open file of a container, /dev/vfio/vfio.
+class container_file final : public file {
+ public:
+  /// Makes the file and an empty container. The caller holds the world's lock.
+  explicit container_file(vfio_state& state);
+  [[nodiscard]] const char* name() const noexcept override { return "/dev/vfio/vfio"; }
+  /// The container behind the file.
+  [[nodiscard]] container& get_container() const noexcept { return *container_; }
+  /// Answers an ioctl of the container. Takes the world's lock.
+  /// \par Errors
+  /// - each error of `container::ioctl`
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+
+ private:
+  void release() noexcept override;
+  vfio_state& state_;
+  container* container_;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/vfio/impl/container.hpp>
+#endif

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The open file of a VFIO device. A group hands it out, or a process opens the character device
+/// and binds it to an iommufd. An unbound file of a character device answers only
+/// VFIO_DEVICE_BIND_IOMMUFD.
+
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/vfio/vfio_device.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+
+namespace kvm_vfio::sim {
+
+/// A part of a region of a device.
+struct region_span {
+  /// The number of the region (VFIO_PCI_*_REGION_INDEX).
+  std::uint32_t index = 0;
+  /// The offset of the first byte in the region.
+  std::uint64_t offset = 0;
+  /// The number of bytes.
+  std::uint64_t size = 0;
+};
+
+/// The open file of a device (the kernel's struct vfio_device_file).
+class device_file final : public file {
+ public:
+  /// \param state  the state of the world
+  /// \param device the device
+  /// \param group  the open file of the group that hands the device out; null: this is the file of
+  ///               the character device
+  device_file(vfio_state& state, vfio_device& device, file* group) noexcept;
+  [[nodiscard]] const char* name() const noexcept override { return device_.name().c_str(); }
+  /// The device behind the file.
+  [[nodiscard]] vfio_device& device() const noexcept { return device_; }
+  /// Whether a group handed the file out. False: this is the file of the character device.
+  [[nodiscard]] bool from_group() const noexcept { return group_ != nullptr; }
+  /// The iommufd that the file is bound to. Null: none.
+  [[nodiscard]] const iommufd_file* iommufd() const noexcept { return iommufd_; }
+
+  /// The VM that the last set_kvm gave to the file. Null: none. The driver sees it when a character
+  /// device is bound; for a device of a group the VM of the group counts.
+  vm_base* vm = nullptr;
+
+  /// Opens the device for the group that hands it out. The caller holds the world's lock.
+  /// \par Errors
+  /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
+  /// - `errc::srch`: the driver needs a VM, and the group has none
+  [[nodiscard]] errc open_from_group();
+
+  /// Answers an ioctl of the device. Takes the world's lock.
+  /// \par Errors
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: the device is not open, that is, the file is not bound yet. BIND_IOMMUFD:
+  ///   argsz, flags or the descriptor are wrong, a group handed the file out, or the device is open
+  ///   already
+  /// - `errc::toobig`: BIND_IOMMUFD: unknown members of the struct are not zero
+  ///   (`linux_release::bind_checks_rest`)
+  /// - `errc::busy`: BIND_IOMMUFD: the group is open
+  /// - `errc::badf`: BIND_IOMMUFD: the descriptor is not open
+  /// - `errc::badfd`: BIND_IOMMUFD: the file is not an iommufd
+  /// - `errc::perm`: BIND_IOMMUFD: another owner has claimed the DMA of the group, or its
+  ///   interrupts are unsafe
+  /// - `errc::srch`: BIND_IOMMUFD: the driver needs a VM, and the file has none
+  /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no feature
+  /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:
+  ///   those of `pci_endpoint::ioctl`
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+  /// Reads from a region of the device. Takes the world's lock.
+  /// \par Errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::read`
+  answer pread(void* to, std::size_t size, std::uint64_t offset) override;
+  /// Writes to a region of the device. Takes the world's lock.
+  /// \par Errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::write`
+  answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
+  /// Finds the part of a region that mmap(2) of the file shows.
+  /// \param offset the offset in the file, in bytes
+  /// \param size   the number of bytes
+  /// \par Errors
+  /// - `errc::inval`: the device is not open, the size is 0, the region cannot be mapped, or the
+  ///   range ends behind the region
+  [[nodiscard]] result<region_span> mmap(std::uint64_t offset, std::uint64_t size);
+
+ private:
+  // Opens the device once more (vfio_df_open). The first open shows the VM `from` to the driver.
+  errc open(vm_base* from);
+  void close() noexcept;
+  void release() noexcept override;
+
+  answer bind(process& task, std::uint64_t argument);
+  errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
+  answer attach(process& task, std::uint64_t argument);
+  answer detach(process& task, std::uint64_t argument);
+  // VFIO_DEVICE_FEATURE. The device has no feature: the answer is notty if the struct is valid.
+  static answer feature(process& task, std::uint64_t argument);
+
+  vfio_state& state_;
+  vfio_device& device_;
+  file* group_;
+  iommufd_file* iommufd_ = nullptr;
+  std::uint32_t devid_ = 0;
+  bool opened_ = false;
+};
+
+/// A file as the file of a VFIO device. Null: the file is of another kind.
+[[nodiscard]] inline device_file* device_of(file& f) noexcept {
+  return f.kind() == file_kind::device ? static_cast<device_file*>(&f) : nullptr;
+}
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/vfio/impl/device_file.hpp>
+#endif

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of container.hpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/spapr.hpp>
+#include <kvm_vfio/sim/vfio/type1.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/world_options.hpp>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE void container::put() noexcept {
+  if (--references_ == 0) delete this;
+}
+
+KVM_VFIO_INLINE errc container::attach(vfio_group& group) {
+  if (const errc e = group.hardware.claim_dma(&group); e != errc::ok) return e;
+  if (driver_) {
+    if (const errc e = driver_->attach(group.hardware); e != errc::ok) {
+      group.hardware.release_dma();
+      return e;
+    }
+  }
+  groups_.push_back(&group);
+  group.in_container = this;
+  group.container_users = 1;
+  get();
+  state_.container_changed();
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE void container::detach(vfio_group& group) noexcept {
+  if (driver_) driver_->detach(group.hardware);
+  group.hardware.release_dma();
+  group.in_container = nullptr;
+  group.container_users = 0;
+  std::erase(groups_, &group);
+  if (groups_.empty()) driver_.reset();
+  state_.container_changed();
+  put();
+}
+
+KVM_VFIO_INLINE answer container::ioctl(process& task, std::uint32_t request,
+                                        std::uint64_t argument) {
+  switch (request) {
+    case VFIO_GET_API_VERSION: return VFIO_API_VERSION;
+    case VFIO_CHECK_EXTENSION: return has(argument) ? 1 : 0;
+    case VFIO_SET_IOMMU: return to_answer(set_iommu(argument));
+    default: return driver_ ? driver_->ioctl(task, request, argument) : answer(errc::inval);
+  }
+}
+
+KVM_VFIO_INLINE bool container::has(std::uint64_t extension) const noexcept {
+  if (driver_) return driver_->has(extension);
+  return state_.options.iommu == iommu_kind::type1
+             ? type1_iommu::has_unopened(state_.release, extension)
+             : vfio_spapr_tce::has_unopened(extension);
+}
+
+KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
+  if (groups_.empty() || driver_) return errc::inval;
+  std::unique_ptr<iommu_driver> made;
+  if (state_.options.iommu == iommu_kind::spapr) {
+    if (type == VFIO_SPAPR_TCE_IOMMU) made = std::make_unique<vfio_spapr_tce>();
+  } else if (type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU) {
+    made = std::make_unique<type1_iommu>(state_, type == VFIO_TYPE1v2_IOMMU);
+  }
+  // VFIO asks each driver with CHECK_EXTENSION. So a number that is some extension of a driver
+  // reaches this driver, which refuses it with EINVAL. (No simulated IOMMU can nest.)
+  if (!made) return has(type) ? errc::inval : errc::nodev;
+  // As in the kernel, the group that joined last is attached first.
+  for (std::size_t i = groups_.size(); i-- > 0;) {
+    const errc e = made->attach(groups_[i]->hardware);
+    if (e == errc::ok) continue;
+    while (++i < groups_.size()) made->detach(groups_[i]->hardware);
+    return e;
+  }
+  driver_ = std::move(made);
+  state_.container_changed();
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE container_file::container_file(vfio_state& state)
+    : file(file_kind::container), state_(state), container_(new container(state)) {}
+
+KVM_VFIO_INLINE answer container_file::ioctl(process& task, std::uint32_t request,
+                                             std::uint64_t argument) {
+  const guard held(state_.lock);
+  return container_->ioctl(task, request, argument);
+}
+
+KVM_VFIO_INLINE void container_file::release() noexcept {
+  const guard held(state_.lock);
+  container_->put();
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of device_file.hpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/vfio/vfio_device.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
+                                         file* group) noexcept
+    : file(file_kind::device), state_(state), device_(device), group_(group) {}
+
+KVM_VFIO_INLINE errc device_file::open_from_group() {
+  const vfio_group& g = device_.group();
+  if (!g.in_container || !g.in_container->driver()) return errc::inval;
+  const errc e = open(g.vm);
+  opened_ = e == errc::ok;
+  return e;
+}
+
+KVM_VFIO_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
+                                          std::uint64_t argument) {
+  const guard held(state_.lock);
+  if (request == uapi::request_bind_iommufd && state_.options.device_files)
+    return bind(task, argument);
+  if (!opened_) return errc::inval;
+  if (!group_ && request == uapi::request_attach_iommufd_pt) return attach(task, argument);
+  if (!group_ && request == uapi::request_detach_iommufd_pt) return detach(task, argument);
+  if (request == VFIO_DEVICE_FEATURE) return feature(task, argument);
+  return device_.pci.ioctl(task, request, argument);
+}
+
+KVM_VFIO_INLINE answer device_file::pread(void* to, std::size_t size, std::uint64_t offset) {
+  const guard held(state_.lock);
+  return opened_ ? device_.pci.read(to, size, offset) : answer(errc::inval);
+}
+
+KVM_VFIO_INLINE answer device_file::pwrite(const void* from, std::size_t size,
+                                           std::uint64_t offset) {
+  const guard held(state_.lock);
+  return opened_ ? device_.pci.write(from, size, offset) : answer(errc::inval);
+}
+
+KVM_VFIO_INLINE result<region_span> device_file::mmap(std::uint64_t offset, std::uint64_t size) {
+  const guard held(state_.lock);
+  const auto index = static_cast<std::uint32_t>(offset >> pci_endpoint::offset_shift);
+  const std::uint64_t at = offset & ((std::uint64_t{1} << pci_endpoint::offset_shift) - 1);
+  const std::uint64_t whole = device_.pci.mappable(index) ? device_.pci.size(index) : 0;
+  if (!opened_ || size == 0 || at > whole || size > whole - at) return errc::inval;
+  return region_span{index, at, size};
+}
+
+KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
+  if (!group_ && device_.open_count != 0) return errc::inval;
+  if (device_.open_count == 0) {
+    // As kvm_get_kvm_safe: a VM without references is being destroyed, and the driver sees none.
+    vm_base* const seen = from && from->users() > 0 ? from : nullptr;
+    if (device_.spec().needs_vm && !seen) return errc::srch;
+    device_.vm = seen;
+    device_.holds_vm = seen && state_.release.device_holds_vm;
+    if (device_.holds_vm) seen->get();
+    if (group_) {
+      group_->get();
+      ++device_.group().container_users;
+    }
+  }
+  ++device_.open_count;
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE void device_file::close() noexcept {
+  if (--device_.open_count != 0) return;
+  device_.pci.close();
+  if (group_) {
+    --device_.group().container_users;
+    group_->put();
+  }
+  vm_base* const seen = device_.vm;
+  device_.vm = nullptr;
+  if (device_.holds_vm) seen->put();
+  device_.holds_vm = false;
+}
+
+KVM_VFIO_INLINE void device_file::release() noexcept {
+  const guard held(state_.lock);
+  if (!opened_) return;
+  if (iommufd_) iommufd_->unbind(devid_);
+  close();
+  if (!iommufd_) return;
+  device_.bound = nullptr;
+  --device_.group().bound_devices;
+  iommufd_->put();
+}
+
+KVM_VFIO_INLINE answer device_file::bind(process& task, std::uint64_t argument) {
+  uapi::device_bind_iommufd c{};
+  if (const errc e = read_bind(task, argument, c); e != errc::ok) return e;
+  vfio_group& g = device_.group();
+  if (c.flags || c.iommufd < 0 || group_) return errc::inval;
+  if (g.opened) return errc::busy;
+  if (opened_) return errc::inval;
+  const result<file*> f = task.fget(c.iommufd);
+  if (!f) return f.error();
+  file_ref held(*f);
+  if (held->kind() != file_kind::iommufd) return errc::badfd;
+  auto* const fd = static_cast<iommufd_file*>(held.get());
+  if (device_.open_count != 0) return errc::inval;
+  const result<std::uint32_t> id = fd->bind(g.hardware, device_.spec());
+  if (!id) return id.error();
+  errc e = open(vm);
+  c.out_devid = *id;
+  if (e == errc::ok && !task.copy_to_user(argument, c)) {
+    close();
+    e = errc::fault;
+  }
+  if (e != errc::ok) {
+    fd->unbind(*id);
+    return e;
+  }
+  devid_ = *id;
+  iommufd_ = static_cast<iommufd_file*>(held.take());
+  device_.bound = this;
+  ++g.bound_devices;
+  opened_ = true;
+  return 0;
+}
+
+KVM_VFIO_INLINE errc device_file::read_bind(process& task, std::uint64_t argument,
+                                            uapi::device_bind_iommufd& c) const {
+  if (!state_.release.bind_checks_rest) return detail::read_argsz(task, argument, c, sizeof c);
+  if (!task.copy_from_user(argument, c.argsz)) return errc::fault;
+  if (c.argsz < sizeof c) return errc::inval;
+  // The last member that the kernel knows here is token_uuid_ptr, which this library does not have.
+  unsigned char known[sizeof c + sizeof(std::uint64_t)];
+  const std::size_t size = std::min<std::size_t>(c.argsz, sizeof known);
+  const errc e = detail::zeros(task, argument, sizeof known, c.argsz);
+  if (e != errc::ok) return e;
+  if (!task.mem().read(argument, known, size)) return errc::fault;
+  __builtin_memcpy(&c, known, sizeof c);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument) {
+  uapi::device_attach_iommufd_pt c{};
+  if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.flags) return errc::inval;
+  if (const errc e = iommufd_->attach(devid_, c.pt_id); e != errc::ok) return e;
+  const answer a = detail::write_back(task, argument, c, sizeof c);
+  if (!a) iommufd_->detach(devid_);
+  return a;
+}
+
+KVM_VFIO_INLINE answer device_file::detach(process& task, std::uint64_t argument) {
+  uapi::device_detach_iommufd_pt c{};
+  if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.flags) return errc::inval;
+  iommufd_->detach(devid_);
+  return 0;
+}
+
+KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argument) {
+  vfio_device_feature c{};
+  constexpr std::size_t size = offsetof(vfio_device_feature, data);
+  if (const errc e = detail::read_argsz(task, argument, c, size); e != errc::ok) return e;
+  constexpr std::uint32_t known = VFIO_DEVICE_FEATURE_MASK | VFIO_DEVICE_FEATURE_GET |
+                                  VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PROBE;
+  const bool get = c.flags & VFIO_DEVICE_FEATURE_GET;
+  const bool set = c.flags & VFIO_DEVICE_FEATURE_SET;
+  const bool probe = c.flags & VFIO_DEVICE_FEATURE_PROBE;
+  if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
+  return errc::notty;
+}
+
+}  // namespace kvm_vfio::sim

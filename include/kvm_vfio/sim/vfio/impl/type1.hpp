@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of type1.hpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/vfio/type1.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cerrno>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
+#include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
+#include <memory>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE type1_iommu::type1_iommu(const vfio_state& state, bool v2) noexcept
+    : state_(state), v2_(v2), available_(state.options.dma_entry_limit) {}
+
+KVM_VFIO_INLINE bool type1_iommu::has_unopened(const linux_release& release,
+                                               std::uint64_t extension) noexcept {
+  return extension == VFIO_TYPE1_IOMMU || extension == VFIO_TYPE1v2_IOMMU ||
+         extension == uapi::unmap_all_extension ||
+         (extension == uapi::nesting_extension && release.nesting);
+}
+
+KVM_VFIO_INLINE bool type1_iommu::has(std::uint64_t extension) const noexcept {
+  if (extension == VFIO_DMA_CC_IOMMU) return coherent();
+  if (extension == uapi::update_vaddr_extension) return mediated_ == 0;
+  return has_unopened(state_.release, extension);
+}
+
+KVM_VFIO_INLINE errc type1_iommu::attach(iommu_group& group) {
+  if (stale()) return errc::busy;
+  if (group.mediated()) {
+    ++mediated_;
+    return errc::ok;
+  }
+  if (const errc e = check_interrupts(state_.options, group); e != errc::ok) return e;
+  const auto ranges = narrowed(ranges_, group.iommu());
+  const iova_range& aperture = group.iommu().aperture;
+  for (const auto& [iova, m] : maps_.all()) {
+    if (allowed(ranges, m.iova, m.last())) continue;
+    // For the first domain the kernel notices only while it maps that the aperture is too small.
+    const bool inside = m.iova >= aperture.first && m.last() <= aperture.last;
+    return inside || tells_ranges_ ? errc::inval : errc::range;
+  }
+  ranges_ = ranges;
+  tells_ranges_ = true;
+  join_domain(domains_, group);
+  pick_page_sizes();
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE void type1_iommu::detach(iommu_group& group) noexcept {
+  if (group.mediated()) --mediated_;
+  else leave_domain(domains_, group);
+  if (domains_.empty() && mediated_ == 0) maps_.clear();
+  ranges_ = every_address();
+  for (const auto& d : domains_)
+    for (const iommu_group* g : d->groups) ranges_ = narrowed(ranges_, g->iommu());
+  pick_page_sizes();
+}
+
+KVM_VFIO_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
+                                          std::uint64_t argument) {
+  switch (request) {
+    case VFIO_IOMMU_GET_INFO: return get_info(task, argument);
+    case VFIO_IOMMU_MAP_DMA: return map(task, argument);
+    case VFIO_IOMMU_UNMAP_DMA: return unmap(task, argument);
+    // No domain can track dirty pages. Version 1 refuses the request with another error.
+    case VFIO_IOMMU_DIRTY_PAGES: return v2_ ? answer(errc::notty) : answer(errc::access);
+    default: return errc::notty;
+  }
+}
+
+KVM_VFIO_INLINE bool type1_iommu::coherent() const noexcept {
+  for (const auto& d : domains_)
+    if (!d->enforce_coherency) return false;
+  return true;
+}
+
+KVM_VFIO_INLINE void type1_iommu::pick_page_sizes() noexcept {
+  page_sizes_ = ~std::uint64_t{0} << 12;
+  for (const auto& d : domains_)
+    for (const iommu_group* g : d->groups) page_sizes_ &= g->iommu().page_sizes;
+}
+
+KVM_VFIO_INLINE answer type1_iommu::get_info(process& task, std::uint64_t argument) {
+  vfio_iommu_type1_info info{};
+  constexpr std::size_t least = offsetof(vfio_iommu_type1_info, cap_offset);
+  if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
+  const std::size_t size = info.argsz < sizeof info ? info.argsz : sizeof info;
+  detail::capability_chain caps(state_.release.aligned_capabilities);
+  caps.add(VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
+           detail::bytes_of(std::uint32_t{0}, std::uint32_t{0}, page(), std::uint64_t{1} << 28));
+  caps.add(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1,
+           detail::bytes_of(available_ - static_cast<std::uint32_t>(maps_.size())));
+  if (tells_ranges_) {
+    auto body = detail::bytes_of(static_cast<std::uint32_t>(ranges_.size()), std::uint32_t{0});
+    for (const iova_range& r : ranges_) {
+      const auto raw = detail::bytes_of(r.first, r.last);
+      body.insert(body.end(), raw.begin(), raw.end());
+    }
+    caps.add(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1, body);
+  }
+  info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
+  info.iova_pgsizes = page_sizes_;
+  info.cap_offset = 0;
+  if (const errc e = caps.write_behind(task, argument, info); e != errc::ok) return e;
+  return detail::write_back(task, argument, info, size);
+}
+
+KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
+  vfio_iommu_type1_dma_map m{};
+  if (const errc e = detail::read_argsz(task, argument, m, sizeof m); e != errc::ok) return e;
+  constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+  const bool update = m.flags & uapi::dma_map_vaddr;
+  if (m.flags & ~(access | uapi::dma_map_vaddr)) return errc::inval;
+  const std::uint64_t last = m.iova + m.size - 1;
+  const bool wraps = m.size != 0 && (last < m.iova || m.vaddr + m.size - 1 < m.vaddr);
+  if (wraps && state_.release.wrapping_overflows) return errc::overflow;
+  // A new mapping needs an access flag; a call that gives a new address must not have one.
+  const bool has_access = (m.flags & access) != 0;
+  if (has_access == update) return errc::inval;
+  if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1)) || wraps) return errc::inval;
+  if (update) return to_answer(set_address(m));
+  if (maps_.find(m.iova, last)) return errc::exists;
+  if (maps_.size() >= available_) return errc::nospc;
+  if (!allowed(ranges_, m.iova, last)) return errc::inval;
+  maps_.add({m.iova, m.size, m.vaddr, m.flags});
+  return 0;
+}
+
+KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument) {
+  vfio_iommu_type1_dma_unmap u{};
+  constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
+  if (const errc e = detail::read_argsz(task, argument, u, size); e != errc::ok) return e;
+  if (u.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return refuse_bitmap(task, argument, u);
+  if (u.flags & ~(uapi::dma_unmap_all | uapi::dma_unmap_vaddr)) return errc::inval;
+  const bool all = u.flags & uapi::dma_unmap_all;
+  const bool forget = u.flags & uapi::dma_unmap_vaddr;
+  if (forget && mediated_ != 0) return errc::busy;
+  if (u.iova & (page() - 1)) return errc::inval;
+  const std::uint64_t last = all ? ~std::uint64_t{0} : u.iova + u.size - 1;
+  if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)))) return errc::inval;
+  if (!all && last < u.iova)
+    return state_.release.wrapping_overflows ? errc::overflow : errc::inval;
+  if (v2_ && !all) {
+    const dma_mapping* m = maps_.find(u.iova, u.iova);
+    if (m && m->iova != u.iova) return errc::inval;
+    m = maps_.find(last, last);
+    if (m && m->last() != last) return errc::inval;
+  }
+  if (forget) {
+    std::uint64_t done = 0;
+    const errc e = forget_addresses(u.iova, last, done);
+    u.size = done;
+    if (const answer a = detail::write_back(task, argument, u, size); !a) return a;
+    return to_answer(e);
+  }
+  u.size = 0;
+  while (const dma_mapping* m = maps_.find(u.iova, last)) {
+    if (!v2_ && m->iova < u.iova) break;  // version 1 unmaps a mapping only from its start
+    u.size += m->size;
+    maps_.remove(*m);
+  }
+  return detail::write_back(task, argument, u, size);
+}
+
+KVM_VFIO_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t argument,
+                                                const vfio_iommu_type1_dma_unmap& u) {
+  constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
+  vfio_bitmap b{};
+  if (u.flags != VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP || u.argsz < size + sizeof b)
+    return errc::inval;
+  return task.copy_from_user(argument + size, b) ? errc::inval : errc::fault;
+}
+
+KVM_VFIO_INLINE errc type1_iommu::set_address(const vfio_iommu_type1_dma_map& m) noexcept {
+  if (!maps_.find(m.iova, m.iova + m.size - 1)) return errc::noent;
+  dma_mapping* const it = maps_.at_or_after(m.iova);
+  if (!it || !it->stale || it->iova != m.iova || it->size != m.size) return errc::inval;
+  it->address = m.vaddr;
+  it->stale = false;
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc type1_iommu::forget_addresses(std::uint64_t first, std::uint64_t last,
+                                                   std::uint64_t& done) noexcept {
+  done = 0;
+  if (!v2_ && maps_.find(first, first) && maps_.find(first, first)->iova < first) return errc::ok;
+  // Checked before any mapping changes, so that an error leaves all of them as they were.
+  for (const dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last; m = maps_.next(*m))
+    if (m->stale) return errc::inval;
+  for (dma_mapping* m = maps_.at_or_after(first); m && m->iova <= last; m = maps_.next(*m)) {
+    m->stale = true;
+    done += m->size;
+  }
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE bool type1_iommu::stale() const noexcept {
+  for (const auto& [iova, m] : maps_.all())
+    if (m.stale) return true;
+  return false;
+}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of vfio_device.hpp.
+
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/vfio_device.hpp>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE vfio_device::vfio_device(const device_spec& spec, vfio_group& group, int number,
+                                         const linux_release& release)
+    : spec_(spec), group_(group), number_(number), pci(spec.pci, release) {}
+
+}  // namespace kvm_vfio::sim

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// VFIO's IOMMU driver type 1, versions 1 and 2.
+
+#include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/vfio/iommu_driver.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cstdint>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// The type 1 driver (the kernel's drivers/vfio/vfio_iommu_type1.c). It has at most two domains:
+/// one for IOMMUs with snoop control, and one for IOMMUs without it.
+class type1_iommu final : public iommu_driver {
+ public:
+  /// \param state the state of the world; must outlive the driver
+  /// \param v2    true: version 2, which refuses to unmap a part of a mapping; false: version 1
+  type1_iommu(const vfio_state& state, bool v2) noexcept;
+
+  /// Answers VFIO_CHECK_EXTENSION for a container that has no IOMMU driver yet.
+  [[nodiscard]] static bool has_unopened(const linux_release& release,
+                                         std::uint64_t extension) noexcept;
+  [[nodiscard]] bool has(std::uint64_t extension) const noexcept override;
+  [[nodiscard]] errc attach(iommu_group& group) override;
+  void detach(iommu_group& group) noexcept override;
+  /// Answers VFIO_IOMMU_GET_INFO, MAP_DMA, UNMAP_DMA and DIRTY_PAGES.
+  /// \par Errors
+  /// - `errc::notty`: the request is unknown; DIRTY_PAGES: version 2 does not track dirty pages
+  /// - `errc::access`: DIRTY_PAGES: version 1 does not know dirty pages
+  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::inval`: argsz, flags, size or alignment are wrong. MAP_DMA: a group does not allow
+  ///   the addresses, or FLAG_VADDR names a mapping that has not lost its address. UNMAP_DMA:
+  ///   version 2 would have to cut a mapping, or FLAG_VADDR names a mapping that has lost its
+  ///   address already
+  /// - `errc::overflow`: an address and the size wrap around (`linux_release::wrapping_overflows`)
+  /// - `errc::exists`: MAP_DMA: another mapping has one of the addresses
+  /// - `errc::nospc`: MAP_DMA: the container has `world_options::dma_entry_limit` mappings
+  /// - `errc::noent`: MAP_DMA: FLAG_VADDR names no mapping
+  /// - `errc::busy`: UNMAP_DMA: FLAG_VADDR is set, and a group of mediated devices is attached
+  answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+  [[nodiscard]] const char* name() const noexcept override { return v2_ ? "type1v2" : "type1"; }
+
+ private:
+  // Whether every domain enforces coherency. True if there is no domain.
+  [[nodiscard]] bool coherent() const noexcept;
+  void pick_page_sizes() noexcept;
+  [[nodiscard]] std::uint64_t page() const noexcept { return smallest_page(page_sizes_); }
+
+  answer get_info(process& task, std::uint64_t argument);
+  answer map(process& task, std::uint64_t argument);
+  answer unmap(process& task, std::uint64_t argument);
+
+  // VFIO_IOMMU_UNMAP_DMA with a bitmap of dirty pages, which this driver does not track. The kernel
+  // reads the struct of the bitmap before it refuses the call.
+  static errc refuse_bitmap(process& task, std::uint64_t argument,
+                            const vfio_iommu_type1_dma_unmap& u);
+  // VFIO_DMA_MAP_FLAG_VADDR: gives a new address to a mapping that has lost its address.
+  errc set_address(const vfio_iommu_type1_dma_map& m) noexcept;
+  // VFIO_DMA_UNMAP_FLAG_VADDR: takes the addresses of all mappings in the range away. If one of
+  // them has lost its address before, no mapping changes.
+  errc forget_addresses(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
+  // Whether a mapping has lost its address.
+  [[nodiscard]] bool stale() const noexcept;
+
+  const vfio_state& state_;
+  bool v2_;
+  std::uint32_t available_;
+  int mediated_ = 0;
+  std::uint64_t page_sizes_ = ~std::uint64_t{0} << 12;
+  bool tells_ranges_ = false;  // GET_INFO has the IOVA ranges; true from the first domain on
+  std::vector<iova_range> ranges_ = every_address();
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/vfio/impl/type1.hpp>
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The passed-through devices of the simulated host. The world's lock guards them.
+
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <string>
+
+namespace kvm_vfio::sim {
+
+class device_file;
+class vfio_group;
+
+/// A passed-through device of the simulated host, or another device of its group.
+class vfio_device {
+ public:
+  /// \param spec    the description of the device; must outlive the device
+  /// \param group   the group that the device is in; must outlive the device
+  /// \param number  the N of /dev/vfio/devices/vfioN; -1: VFIO does not drive the device
+  /// \param release the Linux release whose VFIO is simulated
+  vfio_device(const device_spec& spec, vfio_group& group, int number, const linux_release& release);
+  /// The description of the device in the topology.
+  [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
+  /// The address of the device on its bus ("0000:00:04.0").
+  [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
+  /// The group that the device is in.
+  [[nodiscard]] vfio_group& group() const noexcept { return group_; }
+  /// The N of /dev/vfio/devices/vfioN. -1: VFIO does not drive the device.
+  [[nodiscard]] int number() const noexcept { return number_; }
+
+ private:
+  const device_spec& spec_;
+  vfio_group& group_;
+  int number_;
+
+ public:
+  /// How often the device is open.
+  int open_count = 0;
+  /// The VM that the driver saw when the device was opened. Null after the last close, or if the
+  /// driver saw no VM.
+  vm_base* vm = nullptr;
+  /// Whether the device holds a reference on `vm`.
+  bool holds_vm = false;
+  /// The file of the character device that is bound to an iommufd. Null: none is.
+  device_file* bound = nullptr;
+  /// The PCI function of the device, which answers ioctls, reads and writes.
+  pci_endpoint pci;
+};
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/vfio/impl/vfio_device.hpp>
+#endif
