@@ -3,13 +3,14 @@
 /// \file
 /// The calling process as the task that makes calls on the model.
 
-#include <fcntl.h>
-#include <unistd.h>
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/user_memory.hpp>
 #include <kvm_vfio/result.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace kvm_vfio::native {
 

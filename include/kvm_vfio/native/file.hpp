@@ -5,14 +5,14 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/native/same_file.hpp>
+#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/result.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstdint>
-#include <kvm_vfio/native/system.hpp>
-#include <kvm_vfio/native/unique_fd.hpp>
-#include <kvm_vfio/result.hpp>
 
 namespace kvm_vfio::native {
 

@@ -6,10 +6,10 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 
-#include <kvm_vfio/errc.hpp>
 #include <type_traits>
 
 namespace kvm_vfio::native {

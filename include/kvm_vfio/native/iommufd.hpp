@@ -4,14 +4,15 @@
 /// The iommufd: address spaces for devices that have a device file of their own (cdev).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <fcntl.h>
-#include <kvm_vfio/native/system.hpp>
-#include <kvm_vfio/uapi/iommufd.hpp>
-
-#include <cstdint>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+
+#include <fcntl.h>
+
+#include <cstdint>
 
 namespace kvm_vfio::native::vfio {
 

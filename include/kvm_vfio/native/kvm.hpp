@@ -12,15 +12,16 @@
 /// \endcode
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <fcntl.h>
 #include <kvm_vfio/endpoint.hpp>
-#include <kvm_vfio/native/system.hpp>
-
-#include <cstdint>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
+
+#include <fcntl.h>
+
+#include <cstdint>
 
 namespace kvm_vfio::native {
 

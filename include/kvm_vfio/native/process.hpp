@@ -4,18 +4,19 @@
 /// A process that holds VMs and devices of the model beside its real files. Each of them has a real
 /// descriptor. So the code of a VMM can run against the model, call by call.
 
-#include <kvm_vfio/native/caller.hpp>
-#include <kvm_vfio/open_file.hpp>
-
-#include <sys/mman.h>
-#include <unistd.h>
-#include <cstdint>
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/caller.hpp>
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
 #include <new>
 
 namespace kvm_vfio::native {

@@ -3,8 +3,6 @@
 /// \file
 /// Finds out whether two descriptors refer to the same open file description.
 
-#include <cerrno>
-#include <cstdio>
 #include <kvm_vfio/native/system.hpp>
 
 #include <fcntl.h>
@@ -13,6 +11,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
 
 namespace kvm_vfio::native {
 

@@ -5,6 +5,7 @@
 /// same_file.hpp read errno.
 
 #include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 
@@ -12,8 +13,8 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
 #include <cerrno>
-#include <kvm_vfio/errc.hpp>
 
 namespace kvm_vfio::native::sys {
 

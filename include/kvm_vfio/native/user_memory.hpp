@@ -7,13 +7,14 @@
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
 
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/native/unique_fd.hpp>
 
 namespace kvm_vfio::native {
 

@@ -9,16 +9,17 @@
 /// and bind it to an iommufd.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/path.hpp>
 #include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <fcntl.h>
+
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/native/unique_fd.hpp>
-#include <kvm_vfio/result.hpp>
 
 namespace kvm_vfio::native::vfio {
 

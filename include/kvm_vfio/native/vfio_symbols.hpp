@@ -6,17 +6,17 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/file.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_file.hpp>
 #include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <concepts>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/result.hpp>
-#include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::native {
 

@@ -6,30 +6,30 @@
 /// model itself; the other headers of sim/ include only the contracts of the model.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/sim/iommu_backend.hpp>  // IWYU pragma: export
-#include <kvm_vfio/sim/linux_release.hpp>  // IWYU pragma: export
-#include <kvm_vfio/sim/process.hpp>        // IWYU pragma: export
-#include <kvm_vfio/sim/snapshot.hpp>       // IWYU pragma: export
-#include <kvm_vfio/sim/symbols.hpp>        // IWYU pragma: export
-#include <kvm_vfio/sim/system/file_references.hpp>
-#include <kvm_vfio/sim/system/filesystem.hpp>
-#include <kvm_vfio/sim/topology.hpp>  // IWYU pragma: export
-#include <kvm_vfio/sim/world.hpp>     // IWYU pragma: export
-#include <kvm_vfio/uapi/kvm.hpp>
-#include <kvm_vfio/vfio_device_type.hpp>
-#include <kvm_vfio/vm.hpp>
-
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/device_type.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
+#include <kvm_vfio/sim/iommu_backend.hpp>  // IWYU pragma: export
+#include <kvm_vfio/sim/linux_release.hpp>  // IWYU pragma: export
+#include <kvm_vfio/sim/process.hpp>        // IWYU pragma: export
+#include <kvm_vfio/sim/snapshot.hpp>       // IWYU pragma: export
+#include <kvm_vfio/sim/symbols.hpp>        // IWYU pragma: export
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/file_references.hpp>
+#include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/topology.hpp>  // IWYU pragma: export
+#include <kvm_vfio/sim/world.hpp>     // IWYU pragma: export
 #include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+#include <kvm_vfio/vfio_device_type.hpp>
+#include <kvm_vfio/vm.hpp>
+
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>

@@ -4,7 +4,10 @@
 /// A process of the simulated system: a table of descriptors, and memory for the arguments of
 /// calls. Its functions are system calls. Any number of threads may call them at the same time.
 
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/trace/call.hpp>
@@ -13,9 +16,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/concepts.hpp>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/result.hpp>
 #include <utility>
 #include <vector>
 
@@ -24,6 +24,12 @@ namespace kvm_vfio::sim {
 /// The process whose call this thread executes (the kernel's `current`). Null: the thread executes
 // no call.
 inline thread_local process* current_process = nullptr;
+
+/// What calls may do with a descriptor.
+enum class descriptor_use : unsigned char {
+  all_calls,  ///< every call
+  path_only   ///< the file was opened with O_PATH: only dup(2) and close(2)
+};
 
 /// A simulated process: a table of descriptors, and memory for the arguments of its calls. The
 /// system calls throw nothing but std::bad_alloc. The process takes its own lock only to look at
@@ -111,9 +117,9 @@ class process {
   /// descriptors.
   /// \param fd    the descriptor
   /// \param owned the file; the process takes over the reference of the caller
-  /// \param path  whether the file was opened with O_PATH
+  /// \param use   what calls may do with the descriptor
   /// \return `fd`
-  answer install_at(int fd, file* owned, bool path = false);
+  answer install_at(int fd, file* owned, descriptor_use use = descriptor_use::all_calls);
   /// Sets the number of descriptors that may be open at a time (RLIMIT_NOFILE). Descriptors that
   /// are open stay open.
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
@@ -135,11 +141,11 @@ class process {
   result<int> install(open_file<process>& made) noexcept;
   /// Makes a descriptor for a file.
   /// \param f    the file; the process takes over the reference, and drops it after an error
-  /// \param path whether the file was opened with O_PATH
+  /// \param use  what calls may do with the descriptor
   /// \return a new descriptor, the lowest that is free
   /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
-  answer insert(file_ref f, bool path = false);
+  answer insert(file_ref f, descriptor_use use = descriptor_use::all_calls);
   template <class T>
   bool copy_from_user(std::uint64_t address, T& object) noexcept {
     return memory_.read(address, &object, sizeof object);
@@ -152,7 +158,7 @@ class process {
  private:
   struct slot {
     file* open = nullptr;
-    bool path = false;
+    descriptor_use use = descriptor_use::all_calls;
     bool kept = false;  // the descriptor is closed, but the observers do not know it yet
   };
   struct in_call {
@@ -166,8 +172,10 @@ class process {
   [[nodiscard]] const slot* find(int fd) const noexcept;
   // The file behind a descriptor, with a reference. Empty for an O_PATH descriptor.
   file_ref look_up(int fd) noexcept;
-  // Closes a descriptor. With `keep` no new file gets its number before `give_number_back`.
-  errc drop(int fd, bool keep) noexcept;
+  // What happens to the number of a descriptor that is closed: a new file may get it at once, or
+  // only after `give_number_back`.
+  enum class number : unsigned char { is_free, is_kept };
+  errc drop(int fd, number then) noexcept;
   void give_number_back(int fd) noexcept;
   answer told(trace::call& c, answer a);
 

@@ -5,12 +5,12 @@
 
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/world.hpp>
 
 #include <cstddef>
-#include <kvm_vfio/sim/system/file.hpp>
 #include <string>
 #include <unordered_map>
 #include <vector>

@@ -5,14 +5,14 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
 #include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/world.hpp>
+#include <kvm_vfio/symbols.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/sim/system/file.hpp>
-#include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::sim {
 

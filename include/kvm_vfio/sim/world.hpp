@@ -4,10 +4,13 @@
 /// A simulated VFIO that runs on a topology, with its device nodes below /dev/vfio.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <functional>
+#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
@@ -15,10 +18,7 @@
 #include <kvm_vfio/sim/world_options.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/profile.hpp>
-#include <kvm_vfio/result.hpp>
-#include <kvm_vfio/sim/system/file.hpp>
-#include <kvm_vfio/sim/topology.hpp>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>

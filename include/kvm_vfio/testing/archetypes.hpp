@@ -6,17 +6,17 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/lock.hpp>
-#include <kvm_vfio/profile.hpp>
-#include <kvm_vfio/result.hpp>
-#include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::testing::archetypes {
 

@@ -3,11 +3,11 @@
 /// \file
 /// A recording symbol provider with a coherency epoch.
 
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/testing/ids.hpp>
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/concepts.hpp>
-#include <kvm_vfio/testing/ids.hpp>
 
 namespace kvm_vfio::testing {
 

@@ -4,15 +4,15 @@
 /// Policies that fail when a test wants it. They wrap any other policy.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/testing/archetypes.hpp>
 #include <kvm_vfio/testing/faults.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 
 #include <concepts>
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/symbols.hpp>
 
 namespace kvm_vfio::testing {
 

@@ -4,11 +4,11 @@
 /// The journal: the calls that the mocks received, in order. All mocks of a test share one journal.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/testing/ids.hpp>
 
 #include <cstddef>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/symbols.hpp>
 #include <string>
 #include <vector>
 

@@ -5,11 +5,11 @@
 /// change.
 
 #include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/testing/process.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/uapi/kvm.hpp>
 
 namespace kvm_vfio::testing {
 

@@ -5,17 +5,17 @@
 /// share. They can be duplicated and can have O_PATH. A test calls ioctl() on a process as a VMM
 /// does.
 
+#include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/testing/faults.hpp>
+#include <kvm_vfio/testing/ids.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 #include <kvm_vfio/testing/user_memory.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/concepts.hpp>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/result.hpp>
-#include <kvm_vfio/testing/ids.hpp>
 #include <vector>
 
 namespace kvm_vfio::testing {

@@ -5,11 +5,11 @@
 /// the test defines.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/testing/journal.hpp>
-
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/testing/ids.hpp>
+#include <kvm_vfio/testing/journal.hpp>
+
 #include <vector>
 
 namespace kvm_vfio::testing {

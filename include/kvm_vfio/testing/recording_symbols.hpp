@@ -5,12 +5,12 @@
 /// recorded.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/testing/journal.hpp>
-
-#include <cstddef>
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/testing/ids.hpp>
+#include <kvm_vfio/testing/journal.hpp>
+
+#include <cstddef>
 #include <vector>
 
 namespace kvm_vfio::testing {

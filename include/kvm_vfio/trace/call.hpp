@@ -3,10 +3,10 @@
 /// \file
 /// The record of a system call that observers get: the decoded arguments and the answer.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
 #include <string>
 
 namespace kvm_vfio::trace {

@@ -6,12 +6,12 @@
 /// (watched_system.hpp).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/mutex.hpp>
 #include <kvm_vfio/trace/rules.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/trace/call.hpp>
 #include <map>
 #include <set>
 #include <string>

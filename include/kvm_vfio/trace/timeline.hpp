@@ -3,9 +3,9 @@
 /// \file
 /// An observer that keeps the calls of a program.
 
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/mutex.hpp>
 
-#include <kvm_vfio/trace/call.hpp>
 #include <string>
 #include <vector>
 

@@ -4,13 +4,13 @@
 /// Tells an observer of the calls on an endpoint, for example on a real kvm-vfio of the kernel.
 
 #include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
+#include <kvm_vfio/trace/memory.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/trace/call.hpp>
-#include <kvm_vfio/trace/memory.hpp>
 
 namespace kvm_vfio::trace {
 

@@ -4,12 +4,12 @@
 /// Tells an observer of the system calls that a program makes, for example those of real code on a
 /// real kernel.
 
-#include <kvm_vfio/trace/decode_ioctl.hpp>
-
-#include <cstdint>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
+
+#include <cstdint>
 
 namespace kvm_vfio::trace {
 

@@ -3,23 +3,24 @@
 /// \file
 /// The functions of process.hpp.
 
-#include <fcntl.h>
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/process.hpp>
-#include <kvm_vfio/sim/system/event_file.hpp>
-#include <kvm_vfio/sim/system/model_file.hpp>
-#include <kvm_vfio/trace/decode_ioctl.hpp>
-
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/sim/system/model_file.hpp>
 #include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/decode_ioctl.hpp>
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -39,12 +40,14 @@ KVM_VFIO_INLINE answer process::open(const char* path, int flags) {
   trace::call c{.kind = trace::call_kind::open, .process = space_, .text = path};
   const in_call here(*this);
   const result<file*> f = filesystem_.open(path, flags);
-  return told(c, f ? insert(file_ref(*f), (flags & O_PATH) != 0) : answer(f.error()));
+  if (!f) return told(c, f.error());
+  const auto use = flags & O_PATH ? descriptor_use::path_only : descriptor_use::all_calls;
+  return told(c, insert(file_ref(*f), use));
 }
 
 KVM_VFIO_INLINE answer process::eventfd() {
   trace::call c{.kind = trace::call_kind::eventfd, .process = space_};
-  return told(c, insert(file_ref(new event_file), false));
+  return told(c, insert(file_ref(new event_file)));
 }
 
 KVM_VFIO_INLINE answer process::close(int fd) {
@@ -52,7 +55,7 @@ KVM_VFIO_INLINE answer process::close(int fd) {
   const in_call here(*this);
   // Observers must be told of this close before a new file gets the descriptor.
   const bool keep = !observers_.empty();
-  const answer a = to_answer(drop(fd, keep));
+  const answer a = to_answer(drop(fd, keep ? number::is_kept : number::is_free));
   (void)told(c, a);
   if (a && keep) give_number_back(fd);
   return a;
@@ -63,10 +66,10 @@ KVM_VFIO_INLINE answer process::dup(int fd) {
   slot copy;
   {
     const guard held(mutex_);
-    if (const slot* s = find(fd)) copy = {s->open, s->path};
+    if (const slot* s = find(fd)) copy = {s->open, s->use};
     if (copy.open) copy.open->get();
   }
-  return told(c, copy.open ? insert(file_ref(copy.open), copy.path) : answer(errc::badf));
+  return told(c, copy.open ? insert(file_ref(copy.open), copy.use) : answer(errc::badf));
 }
 
 KVM_VFIO_INLINE answer process::ioctl(int fd, std::uint64_t request, std::uint64_t argument) {
@@ -96,7 +99,8 @@ KVM_VFIO_INLINE answer process::pwrite(int fd, const void* from, std::size_t siz
 
 KVM_VFIO_INLINE void process::exit() noexcept {
   const in_call here(*this);
-  for (std::size_t fd = 0; fd < slots_.size(); ++fd) (void)drop(static_cast<int>(fd), false);
+  for (std::size_t fd = 0; fd < slots_.size(); ++fd)
+    (void)drop(static_cast<int>(fd), number::is_free);
 }
 
 KVM_VFIO_INLINE void process::fork_into(process& child) {
@@ -109,14 +113,14 @@ KVM_VFIO_INLINE void process::fork_into(process& child) {
   }
 }
 
-KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, bool path) {
+KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use use) {
   file_ref old;
   const guard held(mutex_);
   const auto i = static_cast<std::size_t>(fd);
   if (i >= slots_.size()) slots_.resize(i + 1);
   if (slots_[i].open) old.reset(slots_[i].open);
   else ++open_;
-  slots_[i] = {owned, path};
+  slots_[i] = {owned, use};
   return fd;
 }
 
@@ -132,12 +136,12 @@ KVM_VFIO_INLINE result<file*> process::fget(int fd) noexcept {
   return f.take();
 }
 
-KVM_VFIO_INLINE answer process::insert(file_ref f, bool path) {
+KVM_VFIO_INLINE answer process::insert(file_ref f, descriptor_use use) {
   const guard held(mutex_);
   if (open_ >= limit_) return errc::mfile;
   while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
   if (lowest_ == slots_.size()) slots_.emplace_back();
-  slots_[lowest_] = {f.take(), path};
+  slots_[lowest_] = {f.take(), use};
   ++open_;
   return answer(static_cast<std::int64_t>(lowest_++));
 }
@@ -150,20 +154,20 @@ KVM_VFIO_INLINE const process::slot* process::find(int fd) const noexcept {
 KVM_VFIO_INLINE file_ref process::look_up(int fd) noexcept {
   const guard held(mutex_);
   const slot* const s = find(fd);
-  if (!s || s->path) return {};
+  if (!s || s->use == descriptor_use::path_only) return {};
   s->open->get();
   return file_ref(s->open);
 }
 
-KVM_VFIO_INLINE errc process::drop(int fd, bool keep) noexcept {
+KVM_VFIO_INLINE errc process::drop(int fd, number then) noexcept {
   file_ref f;
   {
     const guard held(mutex_);
     if (!find(fd)) return errc::badf;
     const auto i = static_cast<std::size_t>(fd);
     f.reset(std::exchange(slots_[i].open, nullptr));
-    slots_[i].kept = keep;
-    if (!keep && i < lowest_) lowest_ = i;
+    slots_[i].kept = then == number::is_kept;
+    if (then == number::is_free && i < lowest_) lowest_ = i;
     --open_;
   }
   return errc::ok;

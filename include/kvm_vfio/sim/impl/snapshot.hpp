@@ -3,22 +3,22 @@
 /// \file
 /// The functions of snapshot.hpp.
 
-#include <cstddef>
-#include <kvm_vfio/sim/snapshot.hpp>
-#include <kvm_vfio/sim/vfio/coherency.hpp>
-#include <kvm_vfio/sim/vfio/device_file.hpp>
-#include <kvm_vfio/sim/vfio/group_file.hpp>
-
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/snapshot.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/vfio/coherency.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/vfio/iommu_driver.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/world.hpp>
+
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>

@@ -3,13 +3,13 @@
 /// \file
 /// The functions of snapshot_text.hpp.
 
-#include <cstddef>
-#include <kvm_vfio/sim/observe/json_writer.hpp>
-#include <kvm_vfio/sim/snapshot_text.hpp>
-
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/observe/json_writer.hpp>
 #include <kvm_vfio/sim/snapshot.hpp>
+#include <kvm_vfio/sim/snapshot_text.hpp>
 #include <kvm_vfio/sim/topology/quotes.hpp>
+
+#include <cstddef>
 #include <string>
 #include <vector>
 

@@ -3,7 +3,6 @@
 /// \file
 /// The functions of symbols.hpp.
 
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/sim/symbols.hpp>
@@ -11,6 +10,8 @@
 #include <kvm_vfio/sim/vfio/device_file.hpp>
 #include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
+
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 

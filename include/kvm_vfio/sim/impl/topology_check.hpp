@@ -3,14 +3,14 @@
 /// \file
 /// The functions of topology_check.hpp.
 
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology/fields.hpp>
 #include <kvm_vfio/sim/topology/impl/pci_check.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 
 #include <cstddef>
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/sim/topology.hpp>
-#include <kvm_vfio/sim/topology/error.hpp>
 #include <map>
 #include <string>
 #include <utility>

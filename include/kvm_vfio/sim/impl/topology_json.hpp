@@ -11,6 +11,7 @@
 #include <kvm_vfio/sim/topology/impl/to_json.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/topology_json.hpp>
+
 #include <string>
 #include <string_view>
 

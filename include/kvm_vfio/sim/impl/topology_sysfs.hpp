@@ -3,6 +3,9 @@
 /// \file
 /// The functions of topology_sysfs.hpp.
 
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology/fields.hpp>
 #include <kvm_vfio/sim/topology/impl/pci_sysfs.hpp>
 #include <kvm_vfio/sim/topology/impl/sysfs_text.hpp>
@@ -11,9 +14,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/sim/topology.hpp>
-#include <kvm_vfio/sim/topology/error.hpp>
 #include <optional>
 #include <sstream>
 #include <string>

@@ -3,14 +3,6 @@
 /// \file
 /// The functions of world.hpp.
 
-#include <fcntl.h>
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/vfio/container.hpp>
-#include <kvm_vfio/sim/vfio/device_file.hpp>
-#include <kvm_vfio/sim/vfio/group_file.hpp>
-#include <kvm_vfio/sim/world.hpp>
-
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
@@ -21,9 +13,18 @@
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/world.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
+
+#include <fcntl.h>
+
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <memory>

@@ -6,9 +6,9 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/sim/topology.hpp>
 #include <vector>
 
 namespace kvm_vfio::sim {

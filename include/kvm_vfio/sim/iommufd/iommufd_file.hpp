@@ -5,7 +5,10 @@
 /// tables and bound devices. A bound device holds a reference on the file, so the file can outlive
 /// close(2).
 
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
@@ -14,9 +17,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/result.hpp>
-#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <map>
 
 namespace kvm_vfio::sim {
@@ -142,7 +142,7 @@ class iommufd_file final : public file {
   // The page table that the devices of a group are attached to, except the device `but`.
   iommufd_object* table_of(const iommu_group& group, const iommufd_object* but) noexcept;
   iommufd_object& automatic_table(iommufd_object& space, const iommu_group& group);
-  std::uint32_t make_table(iommufd_object& space, bool enforce, bool automatic);
+  std::uint32_t make_table(iommufd_object& space, const iommu_group& group);
   void drop_if_unused(iommufd_object& o) noexcept;
   void update_ranges();
 

@@ -3,19 +3,20 @@
 /// \file
 /// A generic PCI function behind vfio-pci: its regions, its interrupts and its reset.
 
-#include <linux/pci_regs.h>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci/config.hpp>
 #include <kvm_vfio/sim/pci/irqs.hpp>
 #include <kvm_vfio/sim/pci/sparse_bytes.hpp>
-
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+
+#include <linux/pci_regs.h>
+
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 
@@ -94,8 +95,9 @@ class pci_endpoint {
   answer get_region_info(process& task, std::uint64_t argument) const;
   answer get_irq_info(process& task, std::uint64_t argument) const;
 
-  // Neither the slot nor the bus can be reset: the answer is nodev if the struct is valid.
-  static answer hot_reset(process& task, std::uint64_t argument, bool with_flags);
+  // Neither the slot nor the bus can be reset: these two answer nodev if the struct is valid.
+  static answer hot_reset_info(process& task, std::uint64_t argument);
+  static answer hot_reset(process& task, std::uint64_t argument);
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept;
   [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept;
   // The part of a range in a BAR that is in the MSI-X table. VFIO keeps the table for itself: a

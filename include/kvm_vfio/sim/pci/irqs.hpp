@@ -3,14 +3,15 @@
 /// \file
 /// The interrupts of a PCI function: VFIO_DEVICE_SET_IRQS connects them with eventfds.
 
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/sim/process.hpp>
-#include <kvm_vfio/sim/system/file.hpp>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -20,9 +21,9 @@ namespace kvm_vfio::sim {
 class pci_irqs {
  public:
   /// Makes the interrupts; none is armed.
-  /// \param spec         the description of the function
-  /// \param error_always whether a function that is not PCI Express has an error interrupt, too
-  explicit pci_irqs(const pci_spec& spec, bool error_always = false) noexcept;
+  /// \param spec    the description of the function
+  /// \param release the Linux release whose VFIO is simulated
+  pci_irqs(const pci_spec& spec, const linux_release& release) noexcept;
 
   /// The number of interrupts of an index. \pre `index < VFIO_PCI_NUM_IRQS`
   [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept;

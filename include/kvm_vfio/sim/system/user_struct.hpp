@@ -3,12 +3,12 @@
 /// \file
 /// Copies the extensible structs of VFIO, whose first member gives the size that the caller knows.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/sim/system/file.hpp>
 #include <vector>
 
 namespace kvm_vfio::sim::detail {

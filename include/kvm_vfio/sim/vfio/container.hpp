@@ -4,13 +4,13 @@
 /// VFIO containers. All groups in a container share one IOMMU driver. A container exists while its
 /// file is open or a group is in it, so it can outlive close(2).
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/vfio/iommu_driver.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
 #include <memory>
 #include <vector>
 

@@ -5,6 +5,8 @@
 /// and binds it to an iommufd. An unbound file of a character device answers only
 /// VFIO_DEVICE_BIND_IOMMUFD.
 
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
@@ -14,8 +16,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/result.hpp>
 
 namespace kvm_vfio::sim {
 

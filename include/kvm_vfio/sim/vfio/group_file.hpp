@@ -4,12 +4,12 @@
 /// The open file of a VFIO group, /dev/vfio/N. A group has at most one open file at a time. A
 /// device that this file handed out holds a reference on it.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
 #include <string>
 
 namespace kvm_vfio::sim {

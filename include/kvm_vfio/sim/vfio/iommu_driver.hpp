@@ -6,10 +6,10 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <memory>
 #include <vector>
 

@@ -3,13 +3,13 @@
 /// \file
 /// VFIO's IOMMU driver for POWER, version 1.
 
-#include <kvm_vfio/sim/vfio/iommu_driver.hpp>
-
-#include <cstdint>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/vfio/iommu_driver.hpp>
+
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 

@@ -3,28 +3,34 @@
 /// \file
 /// VFIO's IOMMU driver type 1, versions 1 and 2.
 
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/vfio/iommu_driver.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/sim/iommu/iommu_group.hpp>
-#include <kvm_vfio/sim/linux_release.hpp>
-#include <kvm_vfio/sim/system/file.hpp>
-#include <kvm_vfio/sim/topology.hpp>
 #include <vector>
 
 namespace kvm_vfio::sim {
+
+/// The versions of the type 1 driver.
+enum class type1_version : unsigned char {
+  v1,  ///< VFIO_TYPE1_IOMMU
+  v2   ///< VFIO_TYPE1v2_IOMMU, which refuses to unmap a part of a mapping
+};
 
 /// The type 1 driver (the kernel's drivers/vfio/vfio_iommu_type1.c). It has at most two domains:
 /// one for IOMMUs with snoop control, and one for IOMMUs without it.
 class type1_iommu final : public iommu_driver {
  public:
-  /// \param state the state of the world; must outlive the driver
-  /// \param v2    true: version 2, which refuses to unmap a part of a mapping; false: version 1
-  type1_iommu(const vfio_state& state, bool v2) noexcept;
+  /// \param state   the state of the world; must outlive the driver
+  /// \param version the version of the driver
+  type1_iommu(const vfio_state& state, type1_version version) noexcept;
 
   /// Answers VFIO_CHECK_EXTENSION for a container that has no IOMMU driver yet.
   [[nodiscard]] static bool has_unopened(const linux_release& release,

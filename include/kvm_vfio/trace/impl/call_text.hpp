@@ -3,15 +3,15 @@
 /// \file
 /// The functions of call_text.hpp.
 
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/call_text.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/trace/call.hpp>
+#include <cstdint>
 #include <string>
 
 namespace kvm_vfio::trace {

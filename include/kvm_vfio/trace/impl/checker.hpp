@@ -3,19 +3,19 @@
 /// \file
 /// The functions of checker.hpp.
 
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/call_text.hpp>
 #include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/trace/rules.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/lock.hpp>
-#include <kvm_vfio/trace/call.hpp>
-#include <kvm_vfio/trace/rules.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>

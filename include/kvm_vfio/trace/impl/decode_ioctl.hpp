@@ -3,15 +3,15 @@
 /// \file
 /// The functions of decode_ioctl.hpp.
 
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
+#include <kvm_vfio/trace/memory.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
-#include <kvm_vfio/trace/call.hpp>
-#include <kvm_vfio/trace/memory.hpp>
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::trace::detail {
 

@@ -3,13 +3,13 @@
 /// \file
 /// The functions of memory.hpp.
 
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 
+#include <cstdint>
 #include <cstring>
-#include <kvm_vfio/errc.hpp>
 #include <string>
 
 namespace kvm_vfio::trace {

@@ -3,13 +3,13 @@
 /// \file
 /// The functions of timeline.hpp.
 
-#include <kvm_vfio/trace/timeline.hpp>
-
-#include <cstddef>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/call_text.hpp>
+#include <kvm_vfio/trace/timeline.hpp>
+
+#include <cstddef>
 #include <string>
 #include <vector>
 

@@ -3,11 +3,11 @@
 /// \file
 /// The functions of dma_map.hpp.
 
-#include <cstdint>
+#include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 
+#include <cstdint>
 #include <iterator>
-#include <kvm_vfio/detail/compiled.hpp>
 #include <map>
 
 namespace kvm_vfio::sim {

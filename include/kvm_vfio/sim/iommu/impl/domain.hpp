@@ -3,12 +3,12 @@
 /// \file
 /// The functions of domain.hpp.
 
-#include <kvm_vfio/sim/iommu/domain.hpp>
-
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
+
 #include <memory>
 #include <vector>
 

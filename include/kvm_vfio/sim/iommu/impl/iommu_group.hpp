@@ -4,11 +4,11 @@
 /// The functions of iommu_group.hpp.
 
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 
 #include <algorithm>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/sim/topology.hpp>
 
 namespace kvm_vfio::sim {
 

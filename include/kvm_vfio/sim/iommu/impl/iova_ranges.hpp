@@ -5,9 +5,9 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 
 #include <cstdint>
-#include <kvm_vfio/sim/topology.hpp>
 #include <utility>
 #include <vector>
 

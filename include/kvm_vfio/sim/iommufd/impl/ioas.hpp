@@ -3,17 +3,17 @@
 /// \file
 /// The functions of ioas.hpp.
 
-#include <cstdint>
-#include <kvm_vfio/sim/iommufd/ioas.hpp>
-
-#include <algorithm>
-#include <bit>
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdint>
 #include <utility>
 #include <vector>
 

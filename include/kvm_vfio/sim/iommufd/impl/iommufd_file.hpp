@@ -3,13 +3,6 @@
 /// \file
 /// The functions of iommufd_file.hpp.
 
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
-#include <kvm_vfio/uapi/iommufd.hpp>
-
-#include <algorithm>
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
@@ -18,9 +11,16 @@
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <utility>
 #include <vector>
@@ -165,16 +165,17 @@ KVM_VFIO_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object& sp
     if (o.kind == type::hwpt && o.automatic && o.address_space == &space &&
         o.pages.enforce_coherency == enforce)
       return o;
-  return objects_[make_table(space, enforce, true)];
+  iommufd_object& made = objects_[make_table(space, group)];
+  made.automatic = true;
+  return made;
 }
 
-KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space, bool enforce,
-                                                       bool automatic) {
+KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space,
+                                                       const iommu_group& group) {
   const std::uint32_t id = make(type::hwpt);
   iommufd_object& o = objects_[id];
   o.address_space = &space;
-  o.automatic = automatic;
-  o.pages.enforce_coherency = enforce;
+  o.pages.enforce_coherency = group.iommu().snoop_control;
   ++space.users;
   return id;
 }
@@ -287,7 +288,7 @@ KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t arg
   if (!d || d->device->mediated) return errc::noent;
   if (!space || space->kind == type::device) return errc::inval;
   if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
-  c.out_hwpt_id = make_table(*space, d->group->iommu().snoop_control, false);
+  c.out_hwpt_id = make_table(*space, *d->group);
   const answer a = respond(task, argument, c);
   if (a) return a;
   --space->users;

@@ -3,16 +3,16 @@
 /// \file
 /// The functions of tce_table.hpp.
 
-#include <kvm_vfio/sim/kvm/tce_table.hpp>
-
-#include <algorithm>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
+#include <kvm_vfio/sim/kvm/tce_table.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
+
+#include <algorithm>
 #include <vector>
 
 namespace kvm_vfio::sim {

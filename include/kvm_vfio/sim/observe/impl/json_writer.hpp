@@ -6,6 +6,7 @@
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/observe/json_writer.hpp>
 #include <kvm_vfio/sim/topology/quotes.hpp>
+
 #include <string_view>
 #include <vector>
 

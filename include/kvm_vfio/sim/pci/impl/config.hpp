@@ -3,15 +3,16 @@
 /// \file
 /// The functions of config.hpp.
 
-#include <linux/pci_regs.h>
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/pci/config.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
 
+#include <linux/pci_regs.h>
+
 #include <algorithm>
-#include <kvm_vfio/sim/topology.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace kvm_vfio::sim {

@@ -3,27 +3,28 @@
 /// \file
 /// The functions of endpoint.hpp.
 
-#include <linux/pci_regs.h>
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/pci/endpoint.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
-
-#include <algorithm>
-#include <cstring>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <linux/pci_regs.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release)
-    : irqs(spec, release.error_irq_always), spec_(spec), release_(release), config_(spec) {}
+    : irqs(spec, release), spec_(spec), release_(release), config_(spec) {}
 
 KVM_VFIO_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
   if (index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.size();
@@ -54,8 +55,8 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
       if (!spec_.resets) return errc::inval;
       ++resets_;
       return 0;
-    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset(task, argument, false);
-    case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(task, argument, true);
+    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset_info(task, argument);
+    case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(task, argument);
     default: return errc::notty;
   }
 }
@@ -160,11 +161,17 @@ KVM_VFIO_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t a
   return detail::write_back(task, argument, info, sizeof info);
 }
 
-KVM_VFIO_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument,
-                                               bool with_flags) {
-  std::uint32_t head[3];  // argsz, flags, count
-  if (const errc e = detail::read_argsz(task, argument, head, sizeof head); e != errc::ok) return e;
-  return with_flags && head[1] != 0 ? errc::inval : errc::nodev;
+KVM_VFIO_INLINE answer pci_endpoint::hot_reset_info(process& task, std::uint64_t argument) {
+  vfio_pci_hot_reset_info info{};
+  if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
+  return errc::nodev;
+}
+
+KVM_VFIO_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument) {
+  vfio_pci_hot_reset reset{};
+  if (const errc e = detail::read_argsz(task, argument, reset, sizeof reset); e != errc::ok)
+    return e;
+  return reset.flags != 0 ? errc::inval : errc::nodev;
 }
 
 KVM_VFIO_INLINE bool pci_endpoint::has_table(std::uint32_t index) const noexcept {

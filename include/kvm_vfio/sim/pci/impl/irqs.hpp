@@ -3,30 +3,31 @@
 /// \file
 /// The functions of irqs.hpp.
 
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/pci/irqs.hpp>
-#include <kvm_vfio/sim/system/event_file.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
-
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/pci/irqs.hpp>
 #include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, bool error_always) noexcept
+KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, const linux_release& release) noexcept
     : intx_(spec.intx ? 1 : 0),
       msi_(spec.msi_vectors),
       msix_(spec.msix_vectors),
-      errors_(spec.express || error_always ? 1 : 0) {}
+      errors_(spec.express || release.error_irq_always ? 1 : 0) {}
 
 KVM_VFIO_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noexcept {
   switch (index) {

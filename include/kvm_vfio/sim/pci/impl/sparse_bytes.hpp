@@ -3,12 +3,12 @@
 /// \file
 /// The functions of sparse_bytes.hpp.
 
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/pci/sparse_bytes.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 

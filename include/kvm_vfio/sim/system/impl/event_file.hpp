@@ -3,12 +3,13 @@
 /// \file
 /// The functions of event_file.hpp.
 
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 

@@ -3,11 +3,12 @@
 /// \file
 /// The functions of file.hpp.
 
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 

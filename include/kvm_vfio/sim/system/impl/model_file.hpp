@@ -3,13 +3,14 @@
 /// \file
 /// The functions of model_file.hpp.
 
-#include <cstddef>
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/model_file.hpp>
+
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 

@@ -3,15 +3,15 @@
 /// \file
 /// The functions of user_struct.hpp.
 
-#include <cstddef>
-#include <cstdint>
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cerrno>
-#include <kvm_vfio/detail/compiled.hpp>
-#include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/sim/process.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace kvm_vfio::sim::detail {

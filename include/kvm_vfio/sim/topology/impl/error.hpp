@@ -3,11 +3,11 @@
 /// \file
 /// The functions of error.hpp.
 
-#include <cstdint>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology/quotes.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>

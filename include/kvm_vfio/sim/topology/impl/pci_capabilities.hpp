@@ -3,14 +3,15 @@
 /// \file
 /// The functions of pci_capabilities.hpp.
 
-#include <linux/pci_regs.h>
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/topology/pci_capabilities.hpp>
-
-#include <algorithm>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/pci_capabilities.hpp>
+
+#include <linux/pci_regs.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace kvm_vfio::sim {

@@ -3,14 +3,15 @@
 /// \file
 /// The check of a `pci_spec`, which is a part of topology_check.hpp.
 
-#include <linux/pci_regs.h>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
+
+#include <linux/pci_regs.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kvm_vfio/sim/topology.hpp>
 #include <string>
 #include <utility>
 #include <vector>

@@ -3,19 +3,20 @@
 /// \file
 /// Reads the description of a PCI function from its folder in sysfs.
 
-#include <linux/pci_regs.h>
 #include <kvm_vfio/detail/convert.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology/impl/pci_check.hpp>
 #include <kvm_vfio/sim/topology/impl/sysfs_text.hpp>
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
+
+#include <linux/pci_regs.h>
 
 #include <algorithm>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <kvm_vfio/sim/topology.hpp>
 #include <limits>
 #include <optional>
 #include <sstream>

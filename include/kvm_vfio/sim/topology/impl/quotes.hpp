@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/topology/quotes.hpp>
+
 #include <string>
 #include <string_view>
 

@@ -3,20 +3,20 @@
 /// \file
 /// The functions of container.hpp.
 
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/vfio/container.hpp>
-#include <kvm_vfio/sim/vfio/spapr.hpp>
-#include <kvm_vfio/sim/vfio/type1.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
-
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/spapr.hpp>
+#include <kvm_vfio/sim/vfio/type1.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -77,7 +77,8 @@ KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
   if (state_.options.iommu == iommu_kind::spapr) {
     if (type == VFIO_SPAPR_TCE_IOMMU) made = std::make_unique<vfio_spapr_tce>();
   } else if (type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU) {
-    made = std::make_unique<type1_iommu>(state_, type == VFIO_TYPE1v2_IOMMU);
+    const auto version = type == VFIO_TYPE1v2_IOMMU ? type1_version::v2 : type1_version::v1;
+    made = std::make_unique<type1_iommu>(state_, version);
   }
   // VFIO asks each driver with CHECK_EXTENSION. So a number that is some extension of a driver
   // reaches this driver, which refuses it with EINVAL. (No simulated IOMMU can nest.)

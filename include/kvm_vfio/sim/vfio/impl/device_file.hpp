@@ -3,25 +3,25 @@
 /// \file
 /// The functions of device_file.hpp.
 
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/process.hpp>
-#include <kvm_vfio/sim/system/user_struct.hpp>
-#include <kvm_vfio/sim/vfio/container.hpp>
-#include <kvm_vfio/sim/vfio/device_file.hpp>
-#include <kvm_vfio/sim/vfio/vfio_group.hpp>
-
-#include <algorithm>
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
+#include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 

@@ -3,24 +3,24 @@
 /// \file
 /// The functions of group_file.hpp.
 
-#include <cstdint>
-#include <kvm_vfio/sim/process.hpp>
-#include <kvm_vfio/sim/system/user_struct.hpp>
-#include <kvm_vfio/sim/vfio/container.hpp>
-#include <kvm_vfio/sim/vfio/device_file.hpp>
-#include <kvm_vfio/sim/vfio/group_file.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
-
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/trace/memory.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cerrno>
+#include <cstdint>
 #include <string>
 #include <utility>
 

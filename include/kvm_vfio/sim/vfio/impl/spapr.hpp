@@ -3,14 +3,6 @@
 /// \file
 /// The functions of spapr.hpp.
 
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/system/user_struct.hpp>
-#include <kvm_vfio/sim/vfio/spapr.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
-
-#include <cerrno>
-#include <cstring>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
@@ -18,6 +10,14 @@
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/vfio/spapr.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace kvm_vfio::sim {

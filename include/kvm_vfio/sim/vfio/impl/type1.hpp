@@ -3,13 +3,6 @@
 /// \file
 /// The functions of type1.hpp.
 
-#include <cstddef>
-#include <cstdint>
-#include <kvm_vfio/sim/system/user_struct.hpp>
-#include <kvm_vfio/sim/vfio/type1.hpp>
-#include <kvm_vfio/uapi/vfio.hpp>
-
-#include <cerrno>
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
@@ -19,15 +12,22 @@
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/type1.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE type1_iommu::type1_iommu(const vfio_state& state, bool v2) noexcept
-    : state_(state), v2_(v2), available_(state.options.dma_entry_limit) {}
+KVM_VFIO_INLINE type1_iommu::type1_iommu(const vfio_state& state, type1_version version) noexcept
+    : state_(state), v2_(version == type1_version::v2), available_(state.options.dma_entry_limit) {}
 
 KVM_VFIO_INLINE bool type1_iommu::has_unopened(const linux_release& release,
                                                std::uint64_t extension) noexcept {
