@@ -58,17 +58,17 @@ std::string explained(native::operation what, errc why, int fd = -1) {
 TEST_CASE("An error is explained by the call that failed") {
   using native::operation;
   CHECK(explained(operation::create_device, errc::busy) ==
-        "KVM_CREATE_DEVICE of kvm-vfio: EBUSY: this VM has a kvm-vfio device already; reuse it, a "
-        "VM has one at the most");
+        "KVM_CREATE_DEVICE of kvm-vfio: EBUSY: this VM already has a kvm-vfio device: use that "
+        "one, because a VM can have only one");
   CHECK(explained(operation::file_add, errc::inval, 7) ==
-        "FILE_ADD of descriptor 7: EINVAL: not a VFIO file, or VFIO is not loaded; before Linux "
-        "6.6 it must be a group's");
-  CHECK(
-      explained(operation::file_del, kv::to_errc(12345), 0) ==
-      "FILE_DEL of descriptor 0: error 12345: no explanation here; the kernel's log may have one");
+        "FILE_ADD of descriptor 7: EINVAL: the descriptor is not a VFIO file, or VFIO is not "
+        "loaded; before Linux 6.6 only the file of a group is accepted");
+  CHECK(explained(operation::file_del, kv::to_errc(12345), 0) ==
+        "FILE_DEL of descriptor 0: error 12345: this library has no explanation; the kernel's log "
+        "may have one");
   CHECK(explained(operation::open_kvm, errc::mfile) ==
-        "opening KVM: EMFILE: this process has no free descriptor; raise RLIMIT_NOFILE");
-  static_assert(*native::explain(operation::file_add, errc::inval) == 'n');
+        "opening KVM: EMFILE: this process has no free descriptor: raise RLIMIT_NOFILE");
+  static_assert(*native::explain(operation::file_add, errc::inval) == 't');
 }
 
 TEST_CASE("Every row of the explanations is found, and no two are for the same error") {

@@ -61,117 +61,150 @@ struct explanation {
 };
 
 inline constexpr explanation explanations[] = {
-    {operation::open_kvm, errc::noent, "no KVM here: load kvm_intel or kvm_amd"},
+    {operation::open_kvm, errc::noent,
+     "the file of KVM does not exist: load the module kvm_intel or kvm_amd"},
     {operation::open_kvm, errc::nodev,
-     "the file is there, but no KVM behind it: load kvm_intel or kvm_amd; is virtualization "
-     "enabled?"},
-    {operation::open_kvm, errc::nxio, "no device behind the file: load kvm_intel or kvm_amd"},
-    {operation::open_kvm, errc::access, "no permission: join the group that owns /dev/kvm"},
-    {operation::open_kvm, errc::perm, "a device cgroup or a security module forbids /dev/kvm"},
-    {operation::open_kvm, errc::notty, "the file is not KVM's; give the path of /dev/kvm"},
-    {operation::open_kvm, errc::proto, "KVM speaks another API version than this library"},
-    {operation::create_vm, errc::inval, "KVM does not know this machine type; use 0"},
-    {operation::create_vm, errc::busy, "another hypervisor has the processor's virtualization"},
+     "the file exists, but KVM is not running: load the module kvm_intel or kvm_amd, and check "
+     "that the firmware enables virtualization"},
+    {operation::open_kvm, errc::nxio,
+     "the file exists, but it belongs to no device: load the module kvm_intel or kvm_amd"},
+    {operation::open_kvm, errc::access,
+     "no permission: your user must be in the group that owns /dev/kvm"},
+    {operation::open_kvm, errc::perm,
+     "a device cgroup or a security module forbids access to /dev/kvm"},
+    {operation::open_kvm, errc::notty, "the file is not KVM: give the path /dev/kvm"},
+    {operation::open_kvm, errc::proto, "KVM has another API version than this library expects"},
+    {operation::create_vm, errc::inval, "KVM does not know this machine type: use type 0"},
+    {operation::create_vm, errc::busy,
+     "another hypervisor already uses the processor's virtualization"},
     {operation::create_device, errc::busy,
-     "this VM has a kvm-vfio device already; reuse it, a VM has one at the most"},
-    {operation::create_device, errc::io, "the VM is another process's (a fork?), or dead"},
+     "this VM already has a kvm-vfio device: use that one, because a VM can have only one"},
+    {operation::create_device, errc::io,
+     "the VM belongs to another process (for example after a fork), or the VM is dead"},
     {operation::create_device, errc::nodev,
-     "this kernel has no kvm-vfio; it needs CONFIG_KVM_VFIO"},
+     "this kernel has no kvm-vfio: it must be built with CONFIG_KVM_VFIO"},
     {operation::file_add, errc::inval,
-     "not a VFIO file, or VFIO is not loaded; before Linux 6.6 it must be a group's"},
-    {operation::file_add, errc::io, "the VM is another process's (a fork?), or dead"},
+     "the descriptor is not a VFIO file, or VFIO is not loaded; before Linux 6.6 only the file of "
+     "a group is accepted"},
+    {operation::file_add, errc::io,
+     "the VM belongs to another process (for example after a fork), or the VM is dead"},
     {operation::file_add, errc::exists,
-     "tracked already, perhaps through another descriptor; there is nothing to do"},
-    {operation::file_del, errc::noent, "the file is not tracked; there is nothing to undo"},
-    {operation::file_del, errc::io, "the VM is another process's (a fork?), or dead"},
-    {operation::set_spapr_tce, errc::nxio, "only POWER kernels with sPAPR TCE IOMMU know this"},
-    {operation::set_spapr_tce, errc::noent, "the group is not tracked; FILE_ADD it first"},
+     "the file is already tracked, perhaps through another descriptor: there is nothing to do"},
+    {operation::file_del, errc::noent, "the file is not tracked: there is nothing to undo"},
+    {operation::file_del, errc::io,
+     "the VM belongs to another process (for example after a fork), or the VM is dead"},
+    {operation::set_spapr_tce, errc::nxio,
+     "this attribute exists only in POWER kernels with the sPAPR TCE IOMMU driver"},
+    {operation::set_spapr_tce, errc::noent, "the group is not tracked: call FILE_ADD for it first"},
     {operation::set_spapr_tce, errc::io,
-     "the file has no IOMMU group; give a group's file, not a device's"},
+     "the file has no IOMMU group: give the file of a group, not of a device"},
     {operation::set_spapr_tce, errc::inval,
-     "not a TCE table of this VM, or none of the group's hardware tables fits it"},
-    {operation::open_container, errc::noent, "VFIO is not loaded: load vfio_pci"},
+     "the descriptor is not a TCE table of this VM, or "
+     "no hardware table of the group fits this TCE table"},
+    {operation::open_container, errc::noent, "VFIO is not loaded: load the module vfio_pci"},
     {operation::open_container, errc::nodev,
-     "the file is there, but no VFIO behind it: load vfio_pci; or VFIO_CONTAINER is not built in"},
-    {operation::open_container, errc::access, "no permission for /dev/vfio/vfio"},
+     "the file exists, but VFIO does not serve it: load the module vfio_pci; the kernel must be "
+     "built with CONFIG_VFIO_CONTAINER"},
+    {operation::open_container, errc::access, "no permission to open /dev/vfio/vfio"},
     {operation::open_container, errc::notty, "the file is not a VFIO container"},
-    {operation::open_container, errc::proto, "VFIO speaks another API version"},
+    {operation::open_container, errc::proto,
+     "VFIO has another API version than this library expects"},
     {operation::open_group, errc::noent,
-     "no such group, or none of its devices is bound to a VFIO driver"},
+     "the group does not exist, or no device of it is bound to a VFIO driver"},
     {operation::open_group, errc::nodev,
-     "none of the group's devices is bound to a VFIO driver any more"},
-    {operation::open_group, errc::nxio, "the file is stale: no VFIO group has its number"},
-    {operation::open_group, errc::access, "no permission: give the VMM's user the group's file"},
+     "no device of the group is bound to a VFIO driver any more"},
+    {operation::open_group, errc::nxio,
+     "the file is out of date: no VFIO group has its device number"},
+    {operation::open_group, errc::access,
+     "no permission: the user of the VMM needs access to the group's file"},
     {operation::open_group, errc::busy,
-     "the group is open already, a kvm-vfio device still tracks it (FILE_DEL it or close that), or "
-     "a "
-     "device of it is bound to an iommufd"},
-    {operation::open_group, errc::perm, "a group without IOMMU needs CAP_SYS_RAWIO"},
+     "the group is already open, or a kvm-vfio device still tracks it (call FILE_DEL, or close the "
+     "kvm-vfio device), or a device of it is bound to an iommufd"},
+    {operation::open_group, errc::perm,
+     "to open a group without an IOMMU, the process needs CAP_SYS_RAWIO"},
     {operation::set_container, errc::perm,
-     "somebody else owns the group's DMA: another driver has a device of it (bind all of them to "
-     "VFIO, or to no driver), or another VMM; or the platform does not isolate interrupts"},
+     "another driver or VMM uses a device of the group (bind all its devices to VFIO or to no "
+     "driver), or the host does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::set_container, errc::busy,
-     "somebody else translates the group's DMA: another driver or VMM uses a device of it"},
+     "the group is already attached to the IOMMU domain of "
+     "another driver or VMM that uses one of its devices"},
     {operation::set_container, errc::inval,
-     "the group has a container already, or does not fit this one's mappings or IOMMU"},
+     "the group is already in a container, or it does "
+     "not fit the mappings or the IOMMU of this container"},
     {operation::set_container, errc::nodev,
-     "none of the group's devices is bound to a VFIO driver any more"},
-    {operation::set_container, errc::badf, "the container's descriptor is not open"},
-    {operation::set_container, errc::badfd, "the descriptor is not a container's"},
+     "no device of the group is bound to a VFIO driver any more"},
+    {operation::set_container, errc::badf, "the descriptor given as the container is not open"},
+    {operation::set_container, errc::badfd,
+     "the descriptor given as the container is another kind of file"},
     {operation::set_iommu, errc::inval,
-     "the container has no group yet, or its IOMMU is set already"},
+     "the container has no group yet, or it already has an IOMMU driver"},
     {operation::set_iommu, errc::busy,
-     "somebody else translates a group's DMA: another driver or VMM uses a device of it"},
-    {operation::set_iommu, errc::nodev, "no such IOMMU driver: load vfio_iommu_type1"},
+     "a group is already attached to the IOMMU domain of "
+     "another driver or VMM that uses one of its devices"},
+    {operation::set_iommu, errc::nodev,
+     "this IOMMU driver is not loaded: load the module vfio_iommu_type1"},
     {operation::set_iommu, errc::perm,
-     "the platform does not isolate interrupts; see allow_unsafe_interrupts"},
-    {operation::get_device, errc::nodev, "no device of this name is in the group"},
-    {operation::get_device, errc::inval, "put the group into a container and set its IOMMU first"},
-    {operation::get_device, errc::busy,
-     "somebody else has the device or its resources: another driver or VMM"},
+     "the host does not isolate interrupts (see allow_unsafe_interrupts)"},
+    {operation::get_device, errc::nodev, "the group has no device with this name"},
+    {operation::get_device, errc::inval,
+     "first put the group into a container and choose the container's IOMMU driver"},
+    {operation::get_device, errc::busy, "another driver or VMM uses the device or its resources"},
     {operation::get_device, errc::perm,
-     "somebody else owns the group's DMA, or the platform does not isolate interrupts"},
+     "another driver or VMM uses a device of the group, or the host "
+     "does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::get_device, errc::access,
-     "a virtual function whose physical function is VFIO's needs its token behind the name"},
-    {operation::get_device, errc::again, "somebody else holds the device's lock; try again"},
-    {operation::get_device, errc::srch, "the device needs a VM: FILE_ADD its group first"},
-    {operation::get_device, errc::io, "the device does not answer; it may need a reset"},
+     "the device is a virtual function, and VFIO drives its physical function: add the VF token "
+     "after the name"},
+    {operation::get_device, errc::again, "another task holds the lock of the device: try again"},
+    {operation::get_device, errc::srch,
+     "the driver of the device needs a VM: call FILE_ADD for the group first"},
+    {operation::get_device, errc::io, "the device does not respond: it may need a reset"},
     {operation::open_device, errc::noent,
-     "no such device, or this kernel has no VFIO_DEVICE_CDEV; use its group"},
+     "the device does not exist, or this kernel is built "
+     "without CONFIG_VFIO_DEVICE_CDEV: use the group instead"},
     {operation::open_device, errc::nodev, "the device is not bound to a VFIO driver any more"},
-    {operation::open_device, errc::nxio, "the file is stale: no VFIO device has its number"},
-    {operation::open_device, errc::access, "no permission for the device's file"},
-    {operation::open_iommufd, errc::noent, "this kernel has no iommufd; use a container"},
+    {operation::open_device, errc::nxio,
+     "the file is out of date: no VFIO device has its device number"},
+    {operation::open_device, errc::access, "no permission to open the device's file"},
+    {operation::open_iommufd, errc::noent, "this kernel has no iommufd: use a container"},
     {operation::open_iommufd, errc::nodev,
-     "the file is there, but no iommufd behind it: load iommufd, or use a container"},
-    {operation::open_iommufd, errc::nxio, "no device behind the file: load iommufd"},
-    {operation::open_iommufd, errc::access, "no permission for /dev/iommu"},
-    {operation::bind_iommufd, errc::inval, "bound already, or a device that a group handed out"},
-    {operation::bind_iommufd, errc::badf, "the iommufd's descriptor is not open"},
+     "the file exists, but iommufd does not serve it: load the module iommufd, or use a container"},
+    {operation::open_iommufd, errc::nxio,
+     "the file exists, but it belongs to no device: load the module iommufd"},
+    {operation::open_iommufd, errc::access, "no permission to open /dev/iommu"},
+    {operation::bind_iommufd, errc::inval,
+     "the device file is already bound, or it was obtained from a group"},
+    {operation::bind_iommufd, errc::badf, "the descriptor given as the iommufd is not open"},
     {operation::bind_iommufd, errc::busy,
-     "the device's group is open (use the group or the device file, not both), or another driver "
-     "or VMM uses a device of it"},
+     "the group of the device is open (use the group or the device file, not both), or another "
+     "driver or VMM uses a device of the group"},
     {operation::bind_iommufd, errc::perm,
-     "somebody else owns the group's DMA: another driver or VMM uses a device of it; or the "
-     "platform does not isolate interrupts"},
+     "another driver or VMM uses a device of the group, or the host "
+     "does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::bind_iommufd, errc::nodev, "the device is not bound to a VFIO driver any more"},
-    {operation::bind_iommufd, errc::badfd, "the descriptor is not an iommufd's"},
-    {operation::bind_iommufd, errc::srch, "the device needs a VM: FILE_ADD it first"},
-    {operation::attach_iommufd_pt, errc::noent, "the iommufd has no such address space"},
+    {operation::bind_iommufd, errc::badfd,
+     "the descriptor given as the iommufd is another kind of file"},
+    {operation::bind_iommufd, errc::srch,
+     "the driver of the device needs a VM: call FILE_ADD for the device file first"},
+    {operation::attach_iommufd_pt, errc::noent, "the iommufd has no object with this number"},
     {operation::attach_iommufd_pt, errc::inval,
-     "the device is not bound to an iommufd, or its group's other devices are attached elsewhere"},
+     "the device is not bound to an iommufd, or other "
+     "devices of its group are attached to another page table"},
     {operation::attach_iommufd_pt, errc::busy,
-     "somebody else translates the group's DMA: another driver or VMM uses a device of it"},
+     "the group is already attached to the IOMMU domain of "
+     "another driver or VMM that uses one of its devices"},
     {operation::attach_iommufd_pt, errc::addrinuse,
-     "the address space maps something where the device's IOMMU reserves addresses"},
-    {operation::map_dma, errc::exists, "the range overlaps one that is mapped; unmap it first"},
+     "the address space has a mapping in a range that the IOMMU of the device reserves"},
+    {operation::map_dma, errc::exists,
+     "the range overlaps a range that is mapped: unmap that range first"},
     {operation::map_dma, errc::inval,
-     "address or size is not a multiple of the page size or not allowed here, or the container has "
-     "no IOMMU yet"},
+     "the address or the size is not a multiple of the page size or is not allowed here, or the "
+     "container has no IOMMU driver yet"},
     {operation::map_dma, errc::nospc,
-     "as many mappings as allowed: raise vfio_iommu_type1's dma_entry_limit, or map larger pieces"},
-    {operation::map_dma, errc::noent, "the iommufd has no such address space"},
-    {operation::map_dma, errc::overflow, "the range ends past the last address"},
+     "the limit on mappings is reached: raise dma_entry_limit of the module vfio_iommu_type1, or "
+     "map larger ranges"},
+    {operation::map_dma, errc::noent, "the iommufd has no object with this number"},
+    {operation::map_dma, errc::overflow, "the range ends after the last possible address"},
     {operation::map_dma, errc::fault, "the memory is not mapped in this process"},
 };
 
@@ -179,33 +212,37 @@ inline constexpr explanation explanations[] = {
 constexpr const char* explain(errc why) noexcept {
   switch (why) {
     case errc::ok: return "success";
-    case errc::badf: return "a descriptor that is not open, or was opened with O_PATH";
-    case errc::fault: return "an address that cannot be read or written";
+    case errc::badf: return "the descriptor is not open, or it was opened with O_PATH";
+    case errc::fault: return "an address in the call cannot be read or written";
     case errc::io: return "input/output error";
     case errc::nodev: return "no such device, or its driver is not loaded";
     case errc::nxio: return "no such attribute, or no device behind the file";
-    case errc::busy: return "in use, by this process or by another";
+    case errc::busy: return "this process or another one already uses it";
     case errc::nospc: return "a limit on the number of entries is reached";
     case errc::perm:
-      return "not permitted: a capability is missing, or a cgroup or a security module forbids it";
+      return "not permitted: the process lacks a capability, or a cgroup or a security module "
+             "forbids the call";
     case errc::access: return "no permission";
-    case errc::nomem: return "out of memory, or past RLIMIT_MEMLOCK";
-    case errc::mfile: return "this process has no free descriptor; raise RLIMIT_NOFILE";
-    case errc::nfile: return "the system has no free file; raise fs.file-max";
-    case errc::intr: return "a signal came first; call again";
+    case errc::nomem: return "there is not enough memory, or RLIMIT_MEMLOCK is reached";
+    case errc::mfile: return "this process has no free descriptor: raise RLIMIT_NOFILE";
+    case errc::nfile: return "the system has reached its limit of open files: raise fs.file-max";
+    case errc::intr: return "a signal interrupted the call: call again";
     case errc::notdir: return "a part of the path is not a directory";
-    case errc::isdir: return "the path is a directory; give the path of a device's file";
+    case errc::isdir: return "the path is a directory: give the path of a device's file";
     case errc::nametoolong: return "the path is too long";
     case errc::loop: return "too many symbolic links in the path";
-    case errc::rofs: return "the file system cannot be written";
+    case errc::rofs: return "the file system is read-only";
     case errc::nosys: return "this kernel has no such system call";
     case errc::opnotsupp:
       return "this kernel does not know one of the fields or flags that are set";
-    case errc::toobig: return "the structure is longer than this kernel knows, and not zero there";
-    case errc::range: return "outside of the addresses that the IOMMU reaches";
-    case errc::msgsize: return "there is more to tell than there is room for";
-    case errc::notty: return "the descriptor is of another kind, or its kernel is too old";
-    default: return "no explanation here; the kernel's log may have one";
+    case errc::toobig:
+      return "the structure is longer than this kernel knows, and the part that it does not know "
+             "is not zero";
+    case errc::range: return "the range is outside the addresses that the IOMMU can translate";
+    case errc::msgsize: return "the answer does not fit into the space that the caller gave";
+    case errc::notty:
+      return "the descriptor is another kind of file, or this kernel is too old to know the ioctl";
+    default: return "this library has no explanation; the kernel's log may have one";
   }
 }
 
@@ -218,8 +255,8 @@ constexpr const char* explain(errc why) noexcept {
   return detail::explain(why);
 }
 
-/// Writes a message like "FILE_ADD of descriptor 7: EINVAL: not a VFIO file, …" to a buffer. A
-/// message that is too long is cut. A null character ends it, unless `size` is 0.
+/// Writes a message like "FILE_ADD of descriptor 7: EINVAL: the descriptor is not a VFIO file, …"
+/// to a buffer. A message that is too long is cut. A null character ends it, unless `size` is 0.
 /// \param buffer where the message is written; may be null if `size` is 0
 /// \param size   the size of the buffer in bytes
 /// \param what   the operation that failed

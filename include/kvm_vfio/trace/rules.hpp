@@ -41,59 +41,66 @@ struct rule_text {
   switch (r) {
     case rule::add_before_iommu:
       return {"add-before-iommu",
-              "FILE_ADD of a group whose container has no IOMMU yet: up to Linux 6.1 the group "
-              "without a container reads as coherent and nobody asks again",
-              "SET_CONTAINER and SET_IOMMU first, then FILE_ADD"};
+              "FILE_ADD was called for a group whose container has no IOMMU driver yet. Up to "
+              "Linux 6.1 a group without a container counts as coherent, and kvm-vfio does not ask "
+              "again when the group gets one",
+              "call VFIO_GROUP_SET_CONTAINER and VFIO_SET_IOMMU first, then FILE_ADD"};
     case rule::open_before_add:
       return {"open-before-add",
-              "GET_DEVICE_FD on a group that no VM tracks: the driver's open does not see the VM",
-              "FILE_ADD the group before GET_DEVICE_FD"};
+              "VFIO_GROUP_GET_DEVICE_FD was called on a group that no VM tracks: the device's "
+              "driver does not learn the VM when it opens the device",
+              "call FILE_ADD for the group before VFIO_GROUP_GET_DEVICE_FD"};
     case rule::bind_before_add:
       return {"bind-before-add",
-              "BIND_IOMMUFD of a device file that no VM tracks: the driver's open does not see the "
-              "VM",
-              "FILE_ADD the device file before BIND_IOMMUFD"};
+              "VFIO_DEVICE_BIND_IOMMUFD was called on a device file that no VM tracks: the "
+              "device's driver does not learn the VM when it opens the device",
+              "call FILE_ADD for the device file before VFIO_DEVICE_BIND_IOMMUFD"};
     case rule::close_without_del:
       return {"close-without-del",
-              "the last descriptor of a tracked file was closed: kvm-vfio holds the file, the "
-              "device or group stays in use",
-              "FILE_DEL before close, on every path, also when a later step of the plug failed"};
+              "the last descriptor of a tracked file was closed: kvm-vfio still holds the file, so "
+              "the group or the device stays in use",
+              "call FILE_DEL before close on every path, also if a later step of the plug fails"};
     case rule::reopen_while_tracked:
       return {"reopen-while-tracked",
-              "EBUSY: the VMM has closed this group, and a kvm-vfio still holds it",
-              "FILE_DEL before the group is closed; now only closing that kvm-vfio helps"};
+              "opening the group failed with EBUSY: the VMM closed this group before, but a "
+              "kvm-vfio device still holds it",
+              "call FILE_DEL before closing the group; now only closing that kvm-vfio device "
+              "releases the group"};
     case rule::file_in_two_vms:
       return {"file-in-two-vms",
-              "the file is tracked by another kvm-vfio: the last one wins, and either one's close "
-              "clears the VM for both",
-              "FILE_DEL from the one before FILE_ADD to the other"};
+              "FILE_ADD was called for a file that another kvm-vfio device tracks: the later VM "
+              "replaces the earlier one, and closing either kvm-vfio device clears the VM for both",
+              "call FILE_DEL on the first kvm-vfio device before FILE_ADD on the second"};
     case rule::add_repeated:
-      return {"add-repeated", "FILE_ADD of a file that is tracked already: EEXIST",
-              "add a group once, however many of its devices are plugged; count its users"};
+      return {
+          "add-repeated", "FILE_ADD failed with EEXIST: the file is already tracked",
+          "add a group only once, however many of its devices are plugged, and count its users"};
     case rule::del_untracked:
-      return {"del-untracked",
-              "FILE_DEL of a file that is not tracked: ENOENT. Identity is the open file, not the "
-              "path: another open of it is another file",
-              "delete the descriptor that was added, or a dup of it, once"};
+      return {
+          "del-untracked",
+          "FILE_DEL failed with ENOENT: the file is not tracked. kvm-vfio identifies a file by its "
+          "open file description, not by its path: a second open of the path gives another file",
+          "call FILE_DEL once, with the descriptor that was added or a dup of it"};
     case rule::left_in_container:
       return {"left-in-container",
-              "the group's last descriptor was closed with the group in its "
-              "container",
-              "UNSET_CONTAINER before close, so that a failure can be seen"};
+              "the last descriptor of a group was closed while the group was in a container",
+              "call VFIO_GROUP_UNSET_CONTAINER before close, so that the VMM sees an error"};
     case rule::irqs_armed:
-      return {"irqs-armed", "the device's last descriptor was closed with interrupts armed",
-              "disarm by SET_IRQS with DATA_NONE and count 0, so that no event comes after the "
-              "unplug"};
+      return {"irqs-armed",
+              "the last descriptor of a device was closed while interrupts were armed",
+              "disarm them with VFIO_DEVICE_SET_IRQS, flag DATA_NONE and count 0, so that no event "
+              "arrives after the unplug"};
     case rule::second_kvm_vfio:
       return {"second-kvm-vfio",
-              "KVM_CREATE_DEVICE of a second kvm-vfio: EBUSY. What is added through the "
-              "descriptor that was not made is tracked by nobody",
-              "create one kvm-vfio per VM and use it for every device"};
+              "KVM_CREATE_DEVICE failed with EBUSY: the VM already has a kvm-vfio device. The "
+              "failed call gave no descriptor, so a file added through it is not tracked",
+              "create one kvm-vfio device for each VM, and use it for all passed-through devices"};
     case rule::test_create_closed:
       return {"test-create-closed",
-              "close of the number in a KVM_CREATE_DEVICE_TEST's fd: that call makes no "
-              "descriptor, the number is an unrelated one (0: standard input)",
-              "do not own the fd of a test create"};
+              "the VMM closed the number in the `fd` of a KVM_CREATE_DEVICE "
+              "with the TEST flag. Such a call makes no descriptor, so the "
+              "number belongs to an unrelated file (0 is standard input)",
+              "do not use the `fd` of a KVM_CREATE_DEVICE with the TEST flag as a descriptor"};
   }
   return {"", "", ""};
 }
