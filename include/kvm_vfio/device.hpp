@@ -48,23 +48,23 @@ class device {
 
   static_assert(
       !requires { typename Iommu::iommu_group; } || spapr,
-      "an IOMMU backend that names an iommu_group must model spapr_backend");
+      "an IOMMU backend that has a type iommu_group must model spapr_backend");
   static_assert(!spapr || spapr_symbol_provider<Symbols>,
-                "with a spapr_backend the symbol provider must model spapr_symbol_provider");
+                "an spapr_backend needs a symbol provider that models spapr_symbol_provider");
   static_assert(
       !spapr || requires {
         requires std::same_as<typename Symbols::iommu_group, typename Iommu::iommu_group>;
-      }, "provider and backend must name the same iommu_group");
+      }, "the symbol provider and the IOMMU backend must have the same type iommu_group");
   static_assert(!Profile::counts_assignments || assignment_backend<Iommu, vm_handle>,
-                "this profile counts assignments: the backend must model assignment_backend");
+                "this profile counts assignments: the IOMMU backend must model assignment_backend");
   static_assert(
       coherency_epoch || !requires(Symbols& vfio) { vfio.coherency_epoch(); },
-      "a coherency_epoch must be as epoch_symbol_provider asks");
+      "coherency_epoch must be as the concept epoch_symbol_provider requires");
   static_assert(
       hashable_file<file> || !requires(const file& f) { identity_hash(f); },
-      "an identity_hash must be as hashable_file asks");
+      "identity_hash must be as the concept hashable_file requires");
   static_assert(Profile::validity != symbol::file_is_group || group_symbol_provider<Symbols>,
-                "this profile knows groups only: the provider must model group_symbol_provider");
+                "this profile tracks groups only: the provider must model group_symbol_provider");
 
   /// Makes a device of `vm` that tracks no file. Allocates nothing and calls no policy. `symbols`,
   /// `iommu` and a lock given by reference must outlive the device.

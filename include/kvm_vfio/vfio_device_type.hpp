@@ -49,7 +49,7 @@ class vfio_device_type final : public device_type<Vm> {
   /// - `errc::nomem`: no memory
   [[nodiscard]] constexpr result<operations*> create(Vm& vm) noexcept override {
     static_assert(std::same_as<typename Vm::handle_type, typename Symbols::vm>,
-                  "VM and provider must name VMs by the same handle");
+                  "the VM and the symbol provider must use the same type of VM handle");
     if (vm.has(*this)) return errc::busy;
     state* const made = pool_.make(*this, vm.self());
     if (!made) return errc::nomem;

@@ -111,14 +111,14 @@ TEST_CASE("what is wrong with JSON is said, and where") {
   };
   const std::vector<row> rows{
       {"{",
-       "line 1, column 2: is no JSON: syntax error while parsing object key - unexpected end "
-       "of input; expected string literal"},
+       "line 1, column 2: the text is not JSON: syntax error while parsing object key - unexpected "
+       "end of input; expected string literal"},
       {"{\"groups\":\n\n  nil}",
-       "line 3, column 4: is no JSON: syntax error while parsing value - "
-       "invalid literal; last read: '\"groups\":<U+000A><U+000A>  ni'"},
+       "line 3, column 4: the text is not JSON: syntax error while parsing value - invalid "
+       "literal; last read: '\"groups\":<U+000A><U+000A>  ni'"},
       {"\"\xff\"",
-       "line 1, column 2: is no JSON: syntax error while parsing value - invalid "
-       "string: ill-formed UTF-8 byte; last read: '\"?'"},
+       "line 1, column 2: the text is not JSON: syntax error while parsing value - invalid string: "
+       "ill-formed UTF-8 byte; last read: '\"?'"},
       {"[]", "topology: must be an object, not a list"},
       {"7", "topology: must be an object, not the number 7"},
       {"null", "topology: must be an object, not null"},
@@ -128,35 +128,35 @@ TEST_CASE("what is wrong with JSON is said, and where") {
       {R"({"groups": [], "group": []})",
        "topology: has no member \"group\"; its members are iommus, groups"},
       {R"({"groups": [{"number": 1, "iommu": "x", "devices": []}]})",
-       "groups[0].iommu: no IOMMU is called \"x\""},
+       "groups[0].iommu: no IOMMU has the name \"x\""},
       {R"({"groups": [{"devices": [{"name": "a"}]}]})", "groups[0].number: is missing"},
       {R"({"groups": [{"number": 1, "devices": [{}]}]})", "groups[0].devices[0].name: is missing"},
       {R"({"groups": [{"number": 7.5, "devices": [{"name": "a"}]}]})",
-       "groups[0].number: 7.5 is no whole number, or has more than 64 bits; one is "
-       "written without a fraction and without an exponent"},
+       "groups[0].number: 7.5 is not a whole number of at most 64 bits, written without a fraction "
+       "and without an exponent"},
       {R"({"groups": [{"number": -7, "devices": [{"name": "a"}]}]})",
        "groups[0].number: -7 is negative"},
       {R"({"groups": [{"number": 4294967297, "devices": [{"name": "a"}]}]})",
        "groups[0].number: 4294967297 does not fit in 32 bits"},
       {R"({"groups": [{"number": "one", "devices": [{"name": "a"}]}]})",
-       "groups[0].number: \"one\" is no number; one in hexadecimal is \"0x8086\""},
+       "groups[0].number: \"one\" is not a number; a hexadecimal number looks like \"0x8086\""},
       {R"({"groups": [{"number": true, "devices": [{"name": "a"}]}]})",
        "groups[0].number: must be a number, not true"},
       {R"({"iommus": [{}, {"reserved": [{"first": 1e400}]}]})",
-       "iommus[1].reserved[0].first: is too large a number"},
-      {R"({"iommus": [{}, 10e48575, 1]})", "iommus[1]: is too large a number"},
-      {"1e400", "topology: is too large a number"},
-      {R"({"": 1, "": 2})", "topology: is there twice in one object"},
-      {R"({"groups": [], "\u0067roups": []})", "groups: is there twice in one object"},
-      {R"({"groups": [], "groups": []})", "groups: is there twice in one object"},
+       "iommus[1].reserved[0].first: the number is too large"},
+      {R"({"iommus": [{}, 10e48575, 1]})", "iommus[1]: the number is too large"},
+      {"1e400", "topology: the number is too large"},
+      {R"({"": 1, "": 2})", "topology: is given twice in one object"},
+      {R"({"groups": [], "\u0067roups": []})", "groups: is given twice in one object"},
+      {R"({"groups": [], "groups": []})", "groups: is given twice in one object"},
       {R"({"iommus": [{}, {"aperture": {"first": 1, "first": 1, "last": 2}}], "groups": []})",
-       "iommus[1].aperture.first: is there twice in one object"},
+       "iommus[1].aperture.first: is given twice in one object"},
       {R"({"iommus": [{"page_sizes": -1}], "groups": []})", "iommus[0].page_sizes: -1 is negative"},
       {R"({"iommus": [{"page_sizes": "0x10000000000000000"}], "groups": []})",
        "iommus[0].page_sizes: 0x10000000000000000 does not fit in 64 bits"},
       {R"({"iommus": [{"page_sizes": 18446744073709551616}], "groups": []})",
-       "iommus[0].page_sizes: 1.8446744073709552e+19 is no whole number, or has more than 64 "
-       "bits; one is written without a fraction and without an exponent"},
+       "iommus[0].page_sizes: 1.8446744073709552e+19 is not a whole number of at most 64 bits, "
+       "written without a fraction and without an exponent"},
       {R"({"iommus": [{"reserved": [{"first": 0, "last": 1, "type": "none"}]}], "groups": []})",
        "iommus[0].reserved[0].type: must be one of \"reserved\", \"direct\", \"direct-relaxable\", "
        "\"msi\", not the string \"none\""},
@@ -170,20 +170,24 @@ TEST_CASE("what is wrong with JSON is said, and where") {
        in_pci + ".vendor: \"8086\" is a string: write the number without quotes"},
       {pci(R"("vendor": "0x18086")"), in_pci + ".vendor: 0x18086 does not fit in 16 bits"},
       {pci(R"("msi_vectors": 7)"), in_pci + ".msi_vectors: 7 is not 0, 1, 2, 4, 8, 16 or 32"},
-      {pci(R"("msix_vectors": 99999)"), in_pci + ".msix_vectors: 99999 is more than 2048"},
+      {pci(R"("msix_vectors": 99999)"),
+       in_pci + ".msix_vectors: 99999 is more than 2048, the largest number of MSI-X vectors"},
       {pci(R"("bars": [], "msix_vectors": 1)"),
-       in_pci + ".msix_table.bar: BAR 0 is no memory BAR, so it cannot hold the MSI-X table"},
+       in_pci + ".msix_table.bar: BAR 0 is not a memory BAR, so it cannot contain the MSI-X table"},
       {pci(R"("bars": [{"size": 4096, "is_64bit": true}, {"size": 4096}])"),
-       in_pci + ".bars[1]: is the upper half of bars[0], which is 64-bit, and so must be empty: "
+       in_pci + ".bars[1]: is the upper half of bars[0], which is 64-bit, so it must be empty: "
                 "{\"size\": 0}"},
       {pci(R"("capabilities": [{"id": 9, "offset": 64, "bytes": "123"}])"),
-       in_pci + ".capabilities[0].bytes: \"123\" is not two hexadecimal digits for each byte"},
+       in_pci +
+           ".capabilities[0].bytes: \"123\" does not have two hexadecimal digits for each byte"},
       {pci(R"("capabilities": [{"id": 9, "offset": 64, "bytes": "0g"}])"),
-       in_pci + ".capabilities[0].bytes: \"0g\" is not two hexadecimal digits for each byte"},
+       in_pci +
+           ".capabilities[0].bytes: \"0g\" does not have two hexadecimal digits for each byte"},
       {std::string(100000, '['), "topology: is nested more than 16 levels deep"},
       {"{\"groups\": \"" + std::string(100, '\t') + "\"}",
-       "line 1, column 13: is no JSON: syntax error while parsing value - invalid string: control "
-       "character U+0009 (HT) must be escaped to \\u0009 or \\t; last read: '\"<U+0009>'"},
+       "line 1, column 13: the text is not JSON: syntax error while parsing value - invalid "
+       "string: control character U+0009 (HT) must be escaped to \\u0009 or \\t; last read: "
+       "'\"<U+0009>'"},
       {R"({"groups": "\u0000\n\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"})",
        "groups: must be a list, not the string "
        "\"??\\\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"..."},
@@ -219,7 +223,7 @@ TEST_CASE("a text with more errors than anybody reads takes little memory") {
   for (int i = 0; i < 8000; ++i) text += "\"a\":1,";
   const sim::topology_result r = sim::topology_from_json(text + "\"a\":1}}");
   CHECK(r.errors.size() == 1001);
-  CHECK(r.errors.back().text() == "topology: has more errors than these");
+  CHECK(r.errors.back().text() == "topology: has more errors, which are not listed here");
   CHECK(to_text(r.errors).size() < 200000);
   std::string groups = "{\"groups\": [{}";
   for (int i = 0; i < 8000; ++i) groups += ", {}";

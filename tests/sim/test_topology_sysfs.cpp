@@ -135,8 +135,8 @@ TEST_CASE("a copy of sysfs that lost its links is an error") {
   const sim::topology_result r = sim::topology_from_sysfs(tree.root());
   REQUIRE(r.errors.size() == 1);
   CHECK(r.errors[0].text() ==
-        "groups[0].devices[0].driver: \"driver\" is no symbolic link, so nothing says who it is: "
-        "copy /sys with its links (cp -a)");
+        "groups[0].devices[0].driver: \"driver\" is not a symbolic link, so the name of the driver "
+        "is lost: copy /sys with its links (cp -a)");
 }
 
 TEST_CASE("a system without an IOMMU has no groups, which is said") {
@@ -146,7 +146,7 @@ TEST_CASE("a system without an IOMMU has no groups, which is said") {
   CHECK(r);
   CHECK(r.machine.groups.empty());
   CHECK(unknown_of(r, "groups") ==
-        "there are none: the host has no IOMMU, or it is not switched on");
+        "the host has no groups: it has no IOMMU, or its IOMMU is not enabled");
 }
 
 TEST_CASE("every type of reserved region is kept") {
@@ -166,7 +166,8 @@ TEST_CASE("every type of reserved region is kept") {
                                           {0xa0000, 0xbffff, type::direct_relaxable},
                                           {0xfee00000, 0xfeefffff, type::msi},
                                           {0x100000000, 0x100000fff, type::reserved}});
-  CHECK(unknown_of(r, "iommus[0].reserved[4]") == "the line ends in \" new\", which is not known");
+  CHECK(unknown_of(r, "iommus[0].reserved[4]") ==
+        "the type \"new\" is not known: reserved is assumed");
 }
 
 TEST_CASE("an NVMe drive's MSI-X table lies in the middle of its registers") {
@@ -289,14 +290,15 @@ TEST_CASE("what an ordinary user cannot read is said, and not made up") {
   CHECK_FALSE(pci.express);
   CHECK(pci.capabilities.empty());
   CHECK(unknown_of(r, "groups[0].devices[0].pci.capabilities") ==
-        "only 64 bytes of the configuration space can be read (root can read all): neither PCI "
-        "Express, MSI nor MSI-X is assumed");
-  CHECK(unknown_of(r, "iommus[0].snoop_control") == "sysfs does not tell: true is assumed");
+        "only 64 bytes of the configuration space can be read (root can read all): a function with "
+        "neither PCI Express, MSI nor MSI-X is assumed");
+  CHECK(unknown_of(r, "iommus[0].snoop_control") ==
+        "sysfs does not show it for this IOMMU: true is assumed");
   CHECK(unknown_of(r, "iommus[0].reserved") ==
-        "\"reserved_regions\" cannot be read: none are assumed");
+        "the file \"reserved_regions\" cannot be read: no reserved regions are assumed");
   CHECK(unknown_of(r, "iommus") ==
-        "sysfs does not tell page sizes, address widths and interrupt remapping: the defaults are "
-        "assumed");
+        "sysfs does not show page sizes, address widths "
+        "and interrupt remapping: the defaults are assumed");
 }
 
 TEST_CASE("files that are missing are said") {
@@ -308,7 +310,8 @@ TEST_CASE("files that are missing are said") {
   REQUIRE(r);
   const std::string where = "groups[0].devices[0].pci.";
   CHECK(unknown_of(r, where + "vendor") == "the file \"vendor\" cannot be read: 0 is assumed");
-  CHECK(unknown_of(r, where + "bars") == "the file \"resource\" cannot be read: none are assumed");
+  CHECK(unknown_of(r, where + "bars") ==
+        "the file \"resource\" cannot be read: no BARs are assumed");
   CHECK(unknown_of(r, where + "capabilities").substr(0, 12) == "only 0 bytes");
 }
 
@@ -329,12 +332,12 @@ TEST_CASE("what is in place of a file, or of a number, is said, and does no harm
     CHECK(unknown_of(r, where + "vendor") == "the file \"vendor\" cannot be read: 0 is assumed");
     CHECK(unknown_of(r, where + "device") == "the file \"device\" cannot be read: 0 is assumed");
     CHECK(unknown_of(r, where + "bars") ==
-          "the file \"resource\" cannot be read: none are assumed");
+          "the file \"resource\" cannot be read: no BARs are assumed");
     CHECK(unknown_of(r, where + "command") ==
-          "only 0 bytes of the configuration space can be read: the command and status registers, "
-          "the interrupt's pin and line and the addresses of BARs are 0 where they are missing");
+          "only 0 bytes of the configuration space can be read: if the command, the status, the "
+          "interrupt pin or line or the address of a BAR is missing, it is 0");
     CHECK(unknown_of(r, "iommus[0].reserved") ==
-          "\"reserved_regions\" cannot be read: none are assumed");
+          "the file \"reserved_regions\" cannot be read: no reserved regions are assumed");
   }
   SECTION("numbers that are too large, and lines that are none") {
     const sysfs_tree tree;
@@ -347,9 +350,9 @@ TEST_CASE("what is in place of a file, or of a number, is said, and does no harm
     REQUIRE(r);
     CHECK(only_device(r).pci.vendor == 0);
     CHECK(unknown_of(r, where + "vendor") ==
-          "the file \"vendor\" has too large a number: 0 is assumed");
+          "the file \"vendor\" contains a number that is too large: 0 is assumed");
     CHECK(unknown_of(r, where + "bars[0]") ==
-          "a line of \"resource\" is not known: it is left out");
+          "the file \"resource\" has no valid line for it: it is left out");
     CHECK(only_device(r).pci.bars.at(0) == sim::bar_spec{});
     CHECK(only_device(r).pci.bars.at(1).size == 0x20000);  // where it was
   }
@@ -365,8 +368,8 @@ TEST_CASE("what is in place of a file, or of a number, is said, and does no harm
     const sim::topology_result r = sim::topology_from_sysfs(tree.root());
     REQUIRE(r);
     CHECK(unknown_of(r, where + "capabilities") ==
-          "a list of capabilities leads to 0x20, where none can be or where it was before: it is "
-          "taken to end there");
+          "a list of capabilities leads to 0x20, which cannot be an offset or was read before: the "
+          "list ends there");
     CHECK(r.unknown.size() == 5);  // also: the second list, and what no host tells
     REQUIRE(only_device(r).pci.capabilities.size() == 4);
     CHECK(only_device(r).pci.capabilities[2].offset == 0x100);
@@ -385,13 +388,13 @@ TEST_CASE("what is in place of a file, or of a number, is said, and does no harm
     const sim::topology_result r = sim::topology_from_sysfs(tree.root());
     REQUIRE(r);
     CHECK(unknown_of(r, where + "bars[0]") ==
-          "I/O ports are neither 64-bit nor prefetchable: it is left out");
+          "a BAR of I/O ports is neither 64-bit nor prefetchable: it is left out");
     CHECK(unknown_of(r, where + "bars[2]") ==
-          "it is the upper half of the BAR before: it is left out");
+          "the BAR before it is 64-bit and needs it as upper half: it is left out");
     CHECK(unknown_of(r, where + "bars[5]") == "the last BAR cannot be 64-bit: it is left out");
     // Its MSI-X table is in BAR 3, which is not there; MSI and PCI Express stay.
     CHECK(unknown_of(r, where + "msix_table.bar") ==
-          "BAR 3 is no memory BAR, so it cannot hold the MSI-X table: MSI-X is left out");
+          "BAR 3 is not a memory BAR, so it cannot contain the MSI-X table: MSI-X is left out");
     CHECK(only_device(r).pci.msix_vectors == 0);
     CHECK(only_device(r).pci.msi_vectors == 4);
     CHECK(only_device(r).pci.express);
@@ -412,7 +415,7 @@ TEST_CASE("a group whose devices cannot be read is an error, and not lost") {
   CHECK(r.errors[0].what.find("No such file or directory") != std::string::npos);
   CHECK(r.errors[1].where == "groups[1].devices");
   CHECK(r.errors[1].what.find("Not a directory") != std::string::npos);
-  CHECK(unknown_of(r, "groups") == "\"x\" is no number of a group: it is left out");
+  CHECK(unknown_of(r, "groups") == "\"x\" is not the number of a group: it is left out");
 
   const sysfs_tree other;
   other.write("kernel/iommu_groups", "no folder");
@@ -432,9 +435,9 @@ TEST_CASE("what no BAR can be is left out, which is said") {
   CHECK(only_device(r).pci.bars.at(1) == sim::bar_spec{});
   CHECK(only_device(r).pci.bars.at(2) == sim::bar_spec{});
   CHECK(unknown_of(r, "groups[0].devices[0].pci.bars[1]") ==
-        "no BAR can have 0x1 bytes: it is left out");
+        "0x1 is not a valid size of a BAR: it is left out");
   CHECK(unknown_of(r, "groups[0].devices[0].pci.bars[2]") ==
-        "no BAR can have 0x18 bytes: it is left out");
+        "0x18 is not a valid size of a BAR: it is left out");
 }
 
 TEST_CASE("Intel's IOMMU shows whether it has snoop control") {
@@ -464,7 +467,7 @@ TEST_CASE("a mediated device shows what its driver makes up, which is said") {
   CHECK(only_device(r).bound == sim::driver::vfio);
   CHECK(only_device(r).pci.bars.empty());
   CHECK(unknown_of(r, "groups[0].devices[0].pci") ==
-        "sysfs does not tell what a mediated device shows: nothing is assumed");
+        "sysfs does not show the PCI function of a mediated device: an empty one is assumed");
 }
 
 // Whatever a device's configuration space holds, a world can be made of what is read.

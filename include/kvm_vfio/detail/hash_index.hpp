@@ -136,7 +136,8 @@ class hash_index {
     chain(chains_++) = move;
   }
 
-  static_assert(Tables::limit <= std::size_t{1} << 30, "chains have 32-bit numbers");
+  static_assert(Tables::limit <= std::size_t{1} << 30,
+                "the limit of a table storage must be at most 2^30: chains have 32-bit numbers");
   static constexpr int directory_size = table_count(Tables::limit);
   Entry** tables_[std::size_t{directory_size}];  // only the first `table_count_` are in use
   int table_count_ = 0;

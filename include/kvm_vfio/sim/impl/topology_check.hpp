@@ -29,7 +29,7 @@ class topology_checker {
       const group_spec& g = t.groups[i];
       check_number(g.number, where + ".number");
       if (!iommus_.contains(g.iommu))
-        fail(where + ".iommu", "no IOMMU is called " + shown(g.iommu));
+        fail(where + ".iommu", "no IOMMU has the name " + shown(g.iommu));
       for (std::size_t j = 0; j < g.devices.size(); ++j)
         check(g.devices[j], indexed(where + ".devices", j));
     }
@@ -44,7 +44,7 @@ class topology_checker {
   void unique(std::map<Value, std::string>& taken, const Value& value, const std::string& where,
               const std::string& as_text) {
     const auto [first, added] = taken.try_emplace(value, where);
-    if (!added) fail(where, as_text + " is taken by " + first->second);
+    if (!added) fail(where, as_text + " is already used by " + first->second);
   }
   // The name of a device can become a part of a path; the name of an IOMMU cannot.
   bool check_name(const std::string& name, const std::string& where, bool in_path) {
@@ -52,7 +52,8 @@ class topology_checker {
     for (const char c : name)
       good = good && c >= ' ' && c <= '~' && (!in_path || (c != ' ' && c != '/'));
     if (!good)
-      fail(where, shown(name) + " is no name: it must be 1 to 255 printable ASCII characters" +
+      fail(where, shown(name) +
+                      " is not a valid name: a name has 1 to 255 printable ASCII characters" +
                       (in_path ? " without spaces and without '/'" : ""));
     return good;
   }
@@ -63,20 +64,21 @@ class topology_checker {
   template <class Range>
   void check_range(const Range& r, const std::string& where) {
     if (r.first > r.last)
-      fail(where, "first (" + in_hex(r.first) + ") lies behind last (" + in_hex(r.last) + ")");
+      fail(where, "first (" + in_hex(r.first) + ") is greater than last (" + in_hex(r.last) + ")");
   }
   // C++ lets a program convert any number to an enumeration, so the value can be none of its names.
   template <class Enum>
   void check_enum(Enum value, const std::string& where) {
     if (name_of(value).empty())
-      fail(where, std::to_string(static_cast<int>(value)) + " is none of the enumeration's values");
+      fail(where, std::to_string(static_cast<int>(value)) + " is not a value of this enumeration");
   }
   void check(const iommu_spec& i, const std::string& where) {
     if (check_name(i.name, where + ".name", /*in_path=*/false))
       unique(iommus_, i.name, where + ".name", shown(i.name));
-    if (i.page_sizes == 0) fail(where + ".page_sizes", "no page size is there");
+    if (i.page_sizes == 0)
+      fail(where + ".page_sizes", "0 contains no page size; set one bit for each page size");
     if (i.page_sizes & 0xfff)
-      fail(where + ".page_sizes", in_hex(i.page_sizes) + " has pages of less than 4096 bytes");
+      fail(where + ".page_sizes", in_hex(i.page_sizes) + " contains page sizes below 4096 bytes");
     check_range(i.aperture, where + ".aperture");
     for (std::size_t r = 0; r < i.reserved.size(); ++r) {
       check_range(i.reserved[r], indexed(where + ".reserved", r));
@@ -94,10 +96,15 @@ class topology_checker {
     constexpr int most = (1 << 20) - 1;  // Linux's minor numbers have 20 bits
     if (d.file_number == -1) return;
     const std::string number = std::to_string(d.file_number);
-    if (d.file_number < -1) fail(where, number + " is negative; -1 stands for the lowest free one");
-    else if (d.file_number > most) fail(where, number + " is more than " + std::to_string(most));
+    if (d.file_number < -1)
+      fail(where,
+           number +
+               " is negative; the only negative value is -1, which chooses the lowest free number");
+    else if (d.file_number > most)
+      fail(where, number + " is more than " + std::to_string(most) + ", the largest minor number");
     else if (d.bound != driver::vfio)
-      fail(where, "VFIO does not drive the device, so it has no device file");
+      fail(where,
+           "the device is not bound to VFIO, so it has no device file and the number must be -1");
     else unique(file_numbers_, d.file_number, where, number);
   }
 

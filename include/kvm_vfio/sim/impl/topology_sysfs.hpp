@@ -34,8 +34,8 @@ class sysfs_reader {
     for (const int number : group_numbers()) read_group(number);
     if (!r_.machine.groups.empty())
       note("iommus",
-           "sysfs does not tell page sizes, address widths and interrupt remapping: the "
-           "defaults are assumed");
+           "sysfs does not show page sizes, address widths "
+           "and interrupt remapping: the defaults are assumed");
     for (topology_error& e : check(r_.machine)) r_.errors.push_back(std::move(e));
     return std::move(r_);
   }
@@ -51,16 +51,16 @@ class sysfs_reader {
     for (const std::string& name : names_in(folder, error)) {
       const int number = number_behind(name, "");
       if (number >= 0) out.push_back(number);
-      else note("groups", shown(name) + " is no number of a group: it is left out");
+      else note("groups", shown(name) + " is not the number of a group: it is left out");
     }
     if (!path_exists(root_ / "kernel"))
       r_.errors.push_back({"groups", printable(root_.string()) +
-                                         " is neither /sys nor a copy of it: it has no folder "
-                                         "\"kernel\""});
+                                         " is neither /sys nor a copy of "
+                                         "it: it has no folder \"kernel\""});
     else if (error && error != std::errc::no_such_file_or_directory)
       r_.errors.push_back({"groups", printable(folder.string()) + ": " + error.message()});
     else if (out.empty())
-      note("groups", "there are none: the host has no IOMMU, or it is not switched on");
+      note("groups", "the host has no groups: it has no IOMMU, or its IOMMU is not enabled");
     std::sort(out.begin(), out.end());
     return out;
   }
@@ -95,8 +95,8 @@ class sysfs_reader {
     const std::string bound = link_name(device / "driver");
     if (bound.empty() && path_exists(device / "driver"))
       r_.errors.push_back({where + ".driver",
-                           "\"driver\" is no symbolic link, so nothing says who it "
-                           "is: copy /sys with its links (cp -a)"});
+                           "\"driver\" is not a symbolic link, so the name of the driver is lost: "
+                           "copy /sys with its links (cp -a)"});
     const bool vfio = d.file_number >= 0 || bound.find("vfio") != std::string::npos;
     // The kernel sets `driver_managed_dma` in these two drivers: they leave the group viable.
     if (vfio || (d.mediated && !bound.empty())) d.bound = driver::vfio;
@@ -111,7 +111,8 @@ class sysfs_reader {
                .intx = false,
                .express = false,
                .resets = false};
-      note(where + ".pci", "sysfs does not tell what a mediated device shows: nothing is assumed");
+      note(where + ".pci",
+           "sysfs does not show the PCI function of a mediated device: an empty one is assumed");
     } else {
       d.pci = pci_sysfs_reader(device, where + ".pci", r_.unknown).read();
     }
@@ -130,7 +131,7 @@ class sysfs_reader {
         if (const auto bits = take_number(*ecap)) return (*bits >> 7 & 1) != 0;
       }
     }
-    note(where + ".snoop_control", "sysfs does not tell: true is assumed");
+    note(where + ".snoop_control", "sysfs does not show it for this IOMMU: true is assumed");
     return true;
   }
   // The file `reserved_regions` has one line for each region: first address, last address, type.
@@ -139,7 +140,8 @@ class sysfs_reader {
     const std::string where = iommu + ".reserved";
     std::vector<reserved_region> out;
     const std::optional<std::string> text = file_text(group / "reserved_regions");
-    if (!text) note(where, "\"reserved_regions\" cannot be read: none are assumed");
+    if (!text)
+      note(where, "the file \"reserved_regions\" cannot be read: no reserved regions are assumed");
     std::istringstream lines(text.value_or(""));
     for (std::string line; std::getline(lines, line);) {
       const auto first = take_number(line), last = take_number(line);
@@ -151,7 +153,8 @@ class sysfs_reader {
       known = known && type == name_of(r.type);
       if (!known)
         note(indexed(where, out.size()),
-             "the line ends in " + shown(line) + ", which is not known");
+             first && last ? "the type " + shown(type) + " is not known: reserved is assumed"
+                           : "the line does not start with two addresses: it is left out");
       if (first && last) out.push_back(r);
     }
     return out;

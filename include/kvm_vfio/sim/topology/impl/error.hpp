@@ -67,7 +67,8 @@ KVM_VFIO_INLINE std::string shown(std::string_view text) {
 KVM_VFIO_INLINE void append(topology_errors& errors, std::string where, std::string what) {
   constexpr std::size_t most = 1000;
   if (errors.size() < most) errors.push_back({std::move(where), std::move(what)});
-  else if (errors.size() == most) errors.push_back({"topology", "has more errors than these"});
+  else if (errors.size() == most)
+    errors.push_back({"topology", "has more errors, which are not listed here"});
 }
 
 }  // namespace kvm_vfio::sim::detail

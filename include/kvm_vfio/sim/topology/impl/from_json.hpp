@@ -128,7 +128,7 @@ class topology_reader {
       to.push_back(static_cast<std::uint8_t>(high << 4 | low));
     }
     if (to.size() * 2 != text.size())
-      fail(where, shown(text) + " is not two hexadecimal digits for each byte");
+      fail(where, shown(text) + " does not have two hexadecimal digits for each byte");
   }
   template <class Enum>
   void read_enum(const json& value, Enum& to, const std::string& where) {
@@ -152,9 +152,11 @@ class topology_reader {
     if (value.is_string()) {
       text = value.get_ref<const std::string&>();
       if (!is_hex(text))
-        return fail(where, shown(text) + (has_digits_only(text)
-                                              ? " is a string: write the number without quotes"
-                                              : " is no number; one in hexadecimal is \"0x8086\""));
+        return fail(
+            where,
+            shown(text) + (has_digits_only(text)
+                               ? " is a string: write the number without quotes"
+                               : " is not a number; a hexadecimal number looks like \"0x8086\""));
       fits = parse_hex(text, n);
       if (text.size() > 40) text = text.substr(0, 40) + "...";
     } else if (value.is_number_integer()) {
@@ -174,8 +176,8 @@ class topology_reader {
       }
     } else if (value.is_number()) {
       return fail(where, value.dump() +
-                             " is no whole number, or has more than 64 bits; one is "
-                             "written without a fraction and without an exponent");
+                             " is not a whole number of at most 64 bits, written without a "
+                             "fraction and without an exponent");
     } else {
       return wrong_type(value, where, "a number");
     }

@@ -45,13 +45,13 @@ class json_structure {
   bool end_array() { return end(); }
   bool key(const std::string& name) {
     around_.back().key = shortened(name);
-    if (!around_.back().keys.insert(name).second) fail(path(), "is there twice in one object");
+    if (!around_.back().keys.insert(name).second) fail(path(), "is given twice in one object");
     return true;
   }
   bool parse_error(std::size_t byte, const std::string&, const nlohmann::json::exception& e) {
     constexpr int out_of_range = 406;
-    if (e.id == out_of_range) fail(path(/*next=*/true), "is too large a number");
-    else fail(place(byte), "is no JSON: " + reason(e.what()));
+    if (e.id == out_of_range) fail(path(/*next=*/true), "the number is too large");
+    else fail(place(byte), "the text is not JSON: " + reason(e.what()));
     return false;
   }
 

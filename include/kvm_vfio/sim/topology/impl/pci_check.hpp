@@ -50,7 +50,7 @@ class pci_checker {
 
   void check() {
     if (pci_.class_code > 0xffffff)
-      fail("class_code", in_hex(pci_.class_code) + " has over 24 bits");
+      fail("class_code", in_hex(pci_.class_code) + " does not fit in 24 bits");
     check_bars();
     if (!is_rom_size(pci_.rom_size))
       fail("rom_size", in_hex(pci_.rom_size) + " is neither 0 nor a power of two from 0x800 to " +
@@ -67,14 +67,14 @@ class pci_checker {
   }
   void check_bars() {
     if (pci_.bars.size() > PCI_STD_NUM_BARS)
-      fail("bars", std::to_string(pci_.bars.size()) + " are listed; a function has at most six");
+      fail("bars", std::to_string(pci_.bars.size()) + " BARs are listed; a function has at most 6");
     for (std::size_t i = 0; i < pci_.bars.size() && i < PCI_STD_NUM_BARS; ++i) {
       const bar_spec& b = pci_.bars[i];
       const std::string at = indexed("bars", i);
       if (i > 0 && is_wide(pci_.bars[i - 1])) {
         if (b != bar_spec{})
           fail(at, "is the upper half of " + indexed("bars", i - 1) +
-                       ", which is 64-bit, and so must be empty: {\"size\": 0}");
+                       ", which is 64-bit, so it must be empty: {\"size\": 0}");
         continue;
       }
       check_bar(b, i, at);
@@ -83,30 +83,32 @@ class pci_checker {
   static bool is_wide(const bar_spec& b) noexcept { return b.size != 0 && b.is_64bit; }
   void check_bar(const bar_spec& b, std::size_t i, const std::string& at) {
     if (b.size == 0) {
-      if (b != bar_spec{}) fail(at, "has no size, and so can have nothing else");
+      if (b != bar_spec{}) fail(at, "has size 0, so its other members must have their defaults");
       return;
     }
     if (b.io && (b.is_64bit || b.prefetchable))
-      fail(at, "has I/O ports, and so can be neither 64-bit nor prefetchable");
+      fail(at, "has I/O ports, so it can be neither 64-bit nor prefetchable");
     if (!has_bar_size(b)) {
-      fail(at + ".size", in_hex(b.size) + " is no power of two from " + in_hex(least_size(b)) +
+      fail(at + ".size", in_hex(b.size) + " is not a power of two from " + in_hex(least_size(b)) +
                              " to " + in_hex(most_size(b)) +
-                             (b.is_64bit ? "" : ", the most that a 32-bit BAR can have"));
+                             (b.is_64bit ? "" : ", the largest size of a 32-bit BAR"));
       return;
     }
     if (b.address % b.size != 0)
-      fail(at + ".address", in_hex(b.address) + " is no multiple of the size, " + in_hex(b.size));
+      fail(at + ".address",
+           in_hex(b.address) + " is not a multiple of the size, " + in_hex(b.size));
     if (!b.is_64bit && b.address > 0xffffffff)
       fail(at + ".address", in_hex(b.address) + " does not fit into a 32-bit BAR");
     if (b.is_64bit && i == PCI_STD_NUM_BARS - 1)
-      fail(at, "is the last one, and so cannot be 64-bit");
+      fail(at, "is the last BAR, so it cannot be 64-bit: no BAR follows for its upper half");
   }
 
   void check_msix() {
     const std::uint64_t vectors = pci_.msix_vectors;
     if (vectors == 0) return;
     if (vectors > 2048) {
-      fail("msix_vectors", std::to_string(vectors) + " is more than 2048");
+      fail("msix_vectors",
+           std::to_string(vectors) + " is more than 2048, the largest number of MSI-X vectors");
       return;
     }
     const bar_place table = pci_.msix_table;
@@ -115,8 +117,8 @@ class pci_checker {
     const std::uint64_t pending_size = (vectors + 63) / 64 * 8;
     if (!pci_.msix_pba && table.offset + table_size > 0xfffffff8) {
       fail("msix_table.offset",
-           "the pending bits of MSI-X would follow the table beyond 4 GiB, "
-           "where no capability can say that they are");
+           "the pending bits of MSI-X follow the table and would lie beyond 4 GiB, but their "
+           "offset in the capability has 32 bits");
       return;
     }
     const char* const pending_name = pci_.msix_pba ? "msix_pba" : "msix_table";
@@ -131,19 +133,19 @@ class pci_checker {
     const bool there = place.bar < pci_.bars.size() && place.bar < PCI_STD_NUM_BARS &&
                        pci_.bars[place.bar].size != 0 && !pci_.bars[place.bar].io;
     if (!there) {
-      fail(std::string(member) + ".bar",
-           "BAR " + std::to_string(place.bar) + " is no memory BAR, so it cannot hold " + what);
+      fail(std::string(member) + ".bar", "BAR " + std::to_string(place.bar) +
+                                             " is not a memory BAR, so it cannot contain " + what);
       return false;
     }
     if (place.offset % 8 != 0) {
-      fail(std::string(member) + ".offset", in_hex(place.offset) + " is no multiple of 8");
+      fail(std::string(member) + ".offset", in_hex(place.offset) + " is not a multiple of 8");
       return false;
     }
     const std::uint64_t end = std::uint64_t{place.offset} + size;
     if (end <= pci_.bars[place.bar].size) return true;
-    fail(std::string(member) + ".offset", what + " would need a BAR of " + in_hex(end) +
-                                              " bytes, and BAR " + std::to_string(place.bar) +
-                                              " has " + in_hex(pci_.bars[place.bar].size));
+    fail(std::string(member) + ".offset", "BAR " + std::to_string(place.bar) + " has " +
+                                              in_hex(pci_.bars[place.bar].size) + " bytes, but " +
+                                              what + " would end at " + in_hex(end));
     return false;
   }
 
@@ -164,20 +166,23 @@ class pci_checker {
     const std::size_t end = is_extended(c) ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE;
     const bool first_extended = is_extended(c) && (i == 0 || !is_extended(all[i - 1]));
     if (c.offset < PCI_STD_HEADER_SIZEOF || c.offset % 4 != 0 || c.offset >= PCI_CFG_SPACE_EXP_SIZE)
-      fail(at + ".offset", in_hex(c.offset) + " is no multiple of 4 from 0x40 to 0xffc");
+      fail(at + ".offset", in_hex(c.offset) + " is not a multiple of 4 from 0x40 to 0xffc");
     else if (c.offset + size_of(c) > end)
-      fail(at + ".bytes", "the capability ends behind " + in_hex(end));
+      fail(at + ".bytes", "the capability ends after " + in_hex(end) +
+                              ", the end of its part of the configuration space");
     else if (first_extended && c.offset != PCI_CFG_SPACE_SIZE)
-      fail(at + ".offset", "the first extended capability is at 0x100, not at " + in_hex(c.offset));
+      fail(at + ".offset",
+           "the first extended capability must be at 0x100, not at " + in_hex(c.offset));
     if (!is_extended(c) && c.id > 0xff) fail(at + ".id", in_hex(c.id) + " does not fit in 8 bits");
     if (!is_extended(c) && c.version != 1)
-      fail(at + ".version", "only an extended capability has a version");
+      fail(at + ".version",
+           std::to_string(c.version) + " is not 1: only an extended capability has a version");
     if (c.version > 15)
       fail(at + ".version", std::to_string(c.version) + " does not fit in 4 bits");
     if (is_extended(c) && !pci_.express)
       fail(at + ".offset", "only a PCI Express function has extended capabilities");
     if (i > 0 && !is_extended(c) && is_extended(all[i - 1]))
-      fail(at + ".offset", "an ordinary capability cannot follow the extended ones");
+      fail(at + ".offset", "an ordinary capability must be listed before the extended ones");
   }
   void check_overlaps(const std::vector<capability_spec>& listed) {
     struct extent {
@@ -201,14 +206,14 @@ class pci_checker {
     for (std::size_t i = 0; i < pci_.capabilities.size(); ++i) {
       if (is_extended(pci_.capabilities[i]) || pci_.capabilities[i].id != id) continue;
       if (found != pci_.capabilities.size())
-        fail(indexed("capabilities", i), std::string(name) + " is there twice");
+        fail(indexed("capabilities", i), std::string(name) + " is listed twice");
       found = i;
     }
     const bool there = found != pci_.capabilities.size();
     if (there != wanted) {
-      fail("capabilities", std::string(there ? "the list has " : "the list lacks ") + name +
+      fail("capabilities", std::string(name) + (there ? " is listed" : " is not listed") +
                                ", but " + member + " says that the function " +
-                               (wanted ? "has it" : "has it not"));
+                               (wanted ? "has it" : "does not have it"));
       return;
     }
     if (there && !pci_.capabilities[found].bytes.empty())
@@ -218,7 +223,7 @@ class pci_checker {
     const auto differs = [&](const char* member, std::uint64_t said, std::uint64_t wanted) {
       if (said != wanted)
         fail(at + ".bytes",
-             "they say " + in_hex(said) + " where " + member + " is " + in_hex(wanted));
+             "the bytes give " + in_hex(said) + " for " + member + ", but it is " + in_hex(wanted));
     };
     if (c.id == PCI_CAP_ID_MSI) {
       const unsigned log2 = (word_of(c, PCI_MSI_FLAGS) & PCI_MSI_FLAGS_QMASK) >> 1;

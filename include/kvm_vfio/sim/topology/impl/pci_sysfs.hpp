@@ -58,7 +58,8 @@ class pci_sysfs_reader {
   [[nodiscard]] T number(const char* file, const char* member) {
     const std::optional<std::uint64_t> n = file_number(device_ / file);
     if (n && *n <= std::numeric_limits<T>::max()) return kvm_vfio::detail::convert<T>(*n);
-    note(member, "the file " + shown(file) + (n ? " has too large a number" : " cannot be read") +
+    note(member, "the file " + shown(file) +
+                     (n ? " contains a number that is too large" : " cannot be read") +
                      ": 0 is assumed");
     return 0;
   }
@@ -68,13 +69,13 @@ class pci_sysfs_reader {
   void read_resources() {
     pci_.bars.clear();
     const std::optional<std::string> text = file_text(device_ / "resource");
-    if (!text) return note("bars", "the file \"resource\" cannot be read: none are assumed");
+    if (!text) return note("bars", "the file \"resource\" cannot be read: no BARs are assumed");
     std::istringstream lines(*text);
     std::string line;
     for (std::size_t i = 0; i <= PCI_STD_NUM_BARS && std::getline(lines, line); ++i) {
       const auto first = take_number(line), last = take_number(line), flags = take_number(line);
       if (first && last && flags) add_resource(i, *first, *last, *flags);
-      else leave_out(i, "a line of \"resource\" is not known");
+      else leave_out(i, "the file \"resource\" has no valid line for it");
     }
   }
   void add_resource(std::size_t i, std::uint64_t first, std::uint64_t last, std::uint64_t flags) {
@@ -83,7 +84,7 @@ class pci_sysfs_reader {
     const bool there = (flags & (is_io | is_memory)) != 0 && last >= first && last != 0;
     const std::uint64_t size = there ? last - first + 1 : 0;
     if (i == PCI_STD_NUM_BARS) {
-      if (!is_rom_size(size)) return leave_out(i, "no ROM can have " + in_hex(size) + " bytes");
+      if (!is_rom_size(size)) return leave_out(i, in_hex(size) + " is not a valid size of a ROM");
       pci_.rom_size = size;
       return;
     }
@@ -92,13 +93,13 @@ class pci_sysfs_reader {
                        .prefetchable = (flags & prefetch) != 0,
                        .io = (flags & is_io) != 0};
     if (!there) pci_.bars.emplace_back();
-    else if (!has_bar_size(bar)) leave_out(i, "no BAR can have " + in_hex(size) + " bytes");
+    else if (!has_bar_size(bar)) leave_out(i, in_hex(size) + " is not a valid size of a BAR");
     else if (bar.io && (bar.is_64bit || bar.prefetchable))
-      leave_out(i, "I/O ports are neither 64-bit nor prefetchable");
+      leave_out(i, "a BAR of I/O ports is neither 64-bit nor prefetchable");
     else if (bar.is_64bit && i == PCI_STD_NUM_BARS - 1)
       leave_out(i, "the last BAR cannot be 64-bit");
     else if (i > 0 && pci_.bars.back().size != 0 && pci_.bars.back().is_64bit)
-      leave_out(i, "it is the upper half of the BAR before");
+      leave_out(i, "the BAR before it is 64-bit and needs it as upper half");
     else pci_.bars.push_back(bar);
   }
   // Leaves out a BAR, or the ROM, that PCI does not allow.
@@ -127,8 +128,8 @@ class pci_sysfs_reader {
         "only " + std::to_string(config_.size()) + " bytes of the configuration space can be read";
     if (config_.size() < PCI_STD_HEADER_SIZEOF)
       note("command", can_be_read +
-                          ": the command and status registers, the interrupt's pin and "
-                          "line and the addresses of BARs are 0 where they are missing");
+                          ": if the command, the status, the interrupt pin or line or the address "
+                          "of a BAR is missing, it is 0");
     pci_.command = word(PCI_COMMAND);
     pci_.status = static_cast<std::uint16_t>(word(PCI_STATUS) & ~PCI_STATUS_CAP_LIST);
     pci_.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
@@ -136,12 +137,14 @@ class pci_sysfs_reader {
     pci_.express = !none && size > PCI_CFG_SPACE_SIZE;
     read_addresses();
     if (config_.size() < PCI_CFG_SPACE_SIZE)
-      return note("capabilities",
-                  can_be_read + " (root can read all): " +
-                      (pci_.express ? "PCI Express, but neither MSI nor MSI-X is assumed"
-                                    : "neither PCI Express, MSI nor MSI-X is assumed"));
+      return note(
+          "capabilities",
+          can_be_read + " (root can read all): " +
+              (pci_.express
+                   ? "a function with PCI Express, but with neither MSI nor MSI-X is assumed"
+                   : "a function with neither PCI Express, MSI nor MSI-X is assumed"));
     if (pci_.express && config_.size() < PCI_CFG_SPACE_EXP_SIZE)
-      note("capabilities", can_be_read + ": no extended capability is known");
+      note("capabilities", can_be_read + ": the extended capabilities are left out");
     read_capabilities();
   }
   // The file `resource` has addresses of the processor; the registers have addresses of the bus.
@@ -165,8 +168,8 @@ class pci_sysfs_reader {
     note_end(at);
     if (pci_.express && !has(PCI_CAP_ID_EXP))
       note("express",
-           "there are 4096 bytes of configuration space, but no PCI Express capability: "
-           "false is assumed");
+           "the configuration space has 4096 bytes, but "
+           "no PCI Express capability: false is assumed");
     pci_.express = has(PCI_CAP_ID_EXP);
     at = pci_.express && config_.size() == PCI_CFG_SPACE_EXP_SIZE ? PCI_CFG_SPACE_SIZE : 0U;
     const auto there = [this](std::size_t i) { return dword(i) != 0 && dword(i) != 0xffffffff; };
@@ -185,7 +188,7 @@ class pci_sysfs_reader {
     if (at != 0)
       note("capabilities",
            "a list of capabilities leads to " + in_hex(at) +
-               ", where none can be or where it was before: it is taken to end there");
+               ", which cannot be an offset or was read before: the list ends there");
   }
   // Leaves out what PCI does not allow: MSI-X if only its members are wrong, and otherwise all
   // capabilities.

@@ -18,11 +18,13 @@ namespace kvm_vfio::sim {
 KVM_VFIO_INLINE coherency_answer coherency_of(const linux_release& release, file& f) noexcept {
   if (const vfio_group* const g = group_of(f)) {
     if (release.coherency_of_container) {
-      if (!g->in_container) return {true, "no container: nobody can tell yet"};
-      if (!g->in_container->driver()) return {false, "its container has no IOMMU"};
+      if (!g->in_container) return {true, "the group is in no container, so it counts as coherent"};
+      if (!g->in_container->driver()) return {false, "the group's container has no IOMMU driver"};
       return g->in_container->has(VFIO_DMA_CC_IOMMU)
-                 ? coherency_answer{true, "every domain of its container enforces coherency"}
-                 : coherency_answer{false, "a domain of its container does not enforce coherency"};
+                 ? coherency_answer{true,
+                                    "every domain of the group's container enforces coherency"}
+                 : coherency_answer{false,
+                                    "a domain of the group's container does not enforce coherency"};
     }
     return g->hardware.can_enforce_coherency()
                ? coherency_answer{true, "every device of the group can be enforced coherent"}
