@@ -18,7 +18,7 @@ class iommu_group {
   /// Makes a group whose DMA nobody has claimed.
   /// \param spec  the description of the group and of its devices
   /// \param iommu the IOMMU in front of the group; must outlive the group
-  iommu_group(const group_spec& spec, const iommu_spec& iommu);
+  iommu_group(group_spec spec, const iommu_spec& iommu);
   iommu_group(const iommu_group&) = delete;
   iommu_group& operator=(const iommu_group&) = delete;
   ~iommu_group();

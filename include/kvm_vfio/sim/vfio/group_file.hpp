@@ -43,7 +43,7 @@ class group_file final : public file {
 
  private:
   void release() noexcept override;
-  answer get_status(process& task, std::uint64_t argument);
+  answer get_status(process& task, std::uint64_t argument) const;
   answer set_container(process& task, std::uint64_t argument);
   errc unset_container() noexcept;
   answer get_device_fd(process& task, std::uint64_t argument);

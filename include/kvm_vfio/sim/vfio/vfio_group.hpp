@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -22,7 +23,7 @@ class vfio_group {
   /// Makes a group without devices, which is closed and in no container.
   /// \param spec  the description of the group
   /// \param iommu the IOMMU in front of the group; must outlive the group
-  vfio_group(const group_spec& spec, const iommu_spec& iommu) : hardware(spec, iommu) {}
+  vfio_group(group_spec spec, const iommu_spec& iommu) : hardware(std::move(spec), iommu) {}
   /// The N of /dev/vfio/N.
   [[nodiscard]] int number() const noexcept { return hardware.number(); }
 

@@ -9,11 +9,12 @@
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE iommu_group::iommu_group(const group_spec& spec, const iommu_spec& iommu)
-    : spec_(spec), iommu_(iommu) {}
+KVM_VFIO_INLINE iommu_group::iommu_group(group_spec spec, const iommu_spec& iommu)
+    : spec_(std::move(spec)), iommu_(iommu) {}
 
 KVM_VFIO_INLINE iommu_group::~iommu_group() = default;
 

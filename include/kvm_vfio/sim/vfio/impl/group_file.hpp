@@ -52,7 +52,7 @@ KVM_VFIO_INLINE void group_file::release() noexcept {
   group_.opened = nullptr;
 }
 
-KVM_VFIO_INLINE answer group_file::get_status(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer group_file::get_status(process& task, std::uint64_t argument) const {
   vfio_group_status s{};
   if (const errc e = detail::read_argsz(task, argument, s, sizeof s); e != errc::ok) return e;
   s.flags = 0;
