@@ -32,51 +32,49 @@ class coherency {
 
 /// Looks for a noncoherent file as the kernel does: it asks all files in insertion order, up to the
 /// first noncoherent one. Takes linear time.
-/// \tparam List  a `file_list`
-/// \tparam Epoch whether the provider has a coherency epoch
-template <class List, bool Epoch>
+/// \tparam List a `file_list`
+template <class List>
 class coherency_walk {
   using entry = typename List::entry;
 
  public:
-  /// Makes a walk. The list is not used: the parameter is there for the specialisation with epochs.
-  constexpr explicit coherency_walk(const List&) noexcept {}
   /// Returns true if one of the files is noncoherent.
   /// \param files the list
-  /// \param ask   returns whether a file's DMA is coherent
-  template <class Ask>
-  [[nodiscard]] constexpr bool any_noncoherent(const List& files, Ask&& ask) noexcept {
+  /// \param vfio  `vfio.enforced_coherent(file)` returns whether the DMA of a file is coherent
+  template <class Vfio>
+  [[nodiscard]] constexpr bool any_noncoherent(const List& files, Vfio vfio) noexcept {
     for (const entry* e = files.first(); e; e = List::next(*e))
-      if (!ask(e->file)) return true;
+      if (!vfio.enforced_coherent(e->file)) return true;
     return false;
   }
-  /// Does nothing: each walk begins at the first file.
+  /// Does nothing, because each walk begins at the first file.
   constexpr void forget(const entry&) noexcept {}
 };
 
 /// Looks for a noncoherent file with the help of epochs. Within one epoch each walk continues where
 /// the last one stopped. So it asks each file at most once in an epoch, and never a file that the
 /// kernel's walk would not reach.
+/// \tparam List a `file_list`
 template <class List>
-class coherency_walk<List, true> {
+class epoch_walk {
  public:
   /// Makes a walk over `files` and no other list.
-  constexpr explicit coherency_walk(const List& files) noexcept : next_(files.begin()) {}
+  constexpr explicit epoch_walk(const List& files) noexcept : next_(files.begin()) {}
   /// Returns true if one of the files is noncoherent.
   /// \param files the list from the constructor
-  /// \param epoch the provider's epoch, read before any file is asked
-  /// \param ask   returns whether a file's DMA is coherent
-  template <class Ask>
-  [[nodiscard]] constexpr bool any_noncoherent(const List& files, std::uint64_t epoch,
-                                               Ask&& ask) noexcept {
-    if (epoch != epoch_) {
+  /// \param vfio  `vfio.coherency_epoch()` returns the epoch, which is read before any file is
+  ///              asked; `vfio.enforced_coherent(file)` returns whether the DMA of a file is
+  ///              coherent
+  template <class Vfio>
+  [[nodiscard]] constexpr bool any_noncoherent(const List& files, Vfio vfio) noexcept {
+    if (const std::uint64_t epoch = vfio.coherency_epoch(); epoch != epoch_) {
       epoch_ = epoch;
       next_ = files.begin();
       stopped_ = false;
     }
     if (stopped_) return true;
     for (; next_.get(); next_.advance())
-      if (!ask(next_.get()->file)) return stopped_ = true;
+      if (!vfio.enforced_coherent(next_.get()->file)) return stopped_ = true;
     return false;
   }
   /// Tells the walk that `e` leaves the list. Call it before `e` is unlinked, or right after,

@@ -5,14 +5,16 @@
 
 #include <kvm_vfio/coherency.hpp>
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/detail/attributes.hpp>
+#include <kvm_vfio/detail/looked_up.hpp>
+#include <kvm_vfio/detail/policies.hpp>
 #include <kvm_vfio/detail/published.hpp>
+#include <kvm_vfio/detail/vfio_calls.hpp>
 #include <kvm_vfio/file_list.hpp>
-#include <kvm_vfio/looked_up.hpp>
-#include <kvm_vfio/storage.hpp>
-#include <kvm_vfio/vfio_calls.hpp>
+#include <kvm_vfio/heap_storage.hpp>
 
 #include <cstddef>
-#include <cstdint>
+#include <type_traits>
 
 namespace kvm_vfio {
 
@@ -39,32 +41,12 @@ class device {
   using file = typename Symbols::file;
   using vm_handle = typename Symbols::vm;
   /// Whether the device has attribute 3, GROUP_SET_SPAPR_TCE.
-  static constexpr bool spapr = spapr_backend<Iommu, vm_handle>;
+  static constexpr bool spapr = detail::policies<Symbols, Iommu, Profile>::spapr;
   /// Whether a coherency update asks each file at most once in an epoch. If not, each update asks
   /// the files in order up to the first noncoherent one, as the kernel does.
   static constexpr bool coherency_epoch = epoch_symbol_provider<Symbols>;
   /// Whether the device finds a tracked file in constant time; see `file_list`.
   static constexpr bool indexed = has_index<file, Storage>;
-
-  static_assert(
-      !requires { typename Iommu::iommu_group; } || spapr,
-      "an IOMMU backend that has a type iommu_group must model spapr_backend");
-  static_assert(!spapr || spapr_symbol_provider<Symbols>,
-                "an spapr_backend needs a symbol provider that models spapr_symbol_provider");
-  static_assert(
-      !spapr || requires {
-        requires std::same_as<typename Symbols::iommu_group, typename Iommu::iommu_group>;
-      }, "the symbol provider and the IOMMU backend must have the same type iommu_group");
-  static_assert(!Profile::counts_assignments || assignment_backend<Iommu, vm_handle>,
-                "this profile counts assignments: the IOMMU backend must model assignment_backend");
-  static_assert(
-      coherency_epoch || !requires(Symbols& vfio) { vfio.coherency_epoch(); },
-      "coherency_epoch must be as the concept epoch_symbol_provider requires");
-  static_assert(
-      hashable_file<file> || !requires(const file& f) { identity_hash(f); },
-      "identity_hash must be as the concept hashable_file requires");
-  static_assert(Profile::validity != symbol::file_is_group || group_symbol_provider<Symbols>,
-                "this profile tracks groups only: the provider must model group_symbol_provider");
 
   /// Makes a device of `vm` that tracks no file. Allocates nothing and calls no policy. `symbols`,
   /// `iommu` and a lock given by reference must outlive the device.
@@ -150,34 +132,14 @@ class device {
   /// - each error of `add`, `del` or `set_spapr_tce`
   template <caller<file> Caller>
   [[nodiscard]] constexpr errc set_attr(Caller& from, const kvm_device_attr& attr) noexcept {
-    if (has_attr(attr) != errc::ok) return errc::nxio;
-    if constexpr (spapr) {
-      if (attr.attr == uapi::dev_vfio_group_set_spapr_tce) {
-        kvm_vfio_spapr_tce argument{};
-        if (!from.copy_from_user(attr.addr, argument)) return errc::fault;
-        looked_up seen = look_at(from, argument.groupfd);
-        return seen ? attach_looked_up(seen, argument.tablefd) : seen.error();
-      }
-    }
-    std::int32_t fd = -1;
-    if (!from.copy_from_user(attr.addr, fd)) return errc::fault;
-    if (attr.attr == uapi::dev_vfio_file_add) {
-      looked_up held(files_, from.fget(fd));
-      return held ? add_looked_up(held) : held.error();
-    }
-    looked_up seen = look_at(from, fd);
-    return seen ? del_looked_up(seen) : seen.error();
+    return detail::attributes<device>::set(*this, from, attr);
   }
 
   /// Handles KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr). Reads `attr.group` and `attr.attr` only.
   /// \par Errors
   /// - `errc::nxio`: no such group or attribute
   [[nodiscard]] static constexpr errc has_attr(const kvm_device_attr& attr) noexcept {
-    if (attr.group != uapi::dev_vfio_file) return errc::nxio;
-    const bool known = attr.attr == uapi::dev_vfio_file_add ||
-                       attr.attr == uapi::dev_vfio_file_del ||
-                       (spapr && attr.attr == uapi::dev_vfio_group_set_spapr_tce);
-    return known ? errc::ok : errc::nxio;
+    return detail::attributes<device>::has(attr);
   }
 
   /// Returns the number of tracked files. A call that still runs does not count. Takes no lock.
@@ -224,27 +186,11 @@ class device {
   [[nodiscard]] constexpr const vm_handle& vm() const noexcept { return vm_; }
 
  private:
-  struct no_group {};
-  template <bool>
-  struct group_of {
-    using type = no_group;
-  };
-  template <bool B>
-    requires B
-  struct group_of<B> {
-    using type = typename Symbols::iommu_group;
-  };
-  using list = file_list<file, typename group_of<spapr>::type, Storage>;
+  friend detail::attributes<device>;
+  using list = file_list<file, typename detail::kept_iommu_group<Symbols, spapr>::type, Storage>;
   using entry = typename list::entry;
   using looked_up = detail::looked_up<Files, file>;
-
-  // Looks a descriptor up without a reference, if the task can do that.
-  template <class Caller>
-  constexpr looked_up look_at(Caller& from, int fd) noexcept {
-    if constexpr (borrowing_file_table<Caller, file>)
-      return looked_up(files_, from.fdget(fd), looked_up::borrowed);
-    else return looked_up(files_, from.fget(fd));
-  }
+  using walk = std::conditional_t<coherency_epoch, epoch_walk<list>, coherency_walk<list>>;
 
   constexpr errc add_looked_up(looked_up& f) noexcept {
     if (!vfio_.is_valid(f.get())) return errc::inval;
@@ -356,17 +302,11 @@ class device {
   // One more file may change the answer of others that share its IOMMU domain. So each update asks
   // all files, unless an epoch shows that no answer changed.
   constexpr void update_coherency() noexcept {
-    switch (coherency_.update(tracked_.first() && any_noncoherent())) {
+    switch (coherency_.update(tracked_.first() && walk_.any_noncoherent(tracked_, vfio_))) {
       case coherency_edge::none: return;
       case coherency_edge::to_noncoherent: return iommu_.register_noncoherent_dma(vm_);
       case coherency_edge::to_coherent: return iommu_.unregister_noncoherent_dma(vm_);
     }
-  }
-  constexpr bool any_noncoherent() noexcept {
-    const auto ask = [this](const file& f) { return vfio_.enforced_coherent(f); };
-    if constexpr (coherency_epoch)
-      return walk_.any_noncoherent(tracked_, vfio_.coherency_epoch(), ask);
-    else return walk_.any_noncoherent(tracked_, ask);
   }
   constexpr void update_coherency_after_del(errc answer) noexcept {
     if (answer == errc::ok || (Profile::updates_coherency_on_noent && answer == errc::noent))
@@ -380,6 +320,11 @@ class device {
     if constexpr (Profile::counts_assignments) iommu_.end_assignment(vm_);
   }
 
+  constexpr walk new_walk() const noexcept {
+    if constexpr (coherency_epoch) return walk(tracked_);
+    else return walk();
+  }
+
   detail::vfio_calls<Symbols, Profile> vfio_;
   Iommu& iommu_;
   vm_handle vm_;
@@ -388,7 +333,7 @@ class device {
   coherency coherency_;
   detail::published<std::size_t> size_{0};
   list tracked_;
-  [[no_unique_address]] coherency_walk<list, coherency_epoch> walk_{tracked_};
+  [[no_unique_address]] walk walk_ = new_walk();
 };
 
 /// An lvalue is a lock that the device shares; an rvalue is a lock that the device then owns.

@@ -9,7 +9,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <type_traits>
 
 namespace kvm_vfio {
 
@@ -76,101 +75,6 @@ template <endpoint E>
 [[nodiscard]] errc set_spapr_tce(E& device, int groupfd, int tablefd) noexcept {
   const kvm_vfio_spapr_tce argument{.groupfd = groupfd, .tablefd = tablefd};
   return device.set_attr(detail::file_attr(uapi::dev_vfio_group_set_spapr_tce, argument));
-}
-
-/// An endpoint that stores the address of another endpoint. It is for endpoints that cannot be
-/// copied.
-template <endpoint E>
-class endpoint_pointer {
- public:
-  endpoint_pointer() = default;
-  /// `device` must outlive this pointer and every copy of it.
-  explicit endpoint_pointer(E& device) noexcept : device_(&device) {}
-  [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
-    return device_->set_attr(attr);
-  }
-  [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
-    return device_->has_attr(attr);
-  }
-  [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
-    return device_->ioctl(request, argument);
-  }
-
- private:
-  E* device_ = nullptr;
-};
-
-namespace detail {
-template <endpoint E>
-[[nodiscard]] auto view_of(E& device) noexcept {
-  if constexpr (requires { device.borrow(); }) return device.borrow();
-  else return endpoint_pointer<E>(device);
-}
-}  // namespace detail
-
-/// The type by which an `attachment` stores an endpoint. If the endpoint has `borrow()`, it is the
-/// result of that function, which stays valid when the endpoint is moved. Otherwise it is an
-/// `endpoint_pointer`.
-template <endpoint E>
-using endpoint_view = decltype(detail::view_of(*static_cast<E*>(nullptr)));
-
-/// Keeps a VFIO file attached to a VM and calls FILE_DEL in its destructor. It can be moved. The
-/// device and the descriptor of the VFIO file must stay open for as long as the attachment exists.
-/// \tparam View an `endpoint_view`
-template <endpoint View>
-class attachment {
- public:
-  attachment() = default;
-  /// Takes over the file of `other`, which then holds no file.
-  attachment(attachment&& other) noexcept : device_(other.device_), fd_(other.fd_) {
-    other.dismiss();
-  }
-  /// Detaches its own file, then takes over the file of `other`, which then holds no file.
-  attachment& operator=(attachment&& other) noexcept {
-    if (this != &other) {
-      (void)detach();
-      device_ = other.device_;
-      fd_ = other.fd_;
-      other.dismiss();
-    }
-    return *this;
-  }
-  ~attachment() { (void)detach(); }
-
-  /// Calls FILE_DEL. Does nothing and returns ok if no file is attached. Afterwards this object
-  /// holds no file, even if the call fails. The caller may then try `file_del` again.
-  /// \par Errors
-  /// - `errc::noent`: the device did not track the file any more
-  /// - any other error of `file_del`: the device still tracks the file
-  errc detach() noexcept {
-    if (fd_ < 0) return errc::ok;
-    const int fd = fd_;
-    dismiss();
-    return file_del(device_, fd);
-  }
-  /// Gives up the file without FILE_DEL. The device tracks the file until the device is closed.
-  void dismiss() noexcept { fd_ = -1; }
-  /// Returns true if a file is attached.
-  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// Returns the descriptor of the attached file, or -1 if there is none.
-  [[nodiscard]] int fd() const noexcept { return fd_; }
-
- private:
-  template <endpoint E>
-  friend result<attachment<endpoint_view<E>>> attach(E& device, int fd) noexcept;
-  attachment(const View& device, int fd) noexcept : device_(device), fd_(fd) {}
-
-  View device_{};
-  int fd_ = -1;
-};
-
-/// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
-/// \par Errors
-/// - each error of `file_add`
-template <endpoint E>
-[[nodiscard]] result<attachment<endpoint_view<E>>> attach(E& device, int fd) noexcept {
-  if (const errc e = file_add(device, fd); e != errc::ok) return e;
-  return attachment<endpoint_view<E>>(detail::view_of(device), fd);
 }
 
 }  // namespace kvm_vfio

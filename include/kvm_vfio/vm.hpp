@@ -7,9 +7,9 @@
 
 #include <kvm_vfio/detail/ref_count.hpp>
 #include <kvm_vfio/device_type.hpp>
+#include <kvm_vfio/heap_storage.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
-#include <kvm_vfio/storage.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include "support.hpp"
 
 #include <kvm_vfio/device.hpp>
+#include <kvm_vfio/inline_storage.hpp>
 #include <kvm_vfio/native/caller.hpp>
 #include <kvm_vfio/native/explain.hpp>
 #include <kvm_vfio/native/iommu.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The guard of an attached file, call by call.
 
-#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/attachment.hpp>
 
 #include <cstdint>
 #include <utility>

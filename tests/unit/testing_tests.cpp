@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The mocks themselves.
 
-#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/attachment.hpp>
 #include <kvm_vfio/testing/model_endpoint.hpp>
 
 #include <cstdint>

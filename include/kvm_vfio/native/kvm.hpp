@@ -12,6 +12,7 @@
 /// \endcode
 /// \see [The words of VFIO and KVM](docs/words.md)
 
+#include <kvm_vfio/attachment.hpp>
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/system.hpp>

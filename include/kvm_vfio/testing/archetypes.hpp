@@ -7,6 +7,7 @@
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/inline_storage.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/profile.hpp>

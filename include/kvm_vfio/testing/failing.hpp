@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/heap_storage.hpp>
 #include <kvm_vfio/storage.hpp>
 #include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/testing/archetypes.hpp>
