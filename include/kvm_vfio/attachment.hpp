@@ -4,6 +4,9 @@
 /// A scope guard for a VFIO file that a kvm-vfio device tracks.
 
 #include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 namespace kvm_vfio {
 

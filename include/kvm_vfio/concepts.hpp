@@ -6,10 +6,11 @@
 /// kernel's kvm-vfio calls its own functions.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
-#include <kvm_vfio/lock.hpp>
-#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>     // IWYU pragma: export
+#include <kvm_vfio/profile.hpp>  // IWYU pragma: export
 #include <kvm_vfio/result.hpp>
-#include <kvm_vfio/symbols.hpp>
+#include <kvm_vfio/symbols.hpp>  // IWYU pragma: export
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <concepts>

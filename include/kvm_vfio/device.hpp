@@ -10,8 +10,12 @@
 #include <kvm_vfio/detail/policies.hpp>
 #include <kvm_vfio/detail/published.hpp>
 #include <kvm_vfio/detail/vfio_calls.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/file_list.hpp>
 #include <kvm_vfio/heap_storage.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstddef>
 #include <type_traits>

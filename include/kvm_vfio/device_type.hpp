@@ -3,6 +3,7 @@
 /// \file
 /// The types of device that a VM can have, and KVM's table of these types.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 

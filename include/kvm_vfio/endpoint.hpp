@@ -4,7 +4,7 @@
 /// A kvm-vfio device as a VMM uses it. In production the kernel is behind it, in the tests of a VMM
 /// the model. Code that is written for `endpoint` runs on both.
 
-#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <concepts>

@@ -3,9 +3,12 @@
 /// \file
 /// The error numbers of the kernel, as a type whose values must not be ignored.
 
-#include <asm/errno.h>
+#include <asm/errno.h>  // IWYU pragma: keep
 
 namespace kvm_vfio {
+
+// <cerrno> would need the C library, which a program without an operating system has not.
+// NOLINTBEGIN(misc-include-cleaner)
 
 /// The result of a call. The values are the kernel's error numbers. Every error that this library
 /// itself returns has a name. An error of the operating system without a name here keeps its
@@ -47,6 +50,7 @@ enum class [[nodiscard]] errc : int {
   opnotsupp = EOPNOTSUPP,      ///< a field or flag is set that the kernel does not know
   addrinuse = EADDRINUSE,      ///< a mapping lies where the device cannot use it
 };
+// NOLINTEND(misc-include-cleaner)
 
 /// Makes an `errc` from an error number of the operating system. No other function makes an `errc`
 /// from a number.

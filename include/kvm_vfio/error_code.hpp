@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 
 #include <system_error>
+#include <type_traits>
 
 namespace kvm_vfio {
 

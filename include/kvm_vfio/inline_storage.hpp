@@ -8,7 +8,7 @@
 #include <kvm_vfio/storage.hpp>
 
 #include <cstddef>
-#include <new>
+#include <new>  // IWYU pragma: keep
 #include <type_traits>
 
 namespace kvm_vfio {

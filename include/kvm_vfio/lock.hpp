@@ -5,8 +5,6 @@
 /// scope guard. The guard has annotations for Clang's thread-safety analysis. Clang does not
 /// analyse a lock that has no annotations.
 
-#include <concepts>
-
 #if defined(__clang__)
 #define KVM_VFIO_CAPABILITY(kind) __attribute__((capability(kind)))
 #define KVM_VFIO_SCOPED_CAPABILITY __attribute__((scoped_lockable))

@@ -5,6 +5,9 @@
 /// holds their descriptors.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <concepts>
 #include <cstdint>

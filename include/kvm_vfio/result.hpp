@@ -5,7 +5,6 @@
 
 #include <kvm_vfio/errc.hpp>
 
-#include <concepts>
 #include <type_traits>
 
 namespace kvm_vfio {

@@ -4,9 +4,18 @@
 /// The device type of kvm-vfio. KVM_CREATE_DEVICE with KVM_DEV_TYPE_VFIO makes devices of this
 /// type.
 
+#include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/device.hpp>
 #include <kvm_vfio/device_type.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/heap_storage.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
+#include <concepts>
 #include <type_traits>
 
 namespace kvm_vfio {

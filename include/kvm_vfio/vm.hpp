@@ -5,13 +5,17 @@
 /// handles the ioctls. So a program can call the model with ioctl numbers and structs, as a VMM
 /// calls the kernel.
 
+#include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/ref_count.hpp>
 #include <kvm_vfio/device_type.hpp>
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/heap_storage.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 

@@ -4,6 +4,8 @@
 /// The attributes of kvm-vfio: which ones exist, and which call of the device each one makes.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstdint>
 

@@ -3,6 +3,7 @@
 /// \file
 /// The reference that a call of the device holds on the file of its argument.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 
 namespace kvm_vfio::detail {

@@ -4,7 +4,9 @@
 /// The calls from kvm-vfio to VFIO. Each call looks up the symbol of the function first.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/errc.hpp>
 
+#include <concepts>
 #include <cstdint>
 
 namespace kvm_vfio::detail {

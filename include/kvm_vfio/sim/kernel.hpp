@@ -8,6 +8,7 @@
 
 #include <kvm_vfio/device_type.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/heap_storage.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/result.hpp>
@@ -23,7 +24,6 @@
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>  // IWYU pragma: export
 #include <kvm_vfio/sim/world.hpp>     // IWYU pragma: export
-#include <kvm_vfio/storage.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/vfio_device_type.hpp>
 #include <kvm_vfio/vm.hpp>
