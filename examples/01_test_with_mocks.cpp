@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Testing passthrough code without hardware: mock VFIO files, the model, and what it did with them.
+// Tests passthrough code without hardware: the test makes mock VFIO files, and checks what the
+// model does with them.
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/testing/failing.hpp>
 #include <kvm_vfio/testing/recording_iommu.hpp>
@@ -11,7 +12,7 @@ namespace kv = kvm_vfio;
 namespace kt = kvm_vfio::testing;
 using namespace kt::events;
 
-// A graphics card whose DMA is not coherent joins a VM, and leaves it.
+// A graphics card whose DMA is not coherent joins a VM and leaves it again.
 constexpr bool noncoherent_card_is_reported_once() {
   kt::journal log;
   kt::recording_symbols vfio(log);
@@ -35,7 +36,7 @@ constexpr bool noncoherent_card_is_reported_once() {
 }
 static_assert(noncoherent_card_is_reported_once());  // the same test, at compile time
 
-// Attaching fails half-way: nothing is left behind.
+// Attaching fails in the middle, and leaves nothing behind.
 constexpr bool failed_attach_leaves_no_trace() {
   kt::journal log;
   kt::fault_plan plan;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Policies of one's own: what a symbol provider, a lock and an IOMMU backend look like.
+// Policies of your own: a symbol provider, a lock and an IOMMU backend without the library's mocks.
 #include <kvm_vfio/kvm_vfio.hpp>
 
 #include <cstdio>
@@ -7,7 +7,7 @@
 
 namespace kv = kvm_vfio;
 
-// A VMM's own idea of a passed-through device and of a VM.
+// The types of a VMM for a passed-through device and for a VM.
 struct passthrough {
   const char* name;
   bool snooped;
@@ -17,7 +17,8 @@ struct machine {
   int number;
 };
 
-// VFIO: pointers name files and VMs; null names none. Symbols cannot be missing here.
+// The symbol provider. Pointers are the handles of files and VMs; null is the empty handle. No
+// symbol can be missing here.
 struct my_vfio : kv::linked_symbols {
   using file = passthrough*;
   using vm = const machine*;
@@ -28,8 +29,8 @@ struct my_vfio : kv::linked_symbols {
 };
 static_assert(kv::symbol_provider<my_vfio>);
 
-// A lock: whatever locks and unlocks without throwing. (The macros are for Clang's thread-safety
-// analysis, which knows std::mutex of libc++.)
+// The lock: any type whose lock and unlock do not throw. (The macros are for Clang's thread-safety
+// analysis, which checks std::mutex of libc++.)
 class KVM_VFIO_CAPABILITY("mutex") my_lock {
  public:
   void lock() noexcept KVM_VFIO_ACQUIRE() { mutex_.lock(); }
@@ -40,7 +41,7 @@ class KVM_VFIO_CAPABILITY("mutex") my_lock {
 };
 static_assert(kv::lockable<my_lock>);
 
-// The IOMMU backend: what the VMM does when DMA bypasses the caches.
+// The IOMMU backend: the VMM's reaction when DMA bypasses the caches.
 struct my_iommu {
   void register_noncoherent_dma(const machine* m) noexcept {
     std::printf("machine %d: noncoherent DMA, honour the guest's cache flushes\n", m->number);
@@ -58,7 +59,7 @@ int main() {
   passthrough nic{"nic", true};
   passthrough gpu{"gpu", false};
 
-  // No heap: room for four files inside the device. The mutex stays where it is made.
+  // The device needs no heap: it has room for four files inside. It makes the mutex in place.
   kv::device<my_vfio, my_lock, my_iommu, kv::linux_7_3, kv::inline_storage<4>> dev(vfio, iommu,
                                                                                    &vm);
   for (passthrough* f : {&nic, &gpu})

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
-// A VMM gives its VM a device, in the one order that is safe on every kernel: group into container,
-// IOMMU set, FILE_ADD, then the device. Every step undoes itself. Without arguments it shows what a
-// failing step says.
+// A VMM gives a device to its VM, in the only order that is safe on every kernel: SET_CONTAINER,
+// SET_IOMMU, FILE_ADD, and then GET_DEVICE_FD. An object undoes each step. Without arguments the
+// program shows the message of a failed step.
 //   04_attach_in_a_vmm [GROUP DEVICE]     for example: 26 0000:06:0d.0
-// Exit status: 0 it worked; 1 a step failed; 2 wrong arguments; 77 no KVM on this machine.
+// Exit status: 0 success; 1 a step failed; 2 wrong arguments; 77 this machine has no KVM.
 #include <kvm_vfio/native/explain.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/native/vfio.hpp>
@@ -19,7 +19,7 @@ using kv::native::operation;
 
 namespace {
 
-// Says what failed, what that means and what to do.
+// Prints which call failed, why, and what to do.
 int failed(operation what, kv::errc why, int fd = -1) {
   char text[256];
   kv::native::explain(text, sizeof text, what, why, fd);
@@ -27,7 +27,7 @@ int failed(operation what, kv::errc why, int fd = -1) {
   return 1;
 }
 
-// A decimal number that fits; -1: the text is none.
+// Returns the decimal number in the text, or -1 if the text is not such a number.
 int group_number(const char* text) {
   char* end = nullptr;
   errno = 0;
@@ -52,11 +52,11 @@ int plug(const kv::native::vm& vm, int number, const char* name) {
   if (!attached) return failed(operation::file_add, attached.error(), group->fd());
   const auto device = group->get_device(name);
   if (!device) return failed(operation::get_device, device.error(), group->fd());
-  std::printf("%s of group %d is the VM's\n", name, number);
+  std::printf("%s of group %d now belongs to the VM\n", name, number);
   return 0;
 }
 
-// Without VFIO: what a VMM's user reads when it hands over the wrong descriptor.
+// Needs no VFIO: shows the message for a VMM that passes a wrong descriptor.
 int show_an_error(const kv::native::vm& vm) {
   const auto kvm_vfio = vm.create_kvm_vfio_device();
   if (!kvm_vfio) return failed(operation::create_device, kvm_vfio.error());
@@ -82,7 +82,7 @@ int main(int argc, char** argv) {
   if (!kvm) {
     const int status = failed(operation::open_kvm, kvm.error());
     if (!kv::native::kvm_is_lacking(kvm.error())) return status;
-    std::puts("SKIPPED: there is no KVM to use");
+    std::puts("SKIPPED: this machine has no KVM");
     return 77;
   }
   const auto vm = kvm->create_vm();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// A VMM that speaks in ioctl numbers and structs, as C does, tested on the model: a process with
-// descriptors, a VM on one of them, KVM_CREATE_DEVICE and KVM_SET_DEVICE_ATTR. No /dev/kvm.
+// Tests a VMM that uses ioctl numbers and structs, as in C, on the model: a process with
+// descriptors, a VM on one of them, KVM_CREATE_DEVICE and KVM_SET_DEVICE_ATTR. It needs no
+// /dev/kvm.
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/testing/failing.hpp>
 #include <kvm_vfio/testing/process.hpp>
@@ -19,9 +20,10 @@
 namespace kv = kvm_vfio;
 namespace kt = kvm_vfio::testing;
 
-// The VMM's code under test. It makes its system calls through a System, which a test replaces:
-// `ioctl` answers 0 or the error number, where ioctl(2) answers -1 and sets errno; `close`.
-// Returns the kvm-vfio device's descriptor, or minus the error; then nothing was left open.
+// The VMM's code under test. It makes its system calls through a System, which a test replaces. The
+// System has `close`, and `ioctl`, which returns 0 or the error number (ioctl(2) returns -1 and
+// sets errno). The function returns the descriptor of the kvm-vfio device. If it fails, it returns
+// the negated error number and leaves nothing open.
 template <class System>
 int plug(System& system, int vm, const int* vfio_files, int count) {
   kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
@@ -92,32 +94,35 @@ int main() {
     model m;
     const int files[] = {m.task.open(m.vfio.make()), m.task.open(m.vfio.make({.coherent = false}))};
     const int device = plug(m, m.vm_fd, files, 2);
-    expect(device >= 0 && m.iommu.registered() == 1, "two files are plugged, one noncoherent");
-    expect(plug(m, m.vm_fd, files, 2) == -EBUSY, "a second device of the VM is EBUSY");
-    expect(m.ioctl(device, KVM_GET_DEVICE_ATTR, nullptr) == EPERM, "nothing can be read back");
+    expect(device >= 0 && m.iommu.registered() == 1, "two files are added, and one is noncoherent");
+    expect(plug(m, m.vm_fd, files, 2) == -EBUSY, "a second kvm-vfio of the VM fails with EBUSY");
+    expect(m.ioctl(device, KVM_GET_DEVICE_ATTR, nullptr) == EPERM,
+           "KVM_GET_DEVICE_ATTR fails with EPERM");
     m.close(device);
     expect(m.iommu.registered() == 0 && m.files.references() == 3,
-           "closing the device lets go of both: the VM's and the files' descriptors are left");
+           "closing the device releases both files; the descriptors of the VM and the files stay");
   }
   {
     model m;
     const int files[] = {m.task.open(m.vfio.make()), m.vm_fd};
-    expect(plug(m, m.vm_fd, files, 2) == -EINVAL, "a VM is no VFIO file");
-    expect(m.kvm.users() == 1 && m.files.references() == 2, "and nothing of the attempt is left");
+    expect(plug(m, m.vm_fd, files, 2) == -EINVAL, "a VM is not a VFIO file: EINVAL");
+    expect(m.kvm.users() == 1 && m.files.references() == 2,
+           "the failed attempt leaves nothing behind");
   }
   {
     model m;
     const int file = m.task.open(m.vfio.make());
     m.plan.fail(kt::fault::install, 1, kv::errc::mfile);
-    expect(plug(m, m.vm_fd, &file, 1) == -EMFILE, "no free descriptor is EMFILE");
-    expect(plug(m, m.vm_fd, &file, 1) >= 0, "and the next attempt succeeds");
+    expect(plug(m, m.vm_fd, &file, 1) == -EMFILE, "without a free descriptor it fails with EMFILE");
+    expect(plug(m, m.vm_fd, &file, 1) >= 0, "the next attempt succeeds");
   }
   {
-    host h;  // the same code on this machine, as far as it goes without a VM
+    host h;  // the code under test with the system calls of this host, up to the first call on a VM
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    expect(plug(h, null, nullptr, 0) == -ENOTTY, "the host: /dev/null is no VM");
+    expect(plug(h, null, nullptr, 0) == -ENOTTY, "on the host, /dev/null is not a VM: ENOTTY");
     h.close(null);
-    expect(plug(h, null, nullptr, 0) == -EBADF, "the host: nor is a closed descriptor");
+    expect(plug(h, null, nullptr, 0) == -EBADF,
+           "on the host, a closed descriptor fails with EBADF");
   }
   return failures == 0 ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// A whole machine without hardware: plug a device of a group whose IOMMU cannot enforce coherency
-// into a VM, look at the world, and make the mistake that leaves the group busy.
+// A whole machine without hardware. The IOMMU of a group cannot enforce coherency. The VMM plugs a
+// device of this group into a VM, prints the state, and makes the mistake that leaves the group
+// busy.
 #include <kvm_vfio/sim/kernel.hpp>
 #include <kvm_vfio/sim/snapshot_text.hpp>
 #include <kvm_vfio/trace/checker.hpp>
@@ -14,7 +15,7 @@ namespace kv = kvm_vfio;
 namespace sim = kvm_vfio::sim;
 namespace trace = kvm_vfio::trace;
 
-/// What a VMM calls, with errors as it would see them.
+/// The calls of a VMM, with the errors that it would see.
 struct vmm {
   sim::process& task;
 
@@ -69,19 +70,19 @@ int main(int argc, char** argv) {
   }
   std::printf(
       "On a simulated machine, the device 0000:aa:00.0 of the VFIO group 7 is plugged into a VM.\n"
-      "Its IOMMU cannot enforce coherent DMA, and the VM must know. The simulated kernel's "
-      "state:\n\n"
+      "Its IOMMU cannot enforce coherent DMA, so KVM must register noncoherent DMA. The state of\n"
+      "the simulated kernel:\n\n"
       "%s\n",
       to_text(seen).c_str());
 
-  // Unplugged without FILE_DEL: kvm-vfio still holds the group.
+  // The VMM unplugs the device without FILE_DEL, so kvm-vfio still holds the group.
   (void)task.close(static_cast<int>(*opened));
   (void)task.ioctl(group, VFIO_GROUP_UNSET_CONTAINER, 0);
   (void)task.close(group);
   const kv::errc again = task.open("/dev/vfio/7").error();
   std::printf(
       "Then the VMM closes the device and the group, and forgets FILE_DEL. When it opens the\n"
-      "group again, the answer is %s. The checker, which has followed all calls, says why:\n\n%s",
+      "group again, the call fails with %s. The checker has seen all calls. It reports:\n\n%s",
       kv::name(again), checker.text().c_str());
   return again == kv::errc::busy && checker.reports().size() == 2 ? 0 : 1;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
-// This host as data: reads its IOMMU groups and devices from sysfs and writes them as JSON, for
-// tests that run elsewhere. What sysfs does not tell is said on standard error.
+// Reads the IOMMU groups and devices of this host from sysfs and writes them as JSON, for tests
+// that run elsewhere. The members that sysfs does not show are listed on standard error.
 //
 //   11_capture_this_host            > this-host.json
 //   11_capture_this_host COPY_OF_SYS > that-host.json
-//   11_capture_this_host --check FILE            reads a file again, and says what is wrong with it
+//   11_capture_this_host --check FILE            reads a file again, and prints its errors
 #include <kvm_vfio/sim/topology_json.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 #include <kvm_vfio/sim/world.hpp>
@@ -32,7 +32,8 @@ int capture(const char* root) {
   }
   return 0;
 #else
-  std::fputs("nlohmann's JSON library is not installed: nothing is written\n", stderr);
+  std::fputs("this program was built without nlohmann's JSON library, so it writes nothing\n",
+             stderr);
   return 77;
 #endif
 }
@@ -49,10 +50,13 @@ int check(const char* path) {
   std::fputs(to_text(read.errors).c_str(), stderr);
   if (!read) return 1;
   const sim::world world(read.machine);
-  std::printf("%s: %zu groups; a world can be made of it\n", path, world.groups().size());
+  std::printf("%s: %zu groups; the topology is valid\n", path, world.groups().size());
   return 0;
 #else
-  std::fprintf(stderr, "%s: nlohmann's JSON library is not installed\n", path);
+  std::fprintf(
+      stderr,
+      "%s: this program was built without nlohmann's JSON library, so it cannot read the file\n",
+      path);
   return 77;
 #endif
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# The command line of the main example: every wrong argument is named, and it runs without KVM.
-# Status and output are both looked at.
+# The command line of the main example: it names every wrong argument, and it runs without KVM. Each
+# test checks the exit status and the output.
 function(kvm_vfio_add_command_line_test name status expected)
   set(test example:03_compare_with_kernel:${name})
   add_test(NAME ${test} COMMAND sh -c "\"$0\" \"$@\"; s=$?; echo status $s; exit $s"
@@ -13,19 +13,19 @@ kvm_vfio_add_command_line_test(unknown_option 2 "unknown option --fast" --fast)
 kvm_vfio_add_command_line_test(missing_value 2 "--profile needs 7.3, 6.12 or 6.1" --profile)
 kvm_vfio_add_command_line_test(unknown_profile 2 "unknown profile 5.4" --profile 5.4)
 kvm_vfio_add_command_line_test(unopenable_file 2 "/nonexistent/7: No such file" /nonexistent/7)
-kvm_vfio_add_command_line_test(kvm_not_there 2 "--kvm /nonexistent: no such file" --kvm /nonexistent)
-kvm_vfio_add_command_line_test(not_kvm 2 "--kvm /dev/null: ENOTTY: the file is not KVM's" --kvm
+kvm_vfio_add_command_line_test(kvm_not_there 2 "--kvm /nonexistent: the file does not exist" --kvm /nonexistent)
+kvm_vfio_add_command_line_test(not_kvm 2 "--kvm /dev/null: ENOTTY: the file is not KVM" --kvm
                                /dev/null)
 kvm_vfio_add_command_line_test(json 0 "\"differing\": 0" --json)
 kvm_vfio_add_command_line_test(profile_6_12 0 "0 differ" --profile 6.12)
 kvm_vfio_add_command_line_test(profile_6_1 0 "0 differ" --profile 6.1)
-# These compare: without KVM there is nothing to compare with.
+# These tests compare with the kernel, so they are skipped without KVM.
 foreach(test "" :json :profile_6_12 :profile_6_1)
   set_tests_properties(example:03_compare_with_kernel${test} PROPERTIES SKIP_RETURN_CODE 77)
 endforeach()
-# A file that the user may not open, without a group that may and with one. Root may open any, and so
-# becomes somebody else, who need not reach the build directory.
-foreach(case "none:640:may not open it, and no group may.*setfacl" "group:660:usermod -aG [a-z]+")
+# A file that the user has no permission to open, without and with a group that has permission. Root
+# may open every file, so root becomes another user, who may have no access to the build directory.
+foreach(case "none:640:Neither this user nor a group has permission.*setfacl" "group:660:usermod -aG [a-z]+")
   string(REGEX MATCH "([a-z]+):([0-9]+):(.*)" unused "${case}")
   set(test example:03_compare_with_kernel:no_permission_${CMAKE_MATCH_1})
   add_test(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Drives the kernel's kvm-vfio through /dev/kvm and the model beside it with the same calls, and
-// compares every answer. --help says more.
+// Makes the same calls on the kernel's kvm-vfio, through /dev/kvm, and on the model, and compares
+// every answer. --help explains the options.
 #include "options.hpp"
 #include "remedy.hpp"
 #include "report.hpp"
@@ -28,7 +28,7 @@ std::unique_ptr<compare::system> model_of(const std::string& profile) {
   return std::make_unique<model_system<kv::linux_7_3>>();
 }
 
-// The VFIO files of this host that are free.
+// Returns the VFIO files of this host that can be opened.
 std::vector<std::string> find_vfio_files() {
   std::vector<std::string> found;
   for (const char* directory : {"/dev/vfio", "/dev/vfio/devices"}) {
@@ -85,9 +85,10 @@ int main(int argc, char** argv) {
     where.kernel = release.release;
     kernel = std::make_unique<kernel_system>(std::move(kvm).value());
   } else if (kvm.error() == kv::errc::noent && o.kvm != "/dev/kvm") {
-    std::fprintf(stderr,
-                 "03_compare_with_kernel: --kvm %s: no such file; KVM's device is /dev/kvm\n",
-                 o.kvm.c_str());
+    std::fprintf(
+        stderr,
+        "03_compare_with_kernel: --kvm %s: the file does not exist; the usual path is /dev/kvm\n",
+        o.kvm.c_str());
     return 2;
   } else if (!kv::native::kvm_is_lacking(kvm.error())) {
     std::fprintf(stderr, "03_compare_with_kernel: --kvm %s: %s: %s\n", o.kvm.c_str(),
@@ -95,7 +96,7 @@ int main(int argc, char** argv) {
                  kv::native::explain(kv::native::operation::open_kvm, kvm.error()));
     return 2;
   } else {
-    std::fprintf(stderr, "%s: %s; the model runs alone, nothing is compared\n%s", o.kvm.c_str(),
+    std::fprintf(stderr, "%s: %s; only the model runs, and nothing is compared\n%s", o.kvm.c_str(),
                  std::strerror(static_cast<int>(kvm.error())), remedy(o.kvm, kvm.error()).c_str());
   }
   const auto model = model_of(o.profile);

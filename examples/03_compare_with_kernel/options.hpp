@@ -20,21 +20,23 @@ struct options {
 inline constexpr const char* usage =
     "usage: 03_compare_with_kernel [--profile 7.3|6.12|6.1] [--json] [--kvm FILE] [VFIO FILE...]\n"
     "\n"
-    "Makes the same calls on the kernel's kvm-vfio device and on the model, and prints for each\n"
-    "what the kernel answered, what the model answered, and whether they agree. The VFIO files\n"
-    "(/dev/vfio/N, /dev/vfio/devices/vfioN) are those named, or else all under /dev/vfio that can\n"
-    "be opened; they are added to a VM and deleted again, never bound or reset.\n"
+    "Makes the same calls on the kernel's kvm-vfio device and on the model. Prints for each call\n"
+    "the answer of the kernel, the answer of the model, and whether they are equal. The calls use\n"
+    "the VFIO files that you name (/dev/vfio/N, /dev/vfio/devices/vfioN), or else all files below\n"
+    "/dev/vfio that can be opened. These files are added to a VM and deleted again; they are not\n"
+    "bound or reset.\n"
     "\n"
     "  --profile P  the Linux release that the model follows (7.3)\n"
     "  --json       print JSON instead of a table\n"
-    "  --kvm FILE   KVM's device (/dev/kvm)\n"
+    "  --kvm FILE   the file of KVM (/dev/kvm)\n"
     "  --help       print this\n"
     "\n"
-    "Exit status: 0 all answers agree; 1 some differ; 2 the command line is wrong, --kvm names a\n"
-    "file that is not there or not KVM's, or a call that the comparison itself needs failed; 77 "
-    "this machine "
-    "or\n"
-    "user has no KVM: the model ran alone and nothing was compared.\n";
+    "Exit status:\n"
+    "  0   all answers are equal\n"
+    "  1   some answers differ\n"
+    "  2   the command line is wrong, the file of --kvm does not exist or is not KVM, or a call\n"
+    "      that the comparison needs failed\n"
+    "  77  this machine or this user has no KVM: only the model ran, and nothing was compared\n";
 
 inline options parse(const std::vector<std::string>& arguments) {
   options o;

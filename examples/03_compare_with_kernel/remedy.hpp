@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What somebody can do whose machine, or user, has no KVM.
+/// Advice for users whose machine or account has no KVM.
 
 #include <kvm_vfio/errc.hpp>
 
@@ -12,7 +12,7 @@
 
 namespace compare {
 
-/// Of the error that opening this file gave. Sentences, one a line.
+/// Returns advice for the error of opening this file. Each sentence is on a line of its own.
 inline std::string remedy(const std::string& path, kvm_vfio::errc why) {
   using kvm_vfio::errc;
   if (why == errc::access) {
@@ -20,23 +20,24 @@ inline std::string remedy(const std::string& path, kvm_vfio::errc why) {
     const bool group_may = ::stat(path.c_str(), &file) == 0 && (file.st_mode & 060) == 060;
     const group* const owners = group_may && file.st_gid != 0 ? ::getgrgid(file.st_gid) : nullptr;
     if (owners)
-      return "This user may not open it. The group " + std::string(owners->gr_name) +
-             " may; to join it:\n  sudo usermod -aG " + owners->gr_name +
-             " \"$(id -un)\"\nand log in again.\n";
-    return "This user may not open it, and no group may. Run this as root, or:\n"
+      return "This user has no permission to open it. The group " + std::string(owners->gr_name) +
+             " has permission. Join this group:\n  sudo usermod -aG " + owners->gr_name +
+             " \"$(id -un)\"\nThen log in again.\n";
+    return "Neither this user nor a group has permission to open it. Run this as root, or:\n"
            "  sudo setfacl -m \"u:$(id -un):rw\" " +
            path + "\n";
   }
   if (why == errc::perm)
-    return "This user could open it, but a container or a security module forbids it.\n"
-           "A container gets KVM from whoever starts it: docker run --device /dev/kvm\n";
-  return "This kernel offers no KVM. What that takes:\n"
-         "- on a machine of one's own: virtualization (VT-x, AMD-V) enabled in its firmware, and\n"
-         "  the module loaded: sudo modprobe kvm_intel, or kvm_amd\n"
-         "- in a VM: nested virtualization, which its host enables (on KVM: the parameter "
-         "nested=1\n"
-         "  of kvm_intel or kvm_amd, and a processor of the host's model)\n"
-         "- in a container: the device, from whoever starts it: docker run --device /dev/kvm\n";
+    return "This user has permission, but a container or a security module forbids to open it.\n"
+           "To give KVM to a container, start it with: docker run --device /dev/kvm\n";
+  return "This kernel has no KVM. To get it:\n"
+         "- on a machine of your own, enable virtualization (VT-x, AMD-V) in the firmware, and "
+         "load\n"
+         "  the module: sudo modprobe kvm_intel, or kvm_amd\n"
+         "- in a VM, enable nested virtualization on the host (with KVM: the parameter nested=1 "
+         "of\n"
+         "  kvm_intel or kvm_amd, and a VM with the host's processor model)\n"
+         "- in a container, start the container with: docker run --device /dev/kvm\n";
 }
 
 }  // namespace compare

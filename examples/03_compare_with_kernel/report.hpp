@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What came out, as a table or as JSON.
+/// Prints the outcomes as a table or as JSON.
 
 #include <cstdio>
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace compare {
 
-/// One call's answers; the kernel's is missing where there is none.
+/// The answers of one call. Without a kernel, the kernel's answer is missing.
 struct outcome {
   std::string section;
   std::string call;
@@ -20,7 +20,7 @@ struct outcome {
   [[nodiscard]] bool agrees() const { return !kernel || *kernel == model; }
 };
 
-/// Where it was run.
+/// The kernel and the model of the run.
 struct setting {
   std::string kernel;  ///< its release; empty: no kernel
   std::string profile;

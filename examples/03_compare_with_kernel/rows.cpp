@@ -22,7 +22,7 @@ constexpr std::size_t page = 4096;
   std::exit(2);
 }
 
-/// A descriptor of this process's for the length of a row.
+/// A descriptor of this process that exists while a row runs.
 class descriptor {
  public:
   explicit descriptor(int fd) : fd_(fd) {
@@ -43,7 +43,7 @@ int closed_descriptor() {
   return fd;
 }
 
-// The answer of a call that a forked child makes.
+// Returns the answer of a call that a forked child makes.
 std::string in_child(const std::function<kv::errc()>& call) {
   std::fflush(nullptr);
   const pid_t child = ::fork();
@@ -54,7 +54,7 @@ std::string in_child(const std::function<kv::errc()>& call) {
   return words(kv::to_errc(WEXITSTATUS(status)));
 }
 
-// A call while the process may not open one more descriptor.
+// Makes a call while the process cannot open one more descriptor.
 kv::errc without_descriptors(const std::function<kv::errc()>& call) {
   rlimit before{};
   if (::getrlimit(RLIMIT_NOFILE, &before) != 0) give_up("getrlimit");
@@ -92,11 +92,11 @@ void create_rows(rows& out) {
   });
   add("from a forked child",
       [](stage& s) { return in_child([&s] { return s.create(s.vm, KVM_DEV_TYPE_VFIO, 0); }); });
-  add("another ioctl of the child's, unknown",
+  add("unknown ioctl of the VM from a forked child",
       [](stage& s) { return in_child([&s] { return s.sys.ioctl(s.vm, 0, nullptr); }); });
   add("unknown ioctl of the VM",
       [](stage& s) { return words(s.sys.ioctl(s.vm, _IO(KVMIO, 0xfe), nullptr)); });
-  add("flags that mean nothing",
+  add("unknown flags",
       [](stage& s) { return words(s.create(s.vm, KVM_DEV_TYPE_VFIO, 0x80, &s.device)); });
   add("its descriptor's name", [](stage& s) { return s.sys.name_of(s.device); });
   add("its descriptor's flags", [](stage& s) {
@@ -221,7 +221,7 @@ void lifetime_rows(rows& out) {
     s.vm = -1;
     return words(s.del(-1));
   });
-  add("then the device closed", [](stage& s) {
+  add("then the device is closed", [](stage& s) {
     const kv::errc e = s.sys.close(s.device);
     s.device = -1;
     return words(e);
@@ -230,7 +230,7 @@ void lifetime_rows(rows& out) {
     s.new_vm();
     return words(s.sys.ioctl(s.vm, KVM_CREATE_DEVICE, s.read_only + page / 2));
   });
-  add("the device is there all the same",
+  add("the device exists nevertheless",
       [](stage& s) { return words(s.create(s.vm, KVM_DEV_TYPE_VFIO, 0)); });
   add("another VM has its own", [](stage& s) {
     s.new_vm();
@@ -310,7 +310,7 @@ std::vector<row> common_rows() {
 }
 
 std::vector<row> vfio_rows(const std::string& path) {
-  // One open file for both systems: a group can be opened once only.
+  // Both systems share one open file, because a group can be opened only once.
   const int opened = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (opened < 0) give_up(path.c_str());
   const auto file = std::make_shared<descriptor>(opened);

@@ -11,7 +11,7 @@
 
 namespace compare {
 
-/// Where one system's calls play: its VM, its device, and addresses good and bad.
+/// What the calls on one system need: its VM, its device, and valid and invalid addresses.
 class stage {
  public:
   explicit stage(system& s);
@@ -22,14 +22,14 @@ class stage {
   system& sys;
   int vm = -1;
   int device = -1;
-  /// The end of readable memory: an object that starts below it and reaches over it is unreadable.
+  /// The end of readable memory. An object that starts below it and ends above it is unreadable.
   char* end = nullptr;
   /// Memory that can be read but not written.
   char* read_only = nullptr;
 
-  /// A new VM in place of the old one, which is closed.
+  /// Closes the VM and makes a new one.
   void new_vm();
-  /// KVM_CREATE_DEVICE on `vm_fd`; the descriptor goes to `made`, if there is one.
+  /// Calls KVM_CREATE_DEVICE on `vm_fd`. Stores the descriptor in `made`, unless `made` is null.
   kv::errc create(int vm_fd, std::uint32_t type, std::uint32_t flags, int* made = nullptr) const;
   /// KVM_SET_DEVICE_ATTR and KVM_HAS_DEVICE_ATTR with this structure.
   kv::errc set(std::uint32_t group, std::uint64_t attr, const void* argument,
@@ -47,7 +47,7 @@ struct row {
   std::function<std::string(stage&)> run;
 };
 
-/// The rows that every host can answer, in order; later ones build on earlier ones.
+/// The rows that every host can answer, in order. Later rows depend on earlier ones.
 std::vector<row> common_rows();
 /// The rows for one VFIO file.
 std::vector<row> vfio_rows(const std::string& path);

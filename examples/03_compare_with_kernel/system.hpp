@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a VMM can do with KVM, whoever answers: the kernel, or the model beside it.
+/// The calls that a VMM can make on KVM. The kernel or the model answers them.
 
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/native/kvm.hpp>
@@ -37,11 +37,11 @@ class system {
   virtual kv::errc write(int fd) = 0;
   virtual kv::errc lseek(int fd) = 0;
   virtual kv::errc mmap(int fd) = 0;
-  /// What the descriptor is called in /proc.
+  /// Returns the name of the descriptor in /proc.
   virtual std::string name_of(int fd) = 0;
 };
 
-/// What /proc calls a descriptor of this process.
+/// Returns the name that /proc gives a descriptor of this process.
 inline std::string link_of(int fd) {
   char target[64] = {};
   const std::string link = "/proc/thread-self/fd/" + std::to_string(fd);
@@ -81,8 +81,8 @@ class kernel_system final : public system {
   kv::native::kvm kvm_;
 };
 
-/// VFIO as far as the answers of calls show it: what a descriptor is decides. Where /sys is not
-/// mounted that is unknown, and no file passes for VFIO's.
+/// A VFIO that answers only by the kind of a descriptor; the answers of calls show no more. If /sys
+/// is not mounted, the kind is unknown, and no file counts as a VFIO file.
 struct descriptor_symbols : kv::linked_symbols {
   using file = kv::native::file;
   using vm = int;
@@ -96,7 +96,7 @@ struct descriptor_symbols : kv::linked_symbols {
   bool file_enforced_coherent(const file&) noexcept { return true; }
 };
 
-/// An x86 without anybody to tell.
+/// The IOMMU backend of an x86 host. It does nothing.
 struct silent_iommu {
   void register_noncoherent_dma(int) noexcept {}
   void unregister_noncoherent_dma(int) noexcept {}
@@ -131,7 +131,7 @@ class model_system final : public system {
   std::string name_of(int fd) override { return std::string("anon_inode:") + file(fd).name(); }
 
  private:
-  // The comparison hands over the model's descriptors only.
+  // The comparison passes only descriptors of the model.
   kv::open_file<process>& file(int fd) const { return *process_.made(fd); }
 
   descriptor_symbols symbols_;

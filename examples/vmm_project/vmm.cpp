@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The VMM: makes a VM and gives it a device. A real one would now run the VM.
+// The VMM: makes a VM and gives it a device. A real VMM would then run the VM.
 //   vmm GROUP DEVICE     for example: vmm 26 0000:06:0d.0
 #include "host.hpp"
 #include "passthrough.hpp"
@@ -28,6 +28,6 @@ int main(int argc, char** argv) {
   if (kvm_vfio < 0) return failed("KVM_CREATE_DEVICE", kvm_vfio);
   vmm::passthrough device(host, static_cast<int>(kvm_vfio));
   if (const long e = device.plug(argv[1], argv[2]); e < 0) return failed(argv[2], e);
-  std::printf("%s is the VM's\n", argv[2]);
+  std::printf("%s now belongs to the VM\n", argv[2]);
   return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// The same on a real device, which must be bound to VFIO. The arguments name it, or the variables
-// VMM_TEST_GROUP and VMM_TEST_DEVICE. The checker watches the system calls.
+// Runs the scenario on a real device, which must be bound to VFIO. The arguments or the variables
+// VMM_TEST_GROUP and VMM_TEST_DEVICE name the device. The checker watches the system calls.
 //   real_test [GROUP DEVICE]     for example: real_test 26 0000:06:0d.0
 #include "../host.hpp"
 #include "scenario.hpp"
@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   const char* const group = argc == 3 ? argv[1] : std::getenv("VMM_TEST_GROUP");
   const char* const device = argc == 3 ? argv[2] : std::getenv("VMM_TEST_DEVICE");
   if (!group || !device) {
-    std::puts("SKIPPED: VMM_TEST_GROUP and VMM_TEST_DEVICE name no device");
+    std::puts("SKIPPED: VMM_TEST_GROUP and VMM_TEST_DEVICE are not set");
     return 77;
   }
   vmm::host host;
