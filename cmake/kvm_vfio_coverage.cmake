@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSL-1.0
-# What the unit tests covered of the core, templates counted over all their instantiations:
-# `cmake --workflow --preset coverage`. Left out, because no test at run time can take them:
-# - branches of exceptions (nothing throws; the compiler makes them for what it cannot see into),
+# Measures which lines and branches of the core the unit tests cover: `cmake --workflow --preset coverage`.
+# A line of a template counts as covered if one instantiation covers it. No test at run time can take two
+# kinds of branches, so they are left out:
+# - branches of exceptions (nothing throws; the compiler makes them for calls whose code it does not see),
 # - the branch on std::is_constant_evaluated().
 find_program(LCOV lcov REQUIRED)
 string(REGEX MATCH "^[0-9]+" gcc_version "${CMAKE_CXX_COMPILER_VERSION}")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
-# Reports what the programs under TESTS covered of HEADERS, the rooms aside, and fails below LINES
-# and BRANCHES per cent. Then forgets it, so that the next run counts from nothing.
+# Reports which lines and branches of HEADERS the programs below TESTS covered, without the rooms. Fails if
+# the coverage is below LINES or BRANCHES per cent. Then deletes the counters, so that the next run starts
+# from zero.
 cmake_minimum_required(VERSION 3.25)
 set(quietly --quiet --rc lcov_branch_coverage=1)
 function(run)
@@ -14,8 +15,8 @@ run(${LCOV} ${quietly} --remove ${OUTPUT} ${HEADERS}/native/* ${HEADERS}/testing
 run(${LCOV} ${quietly} --zerocounters --directory ${TESTS})
 execute_process(COMMAND ${LCOV} --rc lcov_branch_coverage=1 --list ${OUTPUT})
 
-# The lines of OUTPUT that matter here: SF:FILE; DA:LINE,COUNT;
-# BRDA:LINE,BLOCK,BRANCH,COUNT or -.
+# This script uses these lines of OUTPUT: SF:FILE; DA:LINE,COUNT; BRDA:LINE,BLOCK,BRANCH,COUNT. A COUNT
+# may be "-".
 file(STRINGS ${OUTPUT} records REGEX "^(SF|DA|BRDA):")
 foreach(kind IN ITEMS line branch)
   set(${kind}_count 0)
@@ -32,7 +33,7 @@ foreach(record IN LISTS records)
   endif()
   math(EXPR ${kind}_count "${${kind}_count} + 1")
   if("${CMAKE_MATCH_2}" STREQUAL "0" OR "${CMAKE_MATCH_2}" STREQUAL "-")
-    message("${file}:${CMAKE_MATCH_1}: a ${kind} that no test took")
+    message("${file}:${CMAKE_MATCH_1}: no test covers this ${kind}")
   else()
     math(EXPR ${kind}_taken "${${kind}_taken} + 1")
   endif()
@@ -54,5 +55,5 @@ foreach(kind IN ITEMS line branch)
   endif()
 endforeach()
 if(failed)
-  message(FATAL_ERROR "the unit tests cover too little")
+  message(FATAL_ERROR "the coverage of the unit tests is below the limits above")
 endif()

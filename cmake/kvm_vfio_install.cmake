@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# Installation: the headers, packages for find_package(kvm_vfio) and pkg-config, and, by `cpack`, a
-# Debian package of all that.
+# Installs the headers, and the packages for find_package(kvm_vfio) and pkg-config. `cpack` makes a Debian
+# package of all these files.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -21,8 +21,8 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio-config.cmake"
         DESTINATION ${package_dir})
 install(DIRECTORY src DESTINATION ${package_dir} FILES_MATCHING PATTERN "*.cpp")
 
-# Relative to where the .pc file lies: the prefix is chosen when installing, or later. From full
-# path to full path, because one of the two directories may be absolute.
+# The path is relative to the .pc file, because the prefix is chosen when installing, or later. It is
+# computed from two full paths, because one of the two directories may be absolute.
 set(pc_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 cmake_path(IS_ABSOLUTE CMAKE_INSTALL_INCLUDEDIR include_dir_is_absolute)
 if(include_dir_is_absolute)

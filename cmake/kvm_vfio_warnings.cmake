@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-# The warnings of our own builds. A consumer never sees them.
+# The warnings of our own builds. They do not apply to projects that use the library.
 add_library(kvm_vfio_warnings INTERFACE)
 target_compile_options(
   kvm_vfio_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
