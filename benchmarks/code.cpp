@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What ADD, DEL and the release of one device add to a program: the plain list's, the device's as
-// a user without further ado gets it, and with an epoch.
+// The code that ADD, DEL and the release of one device add to a program: of the plain list, of a
+// device with the default policies, and of a device with an epoch.
 #include "subjects.hpp"
 
 namespace bench {

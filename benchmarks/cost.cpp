@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// The time that a device takes, by what is done with it, the number of tracked files, and threads.
+// Measures the time of calls on a device, for different calls, numbers of tracked files and
+// threads.
 
 #include <benchmark/benchmark.h>
 
@@ -66,7 +67,8 @@ void life(benchmark::State& state) {
   repeat<patterns::life<Subject>>(state);
 }
 
-// From the empty device to n files: so many that reading the clock does not count.
+// Fills an empty device with n files. A round has so many ADDs that reading the clock does not
+// matter.
 template <class Subject>
 void fill(benchmark::State& state) {
   const std::size_t n = argument(state);
@@ -81,7 +83,7 @@ void fill(benchmark::State& state) {
   state.SetComplexityN(state.range(0));
 }
 
-// An epoch that ends before each ADD: the worst case, all files are asked.
+// An epoch ends before each ADD. This is the worst case: the device asks all files.
 void epoch_ends(benchmark::State& state) {
   const std::size_t n = argument(state);
   auto s = std::make_unique<epoch>(n, n - 1);
@@ -134,7 +136,8 @@ BENCHMARK(fill<plain>)->Apply(many);
 BENCHMARK(fill<walk>)->Apply(many);
 BENCHMARK(fill<epoch>)->Apply(many)->Arg(most);
 
-// Each thread has VMs of its own, one device in each, and goes round them. Nothing is shared.
+// Each thread has VMs of its own, with one device in each, and calls them in turn. Threads share
+// nothing.
 using locked = device_with<epoch_symbols, mutex>;
 void vms(benchmark::State& state) {
   const std::size_t count = argument(state, 0);
@@ -157,7 +160,7 @@ BENCHMARK(vms)
     ->Threads(2)
     ->UseRealTime();
 
-// All threads ADD and DEL on one device, each a file of its own.
+// All threads call ADD and DEL on one device, each with a file of its own.
 constexpr std::size_t shared_files = 256;
 template <class Device>
 Device& one_device() {
@@ -173,7 +176,7 @@ void contended(benchmark::State& state) {
 }
 BENCHMARK(contended)->Threads(1)->Threads(2)->Threads(4)->UseRealTime();
 
-// How long a thread has waited for a lock.
+// The times that a thread has waited for a lock.
 class waits {
  public:
   void add(clock::duration d) noexcept {
@@ -183,7 +186,7 @@ class waits {
   }
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
   [[nodiscard]] double longest() const noexcept { return nanoseconds(longest_); }
-  // Nanoseconds, a power of two, that 99 of 100 waits did not exceed.
+  // Returns the smallest power of two, in nanoseconds, that 99 of 100 waits did not exceed.
   [[nodiscard]] double most() const noexcept {
     std::uint64_t shorter = 0;
     std::size_t power = 0;
@@ -198,7 +201,7 @@ class waits {
 };
 static_assert(std::is_same_v<clock::period, std::nano>);
 
-// A mutex that tells its thread how long it waits.
+// A mutex that records how long its thread waits.
 class waiting_mutex {
  public:
   static inline thread_local waits waited;
@@ -214,14 +217,14 @@ class waiting_mutex {
   std::mutex mutex_;
 };
 
-// What a thread needs for a loop: nanoseconds of the clock, and of a processor.
+// The time that a thread needs for a loop: elapsed time and CPU time, in nanoseconds.
 class stopwatch {
  public:
   struct times {
     double elapsed = 0;
     double cpu = 0;
   };
-  // Of each of so many rounds.
+  // The time of one round, if the loop has this number of rounds.
   [[nodiscard]] times split(std::uint64_t rounds) const noexcept {
     const auto n = static_cast<double>(rounds);
     return {nanoseconds(clock::now() - began_) / n, (cpu() - cpu_) / n};
@@ -237,7 +240,7 @@ class stopwatch {
   double cpu_ = cpu();
 };
 
-// A reader that does nothing else, until it is told to stop.
+// A thread that only reads, until it is told to stop.
 class reader {
  public:
   template <class Device, class Observe>
@@ -266,9 +269,9 @@ class reader {
   std::thread thread_;
 };
 
-// One thread reads; alone, or until another one has done its ADDs and DELs. The counters tell them
-// apart. An elapsed time counts who else has the processor, a processor's time does not count the
-// waiting.
+// One thread reads, alone or until another thread has done its ADDs and DELs. Each thread has
+// counters of its own. The elapsed time includes the time in which other programs run; the CPU time
+// excludes waiting.
 template <class Observe>
 void observed(benchmark::State& state, Observe observe) {
   auto& s = one_device<device_with<epoch_symbols, waiting_mutex>>();
@@ -322,9 +325,9 @@ BENCHMARK_CAPTURE(observed, for_each, [](const auto& d) {
 }  // namespace
 }  // namespace bench
 
-// Status 1: there is no benchmark of that name, or an argument that nobody knows.
+// Exit status 1: no benchmark has this name, or an argument is unknown.
 int main(int argc, char** argv) {
-  // A mutex is cheaper in a process that never had a second thread; none here shall profit.
+  // A mutex is cheaper in a process that never had a second thread. This thread prevents that.
   std::thread([] {}).join();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// count PATTERN SUBJECT FILES ROUNDS: so many rounds of a pattern with so many files, for a tool
-// that counts instructions. Two runs that differ in the rounds give the cost of one.
+// count PATTERN SUBJECT FILES ROUNDS: runs ROUNDS rounds of a pattern with FILES files, for a tool
+// that counts instructions. Two runs with different ROUNDS give the cost of one round.
 
 #include <charconv>
 #include <cstddef>

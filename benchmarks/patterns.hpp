@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a VMM does with a device, again and again: for the clock and for counting instructions. A
-/// pattern is made for a number of files; a call is one round and says whether all went well.
+/// Patterns of calls that a VMM makes on a device, for measuring time and counting instructions. A
+/// pattern is made for a number of files. A call is one round, and returns whether every call in it
+/// succeeded.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,10 +13,10 @@
 
 namespace bench::patterns {
 
-/// The compiler must assume that somebody looks at the object, and changes it.
+/// Makes the compiler assume that other code reads the object and changes it.
 inline void escape(void* object) noexcept { __asm__ volatile("" : : "r"(object) : "memory"); }
 
-/// ADD and DEL of one file more, the same each time, when there are n with it.
+/// ADD and DEL of one more file. With this file there are n, and it is the same file in each round.
 template <class Subject>
 class add_del {
  public:
@@ -31,7 +32,8 @@ class add_del {
   vfio_file* file_;
 };
 
-/// The same with a device that had twice as many files as are looked for one by one.
+/// ADD and DEL of one more file, on a device that once had twice as many files as are searched one
+/// by one.
 template <class Subject>
 class shrunk : public add_del<Subject> {
  public:
@@ -47,7 +49,8 @@ class shrunk : public add_del<Subject> {
   bool gone_ = true;
 };
 
-/// DEL and ADD of a file picked at random among n: wherever it is in the list and in the caches.
+/// DEL and ADD of a file that is chosen at random among n. It may be anywhere in the list and the
+/// caches.
 template <class Subject>
 class replace_any {
  public:
@@ -64,7 +67,7 @@ class replace_any {
   std::uint32_t random_ = 1;
 };
 
-/// A device that stays gets n files, then loses them, the oldest first.
+/// Adds n files to a device that stays, then deletes them, the oldest first.
 template <class Subject>
 class fill_drain {
  public:
@@ -83,7 +86,7 @@ class fill_drain {
   std::unique_ptr<Subject> s_;
 };
 
-/// A device is made, gets n files and goes with them.
+/// Makes a device, adds n files, and destroys the device with them.
 template <class Subject>
 class life {
  public:

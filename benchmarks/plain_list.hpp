@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What the device is measured against: the same calls in the same order over a doubly linked list
-/// as one writes it in C, with malloc for each entry and a walk for each look-up and each update.
+/// The device is compared with this plain list. It makes the calls of the device in the same order
+/// over a doubly linked list as in C, with malloc for each entry and a walk for each look-up and
+/// each update.
 
 #include <cstddef>
 #include <cstdlib>

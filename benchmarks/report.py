@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""report.py DIRECTORY MACHINE: tables from the JSON that scripts/bench left there, and cost.svg.
-Status 1: an aim that is counted in instructions is not met."""
+"""report.py DIRECTORY MACHINE: makes tables and cost.svg from the JSON that scripts/bench wrote to DIRECTORY.
+Exit status 1: the device misses an aim that is counted in instructions."""
 import json
 import math
 import sys
@@ -11,12 +11,12 @@ SUBJECTS = {  # name in the benchmarks: (name for people, colour)
     "linear": ("device, files without a hash", "#b80"),
     "walk": ("device, files with a hash", "#38b"),
     "epoch": ("device, with a hash and an epoch", "#283"),
-    "same_heap": ("the same, malloc for each entry", "#555"),
-    "fixed": ("the same, inline_storage", "#777"),
+    "same_heap": ("device, hash and epoch, malloc for each entry", "#555"),
+    "fixed": ("device, hash and epoch, inline_storage", "#777"),
 }
 PATTERNS = {  # name in the benchmarks: (name for people, whether a round is for each file)
     "add_del": ("one ADD and one DEL", False),
-    "shrunk": ("one ADD and one DEL, of a device that had 32 more", False),
+    "shrunk": ("one ADD and one DEL, of a device that once had 32 files more", False),
     "fill_drain": ("filling and draining, for each file", True),
     "life": ("a device's life, for each file", True),
 }
@@ -34,7 +34,7 @@ def nanoseconds(run):
 
 
 def each(pattern, data):
-    """The cost of a round, for each file where a round is all of them."""
+    """The cost of a round. If a round handles all files, the cost for each file."""
     if not PATTERNS[pattern][1]:
         return data
     return {s: {n: v / n for n, v in sizes.items()} for s, sizes in data.items()}
@@ -72,7 +72,7 @@ def by_size(title, data):
 
 
 def svg(data, machine):
-    """Cost against size, both logarithmic."""
+    """Draws the cost for each number of files, with two logarithmic axes."""
     width, height, left, top, right, bottom = 760, 440, 80, 50, 230, 60
     values = [v for s in data.values() for v in s.values()]
     sizes = [n for s in data.values() for n in s]
@@ -116,7 +116,7 @@ def svg(data, machine):
 
 
 def aims(timed, filled, counted):
-    """The rows of the aims, and whether all that instructions decide are met."""
+    """Returns the rows of the aims, and whether the device meets all aims that are counted in instructions."""
     rows, good = [], True
 
     def aim(what, unit, ratio, least=None, most=None):
@@ -184,9 +184,9 @@ def main():
            for run in single if run["name"].split("/")[0] in ("epoch_ends", "vms", "contended")])
     counters = ("read_cpu", "read", "write_cpu", "write", "waits_percent", "wait_99",
                 "wait_longest")
-    table("A reader that does nothing else, alone (0) and beside a writer (1), nanoseconds",
+    table("A thread that only reads, alone (0) and with a writer (1), nanoseconds",
           ["256 files", "a read, CPU", "elapsed", "ADD and DEL, CPU", "elapsed",
-           "of them waited, %", "99 of 100 waits at most", "the longest wait"],
+           "ADDs and DELs that waited, %", "99 of 100 waits at most", "the longest wait"],
           [["/".join(run["name"].split("/")[1:3])] +
            [f"{run[c]:.3g}" if c == "waits_percent" and c in run else number(run.get(c))
             for c in counters]
