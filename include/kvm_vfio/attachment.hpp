@@ -18,12 +18,15 @@ class endpoint_pointer {
   endpoint_pointer() = default;
   /// `device` must outlive this pointer and every copy of it.
   explicit endpoint_pointer(E& device) noexcept : device_(&device) {}
+  /// Calls KVM_SET_DEVICE_ATTR on the other endpoint.
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     return device_->set_attr(attr);
   }
+  /// Calls KVM_HAS_DEVICE_ATTR on the other endpoint.
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
     return device_->has_attr(attr);
   }
+  /// Makes any ioctl on the other endpoint, and passes `argument` on unchanged.
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
     return device_->ioctl(request, argument);
   }

@@ -168,7 +168,9 @@ concept file_references = requires(R& files, const R& from, const File& file) {
 /// A files policy for handles that own nothing. It counts no references.
 template <class File>
 struct unowned_files {
+  /// Returns the handle `file` itself. Never fails.
   constexpr result<File> get_file(const File& file) noexcept { return file; }
+  /// Does nothing, because a handle owns nothing.
   constexpr void fput(const File&) noexcept {}
 };
 static_assert(file_references<unowned_files<int>, int>);

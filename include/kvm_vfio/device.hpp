@@ -41,8 +41,9 @@ template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols
           file_references<typename Symbols::file> Files = default_files<Symbols>>
 class device {
  public:
-  /// The symbol provider's handles of files and VMs.
+  /// The symbol provider's handle of a file.
   using file = typename Symbols::file;
+  /// The symbol provider's handle of a VM.
   using vm_handle = typename Symbols::vm;
   /// Whether the device has attribute 3, GROUP_SET_SPAPR_TCE.
   static constexpr bool spapr = detail::policies<Symbols, Iommu, Profile>::spapr;

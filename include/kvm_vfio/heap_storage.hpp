@@ -14,15 +14,19 @@ namespace kvm_vfio {
 
 /// A storage that allocates on the heap with the non-throwing `operator new`.
 struct heap_storage {
+  /// Allocates each object on the heap.
   template <class T>
   class pool {
    public:
+    /// Makes a pool, which has no state.
     constexpr explicit pool(const heap_storage&) noexcept {}
+    /// Makes an object. Returns null if there is no memory.
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
       if (std::is_constant_evaluated()) return new T{static_cast<Args&&>(args)...};
       return new (std::nothrow) T{static_cast<Args&&>(args)...};
     }
+    /// Destroys an object, and frees its memory.
     constexpr void destroy(T* object) noexcept { delete object; }
   };
   /// Stores up to 8 objects inside itself, and further ones on the heap. Keeps the memory of up to
@@ -31,6 +35,7 @@ struct heap_storage {
     requires(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
   class own_pool : pool<T> {
    public:
+    /// Makes a pool that has allocated nothing on the heap.
     constexpr explicit own_pool(const heap_storage& from) noexcept : pool<T>(from) {}
     own_pool(const own_pool&) = delete;
     own_pool& operator=(const own_pool&) = delete;
@@ -41,12 +46,14 @@ struct heap_storage {
       }
     }
 
+    /// Makes an object. Returns null if there is no memory.
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
       if (std::is_constant_evaluated() || (!spares_ && fresh_ == room))
         return pool<T>::make(static_cast<Args&&>(args)...);
       return new (take()) T{static_cast<Args&&>(args)...};
     }
+    /// Destroys an object, and keeps its memory for another one or frees it.
     constexpr void destroy(T* object) noexcept {
       if (std::is_constant_evaluated()) return pool<T>::destroy(object);
       if (!is_inside(object)) {
@@ -88,11 +95,14 @@ struct heap_storage {
    public:
     /// The largest number of elements. A list with more files than this has long chains.
     static constexpr std::size_t limit = std::size_t{1} << 24;
+    /// Makes an allocator, which has no state.
     constexpr explicit tables(const heap_storage&) noexcept {}
+    /// Allocates `n` elements without values. Returns null if there is no memory.
     [[nodiscard]] constexpr T* make(std::size_t n) noexcept {
       if (std::is_constant_evaluated()) return new T[n];
       return new (std::nothrow) T[n];
     }
+    /// Frees a table.
     constexpr void destroy(T* table, std::size_t) noexcept { delete[] table; }
   };
 };

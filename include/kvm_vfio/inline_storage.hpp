@@ -40,6 +40,7 @@ struct inline_storage {
     slots(const slots&) = delete;
     slots& operator=(const slots&) = delete;
 
+    /// Makes an object in a free place. Returns null if no place is free.
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
       const std::size_t slot = free_.take();
@@ -47,6 +48,7 @@ struct inline_storage {
       if (std::is_constant_evaluated()) return new T{static_cast<Args&&>(args)...};
       return new (bytes_ + slot * sizeof(T)) T{static_cast<Args&&>(args)...};
     }
+    /// Destroys an object, and frees its place.
     constexpr void destroy(T* object) noexcept {
       if (std::is_constant_evaluated()) return (delete object), free_.give_back(0);
       const auto* at = reinterpret_cast<const unsigned char*>(object);
@@ -59,8 +61,10 @@ struct inline_storage {
     alignas(T) unsigned char bytes_[Capacity * sizeof(T)] = {};
     detail::free_slots<Capacity, Shared> free_;
   };
+  /// A pool for several threads.
   template <class T>
   using pool = slots<T, true>;
+  /// A pool for one thread at a time.
   template <class T>
   using own_pool = slots<T, false>;
 
@@ -70,15 +74,18 @@ struct inline_storage {
    public:
     /// The number of elements in all tables together.
     static constexpr std::size_t limit = detail::power_of_two(Capacity);
+    /// Makes an allocator in which all elements are free.
     constexpr explicit tables(const inline_storage&) noexcept {}
     tables(const tables&) = delete;
     tables& operator=(const tables&) = delete;
+    /// Allocates `n` elements without setting values. Returns null if too few are free.
     [[nodiscard]] constexpr T* make(std::size_t n) noexcept {
       if (n > limit - used_) return nullptr;
       used_ += n;
       return elements_ + (used_ - n);
     }
-    // The owner frees its tables in reverse order, so the last elements are the ones to free.
+    /// Frees a table of `n` elements. The owner frees its tables in reverse order, so the last
+    /// elements are the ones to free.
     constexpr void destroy(T*, std::size_t n) noexcept { used_ -= n; }
 
    private:

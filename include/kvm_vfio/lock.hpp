@@ -31,7 +31,9 @@ concept lockable = requires(Lock& lock) {
 
 /// A lock for programs that call from one thread only. It does nothing.
 struct KVM_VFIO_CAPABILITY("null lock") null_lock {
+  /// Does nothing.
   constexpr void lock() noexcept KVM_VFIO_ACQUIRE() {}
+  /// Does nothing.
   constexpr void unlock() noexcept KVM_VFIO_RELEASE() {}
 };
 static_assert(lockable<null_lock> && lockable<null_lock&>);

@@ -38,6 +38,8 @@ concept profile = requires(const char*& text) {
 
 /// Linux 6.1 (long-term support). Its kvm-vfio accepts group files only.
 struct linux_6_1 {
+  ///@{
+  /// The facts of this release. The concept `profile` says what each one means.
   static constexpr const char* name = "Linux 6.1";
   static constexpr symbol validity = symbol::file_is_group;
   static constexpr bool counts_assignments = true;
@@ -46,11 +48,14 @@ struct linux_6_1 {
   static constexpr bool del_unlinks_first = true;
   static constexpr bool add_keeps_looked_up = true;
   static constexpr bool group_without_container_is_coherent = true;
+  ///@}
 };
 static_assert(profile<linux_6_1>);
 
 /// Linux 6.12 (long-term support).
 struct linux_6_12 {
+  ///@{
+  /// The facts of this release. The concept `profile` says what each one means.
   static constexpr const char* name = "Linux 6.12";
   static constexpr symbol validity = symbol::file_is_valid;
   static constexpr bool counts_assignments = true;
@@ -59,11 +64,14 @@ struct linux_6_12 {
   static constexpr bool del_unlinks_first = true;
   static constexpr bool add_keeps_looked_up = false;
   static constexpr bool group_without_container_is_coherent = false;
+  ///@}
 };
 static_assert(profile<linux_6_12>);
 
 /// Linux 7.3, the default profile.
 struct linux_7_3 {
+  ///@{
+  /// The facts of this release. The concept `profile` says what each one means.
   static constexpr const char* name = "Linux 7.3";
   static constexpr symbol validity = symbol::file_is_valid;
   static constexpr bool counts_assignments = false;
@@ -72,6 +80,7 @@ struct linux_7_3 {
   static constexpr bool del_unlinks_first = false;
   static constexpr bool add_keeps_looked_up = false;
   static constexpr bool group_without_container_is_coherent = false;
+  ///@}
 };
 static_assert(profile<linux_7_3>);
 

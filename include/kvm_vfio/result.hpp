@@ -31,20 +31,26 @@ class [[nodiscard]] result {
   /// Returns the error, or `errc::ok` for a success.
   [[nodiscard]] constexpr errc error() const noexcept { return error_; }
 
+  ///@{
   /// Returns the value. Traps in every build if there is none.
   /// \pre `has_value()`
   [[nodiscard]] constexpr T& value() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& value() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T value() && noexcept { return static_cast<T&&>(checked()); }
+  ///@}
+  ///@{
   /// Returns the value. Traps in every build if there is none.
   /// \pre `has_value()`
   [[nodiscard]] constexpr T& operator*() & noexcept { return checked(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return checked(); }
   [[nodiscard]] constexpr T operator*() && noexcept { return static_cast<T&&>(checked()); }
+  ///@}
+  ///@{
   /// Gives access to a member of the value. Traps in every build if there is none.
   /// \pre `has_value()`
   [[nodiscard]] constexpr T* operator->() & noexcept { return &checked(); }
   [[nodiscard]] constexpr const T* operator->() const& noexcept { return &checked(); }
+  ///@}
   /// Deleted for temporaries: the pointer would outlive the value. Use `value()` instead.
   constexpr const T* operator->() const&& = delete;
 

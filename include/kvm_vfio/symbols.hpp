@@ -45,7 +45,9 @@ concept symbol_lookup = requires(S& s, symbol which) {
 
 /// A base class for providers whose symbols are never missing. Every look-up succeeds.
 struct linked_symbols {
+  /// Returns true: the symbol is there.
   constexpr bool symbol_get(symbol) noexcept { return true; }
+  /// Does nothing, because `symbol_get` takes no reference.
   constexpr void symbol_put(symbol) noexcept {}
 };
 static_assert(symbol_lookup<linked_symbols>);

@@ -19,6 +19,7 @@ namespace kvm_vfio::native {
 /// (`install`).
 class current_task : public own_memory {
  public:
+  /// The number of a process, which stands for its memory.
   using address_space_id = int;
 
   /// Returns the open file behind `fd`, as a new descriptor. `held_files::fput` closes the new

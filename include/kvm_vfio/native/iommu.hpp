@@ -39,10 +39,13 @@ class coherency_callback {
     requires requires(const Callback& callback, vm_ref of) { callback(of, true); }
   explicit coherency_callback(const Callback&& call) = delete;
 
+  /// Calls the callable with true.
   void register_noncoherent_dma(const vm_ref& of) const noexcept { call(of, true); }
+  /// Calls the callable with false.
   void unregister_noncoherent_dma(const vm_ref& of) const noexcept { call(of, false); }
   /// Does nothing: the kernel counts assignments itself.
   void start_assignment(const vm_ref&) const noexcept {}
+  /// Does nothing: the kernel counts assignments itself.
   void end_assignment(const vm_ref&) const noexcept {}
 
  private:
@@ -72,6 +75,7 @@ static_assert(assignment_backend<coherency_callback, vm_ref>);
 template <endpoint Kernel = kvm_vfio_device_ref>
 class kvm_spapr_tce : public coherency_callback {
  public:
+  /// The group's file takes the place of the IOMMU group, which user space cannot name.
   using iommu_group = file;
 
   /// Makes a backend that attaches TCE tables through `device`. The device must stay open as long

@@ -22,6 +22,7 @@ class KVM_VFIO_CAPABILITY("mutex") mutex {
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
+  /// Waits until no other thread holds the mutex, and then holds it.
   void lock() noexcept KVM_VFIO_ACQUIRE() {
     int seen = free;
     if (__atomic_compare_exchange_n(&state_, &seen, held, false, __ATOMIC_ACQUIRE,
@@ -32,6 +33,7 @@ class KVM_VFIO_CAPABILITY("mutex") mutex {
     while (__atomic_exchange_n(&state_, waited_for, __ATOMIC_ACQUIRE) != free)
       (void)::syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, waited_for, nullptr, nullptr, 0);
   }
+  /// Releases the mutex, and wakes one thread that waits for it.
   void unlock() noexcept KVM_VFIO_RELEASE() {
     if (__atomic_exchange_n(&state_, free, __ATOMIC_RELEASE) == waited_for)
       (void)::syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);

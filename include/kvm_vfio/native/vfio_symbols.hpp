@@ -56,7 +56,9 @@ template <endpoint Kernel = kvm_vfio_device_ref, container_lookup Containers = o
           profile Profile = linux_7_3>
 class vfio_symbols : public linked_symbols {
  public:
+  /// The handle of a VFIO file: a descriptor.
   using file = native::file;
+  /// The handle of a VM: a descriptor of the VM.
   using vm = vm_ref;
   /// The group's file takes the place of the IOMMU group, which user space cannot name.
   using iommu_group = native::file;

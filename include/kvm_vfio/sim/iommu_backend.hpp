@@ -20,10 +20,13 @@ class iommu {
  public:
   /// The backend does not use the world. It takes one because `kernel` makes every backend so.
   explicit iommu(world&) noexcept {}
+  ///@{
+  /// Changes the VM's counter of registrations or of assigned files by one.
   void register_noncoherent_dma(vm_base* const& vm) noexcept { vm->add_noncoherent(1); }
   void unregister_noncoherent_dma(vm_base* const& vm) noexcept { vm->add_noncoherent(-1); }
   void start_assignment(vm_base* const& vm) noexcept { vm->add_assigned(1); }
   void end_assignment(vm_base* const& vm) noexcept { vm->add_assigned(-1); }
+  ///@}
 };
 static_assert(assignment_backend<iommu, vm_base*> && !spapr_backend<iommu, vm_base*>);
 
@@ -31,6 +34,7 @@ static_assert(assignment_backend<iommu, vm_base*> && !spapr_backend<iommu, vm_ba
 /// counts as `iommu` does. Each function of its own takes the world's lock, except `warnings`.
 class kvm_spapr_tce : public iommu {
  public:
+  /// The handle of an IOMMU group.
   using iommu_group = sim::iommu_group*;
   /// Makes a backend without TCE tables.
   /// \param of the world; it must outlive this object and its tables
@@ -53,8 +57,11 @@ class kvm_spapr_tce : public iommu {
   /// - `errc::fault`: the group has no table data
   [[nodiscard]] errc spapr_tce_attach(vm_base* const& vm, int tablefd,
                                       sim::iommu_group* const& group) noexcept;
+  /// Disconnects a group from every TCE table of a VM.
   void spapr_tce_release(vm_base* const& vm, sim::iommu_group* const& group) noexcept;
+  /// Gives back the reference that `symbols::file_iommu_group` took.
   void iommu_group_put(sim::iommu_group* const& group) noexcept;
+  /// Counts the warning.
   void warn(spapr_warning which) noexcept;
   /// How often the model asked for a warning. (The kernel prints each warning once, WARN_ON_ONCE.)
   [[nodiscard]] int warnings(spapr_warning which) const noexcept;

@@ -36,6 +36,7 @@ enum class descriptor_use : unsigned char {
 /// the table, never while a file answers.
 class process {
  public:
+  /// The number of an address space.
   using address_space_id = int;
 
   /// Makes a process without descriptors.
@@ -136,8 +137,16 @@ class process {
 
   // What the model needs (the concepts `vm_caller` and `caller`).
 
+  /// Returns the number of the process's address space.
   [[nodiscard]] address_space_id address_space() const noexcept { return space_; }
+  /// Returns the file behind a descriptor, with a reference (fget).
+  /// \par Errors
+  /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH
   result<file*> fget(int fd) noexcept;
+  /// Makes a descriptor of an open file that the model made.
+  /// \par Errors
+  /// - `errc::mfile`: the process has no free descriptor
+  /// - `errc::nomem`: no memory
   result<int> install(open_file<process>& made) noexcept;
   /// Makes a descriptor for a file.
   /// \param f    the file; the process takes over the reference, and drops it after an error
@@ -146,10 +155,12 @@ class process {
   /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
   answer insert(file_ref f, descriptor_use use = descriptor_use::all_calls);
+  /// Copies an object from the memory of the process. Returns false if a byte cannot be read.
   template <class T>
   bool copy_from_user(std::uint64_t address, T& object) noexcept {
     return memory_.read(address, &object, sizeof object);
   }
+  /// Copies an object to the memory of the process. Returns false if a byte cannot be written.
   template <class T>
   bool copy_to_user(std::uint64_t address, const T& object) noexcept {
     return memory_.write(address, &object, sizeof object);

@@ -22,8 +22,11 @@ namespace kvm_vfio::sim {
 /// lock, except those for symbols, validity and the epoch.
 class symbols {
  public:
+  /// The handle of an open file.
   using file = sim::file*;
+  /// The handle of a VM.
   using vm = vm_base*;
+  /// The handle of an IOMMU group.
   using iommu_group = sim::iommu_group*;
 
   /// \param of the world; it must outlive this object
@@ -33,13 +36,21 @@ class symbols {
   /// fails. Each change starts a new coherency epoch.
   void load(bool loaded) noexcept;
 
+  /// Returns true while the VFIO module is loaded.
   bool symbol_get(symbol) noexcept { return is_loaded(loads()); }
+  /// Does nothing.
   void symbol_put(symbol) noexcept {}
+  /// Returns true if the file is a group or a device.
   bool file_is_valid(const file& f) noexcept { return group_of(*f) || device_of(*f); }
+  /// Returns true if the file is a group.
   bool file_is_group(const file& f) noexcept { return group_of(*f) != nullptr; }
+  /// Tells the file its VM, or that it has none.
   void file_set_kvm(const file& f, const vm& to) noexcept;
+  /// Returns whether the DMA of the file is enforced coherent; see `coherency_of`.
   bool file_enforced_coherent(const file& f) noexcept;
+  /// Returns the current coherency epoch.
   std::uint64_t coherency_epoch() noexcept;
+  /// Returns the group of the file with a reference on it, or null if there is none.
   iommu_group file_iommu_group(const file& f) noexcept;
 
  private:

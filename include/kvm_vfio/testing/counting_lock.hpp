@@ -19,12 +19,14 @@ class KVM_VFIO_CAPABILITY("counting lock") counting_lock {
   constexpr explicit counting_lock(journal& log, int which = 0) noexcept
       : log_(&log), which_(which) {}
 
+  /// Takes the lock. Remembers a misuse if the lock is held.
   constexpr void lock() noexcept KVM_VFIO_ACQUIRE() {
     misused_ = misused_ || held_;
     held_ = true;
     ++acquisitions_;
     if (log_) log_->add(events::lock(which_));
   }
+  /// Releases the lock. Remembers a misuse if the lock is not held.
   constexpr void unlock() noexcept KVM_VFIO_RELEASE() {
     misused_ = misused_ || !held_;
     held_ = false;

@@ -25,6 +25,7 @@ class epoch_symbols : public recording_symbols {
   }
   /// Begins an epoch: from now on any answer may differ from the last one.
   constexpr void begin_epoch() noexcept { ++epoch_; }
+  /// Returns the number of the current epoch.
   [[nodiscard]] constexpr std::uint64_t coherency_epoch() const noexcept { return epoch_; }
 
  private:

@@ -30,9 +30,11 @@ class failing_symbols : public Base {
   constexpr explicit failing_symbols(fault_plan& plan, Args&&... args) noexcept
       : Base(static_cast<Args&&>(args)...), plan_(plan) {}
 
+  /// Returns false if the plan says so, and else the answer of `Base`.
   constexpr bool symbol_get(symbol s) noexcept {
     return plan_.strike(missing(s)) == errc::ok && Base::symbol_get(s);
   }
+  /// Returns the error of the plan, and else the answer of `Base`.
   constexpr errc file_set_kvm(const file& f, const vm& to) noexcept {
     if (const errc e = plan_.strike(fault::set_kvm); e != errc::ok) return e;
     if constexpr (std::same_as<decltype(Base::file_set_kvm(f, to)), errc>)
@@ -40,6 +42,7 @@ class failing_symbols : public Base {
     else Base::file_set_kvm(f, to);
     return errc::ok;
   }
+  /// Returns the epoch of `Base`, and a new one after each fault.
   // While a fault is ordered for this symbol, every call returns a new epoch. The fault strikes at
   // the n-th use, so no use may be skipped. The first call after the fault returns a new epoch,
   // too.
@@ -72,6 +75,7 @@ class failing_spapr_iommu : public Base {
   constexpr explicit failing_spapr_iommu(fault_plan& plan, Args&&... args) noexcept
       : Base(static_cast<Args&&>(args)...), plan_(plan) {}
 
+  /// Returns the error of the plan, and else the answer of `Base`.
   template <class Vm, class Group>
   constexpr errc spapr_tce_attach(const Vm& vm, int tablefd, const Group& group) noexcept {
     const errc e = plan_.strike(fault::attach);
@@ -100,6 +104,7 @@ class failing_storage {
     /// Makes a pool with the plan and the journal of `owner`.
     constexpr explicit failing_pool(const failing_storage& owner) noexcept
         : plan_(*owner.plan_), log_(owner.log_), pool_(owner.base_) {}
+    /// Makes an object. Returns null if the plan says so, or if `Base` has no memory.
     template <class... Args>
     [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
       T* const made = plan_.strike(fault::allocate) == errc::ok
@@ -108,6 +113,7 @@ class failing_storage {
       if (log_) log_->add(events::allocate(made != nullptr));
       return made;
     }
+    /// Destroys an object that this pool made.
     constexpr void destroy(T* object) noexcept {
       pool_.destroy(object);
       if (log_) log_->add(events::free());
@@ -118,8 +124,10 @@ class failing_storage {
     journal* log_;
     Pool pool_;
   };
+  /// A pool that wraps `pool` of the storage `Base`.
   template <class T>
   using pool = failing_pool<T, typename Base::template pool<T>>;
+  /// A pool that wraps `own_pool` of the storage `Base`.
   template <class T>
   using own_pool = failing_pool<T, kvm_vfio::own_pool<Base, T>>;
 
@@ -129,6 +137,7 @@ class failing_storage {
     requires table_storage<Base>
   class tables : public Base::template tables<T> {
    public:
+    /// Makes the tables of the storage `Base`.
     constexpr explicit tables(const failing_storage& owner) noexcept
         : Base::template tables<T>(owner.base_) {}
   };

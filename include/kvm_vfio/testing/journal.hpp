@@ -152,8 +152,9 @@ constexpr event copy_from_user(bool answer) { return {call::copy_from_user, {}, 
 constexpr event copy_to_user(bool answer) { return {call::copy_to_user, {}, {}, {}, answer}; }
 /// Makes the event of a descriptor's look-up. An `answer` of 0 means that `fd` was not open.
 constexpr event fget(int fd, file_id answer) { return {call::fget, answer, {}, {}, fd}; }
-/// Makes the event of a new descriptor, or of the error with which this failed.
+/// Makes the event of a new descriptor.
 constexpr event install(int fd) { return {call::install, {}, {}, {}, fd}; }
+/// Makes the event of a new descriptor that failed with this error.
 constexpr event install(errc error) { return {call::install, {}, {}, {}, kernel_return(error)}; }
 }  // namespace events
 

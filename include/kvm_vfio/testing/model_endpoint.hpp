@@ -25,12 +25,15 @@ class model_endpoint {
   model_endpoint& operator=(const model_endpoint&) = delete;
   ~model_endpoint() { (void)task_->close(fd_); }
 
+  /// Calls KVM_SET_DEVICE_ATTR on the device behind the descriptor.
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
     return task_->ioctl(fd_, uapi::set_device_attr, address(&attr));
   }
+  /// Calls KVM_HAS_DEVICE_ATTR on the device behind the descriptor.
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
     return task_->ioctl(fd_, uapi::has_device_attr, address(&attr));
   }
+  /// Makes any ioctl on the device behind the descriptor, and passes `argument` on unchanged.
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
     return task_->ioctl(fd_, request, address(argument));
   }

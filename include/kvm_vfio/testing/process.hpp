@@ -55,6 +55,7 @@ class open_files {
    public:
     /// Makes a policy that counts in `files`, which must outlive each device with this policy.
     constexpr explicit policy(open_files& files) noexcept : files_(&files) {}
+    /// Takes one more reference, or returns the error of the plan.
     constexpr result<file_id> get_file(const file_id& f) noexcept {
       const errc e = files_->plan_ ? files_->plan_->strike(fault::get_file) : errc::ok;
       files_->log_.add(events::get_file(f, e));
@@ -62,6 +63,7 @@ class open_files {
       files_->get(f, nullptr);
       return f;
     }
+    /// Gives one reference back.
     constexpr void fput(const file_id& f) noexcept {
       files_->log_.add(events::fput(f));
       files_->put(f);
@@ -117,6 +119,7 @@ static_assert(file_references<open_files::policy, file_id>);
 /// others. For one thread only.
 class process {
  public:
+  /// The number of an address space.
   using address_space_id = int;
 
   /// Makes a process without descriptors. `files`, `log`, and `plan` if it is not null, must
@@ -232,7 +235,12 @@ class process {
 
   // Functions that the model calls.
 
+  /// Returns the number of the process's address space.
   [[nodiscard]] constexpr int address_space() const noexcept { return space_; }
+  /// Returns the file behind a descriptor, with a reference (fget).
+  /// \par Errors
+  /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH
+  /// - each error of the plan
   constexpr result<file_id> fget(int fd) noexcept {
     errc e = strike(fault::fget);
     if (e == errc::ok && (!is_open(fd) || slot(fd).path)) e = errc::badf;
@@ -241,6 +249,11 @@ class process {
     files_.get(slot(fd).file, nullptr);
     return slot(fd).file;
   }
+  /// Makes a descriptor of an open file.
+  /// \par Errors
+  /// - `errc::mfile`: the process has no free descriptor
+  /// - `errc::nfile`: the system has too many open files
+  /// - each error of the plan
   constexpr result<int> install(open_file<process>& made) noexcept {
     errc e = strike(fault::install);
     if (e == errc::ok && descriptors() >= limit_) e = errc::mfile;
@@ -253,6 +266,7 @@ class process {
     log_.add(events::install(fd));
     return fd;
   }
+  /// Copies an object from the memory of the process. Returns false if a byte cannot be read.
   template <class T>
   constexpr bool copy_from_user(std::uint64_t address, T& object) noexcept {
     const bool answer =
@@ -260,6 +274,7 @@ class process {
     log_.add(events::copy_from_user(answer));
     return answer;
   }
+  /// Copies an object to the memory of the process. Returns false if a byte cannot be written.
   template <class T>
   constexpr bool copy_to_user(std::uint64_t address, const T& object) noexcept {
     const bool answer =

@@ -25,6 +25,8 @@ class recording_iommu {
   /// Returns the number of assignments of all VMs that were not ended.
   [[nodiscard]] constexpr int assigned() const noexcept { return assigned_; }
 
+  ///@{
+  /// Counts the call, and records it.
   constexpr void register_noncoherent_dma(const vm_id& vm) noexcept {
     ++registered_;
     log().add(events::register_noncoherent(vm));
@@ -41,6 +43,7 @@ class recording_iommu {
     --assigned_;
     log().add(events::end_assignment(vm));
   }
+  ///@}
 
  protected:
   /// Returns the journal, for classes that derive from this one.
@@ -59,6 +62,7 @@ static_assert(!spapr_backend<recording_iommu, vm_id>);
 /// otherwise.
 class recording_spapr_iommu : public recording_iommu {
  public:
+  /// The handle of an IOMMU group: a number.
   using iommu_group = group_id;
   /// Makes a backend that records in `log`, which must outlive the backend.
   using recording_iommu::recording_iommu;
@@ -72,6 +76,7 @@ class recording_spapr_iommu : public recording_iommu {
   /// Returns the number of references on groups that were given back.
   [[nodiscard]] constexpr int groups_put() const noexcept { return groups_put_; }
 
+  /// Returns the result that the test chose for `tablefd`, and records the call.
   constexpr errc spapr_tce_attach(const vm_id& vm, int tablefd, const group_id& group) noexcept {
     log().add(events::spapr_tce_attach(vm, tablefd, group));
     errc answer = tablefd < 0 ? errc::badf : errc::inval;
@@ -80,14 +85,17 @@ class recording_spapr_iommu : public recording_iommu {
     if (answer == errc::ok && !is_attached({vm, group})) attached_.push_back({vm, group});
     return answer;
   }
+  /// Detaches the group from the tables of the VM, and records the call.
   constexpr void spapr_tce_release(const vm_id& vm, const group_id& group) noexcept {
     std::erase(attached_, attachment{vm, group});
     log().add(events::spapr_tce_release(vm, group));
   }
+  /// Counts a reference that is given back, and records the call.
   constexpr void iommu_group_put(const group_id& group) noexcept {
     ++groups_put_;
     log().add(events::iommu_group_put(group));
   }
+  /// Records the warning.
   constexpr void warn(spapr_warning warning) noexcept { log().add(events::warn(warning)); }
 
  private:

@@ -29,9 +29,12 @@ struct file_answers {
 /// one thread only.
 class recording_symbols {
  public:
+  ///@{
+  /// A handle: a number, and 0 for none.
   using file = file_id;
   using vm = vm_id;
   using iommu_group = group_id;
+  ///@}
 
   /// Makes a provider that records in `log`, which must outlive the provider.
   constexpr explicit recording_symbols(journal& log) noexcept : log_(log) {}
@@ -59,6 +62,8 @@ class recording_symbols {
   /// Returns the number of references on IOMMU groups that file_iommu_group took.
   [[nodiscard]] constexpr int groups_handed_out() const noexcept { return groups_handed_out_; }
 
+  ///@{
+  /// Counts the references on a symbol, and records the call. Every symbol is there.
   constexpr bool symbol_get(symbol s) noexcept {
     ++held_[static_cast<unsigned>(s)];
     log_.add(events::symbol_get(s));
@@ -68,6 +73,9 @@ class recording_symbols {
     --held_[static_cast<unsigned>(s)];
     log_.add(events::symbol_put(s));
   }
+  ///@}
+  ///@{
+  /// Returns whether the kind of the file fits, and records the call.
   constexpr bool file_is_valid(const file_id& f) noexcept {
     const bool answer = kind(f) != file_kind::other;
     log_.add(events::is_valid(f, answer));
@@ -78,15 +86,19 @@ class recording_symbols {
     log_.add(events::is_group(f, answer));
     return answer;
   }
+  ///@}
+  /// Remembers the VM of a file, and records the call.
   constexpr void file_set_kvm(const file_id& f, const vm_id& to) noexcept {
     if (known(f)) files_[index(f)].vm = to;
     log_.add(events::set_kvm(f, to));
   }
+  /// Returns the answer that the test chose for the file, and records the call.
   constexpr bool file_enforced_coherent(const file_id& f) noexcept {
     const bool answer = known(f) && files_[index(f)].answers.coherent;
     log_.add(events::enforced_coherent(f, answer));
     return answer;
   }
+  /// Returns the file's IOMMU group with a reference on it, and records the call.
   constexpr group_id file_iommu_group(const file_id& f) noexcept {
     const group_id answer = known(f) ? files_[index(f)].answers.iommu_group : group_id{};
     if (answer) ++groups_handed_out_;

@@ -51,6 +51,7 @@ class mapped_memory {
   /// read and written without a check. This is for code that passes pointers to its own objects.
   constexpr void share_host() noexcept { host_ = true; }
 
+  /// Copies an object from the memory. Returns false if a byte cannot be read.
   template <class T>
   [[nodiscard]] constexpr bool copy_from_user(std::uint64_t address, T& object) noexcept {
     if (is_host(address)) return from_host(address, object);
@@ -58,6 +59,7 @@ class mapped_memory {
     object = peek<T>(address);
     return true;
   }
+  /// Copies an object to the memory. Returns false if a byte cannot be written.
   template <class T>
   [[nodiscard]] constexpr bool copy_to_user(std::uint64_t address, const T& object) noexcept {
     if (is_host(address)) return to_host(address, object);

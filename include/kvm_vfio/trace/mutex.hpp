@@ -24,7 +24,9 @@ class KVM_VFIO_CAPABILITY("mutex") mutex {
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
   ~mutex() { pthread_mutex_destroy(&mutex_); }
+  /// Waits until no other thread holds the mutex, and then holds it once more.
   void lock() noexcept KVM_VFIO_ACQUIRE() { pthread_mutex_lock(&mutex_); }
+  /// Releases the mutex once.
   void unlock() noexcept KVM_VFIO_RELEASE() { pthread_mutex_unlock(&mutex_); }
 
  private:
