@@ -354,13 +354,11 @@ TEST_CASE_METHOD(support::no_leaks, "No descriptor left is EMFILE, also below th
   const errc held =
       support::without_descriptors([&] { return files.get_file(native::file{0}).error(); });
   CHECK(held == errc::mfile);
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  rlimit low = before;
-  low.rlim_cur = 2;
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
-  const errc answer = files.get_file(native::file{0}).error();
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  errc answer{};
+  {
+    const support::descriptor_limit low(2);
+    answer = files.get_file(native::file{0}).error();
+  }
   CHECK(answer == errc::mfile);
   CHECK(files.get_file(native::file{99999}).error() == errc::badf);
 }

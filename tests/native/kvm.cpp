@@ -31,6 +31,9 @@ struct with_vm : support::no_leaks {
   native::vm vm;
 };
 
+constexpr std::uint32_t file_group = kv::uapi::dev_vfio_file, no_group = 2;
+constexpr std::uint64_t add = kv::uapi::dev_vfio_file_add, del = kv::uapi::dev_vfio_file_del,
+                        no_such = 4;
 kvm_device_attr attr(std::uint32_t group, std::uint64_t number, const void* addr) {
   return {
       .flags = 0, .group = group, .attr = number, .addr = reinterpret_cast<std::uintptr_t>(addr)};
@@ -64,7 +67,7 @@ TEST_CASE_METHOD(support::no_leaks, "An empty handle says EBADF and owns nothing
   CHECK(native::vm().create_kvm_vfio_device().error() == errc::badf);
   const native::kvm_vfio_device none;
   CHECK(none.attach(0).error() == errc::badf);
-  CHECK(none.has_attr(attr(1, 1, nullptr)) == errc::badf);
+  CHECK(none.has_attr(attr(file_group, add, nullptr)) == errc::badf);
 }
 
 TEST_CASE_METHOD(with_vm, "A VM has one kvm-vfio device, and a new one after it is closed") {
@@ -98,15 +101,15 @@ TEST_CASE_METHOD(with_vm, "The attributes answer as the kernel does") {
   auto device = vm.create_kvm_vfio_device();
   REQUIRE(device);
   const std::int32_t null = -1;
-  CHECK(device->has_attr(attr(1, 1, nullptr)) == errc::ok);
-  CHECK(device->has_attr(attr(1, 2, nullptr)) == errc::ok);
-  CHECK(device->has_attr(attr(1, 4, nullptr)) == errc::nxio);
-  CHECK(device->has_attr(attr(2, 1, nullptr)) == errc::nxio);
-  CHECK(device->set_attr(attr(1, 4, nullptr)) == errc::nxio);
-  CHECK(device->set_attr(attr(2, 1, &null)) == errc::nxio);
-  CHECK(device->set_attr(attr(1, 1, nullptr)) == errc::fault);
-  CHECK(device->set_attr(attr(1, 1, &null)) == errc::badf);
-  kvm_device_attr get = attr(1, 1, nullptr);
+  CHECK(device->has_attr(attr(file_group, add, nullptr)) == errc::ok);
+  CHECK(device->has_attr(attr(file_group, del, nullptr)) == errc::ok);
+  CHECK(device->has_attr(attr(file_group, no_such, nullptr)) == errc::nxio);
+  CHECK(device->has_attr(attr(no_group, add, nullptr)) == errc::nxio);
+  CHECK(device->set_attr(attr(file_group, no_such, nullptr)) == errc::nxio);
+  CHECK(device->set_attr(attr(no_group, add, &null)) == errc::nxio);
+  CHECK(device->set_attr(attr(file_group, add, nullptr)) == errc::fault);
+  CHECK(device->set_attr(attr(file_group, add, &null)) == errc::badf);
+  kvm_device_attr get = attr(file_group, add, nullptr);
   CHECK(device->ioctl(kv::uapi::get_device_attr, &get) == errc::perm);
   CHECK(device->ioctl(0xAE7F, nullptr) == errc::notty);
 }
@@ -131,10 +134,10 @@ TEST_CASE_METHOD(with_vm, "The device outlives the VM's descriptor, not the proc
   auto device = vm.create_kvm_vfio_device();
   REQUIRE(device);
   vm = native::vm();
-  CHECK(device->has_attr(attr(1, 1, nullptr)) == errc::ok);
+  CHECK(device->has_attr(attr(file_group, add, nullptr)) == errc::ok);
   CHECK(device->attach(-1).error() == errc::badf);
-  const int answer =
-      support::in_child([&] { return static_cast<int>(device->has_attr(attr(1, 1, nullptr))); });
+  const int answer = support::in_child(
+      [&] { return static_cast<int>(device->has_attr(attr(file_group, add, nullptr))); });
   CHECK(answer == EIO);
 }
 
@@ -148,7 +151,7 @@ TEST_CASE_METHOD(with_vm, "A descriptor that a VMM holds itself can be borrowed 
   native::kvm_vfio_device adopted{native::unique_fd(number)};
   native::kvm_vfio_device moved = std::move(adopted);
   CHECK(moved.fd() == number);
-  CHECK(moved.has_attr(attr(1, 1, nullptr)) == errc::ok);
+  CHECK(moved.has_attr(attr(file_group, add, nullptr)) == errc::ok);
   adopted = std::move(moved);
   CHECK(adopted.fd() == number);
 }

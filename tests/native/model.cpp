@@ -2,6 +2,7 @@
 // The device model over real descriptors: what it tells the kernel's device, and what is left when
 // that fails. The kernel's device is played by a recorder, since FILE_ADD needs VFIO hardware.
 #include "support.hpp"
+#include "support/attribute.hpp"
 
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/native/caller.hpp>
@@ -71,12 +72,19 @@ struct world : support::no_leaks {
   native::unique_fd event{::eventfd(0, EFD_CLOEXEC)};
 
   template <class Device>
-  errc set(Device& d, std::uint64_t number, int fd) {
-    const std::int32_t argument = fd;
-    return d.set_attr(task, {.flags = 0,
-                             .group = 1,
-                             .attr = number,
-                             .addr = reinterpret_cast<std::uintptr_t>(&argument)});
+  errc add(Device& d, int fd) {
+    return set_file(d, kv::uapi::dev_vfio_file_add, fd);
+  }
+  template <class Device>
+  errc del(Device& d, int fd) {
+    return set_file(d, kv::uapi::dev_vfio_file_del, fd);
+  }
+
+ private:
+  template <class Device>
+  errc set_file(Device& d, std::uint64_t number, int fd) {
+    std::int32_t argument = fd;
+    return d.set_attr(task, support::file_attribute(number, support::address_of(argument)));
   }
 };
 
@@ -84,23 +92,23 @@ TEST_CASE_METHOD(world, "ADD and DEL reach the kernel's device and the VMM") {
   {
     device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
     const int dup = ::dup(event.get());
-    CHECK(set(model, 1, event.get()) == errc::ok);
+    CHECK(add(model, event.get()) == errc::ok);
     CHECK(edges == 1);
     CHECK(noncoherent);  // an eventfd's container says nothing: not coherent
-    CHECK(set(model, 1, dup) == errc::exists);
+    CHECK(add(model, dup) == errc::exists);
     REQUIRE(kernel.calls.size() == 1);
     CHECK(kernel.calls[0].attr == kv::uapi::dev_vfio_file_add);
     CHECK(native::same_file(kernel.calls[0].fd, event.get()));
 
     // The model holds the file, not the VMM's descriptor.
     event.reset();
-    CHECK(set(model, 2, dup) == errc::ok);
+    CHECK(del(model, dup) == errc::ok);
     CHECK(edges == 2);
     CHECK_FALSE(noncoherent);
     REQUIRE(kernel.calls.size() == 2);
     CHECK(kernel.calls[1].attr == kv::uapi::dev_vfio_file_del);
-    CHECK(set(model, 2, dup) == errc::noent);
-    CHECK(set(model, 1, dup) == errc::ok);
+    CHECK(del(model, dup) == errc::noent);
+    CHECK(add(model, dup) == errc::ok);
     ::close(dup);
     event.reset(::eventfd(0, EFD_CLOEXEC));
   }
@@ -145,30 +153,30 @@ TEST_CASE_METHOD(world,
   kv::device<outside_6_1, native::mutex, native::coherency_callback, kv::linux_6_1,
              kv::inline_storage<4>, native::held_files>
       model(old, iommu, native::vm_ref(77));
-  CHECK(set(model, 1, event.get()) == errc::ok);
+  CHECK(add(model, event.get()) == errc::ok);
   CHECK(edges == 0);
-  CHECK(set(model, 2, event.get()) == errc::ok);
+  CHECK(del(model, event.get()) == errc::ok);
   CHECK(edges == 0);
 }
 
 TEST_CASE_METHOD(world, "A file that somebody else took out can leave the model") {
   device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
-  REQUIRE(set(model, 1, event.get()) == errc::ok);
+  REQUIRE(add(model, event.get()) == errc::ok);
   kernel.answer = errc::noent;
-  CHECK(set(model, 2, event.get()) == errc::ok);
+  CHECK(del(model, event.get()) == errc::ok);
   CHECK(model.size() == 0);
   CHECK_FALSE(noncoherent);
   kernel.answer = errc::ok;
-  CHECK(set(model, 1, event.get()) == errc::ok);
+  CHECK(add(model, event.get()) == errc::ok);
 }
 
 TEST_CASE_METHOD(world, "DEL needs no free descriptor, ADD does and says so") {
   if (support::skip_without_own_copy()) return;
   device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
-  REQUIRE(set(model, 1, event.get()) == errc::ok);
-  CHECK(support::without_descriptors([&] { return set(model, 2, event.get()); }) == errc::ok);
+  REQUIRE(add(model, event.get()) == errc::ok);
+  CHECK(support::without_descriptors([&] { return del(model, event.get()); }) == errc::ok);
   CHECK(model.size() == 0);
-  CHECK(support::without_descriptors([&] { return set(model, 1, event.get()); }) == errc::mfile);
+  CHECK(support::without_descriptors([&] { return add(model, event.get()); }) == errc::mfile);
 }
 
 TEST_CASE_METHOD(world,
@@ -179,9 +187,9 @@ TEST_CASE_METHOD(world,
                      kv::device<accepting_symbols, kv::null_lock, native::coherency_callback,
                                 kv::linux_7_3, kv::heap_storage, native::held_files>>);
   const std::size_t before = support::descriptors().size();
-  for (int i = 0; i < 100; ++i) CHECK(set(model, 2, event.get()) == errc::noent);
-  CHECK(set(model, 1, event.get()) == errc::ok);
-  CHECK(set(model, 1, event.get()) == errc::exists);
+  for (int i = 0; i < 100; ++i) CHECK(del(model, event.get()) == errc::noent);
+  CHECK(add(model, event.get()) == errc::ok);
+  CHECK(add(model, event.get()) == errc::exists);
   CHECK(support::descriptors().size() == before + 1);  // the model's own
 }
 
@@ -239,27 +247,27 @@ TEST_CASE_METHOD(world, "A failed ADD or DEL changes nothing and keeps no descri
   device<accepting_symbols, native::coherency_callback> model(vfio, iommu, native::vm_ref(77));
   const auto before = support::descriptors();
   kernel.answer = errc::busy;
-  CHECK(set(model, 1, event.get()) == errc::busy);
+  CHECK(add(model, event.get()) == errc::busy);
   CHECK(model.size() == 0);
   CHECK(edges == 0);
   CHECK(support::descriptors() == before);
 
   kernel.answer = errc::ok;
-  CHECK(set(model, 1, -1) == errc::badf);
-  CHECK(model.set_attr(task, {.flags = 0, .group = 1, .attr = 1, .addr = 0}) == errc::fault);
+  CHECK(add(model, -1) == errc::badf);
+  CHECK(model.set_attr(task, support::file_attribute(kv::uapi::dev_vfio_file_add)) == errc::fault);
   if (!support::skip_without_own_copy()) {
-    const errc exhausted = support::without_descriptors([&] { return set(model, 1, event.get()); });
+    const errc exhausted = support::without_descriptors([&] { return add(model, event.get()); });
     CHECK(exhausted == errc::mfile);
   }
   CHECK(kernel.calls.size() == 1);
   CHECK(support::descriptors() == before);
 
-  CHECK(set(model, 1, event.get()) == errc::ok);
+  CHECK(add(model, event.get()) == errc::ok);
   kernel.answer = errc::io;
-  CHECK(set(model, 2, event.get()) == errc::io);
+  CHECK(del(model, event.get()) == errc::io);
   CHECK(model.size() == 1);
   kernel.answer = errc::ok;
-  CHECK(set(model, 2, event.get()) == errc::ok);
+  CHECK(del(model, event.get()) == errc::ok);
   CHECK(support::descriptors() == before);
 }
 
@@ -268,10 +276,10 @@ TEST_CASE_METHOD(world, "Attribute 3 reaches the kernel's device with the group 
   {
     device<accepting_symbols, decltype(spapr)> model(vfio, spapr, native::vm_ref(77));
     const kvm_vfio_spapr_tce argument{.groupfd = event.get(), .tablefd = 1234};
-    const kvm_device_attr attr{
-        .flags = 0, .group = 1, .attr = 3, .addr = reinterpret_cast<std::uintptr_t>(&argument)};
+    const kvm_device_attr attr = support::file_attribute(kv::uapi::dev_vfio_group_set_spapr_tce,
+                                                         support::address_of(argument));
     CHECK(model.set_attr(task, attr) == errc::noent);
-    CHECK(set(model, 1, event.get()) == errc::ok);
+    CHECK(add(model, event.get()) == errc::ok);
     CHECK(model.set_attr(task, attr) == errc::ok);
     kernel.answer = errc::nxio;
     CHECK(model.set_attr(task, attr) == errc::nxio);
@@ -286,7 +294,7 @@ TEST_CASE_METHOD(world, "Attribute 3 reaches the kernel's device with the group 
 TEST_CASE_METHOD(world, "What is no VFIO file never reaches the kernel's device") {
   native::vfio_symbols<recorded_kernel> real{recorded_kernel(kernel)};
   device<decltype(real), native::coherency_callback> model(real, iommu, native::vm_ref(77));
-  CHECK(set(model, 1, event.get()) == errc::inval);
+  CHECK(add(model, event.get()) == errc::inval);
   CHECK(kernel.calls.empty());
 }
 

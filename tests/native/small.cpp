@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The mutex, the explanations.
 #include "support.hpp"
+#include "support/threads.hpp"
 
 #include <kvm_vfio/native/explain.hpp>
 #include <kvm_vfio/native/mutex.hpp>
@@ -12,17 +13,13 @@ namespace {
 TEST_CASE("The mutex excludes") {
   native::mutex m;
   long value = 0;
-  std::vector<std::thread> threads;
   constexpr int each = 20000;
-  threads.reserve(4);
-  for (int t = 0; t < 4; ++t)
-    threads.emplace_back([&] {
-      for (int i = 0; i < each; ++i) {
-        const kv::guard held(m);
-        ++value;
-      }
-    });
-  for (std::thread& t : threads) t.join();
+  support::on_threads(4, [&](int) {
+    for (int i = 0; i < each; ++i) {
+      const kv::guard held(m);
+      ++value;
+    }
+  });
   CHECK(value == 4L * each);
 }
 
@@ -31,19 +28,17 @@ TEST_CASE("The mutex wakes every waiter") {
   int passed = 0;
   int started = 0;
   m.lock();
-  std::vector<std::thread> threads;
-  threads.reserve(3);
-  for (int t = 0; t < 3; ++t)
-    threads.emplace_back([&] {
-      __atomic_add_fetch(&started, 1, __ATOMIC_RELAXED);
-      const kv::guard held(m);
-      ++passed;
-    });
-  while (__atomic_load_n(&started, __ATOMIC_RELAXED) < 3) std::this_thread::yield();
-  for (int i = 0; i < 100; ++i) std::this_thread::yield();
-  CHECK(passed == 0);
-  m.unlock();
-  for (std::thread& t : threads) t.join();
+  const auto wait = [&](int) {
+    __atomic_add_fetch(&started, 1, __ATOMIC_RELAXED);
+    const kv::guard held(m);
+    ++passed;
+  };
+  support::on_threads(3, wait, [&] {
+    while (__atomic_load_n(&started, __ATOMIC_RELAXED) < 3) std::this_thread::yield();
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+    CHECK(passed == 0);
+    m.unlock();
+  });
   CHECK(passed == 3);
 }
 

@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What the tests of the real side share.
+/// What the tests of native/ share.
 
 #include <kvm_vfio/native/kvm.hpp>
 
 #include <dirent.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <catch.hpp>
-#include <emulated.hpp>
-#include <support/errc.hpp>
+#include "support/catch.hpp"
+#include "support/child.hpp"
+#include "support/emulated.hpp"
+#include "support/errc.hpp"
 
 namespace kv = kvm_vfio;
 namespace native = kvm_vfio::native;
@@ -86,36 +84,6 @@ inline void skip_without_kvm(const char* why, errc e) {
   if (skip_emulated()) return;
   REQUIRE(native::kvm_is_lacking(e));
   skip(why, e);
-}
-
-/// Runs `body` in a forked child; its answer must fit an exit status. 255: it crashed.
-template <class Body>
-int in_child(Body&& body) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) ::_exit(body());
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
-}
-
-/// What `call()` answers while the process has no free descriptor. It must do nothing else: neither
-/// Catch nor the sanitizers expect that.
-template <class Call>
-errc without_descriptors(Call&& call) {
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  // The lowest free number becomes the limit.
-  const int lowest = ::dup(0);
-  REQUIRE(lowest >= 0);
-  ::close(lowest);
-  rlimit now = before;
-  now.rlim_cur = static_cast<rlim_t>(lowest);
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
-  const errc answer = call();
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  return answer;
 }
 
 /// A pipe: two open files that nobody else has.

@@ -5,9 +5,10 @@
 
 #include <kvm_vfio/sim/kernel.hpp>
 
-#include "sim_system.hpp"
+#include "support/errc.hpp"
+#include "support/sim_system.hpp"
+#include "support/vmm.hpp"
 
-#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -60,53 +61,23 @@ using kvm_vfio::errc;
   return t;
 }
 
-/// A machine and its only process.
+/// A simulated host and its only process, a VMM. What a test cannot go on without ends the test.
 template <class Profile = kvm_vfio::linux_7_3, class Iommu = sim::iommu>
-struct machine_under_test {
+struct machine_under_test : support::vmm<support::sim_system> {
+  using client = support::vmm<support::sim_system>;
+
   explicit machine_under_test(const sim::topology& t = two_groups(),
                               const sim::world_options& options = {})
-      : world(t, sim::release_of<Profile>(), options) {}
+      : client(support::sim_system(task)), world(t, sim::release_of<Profile>(), options) {}
 
   sim::world world;
   sim::kernel<Profile, Iommu> kernel{world};
   sim::memory memory;
   sim::process task{kernel, memory};
 
-  int open(const char* path) { return static_cast<int>(task.open(path).value()); }
-  errc ioctl(int fd, std::uint64_t request, std::uint64_t argument = 0) {
-    return task.ioctl(fd, request, argument).error();
-  }
-  template <class T>
-  errc ioctl_at(int fd, std::uint64_t request, T& argument) {
-    return ioctl(fd, request, reinterpret_cast<std::uintptr_t>(&argument));
-  }
-  int create_vm() {
-    return static_cast<int>(task.ioctl(open("/dev/kvm"), KVM_CREATE_VM, 0).value());
-  }
-  int create_kvm_vfio(int vm) {
-    kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
-    return ioctl_at(vm, KVM_CREATE_DEVICE, create) == errc::ok ? static_cast<int>(create.fd) : -1;
-  }
-  errc attribute(int device, std::uint64_t which, int fd) {
-    std::int32_t argument = fd;
-    kvm_device_attr attr{.flags = 0,
-                         .group = kvm_vfio::uapi::dev_vfio_file,
-                         .attr = which,
-                         .addr = reinterpret_cast<std::uintptr_t>(&argument)};
-    return ioctl_at(device, KVM_SET_DEVICE_ATTR, attr);
-  }
-  errc add(int device, int fd) { return attribute(device, 1, fd); }
-  errc del(int device, int fd) { return attribute(device, 2, fd); }
-  errc set_container(int group, int container) {
-    std::int32_t fd = container;
-    return ioctl_at(group, VFIO_GROUP_SET_CONTAINER, fd);
-  }
-  errc set_iommu(int container, std::uint64_t type = VFIO_TYPE1v2_IOMMU) {
-    return ioctl(container, VFIO_SET_IOMMU, type);
-  }
-  sim::answer device_fd(int group, const char* name) {
-    return task.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, reinterpret_cast<std::uintptr_t>(name));
-  }
+  int open(const char* path) { return client::open(path).value(); }
+  int create_vm() { return client::create_vm(open("/dev/kvm")).value(); }
+  int create_kvm_vfio(int vm) { return client::create_kvm_vfio(vm).value(); }
   /// A group in a container of its own with an IOMMU; the container's descriptor follows.
   int group_with_iommu(const char* path, int* container = nullptr) {
     const int g = open(path);

@@ -9,6 +9,7 @@
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include "registers.hpp"
+#include "support/vmm.hpp"
 
 #include <cstdint>
 #include <cstring>
@@ -28,11 +29,18 @@ struct target {
 class transcript {
  public:
   explicit transcript(std::vector<std::string>& lines) noexcept : lines_(lines) {}
+  /// What a call answered that makes nothing: 0, or an error.
+  void value(const std::string& label, kvm_vfio::errc answer) {
+    (void)value(label, long{kvm_vfio::kernel_return(answer)});
+  }
   long value(const std::string& label, long answer) {
     lines_.push_back(label + ": " + (answer < 0 ? error(answer) : std::to_string(answer)));
     return answer;
   }
   /// A descriptor, whose number does not matter. \return the descriptor, or -1
+  int fd(const std::string& label, const kvm_vfio::result<int>& answer) {
+    return fd(label, answer ? long{*answer} : long{kvm_vfio::kernel_return(answer.error())});
+  }
   int fd(const std::string& label, long answer) {
     lines_.push_back(label + ": " + (answer < 0 ? error(answer) : "fd"));
     return answer < 0 ? -1 : static_cast<int>(answer);
@@ -55,17 +63,18 @@ class transcript {
   std::vector<std::string>& lines_;
 };
 
+/// The address of an ioctl's argument.
 template <class T>
 [[nodiscard]] std::uintptr_t at(T& object) noexcept {
-  return reinterpret_cast<std::uintptr_t>(&object);
+  return support::address_of(object);
 }
 
 /// What most scenarios start with, call by call; closed at the end, in reverse.
-template <class System>
+template <support::system System>
 class client {
  public:
   client(System& system, const target& on, std::vector<std::string>& lines)
-      : sys(system), to(on), say(lines) {}
+      : sys(system), calls(system), to(on), say(lines) {}
   client(const client&) = delete;
   client& operator=(const client&) = delete;
   ~client() {
@@ -75,17 +84,13 @@ class client {
 
   void open_group() { group = say.fd("open group", sys.open(to.group.c_str())); }
   void open_container() { container = say.fd("open container", sys.open("/dev/vfio/vfio")); }
-  void set_container() {
-    std::int32_t fd = container;
-    say.value("SET_CONTAINER", sys.ioctl(group, VFIO_GROUP_SET_CONTAINER, at(fd)));
-  }
+  void set_container() { say.value("SET_CONTAINER", calls.set_container(group, container)); }
   void set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) {
-    say.value("SET_IOMMU", sys.ioctl(container, VFIO_SET_IOMMU, type));
+    say.value("SET_IOMMU", calls.set_iommu(container, type));
   }
-  long get_device_fd(const char* name) {
-    return sys.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, reinterpret_cast<std::uintptr_t>(name));
+  void open_device() {
+    device = say.fd("GET_DEVICE_FD", calls.device_fd(group, to.device.c_str()));
   }
-  void open_device() { device = say.fd("GET_DEVICE_FD", get_device_fd(to.device.c_str())); }
   void open_all() {
     open_group();
     open_container();
@@ -95,37 +100,32 @@ class client {
   }
   void create_vm() {
     kvm = say.fd("open /dev/kvm", sys.open("/dev/kvm"));
-    vm = say.fd("CREATE_VM", sys.ioctl(kvm, KVM_CREATE_VM, 0));
+    vm = say.fd("CREATE_VM", calls.create_vm(kvm));
   }
   long create_device(kvm_create_device& create) {
     return sys.ioctl(vm, KVM_CREATE_DEVICE, at(create));
   }
   void create_kvm_vfio() {
-    kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
-    if (say.value("CREATE_DEVICE", create_device(create)) == 0)
-      kvm_vfio = static_cast<int>(create.fd);
+    const kvm_vfio::result<int> made = calls.create_kvm_vfio(vm);
+    say.value("CREATE_DEVICE", made.error());
+    if (made) kvm_vfio = *made;
   }
-  long file_attr(std::uint64_t which, int fd) {
-    std::int32_t argument = fd;
-    const kvm_device_attr attr{
-        .flags = 0, .group = kvm_vfio::uapi::dev_vfio_file, .attr = which, .addr = at(argument)};
-    return sys.ioctl(kvm_vfio, KVM_SET_DEVICE_ATTR, at(attr));
-  }
-  void add(const char* label, int fd) { say.value(label, file_attr(1, fd)); }
-  void del(const char* label, int fd) { say.value(label, file_attr(2, fd)); }
+  void add(const char* label, int fd) { say.value(label, calls.add(kvm_vfio, fd)); }
+  void del(const char* label, int fd) { say.value(label, calls.del(kvm_vfio, fd)); }
   void shut(const char* label, int& fd) {
     say.value(label, sys.close(fd));
     fd = -1;
   }
 
   System& sys;
+  support::vmm<System> calls;
   const target& to;
   transcript say;
   int kvm = -1, vm = -1, kvm_vfio = -1, container = -1, group = -1, device = -1;
 };
 
 /// Opening, status, the way into a container and out of it.
-template <class System>
+template <support::system System>
 void groups(System& sys, const target& on, std::vector<std::string>& lines) {
   client<System> c(sys, on, lines);
   c.open_container();
@@ -164,8 +164,8 @@ void groups(System& sys, const target& on, std::vector<std::string>& lines) {
   c.say.hex("flags", status.flags);
   c.say.value("group: unknown ioctl", sys.ioctl(c.group, VFIO_DEVICE_RESET, 0));
   c.say.value("container: unknown ioctl", sys.ioctl(c.container, VFIO_DEVICE_RESET, 0));
-  c.say.fd("GET_DEVICE_FD nosuch", c.get_device_fd("nosuch"));
-  c.say.fd("GET_DEVICE_FD null", c.get_device_fd(nullptr));
+  c.say.fd("GET_DEVICE_FD nosuch", c.calls.device_fd(c.group, "nosuch"));
+  c.say.fd("GET_DEVICE_FD null", c.calls.device_fd(c.group, nullptr));
   c.open_device();
   c.say.value("UNSET_CONTAINER, in use", sys.ioctl(c.group, VFIO_GROUP_UNSET_CONTAINER, 0));
   c.shut("close device", c.device);
@@ -174,7 +174,7 @@ void groups(System& sys, const target& on, std::vector<std::string>& lines) {
 }
 
 /// Who keeps what alive.
-template <class System>
+template <support::system System>
 void lifetimes(System& sys, const target& on, std::vector<std::string>& lines) {
   client<System> c(sys, on, lines);
   c.open_all();
@@ -202,15 +202,16 @@ void lifetimes(System& sys, const target& on, std::vector<std::string>& lines) {
 }
 
 /// The kvm-vfio device with VFIO behind it.
-template <class System>
+template <support::system System>
 void tracking(System& sys, const target& on, std::vector<std::string>& lines) {
   client<System> c(sys, on, lines);
   c.create_vm();
-  kvm_create_device test{.type = KVM_DEV_TYPE_VFIO, .fd = 7, .flags = KVM_CREATE_DEVICE_TEST};
+  kvm_create_device test = support::create_argument(KVM_CREATE_DEVICE_TEST);
+  test.fd = 7;
   c.say.value("CREATE_DEVICE, test", c.create_device(test));
   c.say.value("fd", static_cast<long>(test.fd));
   c.create_kvm_vfio();
-  kvm_create_device second{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  kvm_create_device second = support::create_argument();
   c.say.value("CREATE_DEVICE again", c.create_device(second));
   c.open_all();
   c.add("FILE_ADD -1", -1);
@@ -234,7 +235,7 @@ void tracking(System& sys, const target& on, std::vector<std::string>& lines) {
 }
 
 /// What VFIO says about cache coherency, before and after there is an IOMMU.
-template <class System>
+template <support::system System>
 void coherency(System& sys, const target& on, std::vector<std::string>& lines) {
   client<System> c(sys, on, lines);
   const auto ask = [&](const char* label) {
@@ -252,7 +253,7 @@ void coherency(System& sys, const target& on, std::vector<std::string>& lines) {
 }
 
 /// Mapping and unmapping, version 2 and version 1.
-template <class System>
+template <support::system System>
 void dma(System& sys, const target& on, std::vector<std::string>& lines) {
   alignas(4096) static char memory[4 * 4096];
   constexpr std::uint64_t page = 4096;
@@ -314,7 +315,7 @@ void dma(System& sys, const target& on, std::vector<std::string>& lines) {
 }
 
 /// A PCI function: its regions, BAR sizing, reads and writes, capabilities.
-template <class System>
+template <support::system System>
 void device(System& sys, const target& on, std::vector<std::string>& lines) {
   client<System> c(sys, on, lines);
   c.open_all();
@@ -375,7 +376,7 @@ void device(System& sys, const target& on, std::vector<std::string>& lines) {
 }
 
 /// SET_IRQS: arming, triggering by loopback, the ways to get it wrong.
-template <class System>
+template <support::system System>
 void interrupts(System& sys, const target& on, std::vector<std::string>& lines) {
   client<System> c(sys, on, lines);
   c.open_all();
@@ -421,7 +422,7 @@ void interrupts(System& sys, const target& on, std::vector<std::string>& lines) 
 }
 
 /// The character device and iommufd.
-template <class System>
+template <support::system System>
 void iommufd(System& sys, const target& on, std::vector<std::string>& lines) {
   namespace u = kvm_vfio::uapi;
   client<System> c(sys, on, lines);
@@ -498,7 +499,7 @@ inline constexpr const char* names[] = {"groups", "lifetimes", "tracking",   "co
                                         "dma",    "device",    "interrupts", "iommufd"};
 
 /// One by its name; empty: there is none, or it cannot run on this target.
-template <class System>
+template <support::system System>
 [[nodiscard]] std::vector<std::string> run(System& sys, const std::string& name, const target& on) {
   std::vector<std::string> lines;
   if (name == "groups") groups(sys, on, lines);

@@ -2,8 +2,8 @@
 // Prints the transcripts of all scenarios: on the simulator as Linux 7.3, 6.12 or 6.1, or on the
 // system that this runs on. `diff` is the judge.
 #include "fixture.hpp"
-#include "real_system.hpp"
 #include "scenarios.hpp"
+#include "support/real_system.hpp"
 
 #include <cstdio>
 #include <cstring>
@@ -18,7 +18,7 @@ template <class Profile>
 std::vector<std::string> simulated(const char* name, const scenarios::target& on,
                                    bool snoop_control) {
   machine_under_test<Profile> m(one_edu(snoop_control));
-  sim_system system(m.task);
+  support::sim_system system(m.task);
   return scenarios::run(system, name, on);
 }
 
@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
     else if (as == "6.12") lines = simulated<kvm_vfio::linux_6_12>(name, on, snoops);
     else if (as == "6.1") lines = simulated<kvm_vfio::linux_6_1>(name, on, snoops);
     else if (as == "real") {
-      real_system system;
+      support::real_system system;
       lines = scenarios::run(system, name, on);
     }
     // With the scenario's name in front, so that one file takes them all apart.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The simulator's coherency epoch: what it saves, and that it never changes an outcome.
-#include "../catch.hpp"
 #include "fixture.hpp"
+#include "support/catch.hpp"
 
 #include <cstddef>
 #include <optional>

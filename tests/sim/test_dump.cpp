@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The world at one moment as text, JSON and Graphviz.
-#include "../catch.hpp"
 #include "fixture.hpp"
+#include "support/catch.hpp"
 
 #include <kvm_vfio/sim/snapshot_text.hpp>
 #include <kvm_vfio/sim/topology/quotes.hpp>

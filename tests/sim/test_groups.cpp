@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Groups, containers, domains: what a single scenario on one group does not reach.
-#include "../catch.hpp"
 #include "fixture.hpp"
+#include "support/catch.hpp"
 
 #include <cstdint>
 #include <cstring>
@@ -86,7 +86,7 @@ TEST_CASE("the container outlives its descriptor and goes with its last group") 
   const int g = m.group_with_iommu("/dev/vfio/1", &container);
   REQUIRE(m.task.close(container));
   CHECK(m.world.containers() == 1);
-  const sim::answer device = m.device_fd(g, "0000:00:04.0");
+  const auto device = m.device_fd(g, "0000:00:04.0");
   REQUIRE(device);
   REQUIRE(m.task.close(g));
   CHECK(m.world.containers() == 1);  // the device holds the group file

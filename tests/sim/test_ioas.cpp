@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // iommufd's choice of an address, at the ends of the address space.
-#include "../catch.hpp"
+#include "support/catch.hpp"
 
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // kvm-vfio on the simulated world: coherency by release, who sees the VM, who keeps it alive.
-#include "../catch.hpp"
 #include "fixture.hpp"
+#include "support/catch.hpp"
 
 #include <cerrno>
 #include <cstddef>
@@ -40,7 +40,7 @@ TEST_CASE("6.1 takes group files only") {
   machine_under_test<kvm_vfio::linux_6_1> m;
   const int dev = m.create_kvm_vfio(m.create_vm());
   const int g = m.group_with_iommu("/dev/vfio/1");
-  const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
+  const int d = m.device_fd(g, "0000:00:04.0").value();
   CHECK(m.add(dev, d) == errc::inval);
   CHECK(m.add(dev, g) == errc::ok);
   CHECK(m.task.open("/dev/iommu").error() == errc::noent);
@@ -68,7 +68,7 @@ TEMPLATE_TEST_CASE("whether an opened device keeps the VM alive depends on the r
   const int dev = m.create_kvm_vfio(vm);
   const int g = m.group_with_iommu("/dev/vfio/1");
   REQUIRE(m.add(dev, g) == errc::ok);
-  const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
+  const int d = m.device_fd(g, "0000:00:04.0").value();
   REQUIRE(m.task.close(vm));
   REQUIRE(m.task.close(dev));
   CHECK(m.kernel.vm(0).users() == (TestType::group_without_container_is_coherent ? 0 : 1));
@@ -119,7 +119,7 @@ TEST_CASE("another address space and a dead VM are answered EIO first") {
 TEST_CASE("the request number is 32 bits wide: a sign-extended one is the same") {
   machine_under_test<> m;
   const int vm = m.create_vm();
-  kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  kvm_create_device create = support::create_argument();
   const auto wide = static_cast<std::uint64_t>(
       static_cast<std::int64_t>(static_cast<std::int32_t>(KVM_CREATE_DEVICE)));
   CHECK(m.ioctl_at(vm, wide, create) == errc::ok);
@@ -153,12 +153,12 @@ TEST_CASE("an address that no program has is none that can be read") {
 TEST_CASE("an argument that cannot be written back leaves the device and its descriptor") {
   machine_under_test<> m;
   const int vm = m.create_vm();
-  kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  kvm_create_device create = support::create_argument();
   const std::size_t before = m.task.descriptors();
   m.memory.forbid(&create, sizeof create, /*readable=*/true);
   CHECK(m.ioctl_at(vm, KVM_CREATE_DEVICE, create) == errc::fault);
   CHECK(m.task.descriptors() == before + 1);
-  kvm_create_device again{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+  kvm_create_device again = support::create_argument();
   CHECK(m.ioctl_at(vm, KVM_CREATE_DEVICE, again) == errc::busy);
 }
 
@@ -174,14 +174,6 @@ int make_table(spapr& m, int vm, std::uint32_t page_shift, std::uint64_t pages,
                                      reinterpret_cast<std::uintptr_t>(&c))
                               .value());
 }
-errc set_tce(spapr& m, int dev, int group, int table) {
-  kvm_vfio_spapr_tce tce{.groupfd = group, .tablefd = table};
-  kvm_device_attr attr{.flags = 0,
-                       .group = kvm_vfio::uapi::dev_vfio_file,
-                       .attr = 3,
-                       .addr = reinterpret_cast<std::uintptr_t>(&tce)};
-  return m.ioctl_at(dev, KVM_SET_DEVICE_ATTR, attr);
-}
 }  // namespace
 
 TEST_CASE("sPAPR: which table fits which group, and when") {
@@ -194,24 +186,24 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   const int elsewhere = make_table(m, vm, 12, 1 << 18, 16);
   const int others = make_table(m, m.create_vm(), 12, 1 << 18);
   const int g = m.open("/dev/vfio/1");
-  CHECK(set_tce(m, dev, -1, fits_4k) == errc::badf);
-  CHECK(set_tce(m, dev, g, -1) == errc::noent);  // before the table is looked at
+  CHECK(m.set_spapr_tce(dev, -1, fits_4k) == errc::badf);
+  CHECK(m.set_spapr_tce(dev, g, -1) == errc::noent);  // before the table is looked at
   REQUIRE(m.add(dev, g) == errc::ok);
-  CHECK(set_tce(m, dev, g, -1) == errc::badf);
-  CHECK(set_tce(m, dev, g, vm) == errc::inval);
-  CHECK(set_tce(m, dev, g, too_small) == errc::inval);
-  CHECK(set_tce(m, dev, g, elsewhere) == errc::inval);
-  CHECK(set_tce(m, dev, g, others) == errc::inval);
-  CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);  // no container: the host's window
-  CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);
-  CHECK(set_tce(m, dev, g, fits_64k) == errc::ok);
+  CHECK(m.set_spapr_tce(dev, g, -1) == errc::badf);
+  CHECK(m.set_spapr_tce(dev, g, vm) == errc::inval);
+  CHECK(m.set_spapr_tce(dev, g, too_small) == errc::inval);
+  CHECK(m.set_spapr_tce(dev, g, elsewhere) == errc::inval);
+  CHECK(m.set_spapr_tce(dev, g, others) == errc::inval);
+  CHECK(m.set_spapr_tce(dev, g, fits_4k) == errc::ok);  // no container: the host's window
+  CHECK(m.set_spapr_tce(dev, g, fits_4k) == errc::ok);
+  CHECK(m.set_spapr_tce(dev, g, fits_64k) == errc::ok);
   CHECK(m.world.find_group(1)->hardware.references == 1);
 
   const int c = m.open("/dev/vfio/vfio");
   REQUIRE(m.set_container(g, c) == errc::ok);
   CHECK(m.set_iommu(c, VFIO_TYPE1v2_IOMMU) == errc::nodev);
   REQUIRE(m.set_iommu(c, VFIO_SPAPR_TCE_IOMMU) == errc::ok);
-  CHECK(set_tce(m, dev, g, fits_4k) == errc::inval);  // before the first mapping
+  CHECK(m.set_spapr_tce(dev, g, fits_4k) == errc::inval);  // before the first mapping
   vfio_iommu_type1_dma_map map{.argsz = sizeof map,
                                .flags = VFIO_DMA_MAP_FLAG_READ,
                                .vaddr = 0x10000,
@@ -220,13 +212,13 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   CHECK(m.ioctl_at(c, VFIO_IOMMU_MAP_DMA, map) == errc::perm);
   REQUIRE(m.ioctl(c, VFIO_IOMMU_ENABLE) == errc::ok);
   REQUIRE(m.ioctl_at(c, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
-  CHECK(set_tce(m, dev, g, fits_4k) == errc::ok);
+  CHECK(m.set_spapr_tce(dev, g, fits_4k) == errc::ok);
 
   m.world.find_group(1)->hardware.has_table_data = false;
-  CHECK(set_tce(m, dev, g, fits_4k) == errc::fault);
-  const int d = static_cast<int>(m.device_fd(g, "0000:00:04.0").value());
+  CHECK(m.set_spapr_tce(dev, g, fits_4k) == errc::fault);
+  const int d = m.device_fd(g, "0000:00:04.0").value();
   REQUIRE(m.add(dev, d) == errc::ok);
-  CHECK(set_tce(m, dev, d, fits_4k) == errc::io);
+  CHECK(m.set_spapr_tce(dev, d, fits_4k) == errc::io);
   using kvm_vfio::spapr_warning;
   CHECK(m.kernel.arch.warnings(spapr_warning::attach_without_iommu_group) == 1);
   REQUIRE(m.task.close(dev));

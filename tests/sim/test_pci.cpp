@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // The generic PCI function: what the scenarios, which must run on any device, cannot look at.
-#include "../catch.hpp"
 #include "fixture.hpp"
 #include "registers.hpp"
+#include "support/catch.hpp"
 
 #include <algorithm>
 #include <cerrno>

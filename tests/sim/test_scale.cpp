@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // Many groups, and many threads. Counts operations; nothing depends on time.
-#include "../catch.hpp"
 #include "fixture.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
 
 #include <kvm_vfio/trace/checker.hpp>
 
@@ -9,7 +10,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -40,8 +40,7 @@ TEST_CASE("1,000 groups with 4,000 devices: plugged, seen, unplugged") {
     if (g == 0) REQUIRE(m.set_iommu(container) == errc::ok);
     REQUIRE(m.add(dev, group_fds.back()) == errc::ok);
     for (int d = 0; d < devices; ++d)
-      device_fds.push_back(
-          static_cast<int>(m.device_fd(group_fds.back(), name_of_many(g, d).c_str()).value()));
+      device_fds.push_back(m.device_fd(group_fds.back(), name_of_many(g, d).c_str()).value());
   }
   const sim::snapshot s = m.kernel.look();
   CHECK(s.vms.at(0).tracked.size() == groups);
@@ -78,27 +77,25 @@ TEST_CASE("threads plug and unplug beside each other, each a group of one VM and
   REQUIRE(m.group_with_iommu(("/dev/vfio/" + std::to_string(threads)).c_str(), &container) >= 0);
   const std::size_t before = m.task.descriptors();
   int failures[threads] = {};
-  std::vector<std::thread> running;
-  for (int t = 0; t < threads; ++t) {
-    running.emplace_back([&, t] {
-      for (int i = 0; i < rounds; ++i) {
-        const sim::answer g = m.task.open(("/dev/vfio/" + std::to_string(t)).c_str());
-        if (!g) {
-          ++failures[t];
-          continue;
-        }
-        const int fd = static_cast<int>(*g);
-        failures[t] += m.set_container(fd, container) != errc::ok;
-        failures[t] += m.add(dev, fd) != errc::ok;
-        const sim::answer d = m.device_fd(fd, name_of_many(t, i % 2).c_str());
-        failures[t] += !d || !m.task.close(static_cast<int>(*d));
-        failures[t] += m.del(dev, fd) != errc::ok;
-        failures[t] += !m.task.close(fd);
+  const auto plug = [&](int t) {
+    for (int i = 0; i < rounds; ++i) {
+      const sim::answer g = m.task.open(("/dev/vfio/" + std::to_string(t)).c_str());
+      if (!g) {
+        ++failures[t];
+        continue;
       }
-    });
-  }
-  for (int i = 0; i < rounds; ++i) (void)m.kernel.look();  // and someone looks on
-  for (std::thread& t : running) t.join();
+      const int fd = static_cast<int>(*g);
+      failures[t] += m.set_container(fd, container) != errc::ok;
+      failures[t] += m.add(dev, fd) != errc::ok;
+      const auto d = m.device_fd(fd, name_of_many(t, i % 2).c_str());
+      failures[t] += !d || !m.task.close(static_cast<int>(*d));
+      failures[t] += m.del(dev, fd) != errc::ok;
+      failures[t] += !m.task.close(fd);
+    }
+  };
+  support::on_threads(threads, plug, [&] {
+    for (int i = 0; i < rounds; ++i) (void)m.kernel.look();  // and someone looks on
+  });
   for (const int f : failures) CHECK(f == 0);
   CHECK(m.task.descriptors() == before);
   CHECK(m.kernel.vm(0).noncoherent() == 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // The scenarios on the simulator, against the transcripts of booted kernels.
-#include "../catch.hpp"
 #include "fixture.hpp"
 #include "scenarios.hpp"
+#include "support/catch.hpp"
 
 #include <fstream>
 #include <string>
@@ -26,7 +26,7 @@ std::string transcript(const std::string& kernel, const std::string& scenario) {
 template <class Profile>
 void check(const std::string& scenario, const std::string& release, bool snoop_control) {
   machine_under_test<Profile> m(one_edu(snoop_control));
-  sim_system system(m.task);
+  support::sim_system system(m.task);
   const scenarios::target on{.device_file = "/dev/vfio/devices/vfio0"};
   const std::vector<std::string> lines = scenarios::run(system, scenario, on);
   INFO(scenario << " on Linux " << release);
@@ -52,6 +52,6 @@ TEST_CASE("scenarios answer as the booted kernels did") {
 
 TEST_CASE("a scenario that there is not has no transcript") {
   machine_under_test<> m;
-  sim_system system(m.task);
+  support::sim_system system(m.task);
   CHECK(scenarios::run(system, "nosuch", {}).empty());
 }

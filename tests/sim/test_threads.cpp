@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // Threads on one simulated VFIO: that a coherency epoch misses nothing, and that onlookers disturb
 // nobody.
-#include "../catch.hpp"
 #include "fixture.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +12,6 @@
 #include <random>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -19,13 +19,6 @@ namespace {
 template <class Symbols, class Profile>
 using shared_device = device_beside<Symbols, Profile, sim::mutex>;
 using asking_symbols = without_epoch<sim::symbols>;
-
-template <class Body>
-void on_threads(int count, Body body) {
-  std::vector<std::thread> running;
-  for (int t = 0; t < count; ++t) running.emplace_back(body, t);
-  for (std::thread& t : running) t.join();
-}
 
 std::string path_of(int group) { return "/dev/vfio/" + std::to_string(group); }
 
@@ -48,7 +41,7 @@ TEMPLATE_TEST_CASE("threads move groups: with the epoch and without it KVM hears
   int heard[2] = {};
   std::size_t most = 0;
   for (int round = 0; round < rounds; ++round) {
-    on_threads(threads, [&](int t) {
+    support::on_threads(threads, [&](int t) {
       std::minstd_rand random(static_cast<unsigned>(round * threads + t + 1));
       for (int i = 0; i < steps; ++i) {
         const auto any = static_cast<int>(random() % groups);
@@ -153,7 +146,7 @@ TEST_CASE("onlookers do not keep files open") {
   std::array<int, threads> failures{};
   std::size_t looks = 0;
   int surprises = 0;
-  on_threads(threads + 1, [&](int t) {
+  support::on_threads(threads + 1, [&](int t) {
     if (t == threads) {
       do {
         const std::vector<sim::vm_state> seen = m.kernel.vms();
@@ -193,7 +186,7 @@ TEST_CASE("a kvm-vfio goes while its VM is looked at") {
   for (int g = 0; g < 20; ++g) fds[static_cast<std::size_t>(g)] = m.open(path_of(g).c_str());
   std::atomic<bool> working = true;
   int failed = 0, surprises = 0;
-  on_threads(2, [&](int t) {
+  support::on_threads(2, [&](int t) {
     if (t == 0) {
       for (int i = 0; i < 100; ++i) {
         const int dev = m.create_kvm_vfio(vm);
@@ -236,7 +229,7 @@ TEST_CASE("observers hear of a close before they hear of the next file of that n
   machine_under_test<> m(many(1, 1));
   open_descriptors seen;
   m.task.observe(seen);
-  on_threads(4, [&](int) {
+  support::on_threads(4, [&](int) {
     for (int i = 0; i < 2000; ++i)
       (void)m.task.close(static_cast<int>(m.task.open("/dev/vfio/vfio").value()));
   });

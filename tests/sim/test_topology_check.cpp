@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // What a right topology is, and that no world stands on a wrong one.
-#include "../catch.hpp"
 #include "fixture.hpp"
 #include "random_topology.hpp"
+#include "support/catch.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Topologies from JSON, and back.
-#include "../catch.hpp"
+#include "support/catch.hpp"
 
 #include <kvm_vfio/sim/topology_json.hpp>
 

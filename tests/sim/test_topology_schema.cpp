@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // docs/topology.schema.json and the reader know the same topologies.
-#include "../catch.hpp"
+#include "support/catch.hpp"
 
 #include <kvm_vfio/sim/topology_json.hpp>
 

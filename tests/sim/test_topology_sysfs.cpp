@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // Topologies read from folders like Linux's /sys, made as people's machines have them.
-#include "../catch.hpp"
 #include "fixture.hpp"
 #include "registers.hpp"
+#include "support/catch.hpp"
 #include "sysfs_tree.hpp"
 
 #include <kvm_vfio/sim/topology_json.hpp>
@@ -188,8 +188,7 @@ TEST_CASE("an NVMe drive's MSI-X table lies in the middle of its registers") {
   CHECK(pci.msix_table == sim::bar_place{0, 0x5200});
   CHECK(pci.msix_pba == sim::bar_place{0, 0x5000});
   machine_under_test<> m(r.machine);
-  const int d =
-      static_cast<int>(m.device_fd(m.group_with_iommu("/dev/vfio/12"), "0000:00:02.0").value());
+  const int d = m.device_fd(m.group_with_iommu("/dev/vfio/12"), "0000:00:02.0").value();
   std::uint32_t value = 1;
   REQUIRE(m.task.pread(d, &value, sizeof value, 0));
   CHECK(value == 0);  // a register
@@ -216,8 +215,7 @@ TEST_CASE("a GPU has a BAR of 256 GiB, and reading it costs nothing") {
   CHECK(pci.bars.at(1).size == std::uint64_t{1} << 38);
   CHECK(pci.msix_table == sim::bar_place{0, 0xb90000});
   machine_under_test<> m(r.machine);
-  const int d =
-      static_cast<int>(m.device_fd(m.group_with_iommu("/dev/vfio/12"), "0000:00:02.0").value());
+  const int d = m.device_fd(m.group_with_iommu("/dev/vfio/12"), "0000:00:02.0").value();
   std::uint32_t value = 1;
   REQUIRE(m.task.pread(d, &value, sizeof value, (std::uint64_t{1} << 40) + (1ULL << 37)));
   CHECK(value == 0);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// An error in a failed check's report.
+/// An error in a failed check's report: its name, or its number if it has no name.
 
 #include <kvm_vfio/errc.hpp>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 #include <string>
 

@@ -46,8 +46,8 @@ TEST_CASE("The flags of an attribute are ignored") {
   world<> w;
   REQUIRE(w.create() == errc::ok);
   w.task.memory.poke(w.inner, w.file());
-  CHECK(w.set(1, uapi::dev_vfio_file_add, w.inner, ~0u) == errc::ok);
-  CHECK(w.set(1, uapi::dev_vfio_file_del, w.inner, 1) == errc::ok);
+  CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_file_add, w.inner, ~0u) == errc::ok);
+  CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_file_del, w.inner, 1) == errc::ok);
 }
 
 TEST_CASE("A descriptor is four bytes of readable memory") {
@@ -69,8 +69,8 @@ TEST_CASE("A descriptor is four bytes of readable memory") {
     INFO(r.where);
     world<> w;
     REQUIRE(w.create() == errc::ok);
-    CHECK(w.set(1, uapi::dev_vfio_file_add, r.address) == r.answer);
-    CHECK(w.set(1, uapi::dev_vfio_file_del, r.address) ==
+    CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_file_add, r.address) == r.answer);
+    CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_file_del, r.address) ==
           (r.answer == errc::inval ? errc::noent : r.answer));
     CHECK(w.kept() == 0);
     CHECK(w.always.broken() == "");
@@ -88,7 +88,7 @@ TEST_CASE("Read-only memory is enough, unreadable memory is not") {
   w.task.memory.protect(w.inner, access::none);
   CHECK(w.add(fd) == errc::fault);
   w.task.memory.protect(w.outer, access::none);
-  CHECK(w.has(1, 1) == errc::fault);
+  CHECK(w.has(uapi::dev_vfio_file, uapi::dev_vfio_file_add) == errc::fault);
 }
 
 TEST_CASE("Which file a descriptor means") {

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 #include "support/errc.hpp"
 
 // A failing comparison of events shows them one per line.

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 namespace tests {
 namespace {

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 // This program's heap counts.
 namespace {

@@ -9,13 +9,8 @@
 #include <kvm_vfio/testing/journal.hpp>
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <iostream>
@@ -28,6 +23,7 @@
 #include <vector>
 
 #include "calls.hpp"
+#include "support/child.hpp"
 
 namespace tests {
 namespace {
@@ -396,22 +392,7 @@ TEST_CASE("file_list: an entry that is made is not in the list yet") {
   files.destroy(*again);
 }
 
-// How a process ended that did this: the signal, 0 if it came to an end of its own.
-template <class Act>
-int signal_that_ends(Act act) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    const rlimit no_core{};
-    (void)::setrlimit(RLIMIT_CORE, &no_core);
-    for (const int signal : {SIGILL, SIGTRAP, SIGABRT}) (void)::signal(signal, SIG_DFL);
-    act();
-    ::_exit(0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
+using support::signal_that_ends;
 
 TEST_CASE("The value of a failure, and a failure without an error, trap") {
   result<int> failure = errc::busy;

@@ -191,8 +191,10 @@ TEST_CASE("Attribute 3 exists with an sPAPR backend alone") {
   CHECK(w.has(uapi::dev_vfio_file, uapi::dev_vfio_group_set_spapr_tce + 1) == errc::nxio);
   CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_group_set_spapr_tce, 0) == errc::fault);
   // The struct is 8 bytes: at the very end it is readable, a byte later it is not.
-  CHECK(w.set(1, 3, w.inner + w.page - 8) == errc::noent);  // descriptor 0: the VM, not tracked
-  CHECK(w.set(1, 3, w.inner + w.page - 7) == errc::fault);
+  CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_group_set_spapr_tce, w.inner + w.page - 8) ==
+        errc::noent);  // descriptor 0: the VM, not tracked
+  CHECK(w.set(uapi::dev_vfio_file, uapi::dev_vfio_group_set_spapr_tce, w.inner + w.page - 7) ==
+        errc::fault);
 }
 
 TEST_CASE("A table is attached by file handle, without a calling task") {

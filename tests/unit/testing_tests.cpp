@@ -376,7 +376,7 @@ TEST_CASE("model_endpoint: the calls of a VMM reach the model") {
   CHECK(file_del(v.device, fd) == errc::ok);
   CHECK(file_del(v.device, fd) == errc::noent);
   CHECK(file_add(v.device, -1) == errc::badf);
-  kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0};
+  kvm_device_attr attr = support::file_attribute(uapi::dev_vfio_file_add);
   CHECK(v.device.has_attr(attr) == errc::ok);
   CHECK(v.device.set_attr(attr) == errc::fault);
   CHECK(v.device.ioctl(uapi::has_device_attr, &attr) == errc::ok);

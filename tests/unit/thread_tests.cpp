@@ -9,10 +9,11 @@
 #include <cstdint>
 #include <cstring>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "calls.hpp"
+#include "support/attribute.hpp"
+#include "support/threads.hpp"
 
 namespace tests {
 namespace {
@@ -88,13 +89,6 @@ struct shared_files {
   }
 };
 
-template <class Body>
-void on_threads(int count, Body body) {
-  std::vector<std::thread> threads;
-  for (int t = 0; t < count; ++t) threads.emplace_back(body, t);
-  for (std::thread& t : threads) t.join();
-}
-
 TEMPLATE_TEST_CASE("Threads add, delete and observe on one device", "", linux_7_3, linux_6_12,
                    linux_6_1) {
   shared_vfio vfio;
@@ -106,7 +100,7 @@ TEMPLATE_TEST_CASE("Threads add, delete and observe on one device", "", linux_7_
     device<shared_vfio, mutex_lock, shared_iommu, TestType, inline_storage<file_count>,
            shared_files>
         dev(vfio, iommu, 1, TestType{}, {}, shared_files{&references});
-    on_threads(4, [&](int t) {
+    support::on_threads(4, [&](int t) {
       for (int i = 0; i < 300; ++i) {
         const int f = 1 + (i * (t + 1)) % file_count;
         const auto at = static_cast<std::size_t>(f);
@@ -203,7 +197,7 @@ TEMPLATE_TEST_CASE("Threads use the index and the epoch while answers change", "
     for (int f = 1; f < file_count; ++f) balance[static_cast<std::size_t>(f)] = 1;
     for (int round = 0; round < rounds; ++round) {
       const bool changes = round % 2 == 0;
-      on_threads(threads, [&](int t) {
+      support::on_threads(threads, [&](int t) {
         std::uint32_t random = static_cast<std::uint32_t>(round * threads + t);
         for (int i = 0; i < steps; ++i) {
           random = random * 1664525 + 1013904223;
@@ -322,10 +316,8 @@ class tasklet {
   open_file<tasklet>* made_ = nullptr;
 };
 
-template <class T>
-std::uint64_t address(T& object) {
-  return reinterpret_cast<std::uintptr_t>(&object);
-}
+using support::address_of;
+using support::file_attribute;
 
 TEMPLATE_TEST_CASE("Threads create, use and close the one device of a VM", "", heap_storage,
                    inline_storage<8>) {
@@ -340,11 +332,11 @@ TEMPLATE_TEST_CASE("Threads create, use and close the one device of a VM", "", h
   tasklet creator;
   machine kvm(types, 1, creator);
   std::atomic<int> created = 0, surprises = 0;
-  on_threads(4, [&](int t) {
+  support::on_threads(4, [&](int t) {
     tasklet task;
     for (int i = 0; i < 300; ++i) {
-      kvm_create_device argument{uapi::dev_type_vfio, 0, 0};
-      const errc answer = kvm.ioctl(task, uapi::create_device, address(argument));
+      kvm_create_device argument = support::create_argument();
+      const errc answer = kvm.ioctl(task, uapi::create_device, address_of(argument));
       if (answer == errc::busy) continue;
       if (answer != errc::ok || argument.fd != 3) {
         ++surprises;
@@ -352,9 +344,10 @@ TEMPLATE_TEST_CASE("Threads create, use and close the one device of a VM", "", h
       }
       if (created.fetch_add(1) < 0) ++surprises;
       std::int32_t fd = 1 + t;
-      kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, address(fd)};
-      if (task.made()->ioctl(task, uapi::set_device_attr, address(attr)) != errc::ok) ++surprises;
-      if (task.made()->ioctl(task, uapi::set_device_attr, address(attr)) != errc::exists)
+      kvm_device_attr attr = file_attribute(uapi::dev_vfio_file_add, address_of(fd));
+      if (task.made()->ioctl(task, uapi::set_device_attr, address_of(attr)) != errc::ok)
+        ++surprises;
+      if (task.made()->ioctl(task, uapi::set_device_attr, address_of(attr)) != errc::exists)
         ++surprises;
       task.made()->release();
     }
@@ -376,24 +369,24 @@ TEST_CASE("A VM dies while its device is used") {
   REQUIRE(types.register_type(uapi::dev_type_vfio, type) == errc::ok);
   tasklet creator;
   machine kvm(types, 1, creator);
-  kvm_create_device argument{uapi::dev_type_vfio, 0, 0};
-  REQUIRE(kvm.ioctl(creator, uapi::create_device, address(argument)) == errc::ok);
+  kvm_create_device argument = support::create_argument();
+  REQUIRE(kvm.ioctl(creator, uapi::create_device, address_of(argument)) == errc::ok);
   std::atomic<int> surprises = 0;
-  on_threads(3, [&](int t) {
+  support::on_threads(3, [&](int t) {
     if (t == 0) {
       kvm.kill();
       return;
     }
     tasklet task;
-    kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0};
+    kvm_device_attr attr = file_attribute(uapi::dev_vfio_file_add);
     for (int i = 0; i < 100; ++i) {
-      const errc e = creator.made()->ioctl(task, uapi::has_device_attr, address(attr));
+      const errc e = creator.made()->ioctl(task, uapi::has_device_attr, address_of(attr));
       if (e != errc::ok && e != errc::io) ++surprises;
     }
   });
   CHECK(surprises == 0);
-  kvm_device_attr attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0};
-  CHECK(creator.made()->ioctl(creator, uapi::has_device_attr, address(attr)) == errc::io);
+  kvm_device_attr attr = file_attribute(uapi::dev_vfio_file_add);
+  CHECK(creator.made()->ioctl(creator, uapi::has_device_attr, address_of(attr)) == errc::io);
   creator.made()->release();
   CHECK(kvm.users() == 1);
 }

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 #if !(KVM_VFIO_VERSION >= KVM_VFIO_MAKE_VERSION(0, 1, 0))
 #error "the preprocessor cannot compare the version"

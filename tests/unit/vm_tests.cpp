@@ -221,7 +221,7 @@ TEST_CASE("A task that shares the address space is answered") {
   process sibling(w.files, w.log, &w.plan, 1);
   w.task.fork_into(sibling);
   sibling.memory.map(w.outer, w.page);
-  sibling.memory.poke(w.outer, kvm_device_attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0});
+  sibling.memory.poke(w.outer, support::file_attribute(uapi::dev_vfio_file_add));
   CHECK(sibling.ioctl(w.device_fd, uapi::has_device_attr, w.outer) == errc::ok);
 }
 
@@ -272,8 +272,7 @@ TEST_CASE("Requests are 32 bits wide: what stands above them does not count") {
     w73 w;
     w.task.memory.poke(w.outer, kvm_create_device{uapi::dev_type_vfio, 77, 0});
     CHECK(w.task.ioctl(w.vm_fd, request(uapi::create_device), w.outer) == errc::ok);
-    w.task.memory.poke(w.outer,
-                       kvm_device_attr{0, uapi::dev_vfio_file, uapi::dev_vfio_file_add, 0});
+    w.task.memory.poke(w.outer, support::file_attribute(uapi::dev_vfio_file_add));
     CHECK(w.task.ioctl(1, request(uapi::has_device_attr), w.outer) == errc::ok);
     CHECK(w.task.ioctl(1, request(uapi::set_device_attr), w.outer) == errc::fault);
     CHECK(w.task.ioctl(1, request(uapi::get_device_attr), w.outer) == errc::perm);
@@ -392,7 +391,7 @@ TEST_CASE("Two VMs may track one file: the last set_kvm wins, either close clear
     devices[i] = w.device_fd;
     CHECK(w.task.ioctl(w.device_fd, uapi::get_device_attr, 0) == errc::perm);
     w.task.memory.poke(w.inner, fd);
-    w.task.memory.poke(w.outer, kvm_device_attr{0, 1, uapi::dev_vfio_file_add, w.inner});
+    w.task.memory.poke(w.outer, support::file_attribute(uapi::dev_vfio_file_add, w.inner));
     CHECK(w.task.ioctl(w.device_fd, uapi::set_device_attr, w.outer) == errc::ok);
     CHECK(w.vfio.vm_of(file) == vm_id{i + 1});
   }

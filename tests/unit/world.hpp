@@ -19,6 +19,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "support/attribute.hpp"
+
 namespace tests {
 
 using namespace kvm_vfio;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "generate.hpp"
 
+#include "support/attribute.hpp"
+
 #include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
@@ -591,13 +593,15 @@ class generator {
       }
       case 1: return create_kvm_vfio(some(kind::vm), slot());
       default: {
-        const std::uint64_t which = r_.percent(95) ? static_cast<unsigned>(1 + r_.below(2)) : 4;
-        const kvm_device_attr a{
-            .flags = 0, .group = kvm_vfio::uapi::dev_vfio_file, .attr = which, .addr = 0};
+        constexpr std::uint64_t no_such = 4;
+        const std::uint64_t which = !r_.percent(95)    ? no_such
+                                    : r_.below(2) == 0 ? u::dev_vfio_file_add
+                                                       : u::dev_vfio_file_del;
+        const kvm_device_attr a = support::file_attribute(which);
         const kind k = r_.of({kind::group, kind::group, kind::device, kind::cdev});
-        step& s =
-            call(some(kind::kvm_vfio), which == 1 ? "FILE_ADD" : "FILE_DEL", KVM_SET_DEVICE_ATTR,
-                 bytes(a), {{offsetof(kvm_device_attr, addr), {kind::dma_memory}}});
+        step& s = call(some(kind::kvm_vfio),
+                       which == u::dev_vfio_file_add ? "FILE_ADD" : "FILE_DEL", KVM_SET_DEVICE_ATTR,
+                       bytes(a), {{offsetof(kvm_device_attr, addr), {kind::dma_memory}}});
         s.where = place::good;
         s.pointee = r_.percent(85) ? some(k) : anything();
         return;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 // The simulator in lock-step with the running kernel's VFIO: the same system calls on both, every
 // answer and every byte written back compared. --help says more.
-#include "../../sim/real_system.hpp"
-#include "../../sim/scenarios.hpp"
-#include "../../sim/sim_system.hpp"
-#include "../command_line.hpp"
-#include "../shrink.hpp"
+#include "conformance/support/command_line.hpp"
+#include "conformance/support/shrink.hpp"
 #include "generate.hpp"
 #include "player.hpp"
+#include "sim/scenarios.hpp"
+#include "support/real_system.hpp"
+#include "support/sim_system.hpp"
+#include "support/vmm.hpp"
 
 #include <kvm_vfio/sim/kernel.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
@@ -88,23 +89,22 @@ struct facts {
 /// What sysfs does not tell: what the IOMMU's page sizes are and where its addresses end. The
 /// kernel is asked once; every later answer that depends on it is compared.
 void ask_for_iommu(facts& f) {
-  real_system sys;
+  using kvm_vfio::errc;
+  support::vmm sys{support::real_system()};
   for (const group& g : f.has.groups) {
     const int number = std::atoi(g.path.c_str() + std::strlen("/dev/vfio/"));
-    std::int32_t container = static_cast<std::int32_t>(sys.open("/dev/vfio/vfio"));
-    const int fd = static_cast<int>(sys.open(g.path.c_str()));
+    const auto container = sys.open("/dev/vfio/vfio");
+    const auto fd = sys.open(g.path.c_str());
     struct {
       vfio_iommu_type1_info info;
       unsigned char more[1024];
     } reply{};
     reply.info.argsz = sizeof reply;
-    const bool answered =
-        sys.ioctl(fd, VFIO_GROUP_SET_CONTAINER, reinterpret_cast<std::uintptr_t>(&container)) ==
-            0 &&
-        sys.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0 &&
-        sys.ioctl(container, VFIO_IOMMU_GET_INFO, reinterpret_cast<std::uintptr_t>(&reply)) == 0;
-    (void)sys.close(fd);
-    (void)sys.close(container);
+    const bool answered = container && fd && sys.set_container(*fd, *container) == errc::ok &&
+                          sys.set_iommu(*container) == errc::ok &&
+                          sys.ioctl_at(*container, VFIO_IOMMU_GET_INFO, reply) == errc::ok;
+    if (fd) (void)sys.close(*fd);
+    if (container) (void)sys.close(*container);
     if (!answered) continue;
     const auto* const raw = reinterpret_cast<const unsigned char*>(&reply);
     for (sim::iommu_spec& iommu : f.topology.iommus) {
@@ -171,10 +171,10 @@ class comparison {
   /// On fresh systems, up to the first mismatch.
   std::optional<mismatch> run(const std::vector<step>& steps, bool count) {
     std::optional<mismatch> found;
-    on_simulator([&](sim_system& simulated) {
-      real_system real;
-      player<real_system> kernel(real, arena_);
-      player<sim_system> simulator(simulated, arena_);
+    on_simulator([&](support::sim_system& simulated) {
+      support::real_system real;
+      player<support::real_system> kernel(real, arena_);
+      player<support::sim_system> simulator(simulated, arena_);
       for (std::size_t i = 0; i < steps.size() && !found; ++i) {
         const outcome k = kernel.run(steps[i]);
         const outcome s = simulator.run(steps[i]);
@@ -193,8 +193,8 @@ class comparison {
       const group& g = facts_.has.groups.front();
       const scenarios::target on{.group = g.path, .device = g.device, .device_file = g.cdev};
       std::vector<std::string> simulated;
-      on_simulator([&](sim_system& s) { simulated = scenarios::run(s, name, on); });
-      real_system real;
+      on_simulator([&](support::sim_system& s) { simulated = scenarios::run(s, name, on); });
+      support::real_system real;
       const int first = ::dup(STDOUT_FILENO);
       const std::vector<std::string> kernels = scenarios::run(real, name, on);
       ::close_range(static_cast<unsigned>(first), ~0U, 0);  // some leave descriptors open
@@ -220,11 +220,11 @@ class comparison {
   void with(Use use) {
     sim::world world(facts_.topology, sim::release_of<Profile>(), facts_.world);
     sim::kernel<Profile, Iommu> kernel(world);
-    sim::memory memory;
-    memory.forbid(arena_.not_there(), arena::page);
-    memory.forbid(arena_.not_writable(), arena::page, true);
-    sim::process task(kernel, memory);
-    sim_system system(task);
+    sim::memory of_process;
+    of_process.forbid(arena_.absent(), memory::page);
+    of_process.forbid(arena_.read_only(), memory::page, true);
+    sim::process task(kernel, of_process);
+    support::sim_system system(task);
     use(system);
   }
   template <class Use>
@@ -241,7 +241,7 @@ class comparison {
 
   options options_;
   facts facts_;
-  arena arena_;
+  memory arena_;
 };
 
 int run(const options& o) {

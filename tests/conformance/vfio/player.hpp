@@ -3,7 +3,9 @@
 /// \file
 /// Makes the calls of steps on a system, the real one or the simulated, and says what they showed.
 
+#include "conformance/support/arena.hpp"
 #include "step.hpp"
+#include "support/system.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -13,33 +15,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <system_error>
 
 namespace vfio_lockstep {
 
-/// Memory for arguments, of every kind: a page to write, then one that is not there, then one that
-/// can only be read. Both systems use the same, one after the other.
-class arena {
+/// Memory for arguments, and beside it memory that a call writes and memory to map for DMA. Both
+/// systems use the same, one after the other.
+class memory : public conformance::arena {
  public:
-  static constexpr std::size_t page = 65536;  // the largest of any architecture here
   static constexpr std::size_t dma_size = 16 * page;
 
-  arena() {
-    const int fd = checked(::memfd_create("vfio_lockstep", MFD_CLOEXEC));
-    checked(::ftruncate(fd, static_cast<off_t>(page)));
-    base_ = map(nullptr, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-    checked(::mprotect(base_ + page, page, PROT_NONE));
-    map(base_ + 2 * page, page, PROT_READ, MAP_SHARED | MAP_FIXED, fd);
-    writable_ = map(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+  memory() {
     out_ = map(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     dma_ = map(nullptr, dma_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-    ::close(fd);
   }
-  arena(const arena&) = delete;
-  arena& operator=(const arena&) = delete;
-  ~arena() {
-    ::munmap(base_, 3 * page);
-    ::munmap(writable_, page);
+  memory(const memory&) = delete;
+  memory& operator=(const memory&) = delete;
+  ~memory() {
     ::munmap(out_, page);
     ::munmap(dma_, dma_size);
   }
@@ -49,16 +40,16 @@ class arena {
     const std::size_t n = argument.size();
     std::memset(out_, fill, compared);
     std::size_t at = 0;
-    unsigned char* window = base_;
+    unsigned char* window = good();
     switch (p) {
       case place::value:
       case place::good: break;
       case place::tight: at = page - n; break;
       case place::straddling: at = page - n / 2; break;
-      case place::read_only: window = writable_; break;
+      case place::read_only: window = read_only_alias(); break;
       case place::null: return nullptr;
-      case place::unmapped: return base_ + page;
-      case place::high: return reinterpret_cast<unsigned char*>(~std::uintptr_t{0} - 7);
+      case place::unmapped: return absent();
+      case place::high: return high();
     }
     const std::size_t here = at + n > page ? page - at : n;
     window_ = window + at;
@@ -66,7 +57,7 @@ class arena {
     std::memset(window_, fill, size_);
     std::memcpy(window_, argument.data(), here);
     std::memcpy(before_, window_, size_);
-    return (p == place::read_only ? base_ + 2 * page : base_) + at;
+    return (p == place::read_only ? read_only() : good()) + at;
   }
   /// What changed since, but for the masks; in the argument, then in the memory for more.
   std::string changes(place p, const std::vector<mask>& masks) const {
@@ -80,8 +71,6 @@ class arena {
   }
   [[nodiscard]] unsigned char* dma() const { return dma_; }
   [[nodiscard]] unsigned char* out() const { return out_; }
-  [[nodiscard]] const void* not_there() const { return base_ + page; }
-  [[nodiscard]] const void* not_writable() const { return base_ + 2 * page; }
 
  private:
   static constexpr std::size_t compared = 4608;  // a config space, and what follows it
@@ -96,17 +85,6 @@ class arena {
     constexpr char digits[] = "0123456789abcdef";
     return " " + std::to_string(at) + ":" + digits[value >> 4] + digits[value & 15];
   }
-  static int checked(int answer) {
-    if (answer < 0) throw std::system_error(errno, std::generic_category(), "memory");
-    return answer;
-  }
-  static unsigned char* map(void* at, std::size_t size, int protection, int flags, int fd) {
-    void* const mapped = ::mmap(at, size, protection, flags, fd, 0);
-    if (mapped == MAP_FAILED) checked(-1);
-    return static_cast<unsigned char*>(mapped);
-  }
-  unsigned char* base_ = nullptr;
-  unsigned char* writable_ = nullptr;
   unsigned char* out_ = nullptr;
   unsigned char* dma_ = nullptr;
   unsigned char* window_ = nullptr;
@@ -115,11 +93,10 @@ class arena {
 };
 
 /// A process of a system, with empty slots.
-/// \tparam System open, close, dup, ioctl, pread, pwrite, eventfd, read_event: negative is an error
-template <class System>
+template <support::system System>
 class player {
  public:
-  player(System& system, arena& memory) : sys_(system), memory_(memory) {
+  player(System& system, memory& arguments) : sys_(system), memory_(arguments) {
     for (auto& of_kind : fds_)
       for (int& fd : of_kind) fd = -1;
     kvm_ = static_cast<int>(sys_.open("/dev/kvm", O_RDWR | O_CLOEXEC));
@@ -212,7 +189,7 @@ class player {
   }
 
   System& sys_;
-  arena& memory_;
+  memory& memory_;
   int fds_[kinds_with_slots][slots];
   int kvm_ = -1;
 };

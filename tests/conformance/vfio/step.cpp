@@ -29,8 +29,6 @@ std::string hex(std::uint64_t n) {
 std::string to_string(const step& s) {
   constexpr const char* verbs[] = {"open",  "open O_PATH", "dup",    "close",     "eventfd",
                                    "ioctl", "pread",       "pwrite", "read event"};
-  constexpr const char* places[] = {"value", "good",     "tight",     "straddling",
-                                    "null",  "unmapped", "read-only", "high"};
   std::string text = verbs[static_cast<int>(s.what)];
   if (s.what != verb::open && s.what != verb::open_path && s.what != verb::eventfd)
     text += " " + to_string(s.on);
@@ -51,7 +49,7 @@ std::string to_string(const step& s) {
   for (const patch& p : s.patches) text += " [" + std::to_string(p.offset) + "]=" + to_string(p.to);
   if (s.pointee.what != kind::dma_memory) text += " of " + to_string(s.pointee);
   if (s.what == verb::ioctl && s.where != place::value && s.where != place::good)
-    text += std::string(" at ") + places[static_cast<int>(s.where)];
+    text += std::string(" at ") + name(s.where);
   if (s.makes) text += " -> " + to_string(s.made);
   return text;
 }

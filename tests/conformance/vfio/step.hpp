@@ -4,6 +4,9 @@
 /// One system call of a lock-step run, with what it is given as bytes. Descriptors are named by
 /// slot, so a sequence from which steps were taken away still means something.
 
+#include "conformance/support/place.hpp"
+
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -48,17 +51,7 @@ enum class verb : unsigned char {
   read_event
 };
 
-/// Where an ioctl's argument lies.
-enum class place : unsigned char {
-  value,       ///< it is no address
-  good,        ///< memory follows it
-  tight,       ///< the memory ends with it
-  straddling,  ///< its second half is not there
-  null,
-  unmapped,
-  read_only,
-  high,  ///< the kernel's half
-};
+using conformance::place;
 
 /// A field that holds a descriptor or an address: the bytes say how much is added to an address.
 struct patch {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "comparison.hpp"
 
-#include "shrink.hpp"
+#include "conformance/support/shrink.hpp"
 
 #include <kvm_vfio/uapi/kvm.hpp>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // The model in lock-step with the running kernel: the same steps on both, every answer and every
 // call across the boundary of kvm-vfio compared. --help says more.
-#include "../emulated.hpp"
-#include "command_line.hpp"
 #include "comparison.hpp"
+#include "conformance/support/command_line.hpp"
+#include "support/emulated.hpp"
 #include "threads.hpp"
 
 #include <kvm_vfio/native/kvm.hpp>

@@ -163,6 +163,8 @@ class model final : public observed_world {
   static std::uint64_t address(place p, std::uint64_t good, std::uint64_t read_only,
                                std::uint64_t size) {
     switch (p) {
+      case place::value:
+      case place::tight:
       case place::good: return good;
       case place::null: return 0;
       case place::unmapped: return hole;
@@ -314,7 +316,7 @@ class model final : public observed_world {
     if (o.what == verb::set_attr) {
       const int fd = descriptor_of(o.file, o);
       if (o.file != target::minus_one && fd < 0) return nothing();
-      if (o.attr == 3) {
+      if (o.attr == kv::uapi::dev_vfio_group_set_spapr_tce) {
         const int table = descriptor_of(o.table_file, o);
         if (o.table_file != target::minus_one && table < 0) return nothing();
         argument = put(o.inner, kvm_vfio_spapr_tce{.groupfd = fd, .tablefd = table}, inner_at,
@@ -332,7 +334,8 @@ class model final : public observed_world {
     const bool struck = plan_.struck() != struck_before_;
     plan_.clear();
     struck_before_ = plan_.struck();
-    if (e == kv::errc::ok && request == KVM_SET_DEVICE_ATTR && o.attr <= 2)
+    if (e == kv::errc::ok && request == KVM_SET_DEVICE_ATTR &&
+        o.attr <= kv::uapi::dev_vfio_file_del)
       devices_[o.device].tracked += o.attr == kv::uapi::dev_vfio_file_add ? 1 : -1;
     return answer(e, o.fail_nth && !struck ? 4 : 0);
   }

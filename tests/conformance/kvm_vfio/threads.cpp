@@ -4,12 +4,13 @@
 #include <kvm_vfio/kvm_vfio.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 
+#include "support/threads.hpp"
+
 #include <fcntl.h>
 
 #include <array>
 #include <atomic>
 #include <mutex>
-#include <thread>
 
 namespace conformance {
 
@@ -52,20 +53,17 @@ using held = std::array<bool, 16>;
 /// \param change adds (true) or deletes (false) a file, by number; true: done
 template <class Change>
 held play(std::uint64_t seed, int files, Change change) {
-  std::vector<std::thread> threads;
-  for (int t = 0; t < thread_count; ++t)
-    threads.emplace_back([=] {
-      std::uint64_t state = seed * 977 + static_cast<std::uint64_t>(t) + 1;
-      for (int i = 0; i < rounds; ++i) {
-        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-        const auto choice = static_cast<int>(state >> 40);
-        const int own =
-            1 + t + thread_count * (choice % ((files - 1 + thread_count - 1) / thread_count));
-        const int file = choice % 3 == 0 || own >= files ? 0 : own;
-        change(file, (choice >> 8) % 2 == 0);
-      }
-    });
-  for (std::thread& t : threads) t.join();
+  support::on_threads(thread_count, [=](int t) {
+    std::uint64_t state = seed * 977 + static_cast<std::uint64_t>(t) + 1;
+    for (int i = 0; i < rounds; ++i) {
+      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+      const auto choice = static_cast<int>(state >> 40);
+      const int own =
+          1 + t + thread_count * (choice % ((files - 1 + thread_count - 1) / thread_count));
+      const int file = choice % 3 == 0 || own >= files ? 0 : own;
+      change(file, (choice >> 8) % 2 == 0);
+    }
+  });
   held result{};
   change(0, false);
   for (int f = 0; f < files; ++f) {

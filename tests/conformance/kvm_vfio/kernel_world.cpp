@@ -3,18 +3,22 @@
 
 #include <kvm_vfio/uapi/kvm.hpp>
 
+#include "conformance/support/arena.hpp"
+#include "support/attribute.hpp"
+#include "support/child.hpp"
+
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
+#include <stdexcept>
 #include <system_error>
 
 namespace conformance {
@@ -24,7 +28,6 @@ namespace kv = kvm_vfio;
 
 namespace {
 
-constexpr std::size_t page = 65536;  // the largest of any architecture here
 constexpr int sentinel = 0x5ead;
 
 [[noreturn]] void fail(const char* what) {
@@ -36,54 +39,30 @@ int checked(int answer, const char* what) {
 }
 kv::errc errc_of(long answer) { return answer < 0 ? kv::to_errc(errno) : kv::errc::ok; }
 
-/// Memory of every kind. The read-only page has a second, writable mapping.
-class memory {
+/// Memory of every kind for a call's two arguments.
+class memory : public arena {
  public:
-  memory() {
-    const int fd = checked(::memfd_create("conformance", MFD_CLOEXEC), "memfd_create");
-    checked(::ftruncate(fd, static_cast<off_t>(page)), "ftruncate");
-    base_ = map(nullptr, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-    checked(::mprotect(base_ + page, page, PROT_NONE), "mprotect");
-    map(base_ + 2 * page, page, PROT_READ, MAP_SHARED | MAP_FIXED, fd);
-    writable_ = map(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-    ::close(fd);
-    // Touched now: a page fault later would take and give back references of its own.
-    for (const std::size_t offset : {std::size_t{0}, page / 2}) {
-      *static_cast<volatile char*>(writable_ + offset) = 0;
-      (void)*static_cast<const volatile char*>(base_ + 2 * page + offset);
-    }
-  }
-  memory(const memory&) = delete;
-  memory& operator=(const memory&) = delete;
-  ~memory() {
-    ::munmap(base_, 3 * page);
-    ::munmap(writable_, page);
-  }
-  /// An address of this kind that holds the object, where it can. \param second a second object
+  /// Returns an address of this kind that holds the object, where it can.
+  /// \param second the object is the second argument
   template <class T>
-  char* put(place p, const T& object, bool second = false) {
+  unsigned char* put(place p, const T& object, bool second = false) const {
     const std::size_t offset = second ? page / 2 : 0;
     switch (p) {
-      case place::good: std::memcpy(base_ + offset, &object, sizeof object); return base_ + offset;
+      case place::value:
+      case place::tight:
+      case place::good:
+        std::memcpy(good() + offset, &object, sizeof object);
+        return good() + offset;
       case place::null: return nullptr;
-      case place::unmapped: return base_ + page + offset;
+      case place::unmapped: return absent() + offset;
       case place::read_only:
-        std::memcpy(writable_ + offset, &object, sizeof object);
-        return base_ + 2 * page + offset;
-      case place::straddling: return base_ + page - sizeof object / 2;
+        std::memcpy(read_only_alias() + offset, &object, sizeof object);
+        return read_only() + offset;
+      case place::straddling: return absent() - sizeof object / 2;
       case place::high: break;
     }
-    return reinterpret_cast<char*>(~std::uintptr_t{0} - 7);
+    return high();
   }
-
- private:
-  static char* map(char* at, std::size_t size, int protection, int flags, int fd) {
-    void* const mapped = ::mmap(at, size, protection, flags, fd, 0);
-    if (mapped == MAP_FAILED) fail("mmap");
-    return static_cast<char*>(mapped);
-  }
-  char* base_;
-  char* writable_;
 };
 
 /// Makes the n-th allocation of the next call fail (/proc/thread-self/fail-nth).
@@ -168,7 +147,7 @@ class kernel final : public world {
         return on(devices_[o.device], [](int fd) { return errc_of(::lseek(fd, 0, SEEK_SET)); });
       case verb::mmap:
         return on(devices_[o.device], [](int fd) {
-          void* const at = ::mmap(nullptr, page, PROT_READ, MAP_SHARED, fd, 0);
+          void* const at = ::mmap(nullptr, arena::page, PROT_READ, MAP_SHARED, fd, 0);
           return errc_of(at == MAP_FAILED ? -1 : 0);
         });
       case verb::open_group: return open_group(o);
@@ -207,12 +186,10 @@ class kernel final : public world {
 
   static kv::errc ioctl(const operation& o, int fd, unsigned long request, void* argument) {
     if (!o.in_child) return errc_of(::ioctl(fd, request, argument));
-    const pid_t child = checked(::fork(), "fork");
-    if (child == 0) ::_exit(static_cast<int>(errc_of(::ioctl(fd, request, argument))));
-    int status = 0;
-    checked(::waitpid(child, &status, 0), "waitpid");
-    if (!WIFEXITED(status)) throw std::runtime_error("a child died");
-    return kv::to_errc(WEXITSTATUS(status));
+    const support::child_end child = support::end_of_child(
+        [&] { return static_cast<int>(errc_of(::ioctl(fd, request, argument))); });
+    if (!child.exited) throw std::runtime_error("a child died");
+    return kv::to_errc(child.number);
   }
 
   int descriptor_of(target t, const operation& o) const {
@@ -241,20 +218,15 @@ class kernel final : public world {
     int& d = devices_[o.device];
     if (vms_[o.vm] < 0 || d >= 0) return {};
     const kvm_create_device create{.type = o.number, .fd = sentinel, .flags = o.flags};
-    char* const at = memory_.put(o.outer, create);
+    unsigned char* const at = memory_.put(o.outer, create);
     // The descriptor that a successful call would take.
-    const int lowest = checked(::fcntl(null_device_, F_DUPFD_CLOEXEC, 0), "fcntl");
-    ::close(lowest);
-    rlimit limit{};
-    ::getrlimit(RLIMIT_NOFILE, &limit);
-    if (o.no_descriptors) {
-      const rlimit none{0, limit.rlim_max};
-      ::setrlimit(RLIMIT_NOFILE, &none);
-    }
+    const int lowest = support::lowest_free_descriptor();
+    std::optional<support::descriptor_limit> no_descriptors;
+    if (o.no_descriptors) no_descriptors.emplace(0);
     if (o.fail_nth) failing_.arm(o.fail_nth);
     const kv::errc e = ioctl(o, vms_[o.vm], KVM_CREATE_DEVICE, at);
     int detail = o.fail_nth && !failing_.disarm() ? 4 : 0;
-    if (o.no_descriptors) ::setrlimit(RLIMIT_NOFILE, &limit);
+    no_descriptors.reset();
     if (o.outer == place::good) {
       kvm_create_device written{};
       std::memcpy(&written, at, sizeof written);
@@ -283,8 +255,8 @@ class kernel final : public world {
                                                              : KVM_GET_DEVICE_ATTR;
     const int fd = o.what == verb::set_attr ? descriptor_of(o.file, o) : 0;
     if (o.what == verb::set_attr && o.file != target::minus_one && fd < 0) return {};
-    char* argument = nullptr;
-    if (o.what == verb::set_attr && o.attr == 3) {
+    unsigned char* argument = nullptr;
+    if (o.what == verb::set_attr && o.attr == kv::uapi::dev_vfio_group_set_spapr_tce) {
       const int table = descriptor_of(o.table_file, o);
       if (o.table_file != target::minus_one && table < 0) return {};
       argument = memory_.put(o.inner, kvm_vfio_spapr_tce{.groupfd = fd, .tablefd = table}, true);
@@ -295,7 +267,7 @@ class kernel final : public world {
                                .group = o.number,
                                .attr = o.attr,
                                .addr = reinterpret_cast<std::uintptr_t>(argument)};
-    char* const at = memory_.put(o.outer, attr);
+    unsigned char* const at = memory_.put(o.outer, attr);
     if (o.fail_nth) failing_.arm(o.fail_nth);
     const kv::errc e = ioctl(o, device, request, at);
     return answer(e, o.fail_nth && !failing_.disarm() ? 4 : 0);
@@ -400,9 +372,9 @@ void add_devices(host& h, const fs::path& directory, int& count) {
 bool has_attribute_3() {
   const int kvm = checked(::open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
   const int vm = checked(::ioctl(kvm, KVM_CREATE_VM, 0UL), "KVM_CREATE_VM");
-  kvm_create_device create{.type = kv::uapi::dev_type_vfio, .fd = 0, .flags = 0};
+  kvm_create_device create = support::create_argument();
   checked(::ioctl(vm, KVM_CREATE_DEVICE, &create), "KVM_CREATE_DEVICE");
-  kvm_device_attr attr{.flags = 0, .group = 1, .attr = 3, .addr = 0};
+  const kvm_device_attr attr = support::file_attribute(kv::uapi::dev_vfio_group_set_spapr_tce);
   const bool has = ::ioctl(static_cast<int>(create.fd), KVM_HAS_DEVICE_ATTR, &attr) == 0;
   for (const int fd : {static_cast<int>(create.fd), vm, kvm}) ::close(fd);
   return has;

@@ -2,7 +2,7 @@
 // Cases that end in each way, for the tests of the exit status.
 #include <stdexcept>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 namespace {
 

@@ -3,7 +3,7 @@
 // the number of failures, Catch2's own status, does not. To run no case is to fail, as in Catch2 3:
 // CMake's list of cases may have a name that is none (of a case that has a semicolon in its name).
 #define CATCH_CONFIG_RUNNER
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 int main(int argc, char** argv) {
   Catch::Session session;

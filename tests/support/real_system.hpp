@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The same system calls on the real system, for the same scenarios.
+/// System calls on the running kernel.
+
+#include "support/system.hpp"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -12,6 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 
+namespace support {
+
+/// Makes system calls on the running kernel.
 class real_system {
  public:
   long open(const char* path, int flags = O_RDWR | O_CLOEXEC) { return value(::open(path, flags)); }
@@ -32,3 +37,6 @@ class real_system {
  private:
   static long value(long r) noexcept { return r < 0 ? -errno : r; }
 };
+static_assert(system<real_system>);
+
+}  // namespace support

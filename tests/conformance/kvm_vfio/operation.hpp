@@ -6,6 +6,8 @@
 
 #include <kvm_vfio/errc.hpp>
 
+#include "conformance/support/place.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -44,9 +46,6 @@ enum class verb : unsigned char {
   create_table,
   close_table,
 };
-
-/// Where an argument lies.
-enum class place : unsigned char { good, null, unmapped, read_only, straddling, high };
 
 /// What a descriptor argument refers to.
 enum class target : unsigned char {

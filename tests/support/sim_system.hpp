@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// System calls on a simulated process: -1 and an errno become one negative number.
+/// System calls of a simulated process.
 
 #include <kvm_vfio/sim/process.hpp>
+
+#include "support/system.hpp"
+
+#include <fcntl.h>
 
 #include <cstddef>
 #include <cstdint>
 
+namespace support {
+
+/// Makes system calls of a simulated process.
 class sim_system {
  public:
   explicit sim_system(kvm_vfio::sim::process& task) noexcept : task_(task) {}
@@ -34,3 +41,6 @@ class sim_system {
   }
   kvm_vfio::sim::process& task_;
 };
+static_assert(system<sim_system>);
+
+}  // namespace support

@@ -7,6 +7,8 @@
 
 namespace conformance {
 
+namespace u = kvm_vfio::uapi;
+
 namespace {
 
 /// splitmix64: the same numbers everywhere, which the standard distributions do not promise.
@@ -94,7 +96,7 @@ operation any(random& r, const machine& m) {
   switch (o.what) {
     case verb::create_device: {
       constexpr std::uint32_t odd[] = {0, 63, 4711, ~0U};
-      o.number = r.percent(85) ? kvm_vfio::uapi::dev_type_vfio : r.of(odd);
+      o.number = r.percent(85) ? u::dev_type_vfio : r.of(odd);
       constexpr std::uint32_t flags[] = {1, 2, ~0U, 0x80};
       o.flags = r.percent(70) ? 0 : r.of(flags);
       o.outer = any_place(r, 20);
@@ -105,12 +107,11 @@ operation any(random& r, const machine& m) {
     }
     case verb::set_attr: {
       constexpr std::uint64_t odd[] = {0, 4, ~0ULL, (1ULL << 32) + 1};
-      o.number = r.percent(97) ? kvm_vfio::uapi::dev_vfio_file
-                               : static_cast<std::uint32_t>(r.below(4) * 2);
-      o.attr = r.percent(55)              ? 1
-               : m.spapr && r.percent(45) ? 3
-               : r.percent(94)            ? 2
-               : r.percent(50)            ? 3
+      o.number = r.percent(97) ? u::dev_vfio_file : static_cast<std::uint32_t>(r.below(4) * 2);
+      o.attr = r.percent(55)              ? u::dev_vfio_file_add
+               : m.spapr && r.percent(45) ? u::dev_vfio_group_set_spapr_tce
+               : r.percent(94)            ? u::dev_vfio_file_del
+               : r.percent(50)            ? u::dev_vfio_group_set_spapr_tce
                                           : r.of(odd);
       o.flags = r.percent(10) ? ~0U : 0;
       o.file = any_file(r);
@@ -119,7 +120,8 @@ operation any(random& r, const machine& m) {
       o.table_file = r.percent(75) ? target::table : r.of(tables);
       o.outer = any_place(r, 3);
       // What is refused before memory is read must be seen with memory that cannot be.
-      o.inner = any_place(r, o.number == kvm_vfio::uapi::dev_vfio_file && o.attr <= 3 ? 6 : 60);
+      o.inner = any_place(
+          r, o.number == u::dev_vfio_file && o.attr <= u::dev_vfio_group_set_spapr_tce ? 6 : 60);
       if (m.fail_nth && !o.in_child && r.percent(10)) o.fail_nth = 1;
       break;
     }
@@ -157,7 +159,7 @@ std::vector<operation> generate(std::uint64_t seed, int length, const machine& m
   std::vector<operation> steps;
   // Most of the time there is a VM and a device, and files to add.
   steps.push_back({.what = verb::create_vm});
-  steps.push_back({.what = verb::create_device, .number = kvm_vfio::uapi::dev_type_vfio});
+  steps.push_back({.what = verb::create_device, .number = u::dev_type_vfio});
   for (int g = 0; g < m.groups + m.mediated && g < file_slots / 2; ++g)
     if (r.percent(60))
       steps.push_back({.what = verb::open_group,
@@ -180,7 +182,6 @@ std::string to_string(const operation& o) {
       "has_attr",   "get_attr",     "device_ioctl",  "vm_ioctl",     "read",         "write",
       "lseek",      "mmap",         "open_group",    "open_device",  "open_cdev",    "dup_file",
       "close_file", "create_table", "close_table"};
-  constexpr const char* places[] = {"good", "null", "unmapped", "read-only", "straddling", "high"};
   constexpr const char* targets[] = {"slot",   "vm",        "device",    "table", "/dev/null",
                                      "O_PATH", "container", "minus one", "closed"};
   constexpr const char* containers[] = {"no container", "container without IOMMU",
@@ -188,7 +189,7 @@ std::string to_string(const operation& o) {
   const auto n = [](auto number) { return std::to_string(number); };
   std::string text = verbs[static_cast<int>(o.what)];
   const auto at = [&](const char* what, place p) {
-    if (p != place::good) text += std::string(", ") + what + " " + places[static_cast<int>(p)];
+    if (p != place::good) text += std::string(", ") + what + " " + name(p);
   };
   switch (o.what) {
     case verb::create_vm:
@@ -206,7 +207,7 @@ std::string to_string(const operation& o) {
         text += std::string(", ") + targets[static_cast<int>(o.file)];
         if (o.file == target::slot) text += " " + n(o.slot);
         if (o.file == target::vm) text += " " + n(o.vm);
-        if (o.attr == 3)
+        if (o.attr == u::dev_vfio_group_set_spapr_tce)
           text +=
               std::string(", table: ") + targets[static_cast<int>(o.table_file)] + " " + n(o.table);
       }
