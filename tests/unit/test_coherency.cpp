@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-// Coherency updates, and the device as a class: without a VM or descriptors around it.
+// Coherency updates: who is asked, in which order, and when KVM hears.
 
 #include <algorithm>
-#include <cstddef>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "calls.hpp"
@@ -12,74 +10,6 @@
 
 namespace tests {
 namespace {
-
-TEST_CASE("The device on its own: a unit test's view") {
-  journal log;
-  recording_symbols vfio(log);
-  recording_iommu iommu(log);
-  const vm_id vm{1};
-  device dev{vfio, null_lock{}, iommu, vm};
-  const file_id gpu = vfio.make({.coherent = false});
-
-  CHECK(dev.vm() == vm);
-  CHECK(dev.add(gpu) == errc::ok);
-  CHECK(dev.add(gpu) == errc::exists);
-  CHECK(dev.size() == 1);
-  CHECK(dev.noncoherent());
-  CHECK(log.calls() == std::vector{events::is_valid(gpu, true), events::set_kvm(gpu, vm),
-                                   events::enforced_coherent(gpu, false),
-                                   events::register_noncoherent(vm), events::is_valid(gpu, true)});
-  log.clear();
-  CHECK(dev.del(gpu) == errc::ok);
-  CHECK(dev.del(gpu) == errc::noent);
-  CHECK(dev.size() == 0);
-  CHECK_FALSE(dev.noncoherent());
-  CHECK(log.calls() == std::vector{events::set_kvm(gpu, {}), events::unregister_noncoherent(vm)});
-}
-
-TEST_CASE("A lock of its own, a lock by value and a lock of the caller's") {
-  journal log;
-  recording_symbols vfio(log);
-  recording_iommu iommu(log);
-  const file_id f = vfio.make();
-  counting_lock shared;
-  device by_reference(vfio, shared, iommu, vm_id{1});
-  CHECK(by_reference.add(f) == errc::ok);
-  CHECK(shared.acquisitions() == 1);
-  CHECK(by_reference.size() == 1);
-  CHECK_FALSE(by_reference.noncoherent());
-  CHECK(shared.acquisitions() == 1);  // these two do not wait
-  by_reference.for_each([](file_id) {});
-  CHECK(shared.acquisitions() == 2);
-  CHECK_FALSE(shared.held());
-  CHECK_FALSE(shared.misused());
-
-  device by_value(vfio, counting_lock(log), iommu, vm_id{2});
-  log.clear();
-  by_value.for_each([](file_id) {});
-  CHECK(log.all() == std::vector{events::lock(), events::unlock()});
-
-  device<recording_symbols, counting_lock, recording_iommu> own(vfio, iommu, vm_id{3});
-  CHECK(own.add(f) == errc::ok);
-}
-
-TEST_CASE("for_each holds the lock and goes by insertion") {
-  journal log;
-  recording_symbols vfio(log);
-  recording_iommu iommu(log);
-  counting_lock lock;
-  device dev(vfio, lock, iommu, vm_id{1});
-  const file_id a = vfio.make(), b = vfio.make(), c = vfio.make();
-  for (const file_id f : {c, a, b}) CHECK(dev.add(f) == errc::ok);
-  std::vector<file_id> seen;
-  bool held = true;
-  dev.for_each([&](const file_id& f) {
-    seen.push_back(f);
-    held = held && lock.held();
-  });
-  CHECK(seen == std::vector{c, a, b});
-  CHECK(held);
-}
 
 TEMPLATE_TEST_CASE("Register and unregister alternate, the walk stops at the first noncoherent", "",
                    linux_7_3, linux_6_12, linux_6_1) {
@@ -211,40 +141,6 @@ TEST_CASE("The edge detector") {
   CHECK(c.update(true) == coherency_edge::none);
   CHECK(c.update(false) == coherency_edge::to_coherent);
   CHECK_FALSE(c.noncoherent());
-}
-
-TEST_CASE("An ADD made directly holds a reference of its own while it runs, a DEL needs none") {
-  journal log;
-  fault_plan plan;
-  recording_symbols vfio(log);
-  recording_iommu iommu(log);
-  open_files files(log, &plan);
-  const file_id f = vfio.make();
-  {
-    device dev(vfio, null_lock{}, iommu, vm_id{1}, linux_7_3{}, heap_storage{},
-               open_files::policy(files));
-    plan.fail(fault::get_file, 1, errc::mfile);
-    CHECK(dev.add(f) == errc::mfile);
-    CHECK(log.calls().empty());
-    CHECK(dev.add(f) == errc::ok);
-    CHECK(files.references(f) == 1);
-    plan.fail(fault::get_file, 1, errc::mfile);
-    CHECK(dev.del(f) == errc::ok);
-    CHECK(files.references(f) == 0);
-    CHECK(dev.add(f) == errc::mfile);  // only now
-    CHECK(dev.add(f) == errc::ok);
-  }
-  CHECK(files.references(f) == 0);
-  {
-    device dev(vfio, null_lock{}, iommu, vm_id{1}, linux_6_1{}, heap_storage{},
-               open_files::policy(files));
-    CHECK(dev.add(f) == errc::ok);
-    CHECK(files.references(f) == 1);
-    CHECK(dev.add(f) == errc::exists);
-    CHECK(files.references(f) == 1);
-    CHECK(dev.del(f) == errc::ok);
-    CHECK(files.references(f) == 0);
-  }
 }
 
 }  // namespace

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSL-1.0
+// A value or an error.
+
+#include <kvm_vfio/result.hpp>
+
+#include <utility>
+
+#include "support/catch.hpp"
+#include "support/child.hpp"
+#include "support/errc.hpp"
+
+namespace tests {
+namespace {
+
+using namespace kvm_vfio;
+
+TEST_CASE("result carries a value or an error") {
+  result<int> good = 7;
+  CHECK(good);
+  CHECK(good.has_value());
+  CHECK(good.error() == errc::ok);
+  CHECK(*good == 7);
+  good.value() = 8;
+  CHECK(std::as_const(good).value() == 8);
+  CHECK(*std::as_const(good) == 8);
+  CHECK(std::move(good).value() == 8);
+  CHECK(*result<int>(9) == 9);
+  const result<int> bad = errc::busy;
+  CHECK_FALSE(bad);
+  CHECK_FALSE(bad.has_value());
+  CHECK(bad.error() == errc::busy);
+  struct point {
+    int x = 0;
+  };
+  result<point> p = point{3};
+  CHECK(p->x == 3);
+  CHECK(std::as_const(p)->x == 3);
+}
+
+TEST_CASE("result moves what cannot be copied") {
+  struct token {
+    int value = 0;
+    token() = default;
+    explicit token(int v) noexcept : value(v) {}
+    token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
+    token& operator=(token&&) = delete;
+  };
+  result<token> made = token(5);
+  token taken = *std::move(made);
+  CHECK(taken.value == 5);
+  CHECK(made.value().value == 0);
+}
+
+using support::signal_that_ends;
+
+TEST_CASE("The value of a failure, and a failure without an error, trap") {
+  result<int> failure = errc::busy;
+  const result<int>& seen = failure;
+  const result<int> success = 1;
+  CHECK(signal_that_ends([&] { (void)success.value(); }) == 0);
+  CHECK(signal_that_ends([&] { (void)failure.value(); }) != 0);
+  CHECK(signal_that_ends([&] { (void)*seen; }) != 0);
+  CHECK(signal_that_ends([&] { (void)seen.operator->(); }) != 0);
+  errc none = errc::ok;
+  CHECK(signal_that_ends([&] { (void)result<int>(none); }) != 0);
+}
+
+}  // namespace
+}  // namespace tests

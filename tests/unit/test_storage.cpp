@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSL-1.0
+// The storage policies and their pools.
+
+#include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/testing/failing.hpp>
+#include <kvm_vfio/testing/faults.hpp>
+#include <kvm_vfio/testing/journal.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <set>
+#include <type_traits>
+#include <vector>
+
+#include "calls.hpp"
+
+namespace tests {
+namespace {
+
+using namespace kvm_vfio;
+using namespace kvm_vfio::testing;
+
+// Counts its objects.
+struct counted {
+  static inline int alive = 0;
+  int value;
+  explicit counted(int v) noexcept : value(v) { ++alive; }
+  counted(const counted&) = delete;
+  counted& operator=(const counted&) = delete;
+  ~counted() { --alive; }
+};
+struct alignas(64) wide {
+  char bytes[3];
+};
+
+TEST_CASE("heap_storage makes and destroys") {
+  heap_storage::pool<counted> pool{heap_storage{}};
+  counted* const a = pool.make(1);
+  counted* const b = pool.make(2);
+  REQUIRE((a && b));
+  CHECK(a->value + b->value == 3);
+  CHECK(counted::alive == 2);
+  pool.destroy(a);
+  pool.destroy(b);
+  CHECK(counted::alive == 0);
+}
+
+// A place in a list, as big as a pointer at least.
+struct linked {
+  static inline int alive = 0;
+  int value;
+  linked* next = nullptr;
+  explicit linked(int v) noexcept : value(v) { ++alive; }
+  linked(const linked&) = delete;
+  linked& operator=(const linked&) = delete;
+  ~linked() { --alive; }
+};
+
+TEST_CASE("heap_storage's own pool uses its room, then the heap, and what went before either") {
+  using pool_type = own_pool<heap_storage, linked>;
+  static_assert(std::is_same_v<pool_type, heap_storage::own_pool<linked>>);
+  pool_type pool{heap_storage{}};
+  const auto inside = [&](const linked* object) {
+    const auto* const at = reinterpret_cast<const char*>(object);
+    const auto* const begin = reinterpret_cast<const char*>(&pool);
+    return at >= begin && at < begin + sizeof pool;
+  };
+  constexpr int count = 40;
+  linked* objects[count];
+  for (int round = 0; round < 3; ++round) {
+    std::set<linked*> places;
+    for (int i = 0; i < count; ++i) {
+      objects[i] = pool.make(i);
+      REQUIRE(objects[i]);
+      places.insert(objects[i]);
+    }
+    CHECK(places.size() == count);
+    CHECK(std::count_if(objects, objects + count, inside) == 8);
+    CHECK(linked::alive == count);
+    // Every third goes, and as many come: nowhere else than where there was room before.
+    for (int i = 0; i < count; i += 3) pool.destroy(objects[i]);
+    for (int i = 0; i < count; i += 3) objects[i] = pool.make(i);
+    bool right = true;
+    for (int i = 0; i < count; ++i) right = objects[i]->value == i && right;
+    CHECK(right);
+    CHECK(std::set<linked*>(objects, objects + count).size() == count);
+    for (int i = 0; i < count; ++i) pool.destroy(objects[round == 1 ? count - 1 - i : i]);
+    CHECK(linked::alive == 0);
+  }
+  // A type that the room cannot be aligned for has no pool of this kind.
+  static_assert(std::is_same_v<own_pool<heap_storage, wide>, heap_storage::pool<wide>>);
+}
+
+TEST_CASE("inline_storage refuses what does not fit and reuses what was given back") {
+  inline_storage<3>::pool<counted> pool{inline_storage<3>{}};
+  counted* objects[3];
+  for (int i = 0; i < 3; ++i) {
+    objects[i] = pool.make(i);
+    REQUIRE(objects[i]);
+    const auto* const at = reinterpret_cast<const char*>(objects[i]);
+    const auto* const begin = reinterpret_cast<const char*>(&pool);
+    CHECK((at >= begin && at < begin + sizeof pool));  // no heap
+  }
+  CHECK(pool.make(9) == nullptr);
+  CHECK(counted::alive == 3);
+  // Each slot in turn is given back and taken again; the others keep their values.
+  for (int i = 0; i < 3; ++i) {
+    pool.destroy(objects[i]);
+    CHECK(counted::alive == 2);
+    objects[i] = pool.make(10 + i);
+    REQUIRE(objects[i]);
+    CHECK(pool.make(9) == nullptr);
+  }
+  CHECK((objects[0]->value == 10 && objects[1]->value == 11 && objects[2]->value == 12));
+  // All given back, in another order, then all taken: three different places.
+  for (const int i : {1, 2, 0}) pool.destroy(objects[i]);
+  CHECK(counted::alive == 0);
+  for (int i = 0; i < 3; ++i) objects[i] = pool.make(i);
+  CHECK(std::set<counted*>(objects, objects + 3).size() == 3);
+  CHECK(pool.make(9) == nullptr);
+  for (counted* const o : objects) pool.destroy(o);
+  CHECK(counted::alive == 0);
+}
+
+TEST_CASE("inline_storage keeps the alignment") {
+  inline_storage<2>::pool<wide> pool{inline_storage<2>{}};
+  wide* const a = pool.make();
+  wide* const b = pool.make();
+  CHECK(reinterpret_cast<std::uintptr_t>(a) % alignof(wide) == 0);
+  CHECK(reinterpret_cast<std::uintptr_t>(b) % alignof(wide) == 0);
+  CHECK(a != b);
+  pool.destroy(a);
+  pool.destroy(b);
+}
+
+TEST_CASE("failing_storage fails as the plan says, whatever the type, and records") {
+  fault_plan plan;
+  journal log;
+  const failing_storage<> storage(plan, &log);
+  failing_storage<>::pool<counted> pool(storage);
+  failing_storage<>::pool<wide> other(storage);
+  plan.fail(fault::allocate, 2, errc::nomem);
+  counted* const a = pool.make(1);
+  CHECK(a != nullptr);
+  CHECK(other.make() == nullptr);
+  wide* const b = other.make();
+  CHECK(b != nullptr);
+  pool.destroy(a);
+  other.destroy(b);
+  using namespace events;
+  CHECK(log.all() == std::vector{allocate(true), allocate(false), allocate(true), events::free(),
+                                 events::free()});
+  CHECK(counted::alive == 0);
+
+  failing_storage<inline_storage<1>>::pool<counted> small(failing_storage<inline_storage<1>>{plan});
+  counted* const only = small.make(1);
+  CHECK(only != nullptr);
+  CHECK(small.make(2) == nullptr);
+  small.destroy(only);
+}
+
+TEST_CASE("inline_storage's tables have one element for each object, and no more") {
+  inline_storage<17>::tables<int> tables{inline_storage<17>{}};
+  static_assert(inline_storage<17>::tables<int>::limit == 32);
+  int* const first = tables.make(20);
+  REQUIRE(first);
+  CHECK_FALSE(tables.make(13));
+  int* const second = tables.make(12);
+  CHECK(second == first + 20);
+  CHECK_FALSE(tables.make(1));
+}
+
+}  // namespace
+}  // namespace tests
