@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // The main sequences at compile time, and the same bodies again at run time.
 
+#include <cstdint>
 #include <cstdio>
+#include <iterator>
+#include <type_traits>
 #include <vector>
 
 #include "unit/world.hpp"
@@ -9,25 +12,46 @@
 namespace tests {
 namespace {
 
-// Counts checks; remembers the first that failed. A sequence returns its number, 0 for none.
+// An attribute group, and a number that no attribute of that group has.
+constexpr std::uint32_t file = uapi::dev_vfio_file;
+constexpr std::uint64_t no_such = 4;
+
+// A check that did not hold.
+struct failure {
+  const char* what = nullptr;  // the check's text; null: all checks held
+  int line = 0;
+  errc answer = errc::ok;    // of a check that compares one
+  errc expected = errc::ok;  // equal: the check compares none
+};
+
+// It is no constant expression, so the compiler shows the line of a check that calls it.
+void does_not_hold(const char* /*what*/) {}
+
+// Remembers the first check that did not hold. At compile time that check is an error.
 class checks {
  public:
-  constexpr void operator()(bool holds) {
-    ++count_;
-    if (!holds && first_ == 0) first_ = count_;
+  constexpr void holds(bool holds, const char* what, int line) {
+    if (!holds) fail({what, line});
   }
-  constexpr void is(errc answer, errc expected) { (*this)(answer == expected); }
-  [[nodiscard]] constexpr int first_failed() const { return first_; }
+  constexpr void answers(errc answer, errc expected, const char* what, int line) {
+    if (answer != expected) fail({what, line, answer, expected});
+  }
+  [[nodiscard]] constexpr failure first_failed() const { return first_; }
 
  private:
-  int count_ = 0;
-  int first_ = 0;
+  constexpr void fail(const failure& f) {
+    if (std::is_constant_evaluated()) does_not_hold(f.what);
+    if (!first_.what) first_ = f;
+  }
+  failure first_;
 };
+#define HOLDS(...) check.holds(static_cast<bool>(__VA_ARGS__), #__VA_ARGS__, __LINE__)
+#define ANSWERS(expected, ...) check.answers((__VA_ARGS__), expected, #__VA_ARGS__, __LINE__)
 
 template <class Profile, class Storage>
 struct device_on_its_own {
   static constexpr const char* name = "the device on its own";
-  static constexpr int run() {
+  static constexpr failure run() {
     checks check;
     journal log;
     recording_symbols vfio(log);
@@ -37,21 +61,21 @@ struct device_on_its_own {
     const file_id nic = vfio.make();
     {
       device dev(vfio, null_lock{}, iommu, vm, Profile{}, Storage{});
-      check.is(dev.add(gpu), errc::ok);
-      check.is(dev.add(gpu), errc::exists);
-      check.is(dev.add(file_id{9}), errc::inval);
-      check.is(dev.add(nic), errc::ok);
-      check(dev.size() == 2 && dev.noncoherent() && vfio.vm_of(gpu) == vm);
-      check.is(dev.del(gpu), errc::ok);
-      check.is(dev.del(gpu), errc::noent);
-      check(dev.size() == 1 && !dev.noncoherent() && vfio.vm_of(gpu) == vm_id{});
-      check.is(dev.add(gpu), errc::ok);
+      ANSWERS(errc::ok, dev.add(gpu));
+      ANSWERS(errc::exists, dev.add(gpu));
+      ANSWERS(errc::inval, dev.add(file_id{9}));
+      ANSWERS(errc::ok, dev.add(nic));
+      HOLDS(dev.size() == 2 && dev.noncoherent() && vfio.vm_of(gpu) == vm);
+      ANSWERS(errc::ok, dev.del(gpu));
+      ANSWERS(errc::noent, dev.del(gpu));
+      HOLDS(dev.size() == 1 && !dev.noncoherent() && vfio.vm_of(gpu) == vm_id{});
+      ANSWERS(errc::ok, dev.add(gpu));
       std::vector<file_id> order;
       dev.for_each([&order](const file_id& f) { order.push_back(f); });
-      check(order == std::vector{nic, gpu});
+      HOLDS(order == std::vector{nic, gpu});
     }
-    check(iommu.registered() == 0 && iommu.assigned() == 0);
-    check(vfio.vm_of(gpu) == vm_id{} && vfio.vm_of(nic) == vm_id{});
+    HOLDS(iommu.registered() == 0 && iommu.assigned() == 0);
+    HOLDS(vfio.vm_of(gpu) == vm_id{} && vfio.vm_of(nic) == vm_id{});
     return check.first_failed();
   }
 };
@@ -59,26 +83,26 @@ struct device_on_its_own {
 template <class Profile, class Storage>
 struct through_descriptors {
   static constexpr const char* name = "through descriptors";
-  static constexpr int run() {
+  static constexpr failure run() {
     checks check;
     world<Profile, recording_iommu, Storage> w;
-    check.is(w.create(uapi::dev_type_vfio, uapi::create_device_test), errc::ok);
-    check.is(w.create(5), errc::nodev);
-    check.is(w.create(), errc::ok);
-    check.is(w.create(), errc::busy);
+    ANSWERS(errc::ok, w.create(uapi::dev_type_vfio, uapi::create_device_test));
+    ANSWERS(errc::nodev, w.create(5));
+    ANSWERS(errc::ok, w.create());
+    ANSWERS(errc::busy, w.create());
     const int a = w.file(), b = w.file({.coherent = false});
     const int other = w.file({.kind = file_kind::other});
     const file_id fa = w.task.file_of(a), fb = w.task.file_of(b);
-    check.is(w.has(1, 1), errc::ok);
-    check.is(w.has(1, 3), errc::nxio);
-    check.is(w.set(1, 4, 0), errc::nxio);
-    check.is(w.set(1, 1, 0), errc::fault);
-    check.is(w.add(-1), errc::badf);
-    check.is(w.add(other), errc::inval);
-    check.is(w.add(w.device_fd), errc::inval);
-    check.is(w.add(a), errc::ok);
-    check.is(w.add(w.task.dup(a).value()), errc::exists);
-    check.is(w.add(b), errc::ok);
+    ANSWERS(errc::ok, w.has(file, uapi::dev_vfio_file_add));
+    ANSWERS(errc::nxio, w.has(file, uapi::dev_vfio_group_set_spapr_tce));
+    ANSWERS(errc::nxio, w.set(file, no_such, 0));
+    ANSWERS(errc::fault, w.set(file, uapi::dev_vfio_file_add, 0));
+    ANSWERS(errc::badf, w.add(-1));
+    ANSWERS(errc::inval, w.add(other));
+    ANSWERS(errc::inval, w.add(w.device_fd));
+    ANSWERS(errc::ok, w.add(a));
+    ANSWERS(errc::exists, w.add(w.task.dup(a).value()));
+    ANSWERS(errc::ok, w.add(b));
 
     using namespace events;
     const event valid =
@@ -88,16 +112,16 @@ struct through_descriptors {
     for (const event& e : {set_kvm(fb, {1}), enforced_coherent(fa, true),
                            enforced_coherent(fb, false), register_noncoherent({1})})
       expected.push_back(e);
-    check(w.log.calls() == expected);
-    check(w.noncoherent() && w.kept() == 2);
+    HOLDS(w.log.calls() == expected);
+    HOLDS(w.noncoherent() && w.kept() == 2);
 
-    check.is(w.del(other), errc::noent);
-    check.is(w.del(a), errc::ok);
-    check.is(w.add(a), errc::ok);
-    check.is(w.task.close(w.vm_fd), errc::ok);
-    check(w.kvm.users() == 1);
-    check(w.end() == std::vector{2, 1});
-    check(w.always.broken().empty());
+    ANSWERS(errc::noent, w.del(other));
+    ANSWERS(errc::ok, w.del(a));
+    ANSWERS(errc::ok, w.add(a));
+    ANSWERS(errc::ok, w.task.close(w.vm_fd));
+    HOLDS(w.kvm.users() == 1);
+    HOLDS(w.end() == std::vector{2, 1});
+    HOLDS(w.always.broken().empty());
     return check.first_failed();
   }
 };
@@ -129,31 +153,31 @@ struct fault_by_fault {
       {fault::fget, 1, errc::badf},
       {fault::set_kvm, 1, errc::nospc},
   };
-  static constexpr int run() {
+  static constexpr failure run() {
     checks check;
     world<Profile, recording_iommu, Storage> w;
     for (const row& r : creating) {
       w.plan.fail(r.at, r.nth, r.error);
-      check.is(w.create(), r.error);
-      check(w.kvm.users() == 1 && w.always.allocated() == 0);
+      ANSWERS(r.error, w.create());
+      HOLDS(w.kvm.users() == 1 && w.always.allocated() == 0);
     }
-    check.is(w.create(), errc::ok);
+    ANSWERS(errc::ok, w.create());
     const int fd = w.file({.coherent = false});
     for (const row& r : adding) {
       w.plan.fail(r.at, r.nth, r.error);
-      check.is(w.add(fd), r.error);
-      check(w.kept() == 0 && !w.noncoherent() && w.iommu.assigned() == 0);
+      ANSWERS(r.error, w.add(fd));
+      HOLDS(w.kept() == 0 && !w.noncoherent() && w.iommu.assigned() == 0);
     }
-    check.is(w.add(fd), errc::ok);
+    ANSWERS(errc::ok, w.add(fd));
     for (const row& r : deleting) {
       w.plan.fail(r.at, r.nth, r.error);
-      check.is(w.del(fd), r.error);
-      check(w.kept() == 1 && w.noncoherent());
+      ANSWERS(r.error, w.del(fd));
+      HOLDS(w.kept() == 1 && w.noncoherent());
     }
-    check(w.plan.struck() ==
+    HOLDS(w.plan.struck() ==
           static_cast<int>(std::size(creating) + std::size(adding) + std::size(deleting)));
-    check(w.end() == std::vector{1});
-    check(w.always.broken().empty());
+    HOLDS(w.end() == std::vector{1});
+    HOLDS(w.always.broken().empty());
     return check.first_failed();
   }
 };
@@ -161,25 +185,25 @@ struct fault_by_fault {
 template <class Profile, class Storage>
 struct tce_tables {
   static constexpr const char* name = "TCE tables";
-  static constexpr int run() {
+  static constexpr failure run() {
     checks check;
     world<Profile, failing_spapr_iommu<recording_spapr_iommu>, Storage> w;
-    check.is(w.create(), errc::ok);
+    ANSWERS(errc::ok, w.create());
     w.iommu.table(50, errc::ok);
     const int group = w.file({.iommu_group = {7}}), none = w.file();
-    check.is(w.set_spapr_tce(group, 50), errc::noent);
-    check.is(w.add(group), errc::ok);
-    check.is(w.add(none), errc::ok);
-    check.is(w.set_spapr_tce(none, 50), errc::io);
+    ANSWERS(errc::noent, w.set_spapr_tce(group, 50));
+    ANSWERS(errc::ok, w.add(group));
+    ANSWERS(errc::ok, w.add(none));
+    ANSWERS(errc::io, w.set_spapr_tce(none, 50));
     w.plan.fail(fault::attach, 1, errc::notty);
-    check.is(w.set_spapr_tce(group, 50), errc::notty);
-    check.is(w.set_spapr_tce(group, -1), errc::badf);
-    check.is(w.set_spapr_tce(group, 50), errc::ok);
-    check(w.iommu.attached() == 1 && w.vfio.groups_handed_out() == 1);
-    check.is(w.del(group), errc::ok);
-    check(w.iommu.attached() == 0 && w.iommu.groups_put() == 1);
-    check(w.end() == std::vector{2});
-    check(w.always.broken().empty());
+    ANSWERS(errc::notty, w.set_spapr_tce(group, 50));
+    ANSWERS(errc::badf, w.set_spapr_tce(group, -1));
+    ANSWERS(errc::ok, w.set_spapr_tce(group, 50));
+    HOLDS(w.iommu.attached() == 1 && w.vfio.groups_handed_out() == 1);
+    ANSWERS(errc::ok, w.del(group));
+    HOLDS(w.iommu.attached() == 0 && w.iommu.groups_put() == 1);
+    HOLDS(w.end() == std::vector{2});
+    HOLDS(w.always.broken().empty());
     return check.first_failed();
   }
 };
@@ -187,23 +211,23 @@ struct tce_tables {
 template <class Profile, class Storage>
 struct other_address_spaces {
   static constexpr const char* name = "other address spaces";
-  static constexpr int run() {
+  static constexpr failure run() {
     checks check;
     world<Profile, recording_iommu, Storage> w;
-    check.is(w.create(), errc::ok);
+    ANSWERS(errc::ok, w.create());
     {
       process child(w.files, w.log, &w.plan, 2);
       w.task.fork_into(child);
-      check.is(child.ioctl(w.vm_fd, uapi::create_device, 0), errc::io);
-      check.is(child.ioctl(w.device_fd, 0xdead, 0), errc::io);
-      check.is(w.task.ioctl(w.device_fd, 0xdead, 0), errc::notty);
-      check.is(w.task.ioctl(w.device_fd, uapi::get_device_attr, 0), errc::perm);
+      ANSWERS(errc::io, child.ioctl(w.vm_fd, uapi::create_device, 0));
+      ANSWERS(errc::io, child.ioctl(w.device_fd, 0xdead, 0));
+      ANSWERS(errc::notty, w.task.ioctl(w.device_fd, 0xdead, 0));
+      ANSWERS(errc::perm, w.task.ioctl(w.device_fd, uapi::get_device_attr, 0));
     }
     w.kvm.kill();
-    check.is(w.has(1, 1), errc::io);
-    check.is(w.create(), errc::io);
-    check(w.end().empty());
-    check(w.always.broken().empty());
+    ANSWERS(errc::io, w.has(file, uapi::dev_vfio_file_add));
+    ANSWERS(errc::io, w.create());
+    HOLDS(w.end().empty());
+    HOLDS(w.always.broken().empty());
     return check.first_failed();
   }
 };
@@ -211,18 +235,18 @@ struct other_address_spaces {
 template <class Profile>
 struct capacity {
   static constexpr const char* name = "capacity";
-  static constexpr int run() {
+  static constexpr failure run() {
     checks check;
     world<Profile, recording_iommu, inline_storage<2>> w;
-    check.is(w.create(), errc::ok);
+    ANSWERS(errc::ok, w.create());
     const int a = w.file(), b = w.file(), c = w.file();
-    check.is(w.add(a), errc::ok);
-    check.is(w.add(b), errc::ok);
-    check.is(w.add(c), errc::nomem);
-    check.is(w.del(a), errc::ok);
-    check.is(w.add(c), errc::ok);
-    check(w.end() == std::vector{2, 3});
-    check(w.always.broken().empty());
+    ANSWERS(errc::ok, w.add(a));
+    ANSWERS(errc::ok, w.add(b));
+    ANSWERS(errc::nomem, w.add(c));
+    ANSWERS(errc::ok, w.del(a));
+    ANSWERS(errc::ok, w.add(c));
+    HOLDS(w.end() == std::vector{2, 3});
+    HOLDS(w.always.broken().empty());
     return check.first_failed();
   }
 };
@@ -230,11 +254,14 @@ struct capacity {
 // At compile time, then again at run time.
 template <class Sequence>
 int twice(const char* profile, const char* storage) {
-  static_assert(Sequence::run() == 0);
-  const int failed = Sequence::run();
-  if (failed != 0)
-    std::fprintf(stderr, "%s, %s, %s: check %d failed\n", Sequence::name, profile, storage, failed);
-  return failed != 0;
+  static_assert(Sequence::run().what == nullptr);
+  const failure f = Sequence::run();
+  if (!f.what) return 0;
+  std::fprintf(stderr, "sequences.cpp:%d: %s, %s, %s: %s", f.line, Sequence::name, profile, storage,
+               f.what);
+  if (f.answer == f.expected) std::fputs(" does not hold\n", stderr);
+  else std::fprintf(stderr, " is %s, not %s\n", name(f.answer), name(f.expected));
+  return 1;
 }
 template <class Profile, class Storage>
 int each_sequence(const char* storage) {
