@@ -13,18 +13,25 @@ namespace {
 
 TEMPLATE_TEST_CASE("Every other group and attribute says ENXIO before its address is read", "",
                    linux_7_3, linux_6_12, linux_6_1) {
+  constexpr std::uint32_t file = uapi::dev_vfio_file;
+  constexpr std::uint64_t add = uapi::dev_vfio_file_add, del = uapi::dev_vfio_file_del;
   struct row {
-    std::uint32_t group;
+    std::uint32_t group = file;
     std::uint64_t attr;
-    errc has;
+    errc has = errc::nxio;
   };
   const row rows[] = {
-      {1, 1, errc::ok},       {1, 2, errc::ok},
-      {1, 0, errc::nxio},     {1, 3, errc::nxio},  // an sPAPR backend brings it
-      {1, 4, errc::nxio},     {1, 1ull << 32 | 1, errc::nxio},
-      {1, ~0ull, errc::nxio}, {0, 1, errc::nxio},
-      {2, 1, errc::nxio},     {2, 2, errc::nxio},
-      {~0u, 1, errc::nxio},
+      {.attr = add, .has = errc::ok},
+      {.attr = del, .has = errc::ok},
+      {.attr = uapi::dev_vfio_group_set_spapr_tce},  // an sPAPR backend brings it
+      {.attr = 0},
+      {.attr = 4},
+      {.attr = 1ull << 32 | add},
+      {.attr = ~0ull},
+      {.group = 0, .attr = add},
+      {.group = 2, .attr = add},
+      {.group = 2, .attr = del},
+      {.group = ~0u, .attr = add},
   };
   for (const row& r : rows) {
     INFO("group " << r.group << ", attribute " << r.attr);
@@ -59,11 +66,15 @@ TEST_CASE("A descriptor is four bytes of readable memory") {
   constexpr std::uint64_t inner = world<>::inner;
   constexpr std::uint64_t end = inner + world<>::page;
   const row rows[] = {
-      {"at the beginning", inner, errc::inval}, {"before it", inner - 1, errc::fault},
-      {"not aligned", inner + 1, errc::inval},  {"at the very end", end - 4, errc::inval},
-      {"a byte out", end - 3, errc::fault},     {"three bytes out", end - 1, errc::fault},
-      {"past the end", end, errc::fault},       {"null", 0, errc::fault},
-      {"the last address", ~0ull, errc::fault},  // wraps around
+      {.where = "at the beginning", .address = inner, .answer = errc::inval},
+      {.where = "before it", .address = inner - 1, .answer = errc::fault},
+      {.where = "not aligned", .address = inner + 1, .answer = errc::inval},
+      {.where = "at the very end", .address = end - 4, .answer = errc::inval},
+      {.where = "a byte out", .address = end - 3, .answer = errc::fault},
+      {.where = "three bytes out", .address = end - 1, .answer = errc::fault},
+      {.where = "past the end", .address = end, .answer = errc::fault},
+      {.where = "null", .address = 0, .answer = errc::fault},
+      {.where = "the last address, which wraps around", .address = ~0ull, .answer = errc::fault},
   };
   for (const row& r : rows) {
     INFO(r.where);

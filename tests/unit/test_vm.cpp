@@ -2,6 +2,7 @@
 // Around the device: KVM_CREATE_DEVICE, the device's descriptor, lifetimes.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,12 +27,9 @@ constexpr std::uint64_t sign_extended(std::uint32_t request) {
 TEMPLATE_TEST_CASE("KVM_CREATE_DEVICE, fault by fault", "", linux_7_3, linux_6_12, linux_6_1) {
   struct row {
     const char* when;
-    fault at;
-    int nth;
-    errc error;
-    errc answer;
-    int users;  // of the VM, afterwards
-    errc next;  // what the next create says
+    ordered_fault fails{};
+    errc answer = errc::ok;
+    bool stays;  // whether the device exists afterwards
     string expected;
   };
   const string read = "copy_from_user() = true; ";
@@ -39,34 +37,56 @@ TEMPLATE_TEST_CASE("KVM_CREATE_DEVICE, fault by fault", "", linux_7_3, linux_6_1
   const string apart = TestType::updates_coherency_apart ? "lock(2); unlock(2); " : "";
   const string undone = "lock(1); " + apart + "free(); free(); unlock(1)";
   const row rows[] = {
-      {"all is well", fault::allocate, 0, errc::ok, errc::ok, 2, errc::busy,
-       made + "install() = 1; copy_to_user() = true"},
-      {"the argument cannot be read", fault::copy_from_user, 1, errc::fault, errc::fault, 1,
-       errc::ok, "copy_from_user() = false"},
-      {"no memory for the device", fault::allocate, 1, errc::nomem, errc::nomem, 1, errc::ok,
-       read + "allocate() = false"},
-      {"no memory for its state", fault::allocate, 2, errc::nomem, errc::nomem, 1, errc::ok,
-       read + "allocate() = true; lock(1); allocate() = false; unlock(1); free()"},
-      {"no free descriptor", fault::install, 1, errc::mfile, errc::mfile, 1, errc::ok,
-       made + "install() = EMFILE; " + undone},
-      {"no free file", fault::install, 1, errc::nfile, errc::nfile, 1, errc::ok,
-       made + "install() = ENFILE; " + undone},
-      {"no memory for the file", fault::install, 1, errc::nomem, errc::nomem, 1, errc::ok,
-       made + "install() = ENOMEM; " + undone},
-      {"the answer cannot be written: the device stays", fault::copy_to_user, 1, errc::fault,
-       errc::fault, 2, errc::busy, made + "install() = 1; copy_to_user() = false"},
+      {.when = "all is well",
+       .stays = true,
+       .expected = made + "install() = 1; copy_to_user() = true"},
+      {.when = "the argument cannot be read",
+       .fails = {.at = fault::copy_from_user, .nth = 1, .error = errc::fault},
+       .answer = errc::fault,
+       .stays = false,
+       .expected = "copy_from_user() = false"},
+      {.when = "no memory for the device",
+       .fails = {.at = fault::allocate, .nth = 1, .error = errc::nomem},
+       .answer = errc::nomem,
+       .stays = false,
+       .expected = read + "allocate() = false"},
+      {.when = "no memory for its state",
+       .fails = {.at = fault::allocate, .nth = 2, .error = errc::nomem},
+       .answer = errc::nomem,
+       .stays = false,
+       .expected = read + "allocate() = true; lock(1); allocate() = false; unlock(1); free()"},
+      {.when = "no free descriptor",
+       .fails = {.at = fault::install, .nth = 1, .error = errc::mfile},
+       .answer = errc::mfile,
+       .stays = false,
+       .expected = made + "install() = EMFILE; " + undone},
+      {.when = "no free file",
+       .fails = {.at = fault::install, .nth = 1, .error = errc::nfile},
+       .answer = errc::nfile,
+       .stays = false,
+       .expected = made + "install() = ENFILE; " + undone},
+      {.when = "no memory for the file",
+       .fails = {.at = fault::install, .nth = 1, .error = errc::nomem},
+       .answer = errc::nomem,
+       .stays = false,
+       .expected = made + "install() = ENOMEM; " + undone},
+      {.when = "the answer cannot be written: the device stays",
+       .fails = {.at = fault::copy_to_user, .nth = 1, .error = errc::fault},
+       .answer = errc::fault,
+       .stays = true,
+       .expected = made + "install() = 1; copy_to_user() = false"},
   };
   for (const row& r : rows) {
     INFO(TestType::name << ", KVM_CREATE_DEVICE, " << r.when);
     world<TestType> w;
-    if (r.nth) w.plan.fail(r.at, r.nth, r.error);
+    r.fails.order(w.plan);
     CHECK(w.create() == r.answer);
     CHECK(to_string(w.log.all()) == calls(r.expected));
-    CHECK(w.plan.struck() == (r.nth ? 1 : 0));
-    CHECK(w.kvm.users() == r.users);
-    CHECK(w.task.descriptors() == static_cast<std::size_t>(r.users));
+    CHECK(w.plan.struck() == (r.fails ? 1 : 0));
+    CHECK(w.kvm.users() == (r.stays ? 2 : 1));
+    CHECK(w.task.descriptors() == (r.stays ? 2 : 1));
     CHECK(fd_left(w) == (r.answer == errc::ok ? 1 : 77));
-    CHECK(w.create() == r.next);
+    CHECK(w.create() == (r.stays ? errc::busy : errc::ok));
     // Where the answer could not be written, only the test knows the descriptor.
     w.device_fd = 1;
     CHECK(w.has(uapi::dev_vfio_file, uapi::dev_vfio_file_add) == errc::ok);
@@ -282,8 +302,8 @@ TEST_CASE("Requests are 32 bits wide: what stands above them does not count") {
 TEMPLATE_TEST_CASE("The last close, fault by fault", "", linux_7_3, linux_6_12, linux_6_1) {
   struct row {
     const char* when;
-    fault at;
-    errc error;  // ok: no fault
+    std::optional<fault> fails{};  // always
+    errc error = errc::ok;         // what it answers
     string expected;
   };
   const bool counts = TestType::counts_assignments;
@@ -297,17 +317,24 @@ TEMPLATE_TEST_CASE("The last close, fault by fault", "", linux_7_3, linux_6_12, 
       "free(); free(); unlock(1)";
   const string failed = "symbol_get(vfio_file_set_kvm); symbol_put(vfio_file_set_kvm); ";
   const row rows[] = {
-      {"all is well", fault::set_kvm, errc::ok,
-       "lock(1); " + entry("[set_kvm(file 1, no vm)]; ", 1) +
-           entry("[set_kvm(file 2, no vm)]; ", 2) + entry("[set_kvm(file 3, no vm)]; ", 3) + done},
-      {"set_kvm is missing", fault::symbol_set_kvm, errc::noent,
-       "lock(1); " + entry("", 1) + entry("", 2) + entry("", 3) + done},
-      {"set_kvm fails: nobody is left to be told", fault::set_kvm, errc::nospc,
-       "lock(1); " + entry(failed, 1) + entry(failed, 2) + entry(failed, 3) + done},
-      {"enforced_coherent is missing: there is no file to ask about",
-       fault::symbol_enforced_coherent, errc::noent,
-       "lock(1); " + entry("[set_kvm(file 1, no vm)]; ", 1) +
-           entry("[set_kvm(file 2, no vm)]; ", 2) + entry("[set_kvm(file 3, no vm)]; ", 3) + done},
+      {.when = "all is well",
+       .expected = "lock(1); " + entry("[set_kvm(file 1, no vm)]; ", 1) +
+                   entry("[set_kvm(file 2, no vm)]; ", 2) + entry("[set_kvm(file 3, no vm)]; ", 3) +
+                   done},
+      {.when = "set_kvm is missing",
+       .fails = fault::symbol_set_kvm,
+       .error = errc::noent,
+       .expected = "lock(1); " + entry("", 1) + entry("", 2) + entry("", 3) + done},
+      {.when = "set_kvm fails: nobody is left to be told",
+       .fails = fault::set_kvm,
+       .error = errc::nospc,
+       .expected = "lock(1); " + entry(failed, 1) + entry(failed, 2) + entry(failed, 3) + done},
+      {.when = "enforced_coherent is missing: there is no file to ask about",
+       .fails = fault::symbol_enforced_coherent,
+       .error = errc::noent,
+       .expected = "lock(1); " + entry("[set_kvm(file 1, no vm)]; ", 1) +
+                   entry("[set_kvm(file 2, no vm)]; ", 2) + entry("[set_kvm(file 3, no vm)]; ", 3) +
+                   done},
   };
   for (const row& r : rows) {
     INFO(TestType::name << ", close, " << r.when);
@@ -316,7 +343,7 @@ TEMPLATE_TEST_CASE("The last close, fault by fault", "", linux_7_3, linux_6_12, 
     REQUIRE(w.add(w.file()) == errc::ok);
     REQUIRE(w.add(w.file({.coherent = false})) == errc::ok);
     REQUIRE(w.add(w.file()) == errc::ok);
-    if (r.error != errc::ok) w.plan.fail_always(r.at, r.error);
+    if (r.fails) w.plan.fail_always(*r.fails, r.error);
     CHECK(w.close(w.device_fd) == errc::ok);
     CHECK(to_string(w.log.all()) == calls(r.expected));
     w.device_fd = -1;

@@ -26,6 +26,17 @@ namespace tests {
 using namespace kvm_vfio;
 using namespace kvm_vfio::testing;
 
+/// A fault that a test orders, or none.
+struct ordered_fault {
+  fault at{};
+  int nth = 0;   ///< which call of this kind fails; 0: none
+  errc error{};  ///< what the call answers then
+  constexpr explicit operator bool() const { return nth != 0; }
+  constexpr void order(fault_plan& plan) const {
+    if (nth != 0) plan.fail(at, nth, error);
+  }
+};
+
 /// The numbers of the two locks in the journal.
 inline constexpr int the_vm = 1;
 inline constexpr int the_device = 2;
@@ -135,6 +146,8 @@ struct world {
   static constexpr std::uint64_t page = 0x100;
   static constexpr std::uint64_t outer = 0x1000;
   static constexpr std::uint64_t inner = 0x3000;
+  /// The first free descriptor beside the VM's, 0, and kvm-vfio's, 1.
+  static constexpr int first_file = 2;
 
   journal log;
   fault_plan plan;
