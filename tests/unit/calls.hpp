@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expected_state.hpp"
 #include "support/catch.hpp"
 #include "support/errc.hpp"
 
@@ -23,6 +24,12 @@ struct Catch::StringMaker<std::vector<kvm_vfio::testing::event>> {
 };
 
 namespace tests {
+
+// A state that is wrong after a call fails the test there.
+inline const bool fails_at_the_call = [] {
+  state_is_wrong = [](std::string_view what) { FAIL_CHECK("after the call: " << what); };
+  return true;
+}();
 
 /// The value of the three that this profile expects.
 template <class Profile, class T>

@@ -417,9 +417,7 @@ TEST_CASE("Two VMs may track one file: the last set_kvm wins, either close clear
     REQUIRE(w.create() == errc::ok);
     devices[i] = w.device_fd;
     CHECK(w.task.ioctl(w.device_fd, uapi::get_device_attr, 0) == errc::perm);
-    w.task.memory.poke(w.inner, fd);
-    w.task.memory.poke(w.outer, support::file_attribute(uapi::dev_vfio_file_add, w.inner));
-    CHECK(w.task.ioctl(w.device_fd, uapi::set_device_attr, w.outer) == errc::ok);
+    CHECK(w.add(fd) == errc::ok);
     CHECK(w.vfio.vm_of(file) == vm_id{i + 1});
   }
   CHECK(w.iommu.registered() == 2);  // each device registers for its own VM

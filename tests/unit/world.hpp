@@ -13,12 +13,14 @@
 #include <kvm_vfio/testing/recording_iommu.hpp>
 #include <kvm_vfio/testing/recording_symbols.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
+#include "expected_state.hpp"
 #include "support/attribute.hpp"
 
 namespace tests {
@@ -42,7 +44,7 @@ inline constexpr int the_vm = 1;
 inline constexpr int the_device = 2;
 
 /// What must hold whatever is called, checked over the events of one call at a time.
-class invariants {
+class invariants : public requirements {
  public:
   enum class during : unsigned char { attribute, lifetime };
 
@@ -69,9 +71,9 @@ class invariants {
           break;
         case call::register_noncoherent:
         case call::unregister_noncoherent:
-          require(told_ == (e.what == call::unregister_noncoherent),
+          require(is_told(e.vm) == (e.what == call::unregister_noncoherent),
                   "register and unregister do not alternate");
-          told_ = e.what == call::register_noncoherent;
+          note(e);
           [[fallthrough]];
         case call::set_kvm:
         case call::enforced_coherent:
@@ -91,8 +93,8 @@ class invariants {
           require(symbol_of(e.what) < 0 || (i > 0 && seen[i - 1].what == call::symbol_get),
                   "called without its symbol");
           break;
-        case call::allocate: allocated_ += e.value; break;
-        case call::free: --allocated_; break;
+        case call::allocate:
+        case call::free: note(e); break;
         case call::symbol_put:
         case call::get_file:
         case call::fput: break;
@@ -101,11 +103,13 @@ class invariants {
     require(!held[the_vm] && !held[the_device], "a lock is still held");
   }
 
-  constexpr void require(bool holds, std::string_view otherwise) {
-    if (!holds && broken_.empty()) broken_ = otherwise;
+  /// Takes note of what an event changes, without a check.
+  constexpr void note(const event& e) {
+    if (e.what == call::allocate) allocated_ += e.value;
+    if (e.what == call::free) --allocated_;
+    if (e.what == call::register_noncoherent) told_.push_back(e.vm);
+    if (e.what == call::unregister_noncoherent) std::erase(told_, e.vm);
   }
-  /// The first that did not hold; empty: all did.
-  [[nodiscard]] constexpr std::string_view broken() const { return broken_; }
   [[nodiscard]] constexpr int allocated() const { return allocated_; }
 
  private:
@@ -128,16 +132,71 @@ class invariants {
     }
   }
 
-  std::string_view broken_;
-  bool told_ = false;
+  [[nodiscard]] constexpr bool is_told(vm_id vm) const {
+    return std::find(told_.begin(), told_.end(), vm) != told_.end();
+  }
+
+  std::vector<vm_id> told_;
   int allocated_ = 0;
 };
 
-/// A process with a VM. `log` holds the events of the last call alone.
+template <class Base>
+struct seen_devices;
+
+/// A storage that fails as ordered, and shows which kvm-vfio devices are in it.
+template <class Base>
+class seen_storage : public failing_storage<Base> {
+ public:
+  constexpr seen_storage(fault_plan& plan, journal* log,
+                         seen_devices<Base>* seen = nullptr) noexcept
+      : failing_storage<Base>(plan, log), seen_(seen) {}
+
+  template <class T>
+  class pool : public failing_storage<Base>::template pool<T> {
+    using base = typename failing_storage<Base>::template pool<T>;
+
+   public:
+    constexpr explicit pool(const seen_storage& from) noexcept : base(from), seen_(from.seen_) {}
+    template <class... Args>
+    [[nodiscard]] constexpr T* make(Args&&... args) noexcept {
+      T* const made = base::make(static_cast<Args&&>(args)...);
+      if constexpr (std::is_base_of_v<typename seen_devices<Base>::operations, T>)
+        if (made && seen_) seen_->all.push_back({made, {}, {}});
+      return made;
+    }
+    constexpr void destroy(T* object) noexcept {
+      if constexpr (std::is_base_of_v<typename seen_devices<Base>::operations, T>)
+        if (seen_) std::erase_if(seen_->all, [&](const auto& d) { return d.device == object; });
+      base::destroy(object);
+    }
+
+   private:
+    seen_devices<Base>* seen_;
+  };
+
+ private:
+  seen_devices<Base>* seen_;
+};
+
+/// The kvm-vfio devices that exist, and what each of them must look like.
+template <class Base>
+struct seen_devices {
+  using operations = device_operations<vm<process, vm_id, counting_lock&, seen_storage<Base>>>;
+  struct entry {
+    const operations* device;
+    file_id handle;  // the open file behind the device's descriptors; none: not known yet
+    expected_state expected;
+  };
+  std::vector<entry> all;
+};
+
+/// A process with a VM. `log` holds the events of the last call alone. After each call that the
+/// functions here make, the invariants are checked over its events, and then the state: of each
+/// device, its files' references, the locks, the symbols and what KVM was told.
 template <class Profile = linux_7_3, class Iommu = recording_iommu, class Storage = heap_storage>
 struct world {
   using symbols = failing_symbols<recording_symbols>;
-  using memory = failing_storage<Storage>;
+  using memory = seen_storage<Storage>;
   using machine = kvm_vfio::vm<process, vm_id, counting_lock&, memory>;
   using kind = vfio_device_type<machine, symbols, counting_lock&, Iommu, Profile, memory,
                                 open_files::policy>;
@@ -158,7 +217,9 @@ struct world {
   open_files files{log, &plan};
   process task{files, log, &plan};
   typename machine::types types;
-  kind type{vfio, device_lock, iommu, Profile{}, memory(plan, &log), open_files::policy(files)};
+  seen_devices<Storage> devices;
+  kind type{
+      vfio, device_lock, iommu, Profile{}, memory(plan, &log, &devices), open_files::policy(files)};
   machine kvm{types, vm_id{1}, task, vm_lock, memory(plan, &log)};
   invariants always;
   int vm_fd = -1;
@@ -180,16 +241,65 @@ struct world {
     else return Iommu(log);
   }
 
-  /// Any call, its events alone in the journal and checked.
+  /// Any call, its events alone in the journal; they and the state after the call are checked.
   template <class Call>
   constexpr errc watch(invariants::during phase, Call what) {
+    return watch(phase, what, change::none, {});
+  }
+  /// A call that may change what the device of `device_fd` tracks.
+  template <class Call>
+  constexpr errc watch(invariants::during phase, Call what, change changes, file_id file) {
+    // A test may have made calls of its own since the last watched one.
+    for (std::size_t i = watched_; i < log.all().size(); ++i) always.note(log.all()[i]);
     log.clear();
+    const file_id device = task.file_of(device_fd);
+    const vm_id owner = vfio.vm_of(file);
+    const int struck = plan.struck();
     const errc answer = what();
+    watched_ = log.all().size();
     always.check(log.all(), phase);
+    name_devices();
+    for (auto& d : devices.all) {
+      if (!device || d.handle != device) continue;
+      d.expected.called(changes, file, answer, Profile::updates_coherency_on_noent);
+      const vm_id vm = kind::model(*d.device).vm();
+      if (changes == change::none || answer != errc::ok)
+        always.require(vfio.vm_of(file) == owner, "a refused file has another VM than before");
+      else if (plan.struck() == struck)
+        always.require(vfio.vm_of(file) == (changes == change::add ? vm : vm_id{}),
+                       "an added file has not the device's VM, or a deleted one has");
+    }
+    check_state(plan.struck() != struck);
+    return answer;
+  }
+
+  /// The state that must hold between two calls.
+  constexpr void check_state(bool struck) {
     for (int s = 0; s < symbol_count; ++s)
       always.require(vfio.held(static_cast<symbol>(s)) == 0, "a symbol is still held");
     always.require(!vm_lock.misused() && !device_lock.misused(), "a lock was misused");
-    return answer;
+    always.require(!vm_lock.held() && !device_lock.held(), "a lock is held between two calls");
+    int told = 0, tracked = 0, allocated = 0;
+    const journal before = log;  // looking takes the device's lock, which is an event
+    for (auto& d : devices.all) {
+      d.expected.compare(always, kind::model(*d.device), struck,
+                         [this](file_id f) { return vfio.answers(f).coherent; });
+      told += d.expected.noncoherent();
+      tracked += static_cast<int>(d.expected.files().size());
+      allocated += 2 + static_cast<int>(d.expected.files().size());
+    }
+    log = before;
+    always.require(iommu.registered() == told,
+                   "KVM was told something else than the devices' coherency");
+    always.require(iommu.assigned() == (Profile::counts_assignments ? tracked : 0),
+                   "assignments are not those of the tracked files");
+    always.require(kept() == tracked, "the references on files are not those of the tracked ones");
+    for (const auto& d : devices.all)
+      for (const file_id f : d.expected.files())
+        always.require(files.references(f) == descriptors_of(f) + tracking(f),
+                       "a tracked file has not the references of its descriptors and devices");
+    always.require(always.allocated() == allocated + other_devices(),
+                   "the objects in memory are not those of the devices and their files");
   }
 
   constexpr errc create(std::uint32_t type_number = uapi::dev_type_vfio, std::uint32_t flags = 0) {
@@ -203,8 +313,15 @@ struct world {
   constexpr errc set(std::uint32_t group, std::uint64_t attr, std::uint64_t addr = inner,
                      std::uint32_t flags = 0) {
     task.memory.poke(outer, kvm_device_attr{flags, group, attr, addr});
-    return watch(invariants::during::attribute,
-                 [&] { return task.ioctl(device_fd, uapi::set_device_attr, outer); });
+    const bool adds = attr == uapi::dev_vfio_file_add, deletes = attr == uapi::dev_vfio_file_del;
+    const bool of_file = group == uapi::dev_vfio_file && (adds || deletes) && addr == inner;
+    return watch(
+        invariants::during::attribute,
+        [&] { return task.ioctl(device_fd, uapi::set_device_attr, outer); },
+        !of_file ? change::none
+        : adds   ? change::add
+                 : change::del,
+        of_file ? task.file_of(task.memory.template peek<std::int32_t>(inner)) : file_id{});
   }
   constexpr errc has(std::uint32_t group, std::uint64_t attr, std::uint64_t addr = inner) {
     task.memory.poke(outer, kvm_device_attr{0, group, attr, addr});
@@ -257,6 +374,46 @@ struct world {
                      "a reference on an IOMMU group is lost");
     return tracked;
   }
+
+ private:
+  // More than any test has.
+  static constexpr int most_descriptors = 64;
+
+  // Finds the open files behind new devices.
+  constexpr void name_devices() {
+    for (auto& d : devices.all) {
+      for (int fd = 0; !d.handle && fd < most_descriptors; ++fd) {
+        const char* const name = task.name_of(fd);
+        if (!name || std::string_view(name) != type.name()) continue;
+        const file_id handle = task.file_of(fd);
+        const bool known = std::any_of(devices.all.begin(), devices.all.end(),
+                                       [&](const auto& other) { return other.handle == handle; });
+        if (!known) d.handle = handle;
+      }
+    }
+  }
+  [[nodiscard]] constexpr int descriptors_of(file_id f) const {
+    int n = 0;
+    for (int fd = 0; fd < most_descriptors; ++fd) n += task.file_of(fd) == f;
+    return n;
+  }
+  [[nodiscard]] constexpr int tracking(file_id f) const {
+    int n = 0;
+    for (const auto& d : devices.all)
+      for (const file_id other : d.expected.files()) n += other == f;
+    return n;
+  }
+  // Devices of a test's own types: one object each.
+  [[nodiscard]] constexpr int other_devices() const {
+    int n = 0;
+    for (int fd = 0; fd < most_descriptors; ++fd) {
+      const char* const name = task.name_of(fd);
+      n += name && std::string_view(name) != type.name() && std::string_view(name) != "kvm-vm";
+    }
+    return n;
+  }
+
+  std::size_t watched_ = 0;  // events of the last watched call
 };
 
 }  // namespace tests
