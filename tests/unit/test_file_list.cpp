@@ -2,7 +2,8 @@
 // The list of a device's files: order, and what is in it.
 
 #include <kvm_vfio/file_list.hpp>
-#include <kvm_vfio/storage.hpp>
+#include <kvm_vfio/heap_storage.hpp>
+#include <kvm_vfio/inline_storage.hpp>
 
 #include <cstddef>
 #include <vector>
