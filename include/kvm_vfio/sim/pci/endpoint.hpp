@@ -95,6 +95,12 @@ class pci_endpoint {
   answer get_region_info(process& task, std::uint64_t argument) const;
   answer get_irq_info(process& task, std::uint64_t argument) const;
 
+  // The members before the array in vfio_pci_hot_reset_info and vfio_pci_hot_reset.
+  struct hot_reset_head {
+    std::uint32_t argsz;
+    std::uint32_t flags;
+    std::uint32_t count;
+  };
   // Neither the slot nor the bus can be reset: these two answer nodev if the struct is valid.
   static answer hot_reset_info(process& task, std::uint64_t argument);
   static answer hot_reset(process& task, std::uint64_t argument);

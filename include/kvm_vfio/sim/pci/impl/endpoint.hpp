@@ -162,13 +162,13 @@ KVM_VFIO_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t a
 }
 
 KVM_VFIO_INLINE answer pci_endpoint::hot_reset_info(process& task, std::uint64_t argument) {
-  vfio_pci_hot_reset_info info{};
+  hot_reset_head info{};
   if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
   return errc::nodev;
 }
 
 KVM_VFIO_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument) {
-  vfio_pci_hot_reset reset{};
+  hot_reset_head reset{};
   if (const errc e = detail::read_argsz(task, argument, reset, sizeof reset); e != errc::ok)
     return e;
   return reset.flags != 0 ? errc::inval : errc::nodev;
