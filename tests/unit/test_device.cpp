@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "calls.hpp"
+#include "watched_device.hpp"
 #include "world.hpp"
 
 namespace tests {
@@ -16,19 +17,20 @@ TEST_CASE("The device on its own: a unit test's view") {
   recording_iommu iommu(log);
   const vm_id vm{1};
   device dev{vfio, null_lock{}, iommu, vm};
+  watched_device calls{dev, vfio, iommu, log};
   const file_id gpu = vfio.make({.coherent = false});
 
   CHECK(dev.vm() == vm);
-  CHECK(dev.add(gpu) == errc::ok);
-  CHECK(dev.add(gpu) == errc::exists);
+  CHECK(calls.add(gpu) == errc::ok);
+  CHECK(calls.add(gpu) == errc::exists);
   CHECK(dev.size() == 1);
   CHECK(dev.noncoherent());
   CHECK(log.calls() == std::vector{events::is_valid(gpu, true), events::set_kvm(gpu, vm),
                                    events::enforced_coherent(gpu, false),
                                    events::register_noncoherent(vm), events::is_valid(gpu, true)});
   log.clear();
-  CHECK(dev.del(gpu) == errc::ok);
-  CHECK(dev.del(gpu) == errc::noent);
+  CHECK(calls.del(gpu) == errc::ok);
+  CHECK(calls.del(gpu) == errc::noent);
   CHECK(dev.size() == 0);
   CHECK_FALSE(dev.noncoherent());
   CHECK(log.calls() == std::vector{events::set_kvm(gpu, {}), events::unregister_noncoherent(vm)});
@@ -153,8 +155,9 @@ TEST_CASE("A snapshot has the oldest files, as many as there is room for") {
   recording_symbols vfio(log);
   recording_iommu iommu(log);
   device dev(vfio, null_lock{}, iommu, vm_id{1});
-  for (int i = 0; i < 5; ++i) CHECK(dev.add(vfio.make()) == errc::ok);
-  CHECK(dev.del({2}) == errc::ok);
+  watched_device calls{dev, vfio, iommu, log};
+  for (int i = 0; i < 5; ++i) CHECK(calls.add(vfio.make()) == errc::ok);
+  CHECK(calls.del({2}) == errc::ok);
   std::vector<file_id> files(3);
   CHECK(dev.snapshot(files.data(), files.size()) == 4);
   CHECK(files == std::vector<file_id>{{1}, {3}, {4}});

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "support/catch.hpp"
-#include "support/errc.hpp"
+#include "calls.hpp"
+#include "watched_device.hpp"
 
 namespace tests {
 namespace {
@@ -35,6 +35,7 @@ TEST_CASE("While an epoch lasts each file is asked once") {
   recording_iommu iommu(log);
   device dev(vfio, null_lock{}, iommu, vm_id{1});
   static_assert(decltype(dev)::coherency_epoch && decltype(dev)::indexed);
+  watched_device calls{dev, vfio, iommu, log};
   const file_id a = vfio.make(), b = vfio.make({.coherent = false}), c = vfio.make(),
                 d = vfio.make({.coherent = false});
   const auto asks = [&](errc answer) {
@@ -43,26 +44,26 @@ TEST_CASE("While an epoch lasts each file is asked once") {
     log.clear();
     return files;
   };
-  CHECK(asks(dev.add(a)) == numbers{1});
-  CHECK(asks(dev.add(b)) == numbers{2});
+  CHECK(asks(calls.add(a)) == numbers{1});
+  CHECK(asks(calls.add(b)) == numbers{2});
   CHECK(dev.noncoherent());
-  CHECK(asks(dev.add(c)) == numbers{});  // behind one that said no
-  CHECK(asks(dev.add(d)) == numbers{});
-  CHECK(asks(dev.del(a)) == numbers{});
-  CHECK(asks(dev.del(b)) == numbers{3, 4});  // on from where it stood
+  CHECK(asks(calls.add(c)) == numbers{});  // behind one that said no
+  CHECK(asks(calls.add(d)) == numbers{});
+  CHECK(asks(calls.del(a)) == numbers{});
+  CHECK(asks(calls.del(b)) == numbers{3, 4});  // on from where it stood
   CHECK(dev.noncoherent());
-  CHECK(asks(dev.del(c)) == numbers{});
-  CHECK(asks(dev.del(d)) == numbers{});
+  CHECK(asks(calls.del(c)) == numbers{});
+  CHECK(asks(calls.del(d)) == numbers{});
   CHECK_FALSE(dev.noncoherent());
-  CHECK(asks(dev.add(c)) == numbers{3});  // it was let go meanwhile
-  CHECK(asks(dev.add(a)) == numbers{1});
+  CHECK(asks(calls.add(c)) == numbers{3});  // it was let go meanwhile
+  CHECK(asks(calls.add(a)) == numbers{1});
   vfio.begin_epoch();
-  CHECK(asks(dev.add(b)) == numbers{3, 1, 2});
+  CHECK(asks(calls.add(b)) == numbers{3, 1, 2});
   vfio.answers(b).coherent = true;
-  CHECK(asks(dev.add(d)) == numbers{3, 1, 2, 4});
+  CHECK(asks(calls.add(d)) == numbers{3, 1, 2, 4});
   CHECK(dev.noncoherent());
   vfio.answers(d).coherent = true;
-  CHECK(asks(dev.del(a)) == numbers{3, 2, 4});
+  CHECK(asks(calls.del(a)) == numbers{3, 2, 4});
   CHECK_FALSE(dev.noncoherent());
 }
 
@@ -89,6 +90,8 @@ struct side_by_side {
     recording_iommu iommu{log};
     device<failing_symbols<Symbols>, null_lock, recording_iommu, Profile, failing_storage<>> dev{
         vfio, iommu, vm_id{1}, Profile{}, failing_storage<>{plan, &log}};
+    watched_device<decltype(dev), decltype(vfio), recording_iommu, Profile> calls{dev, vfio, iommu,
+                                                                                  log, &plan};
   };
   side<recording_symbols> plain;
   side<epoch_symbols> epoch;
@@ -122,7 +125,8 @@ struct side_by_side {
     return other_calls(plain.log) == other_calls(epoch.log) &&
            plain.dev.noncoherent() == epoch.dev.noncoherent() &&
            plain.dev.size() == epoch.dev.size() &&
-           plain.iommu.registered() == epoch.iommu.registered();
+           plain.iommu.registered() == epoch.iommu.registered() && plain.calls.broken().empty() &&
+           epoch.calls.broken().empty();
   }
 };
 
@@ -154,7 +158,7 @@ constexpr bool epoch_only_leaves_out(int steps, int files) {
     });
     const bool adds = random(2) == 0;
     const errc answer = pair.on([&](auto& side) {
-      const errc e = adds ? side.dev.add(f) : side.dev.del(f);
+      const errc e = adds ? side.calls.add(f) : side.calls.del(f);
       side.plan.clear();
       return e;
     });

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "support/catch.hpp"
-#include "support/errc.hpp"
+#include "calls.hpp"
+#include "watched_device.hpp"
 
 namespace tests {
 namespace {
@@ -394,13 +394,14 @@ TEST_CASE("Tables are no allocation that anybody hears of, and ADD has one that 
   {
     device dev(vfio, null_lock{}, iommu, vm_id{1}, linux_7_3{}, failing_storage<>(plan, &log));
     static_assert(decltype(dev)::indexed);
+    watched_device calls{dev, vfio, iommu, log, &plan};
     for (int i = 1; i <= files; ++i) {
       const file_id f = vfio.make();
       plan.fail(fault::allocate, 1, errc::nomem);
-      CHECK(dev.add(f) == errc::nomem);
+      CHECK(calls.add(f) == errc::nomem);
       CHECK(plan.struck() == i);
       plan.fail(fault::allocate, 2, errc::nomem);
-      CHECK(dev.add(f) == errc::ok);
+      CHECK(calls.add(f) == errc::ok);
       CHECK(plan.struck() == i);
       plan.clear();
       CHECK(log.count(call::allocate) == static_cast<std::size_t>(2 * i));
