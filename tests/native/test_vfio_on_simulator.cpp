@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // VFIO's files as a VMM uses them, on the simulated VFIO: this program's open(2), close(2) and
-// ioctl(2) are its own, and lead to the simulator what the simulator's files are behind.
+// ioctl(2) are its own, and lead to the simulator what the simulator's files are behind. What is
+// shown here is what native/ adds: which bytes reach the kernel, what it makes of the answers, and
+// what it closes. What the kernel refuses, tests/sim shows.
 #include "../sim/fixture.hpp"
 #include "support.hpp"
 
@@ -227,32 +229,13 @@ bool is(const sim::dma_mapping& m, const vfio::dma_mapping& asked, std::uint32_t
 TEST_CASE_METHOD(on_simulator, "A container tells what VFIO has") {
   const auto container = vfio::container::open();
   REQUIRE(container);
-  for (const int has : {VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU}) {
-    const auto answer = container->check_extension(static_cast<unsigned long>(has));
-    REQUIRE(answer);
-    CHECK(*answer);
-  }
-  for (const int lacks : {VFIO_SPAPR_TCE_IOMMU, VFIO_DMA_CC_IOMMU, 99}) {
-    const auto answer = container->check_extension(static_cast<unsigned long>(lacks));
-    REQUIRE(answer);
-    CHECK_FALSE(*answer);
-  }
+  const auto has = container->check_extension(VFIO_TYPE1v2_IOMMU);
+  const auto lacks = container->check_extension(VFIO_SPAPR_TCE_IOMMU);
+  REQUIRE(has);
+  REQUIRE(lacks);
+  CHECK(*has);
+  CHECK_FALSE(*lacks);
   CHECK(machine.world.containers() == 1);
-}
-
-TEST_CASE_METHOD(on_simulator, "A closed container lives until its last group leaves") {
-  auto group = vfio::group::open(1);
-  REQUIRE(group);
-  {
-    const auto container = vfio::container::open();
-    REQUIRE(container);
-    REQUIRE(group->set_container(*container) == errc::ok);
-    REQUIRE(container->set_iommu() == errc::ok);
-  }
-  CHECK(machine.world.containers() == 1);
-  CHECK(group->get_device(first_device));  // its IOMMU is still set
-  CHECK(group->unset_container() == errc::ok);
-  CHECK(machine.world.containers() == 0);
 }
 
 TEST_CASE_METHOD(on_simulator, "What is no container is not opened as one") {
@@ -275,8 +258,6 @@ TEST_CASE_METHOD(on_simulator, "A group is open once, by its number or its path"
 }
 
 TEST_CASE_METHOD(on_simulator, "A group is viable when VFIO has all of its devices") {
-  const auto container = vfio::container::open();
-  REQUIRE(container);
   const auto good = vfio::group::open(1);
   const auto bad = vfio::group::open(3);
   REQUIRE(good);
@@ -287,8 +268,6 @@ TEST_CASE_METHOD(on_simulator, "A group is viable when VFIO has all of its devic
   REQUIRE(no);
   CHECK(*yes);
   CHECK_FALSE(*no);
-  CHECK(bad->set_container(*container) == errc::perm);
-  CHECK(group_state(3).container == -1);
 }
 
 TEST_CASE_METHOD(on_simulator, "A group enters a container, which gets an IOMMU, and leaves it") {
@@ -298,26 +277,19 @@ TEST_CASE_METHOD(on_simulator, "A group enters a container, which gets an IOMMU,
   REQUIRE(container);
   REQUIRE(another);
   REQUIRE(group);
-  CHECK(container->set_iommu() == errc::inval);  // no group yet
-  CHECK(group->unset_container() == errc::inval);
-  CHECK(group->set_container({}) == errc::badf);
   REQUIRE(group->set_container(*another) == errc::ok);
   CHECK(files.file<sim::container_file>(another->fd()).get_container().groups().size() == 1);
   CHECK(files.file<sim::container_file>(container->fd()).get_container().groups().empty());
-  CHECK(group->set_container(*container) == errc::inval);
   CHECK(group->unset_container() == errc::ok);
   CHECK(group_state(1).container == -1);
 
   REQUIRE(group->set_container(*container) == errc::ok);
   CHECK(container->set_iommu(VFIO_SPAPR_TCE_IOMMU) == errc::nodev);
   CHECK(container->set_iommu() == errc::ok);
-  CHECK(container->set_iommu() == errc::inval);
   const sim::snapshot seen = machine.kernel.look();
   REQUIRE(seen.containers.size() == 1);
   CHECK(seen.containers[0].iommu == "type1v2");
   CHECK(seen.containers[0].groups == std::vector<int>{1});
-  REQUIRE(seen.containers[0].domains.size() == 1);
-  CHECK(seen.containers[0].domains[0].groups == std::vector<int>{1});
 }
 
 TEST_CASE_METHOD(on_simulator, "The IOMMU is of the version that was asked for") {
@@ -339,7 +311,6 @@ TEST_CASE_METHOD(on_simulator,
   const vfio::dma_mapping both{.iova = 0x40000000, .memory = memory, .size = 2 * page};
   const vfio::dma_mapping read_only{
       .iova = 0x50000000, .memory = memory + 2 * page, .size = page, .writable = false};
-  CHECK(container->map(both) == errc::inval);  // no IOMMU yet
   REQUIRE(group->set_container(*container) == errc::ok);
   REQUIRE(container->set_iommu() == errc::ok);
   REQUIRE(container->map(both) == errc::ok);
@@ -349,12 +320,7 @@ TEST_CASE_METHOD(on_simulator,
   CHECK(is(mapped[0], both, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
   CHECK(is(mapped[1], read_only, VFIO_DMA_MAP_FLAG_READ));
 
-  CHECK(container->map({.iova = both.iova + page, .memory = memory, .size = page}) == errc::exists);
-  CHECK(container->map({.iova = 1, .memory = memory, .size = page}) == errc::inval);
-  CHECK(container->map({.iova = 0, .memory = memory, .size = page}) == errc::ok);
-  CHECK(container->map({.iova = page, .memory = memory, .size = page}) == errc::nospc);
-
-  CHECK(container->unmap(both.iova, page).error() == errc::inval);  // would split it
+  CHECK(container->map(both) == errc::exists);
   const auto gone = container->unmap(both.iova, both.size);
   REQUIRE(gone);
   CHECK(*gone == both.size);
@@ -362,8 +328,8 @@ TEST_CASE_METHOD(on_simulator,
   REQUIRE(nothing);
   CHECK(*nothing == 0);
   const auto left = mappings(*container);
-  REQUIRE(left.size() == 2);
-  CHECK(is(left[1], read_only, VFIO_DMA_MAP_FLAG_READ));
+  REQUIRE(left.size() == 1);
+  CHECK(is(left[0], read_only, VFIO_DMA_MAP_FLAG_READ));
 }
 
 TEST_CASE_METHOD(on_simulator, "A group hands out a device, which is closed with its owner") {
@@ -371,9 +337,7 @@ TEST_CASE_METHOD(on_simulator, "A group hands out a device, which is closed with
   const auto group = vfio::group::open(2);
   REQUIRE(container);
   REQUIRE(group);
-  CHECK(group->get_device("0000:00:05.1").error() == errc::inval);  // no container
   REQUIRE(group->set_container(*container) == errc::ok);
-  CHECK(group->get_device("0000:00:05.1").error() == errc::inval);  // no IOMMU
   REQUIRE(container->set_iommu() == errc::ok);
   CHECK(group->get_device(first_device).error() == errc::nodev);
   const std::size_t before = machine.task.descriptors();
@@ -384,30 +348,9 @@ TEST_CASE_METHOD(on_simulator, "A group hands out a device, which is closed with
     CHECK(device_state(2, 0).open_count == 0);
     CHECK(device_state(2, 1).open_count == 1);
     CHECK(machine.task.descriptors() == before + 1);
-    CHECK(group->unset_container() == errc::busy);
-    // Only a character device can be bound.
-    const auto iommufd = vfio::iommufd::open();
-    REQUIRE(iommufd);
-    CHECK(device->bind_iommufd(*iommufd).error() == errc::inval);
   }
   CHECK(device_state(2, 1).open_count == 0);
   CHECK(machine.task.descriptors() == before);
-  CHECK(group->unset_container() == errc::ok);
-  const auto none = vfio::group_ref(group->fd()).get_device(nullptr);
-  CHECK(none.error() == errc::fault);
-}
-
-TEST_CASE_METHOD(on_simulator, "A device that no descriptor is left for is not opened") {
-  const auto container = vfio::container::open();
-  const auto group = vfio::group::open(1);
-  REQUIRE(container);
-  REQUIRE(group);
-  REQUIRE(group->set_container(*container) == errc::ok);
-  REQUIRE(container->set_iommu() == errc::ok);
-  const errc answer =
-      support::without_descriptors([&] { return group->get_device(first_device).error(); });
-  CHECK(answer == errc::mfile);
-  CHECK(device_state(1).open_count == 0);
 }
 
 TEST_CASE_METHOD(on_simulator, "An iommufd's address spaces map, unmap and go by their numbers") {
@@ -438,7 +381,6 @@ TEST_CASE_METHOD(on_simulator, "An iommufd's address spaces map, unmap and go by
   CHECK(is(mapped[0], both, map_fixed_iova | map_readable | map_writeable));
   CHECK(is(mapped[1], read_only, map_fixed_iova | map_readable));
 
-  CHECK(iommufd->map(*second, both) == errc::exists);
   CHECK(iommufd->map(vfio::ioas_id{77}, both) == errc::noent);
   CHECK(iommufd->unmap(*first, both.iova, both.size).error() == errc::noent);
   const auto gone = iommufd->unmap(*second, both.iova, both.size);
@@ -447,7 +389,6 @@ TEST_CASE_METHOD(on_simulator, "An iommufd's address spaces map, unmap and go by
   CHECK(space(*second).space.mappings().size() == 1);
 
   CHECK(iommufd->destroy(*first) == errc::ok);
-  CHECK(iommufd->destroy(*first) == errc::noent);
   CHECK(objects(*iommufd) == 1);
 }
 
@@ -462,8 +403,6 @@ TEST_CASE_METHOD(on_simulator, "A device is bound to an iommufd and attached unt
     const auto device = vfio::device::open(0);
     REQUIRE(device);
     CHECK(files.file<sim::device_file>(device->fd()).device().name() == first_device);
-    CHECK(device->attach_iommufd_pt(*ioas) == errc::inval);  // not bound
-    CHECK(device->bind_iommufd(vfio::iommufd_ref(99999)).error() == errc::badf);
     const auto id = device->bind_iommufd(*iommufd);
     REQUIRE(id);
     CHECK(object(*iommufd, *id).kind == sim::iommufd_object::type::device);
@@ -471,16 +410,12 @@ TEST_CASE_METHOD(on_simulator, "A device is bound to an iommufd and attached unt
     CHECK(object(*iommufd, *id).device->name == first_device);
     CHECK(device_state(1).iommufd == 0);
     CHECK(device_state(1).open_count == 1);
-    CHECK(device->bind_iommufd(*iommufd).error() == errc::inval);
-    CHECK(vfio::group::open(1).error() == errc::busy);
 
     CHECK(device->attach_iommufd_pt(vfio::ioas_id{77}) == errc::noent);
     REQUIRE(device->attach_iommufd_pt(*ioas) == errc::ok);
     const sim::iommufd_object* const table = object(*iommufd, *id).attached_to;
     REQUIRE(table);
     CHECK(table->address_space == &object(*iommufd, static_cast<std::uint32_t>(*ioas)));
-    CHECK(iommufd->destroy(*ioas) == errc::busy);
-    CHECK(machine.kernel.look().iommufds.at(0).tables.size() == 1);
 
     CHECK(device->detach_iommufd_pt() == errc::ok);
     CHECK_FALSE(object(*iommufd, *id).attached_to);
@@ -488,18 +423,7 @@ TEST_CASE_METHOD(on_simulator, "A device is bound to an iommufd and attached unt
   }
   CHECK(device_state(1).open_count == 0);
   CHECK(device_state(1).iommufd == -1);
-  CHECK(iommufd->destroy(*ioas) == errc::ok);
-}
-
-TEST_CASE_METHOD(on_simulator, "A device whose group is open is not bound") {
-  const auto iommufd = vfio::iommufd::open();
-  const auto group = vfio::group::open(1);
-  const auto device = vfio::device::open("/dev/vfio/devices/vfio0");
-  REQUIRE(iommufd);
-  REQUIRE(group);
-  REQUIRE(device);
-  CHECK(device->bind_iommufd(*iommufd).error() == errc::busy);
-  CHECK(objects(*iommufd) == 0);
+  CHECK(vfio::device::open("/dev/vfio/devices/vfio0"));
   CHECK(vfio::device::open(99).error() == errc::noent);
 }
 

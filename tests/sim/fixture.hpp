@@ -116,3 +116,38 @@ struct device_beside {
   kvm_vfio::device<Symbols, Lock, sim::iommu, Profile, kvm_vfio::heap_storage, sim::counted_files>
       dev{vfio, arch, &vm, {}, {}, {}};
 };
+
+/// Two devices over one world, with the coherency epoch and without it, that take the same calls.
+/// KVM must hear the same of both.
+template <class Symbols, class Profile, class Lock = kvm_vfio::null_lock>
+struct with_and_without_epoch {
+  explicit with_and_without_epoch(sim::world& of) : with(of), without(of) {}
+
+  device_beside<Symbols, Profile, Lock> with;
+  device_beside<without_epoch<Symbols>, Profile, Lock> without;
+
+  /// The answers of the two: they may differ if VFIO goes or comes in between.
+  using answers = std::pair<errc, errc>;
+  template <class File>
+  answers add(const File& file) {
+    const errc first = with.dev.add(file);
+    return {first, without.dev.add(file)};
+  }
+  template <class File>
+  answers del(const File& file) {
+    const errc first = with.dev.del(file);
+    return {first, without.dev.del(file)};
+  }
+  /// Loads VFIO for both, or unloads it.
+  void load(bool loaded) {
+    with.vfio.load(loaded);
+    without.vfio.load(loaded);
+  }
+  /// Whether KVM heard the same, if no thread calls in between.
+  [[nodiscard]] bool same() const {
+    return with.vm.noncoherent() == without.vm.noncoherent() &&
+           with.vm.assigned() == without.vm.assigned() &&
+           with.dev.noncoherent() == without.dev.noncoherent() &&
+           with.dev.size() == without.dev.size();
+  }
+};

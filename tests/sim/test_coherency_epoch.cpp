@@ -20,16 +20,11 @@ struct counting_symbols : sim::symbols {
   }
   std::size_t asked = 0;
 };
-using asking_symbols = without_epoch<counting_symbols>;
 static_assert(kvm_vfio::epoch_symbol_provider<counting_symbols>);
 
-template <class Symbols, class Profile>
-using plugged = device_beside<Symbols, Profile>;
-
-template <class Symbols>
 std::size_t asked_for_plugging(int files) {
   machine_under_test<> m(many(2 * files, 1));
-  plugged<Symbols, kvm_vfio::linux_7_3> p(m.world);
+  device_beside<counting_symbols, kvm_vfio::linux_7_3> p(m.world);
   for (int g = 0; g < 2 * files; g += 2)
     REQUIRE(p.dev.add(m.task.file_of(m.open(("/dev/vfio/" + std::to_string(g)).c_str()))) ==
             errc::ok);
@@ -39,26 +34,9 @@ std::size_t asked_for_plugging(int files) {
 
 }  // namespace
 
-TEST_CASE("plugging asks each file once, and without the epoch it asks all each time") {
-  CHECK(asked_for_plugging<counting_symbols>(50) == 50);
-  CHECK(asked_for_plugging<counting_symbols>(500) == 500);
-  CHECK(asked_for_plugging<asking_symbols>(50) == 50 * 51 / 2);
-}
-
-TEST_CASE("all are asked up to the first noncoherent, and none behind it") {
-  machine_under_test<> m(many(4, 1));
-  plugged<asking_symbols, kvm_vfio::linux_7_3> p(m.world);
-  const auto add = [&](int group) {
-    p.vfio.asked = 0;
-    const int fd = m.open(("/dev/vfio/" + std::to_string(group)).c_str());
-    REQUIRE(p.dev.add(m.task.file_of(fd)) == errc::ok);
-    return p.vfio.asked;
-  };
-  CHECK(add(0) == 1);
-  CHECK(add(2) == 2);
-  CHECK(add(1) == 3);
-  CHECK(p.vm.noncoherent() == 1);
-  CHECK(add(3) == 3);
+TEST_CASE("plugging begins no epoch, so each file is asked once") {
+  CHECK(asked_for_plugging(50) == 50);
+  CHECK(asked_for_plugging(500) == 500);
 }
 
 TEST_CASE("the epoch changes with VFIO's module, once each time") {
@@ -113,8 +91,7 @@ TEMPLATE_TEST_CASE("with the epoch and without it KVM hears the same", "", kvm_v
   constexpr int steps = 20000;
   std::mt19937 random(1);
   machine_under_test<TestType> m(many(groups, 1));
-  plugged<counting_symbols, TestType> with(m.world);
-  plugged<asking_symbols, TestType> without(m.world);
+  with_and_without_epoch<counting_symbols, TestType> both(m.world);
   int containers[2] = {m.open("/dev/vfio/vfio"), m.open("/dev/vfio/vfio")};
   std::optional<int> fds[groups];
   bool tracked[groups] = {};
@@ -122,13 +99,14 @@ TEMPLATE_TEST_CASE("with the epoch and without it KVM hears the same", "", kvm_v
   int mismatches = 0;
   const auto del = [&](int g) {
     const auto file = m.task.file_of(*fds[g]);
-    mismatches += with.dev.del(file) != without.dev.del(file);
+    const auto [with, without] = both.del(file);
+    mismatches += with != without;
     tracked[g] = false;
   };
   for (int i = 0; i < steps; ++i) {
     const int g = static_cast<int>(random() % groups);
     int& container = containers[random() % 2];
-    const int noncoherent = with.vm.noncoherent();
+    const int noncoherent = both.with.vm.noncoherent();
     switch (random() % 8) {
       case 0:
         if (fds[g]) (void)m.set_container(*fds[g], container);
@@ -147,11 +125,7 @@ TEMPLATE_TEST_CASE("with the epoch and without it KVM hears the same", "", kvm_v
         }
         break;
       case 4:
-        if (random() % 16 == 0) {
-          const bool loaded = random() % 4 != 0;
-          with.vfio.load(loaded);
-          without.vfio.load(loaded);
-        }
+        if (random() % 16 == 0) both.load(random() % 4 != 0);
         break;
       case 5:
         if (fds[g]) del(g);
@@ -159,18 +133,17 @@ TEMPLATE_TEST_CASE("with the epoch and without it KVM hears the same", "", kvm_v
       default:
         if (fds[g]) {
           const auto file = m.task.file_of(*fds[g]);
-          const errc e = with.dev.add(file);
-          mismatches += e != without.dev.add(file);
-          tracked[g] |= e == errc::ok;
+          const auto [with, without] = both.add(file);
+          mismatches += with != without;
+          tracked[g] |= with == errc::ok;
         }
     }
-    edges += with.vm.noncoherent() != noncoherent;
-    mismatches += with.vm.noncoherent() != without.vm.noncoherent();
-    mismatches += with.vm.assigned() != without.vm.assigned();
+    edges += both.with.vm.noncoherent() != noncoherent;
+    mismatches += !both.same();
   }
   CHECK(mismatches == 0);
   CHECK(edges > steps / 100);
-  CHECK(with.vfio.asked < without.vfio.asked);
+  CHECK(both.with.vfio.asked < both.without.vfio.asked);
   for (int g = 0; g < groups; ++g)
     if (tracked[g]) del(g);
 }

@@ -3,6 +3,8 @@
 #include "fixture.hpp"
 #include "support/catch.hpp"
 
+#include <kvm_vfio/uapi/iommufd.hpp>
+
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -92,6 +94,30 @@ TEST_CASE("the container outlives its descriptor and goes with its last group") 
   CHECK(m.world.containers() == 1);  // the device holds the group file
   REQUIRE(m.task.close(static_cast<int>(*device)));
   CHECK(m.world.containers() == 0);
+
+  const int leaves = m.group_with_iommu("/dev/vfio/1", &container);
+  REQUIRE(m.task.close(container));
+  CHECK(m.device_fd(leaves, "0000:00:04.0"));  // its IOMMU is still set
+  CHECK(m.world.containers() == 1);
+}
+
+TEST_CASE("the container that nobody has open goes when its last group leaves") {
+  machine_under_test<> m;
+  int container = -1;
+  const int g = m.group_with_iommu("/dev/vfio/1", &container);
+  REQUIRE(m.task.close(container));
+  CHECK(m.unset_container(g) == errc::ok);
+  CHECK(m.world.containers() == 0);
+}
+
+TEST_CASE("a container without an IOMMU maps nothing") {
+  machine_under_test<> m;
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = VFIO_DMA_MAP_FLAG_READ,
+                               .vaddr = 0x10000,
+                               .iova = 0,
+                               .size = 4096};
+  CHECK(m.ioctl_at(m.open("/dev/vfio/vfio"), VFIO_IOMMU_MAP_DMA, map) == errc::inval);
 }
 
 TEST_CASE("mappings are refused at the limit and counted down") {
@@ -165,6 +191,21 @@ TEST_CASE("devices of one group cannot be split between iommufds") {
   REQUIRE(m.task.close(d1));
   REQUIRE(m.task.close(d2));
   CHECK(m.world.iommufds() == 0);
+}
+
+TEST_CASE("only a character device is bound, and only a bound device is attached") {
+  namespace u = kvm_vfio::uapi;
+  machine_under_test<> m;
+  u::device_bind_iommufd b{
+      .argsz = sizeof b, .flags = 0, .iommufd = m.open("/dev/iommu"), .out_devid = 0};
+  const int of_group = m.device_fd(m.group_with_iommu("/dev/vfio/1"), "0000:00:04.0").value();
+  CHECK(m.ioctl_at(of_group, u::request_bind_iommufd, b) == errc::inval);
+  u::iommu_ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
+  REQUIRE(m.ioctl_at(b.iommufd, u::request_ioas_alloc, alloc) == errc::ok);
+  u::device_attach_iommufd_pt attach{
+      .argsz = sizeof attach, .flags = 0, .pt_id = alloc.out_ioas_id};
+  const int unbound = m.open("/dev/vfio/devices/vfio1");
+  CHECK(m.ioctl_at(unbound, u::request_attach_iommufd_pt, attach) == errc::inval);
 }
 
 TEST_CASE("an open group keeps its devices from being bound") {

@@ -12,13 +12,10 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
-
-template <class Symbols, class Profile>
-using shared_device = device_beside<Symbols, Profile, sim::mutex>;
-using asking_symbols = without_epoch<sim::symbols>;
 
 std::string path_of(int group) { return "/dev/vfio/" + std::to_string(group); }
 
@@ -30,8 +27,7 @@ TEMPLATE_TEST_CASE("threads move groups: with the epoch and without it KVM hears
                    "", kvm_vfio::linux_6_1, kvm_vfio::linux_7_3) {
   constexpr int groups = 48, threads = 4, rounds = 12, steps = 400;
   machine_under_test<TestType> m(many(groups + 1, 1));
-  shared_device<sim::symbols, TestType> with(m.world);
-  shared_device<asking_symbols, TestType> without(m.world);
+  with_and_without_epoch<sim::symbols, TestType, sim::mutex> both(m.world);
   std::array<int, 4> containers{};
   for (int& c : containers) c = m.open("/dev/vfio/vfio");
   std::array<std::atomic<int>, groups> fds{};
@@ -60,9 +56,7 @@ TEMPLATE_TEST_CASE("threads move groups: with the epoch and without it KVM hears
           case 3: (void)m.set_iommu(container); break;
           case 4:
             if (t == 0 && random() % 4 == 0) {
-              const bool loaded = random() % 4 != 0;
-              with.vfio.load(loaded);
-              without.vfio.load(loaded);
+              both.load(random() % 4 != 0);
             } else if (t == 1) {
               (void)sim::snapshot_of(m.world);
             }
@@ -73,59 +67,46 @@ TEMPLATE_TEST_CASE("threads move groups: with the epoch and without it KVM hears
               if (const sim::answer a = m.task.open(path_of(own).c_str()))
                 own_fd = static_cast<int>(*a);
             } else if (random() % 8 == 0) {
-              (void)with.dev.del(m.task.file_of(own_fd));
-              (void)without.dev.del(m.task.file_of(own_fd));
+              (void)both.del(m.task.file_of(own_fd));
               (void)m.task.close(own_fd.exchange(-1));
             }
             break;
           case 6:
-            if (own_fd < 0) break;
-            (void)with.dev.del(m.task.file_of(own_fd));
-            (void)without.dev.del(m.task.file_of(own_fd));
+            if (own_fd >= 0) (void)both.del(m.task.file_of(own_fd));
             break;
           default:
-            if (own_fd < 0) break;
-            (void)with.dev.add(m.task.file_of(own_fd));
-            (void)without.dev.add(m.task.file_of(own_fd));
+            if (own_fd >= 0) (void)both.add(m.task.file_of(own_fd));
         }
       }
     });
     // VFIO may have gone between the two ADDs of a file.
-    with.vfio.load(true);
-    without.vfio.load(true);
+    both.load(true);
     for (const auto& fd : fds) {
       if (fd < 0) continue;
-      const auto file = m.task.file_of(fd);
-      const errc a = with.dev.add(file), b = without.dev.add(file);
+      const auto [a, b] = both.add(m.task.file_of(fd));
       CHECK((a == errc::ok || a == errc::exists));
       CHECK((b == errc::ok || b == errc::exists));
     }
     // Answers may have changed after the last update.
     for (int again = 0; again < 2; ++again) {
-      CHECK(with.dev.add(spare) == errc::ok);
-      CHECK(without.dev.add(spare) == errc::ok);
-      CHECK(with.vm.noncoherent() == without.vm.noncoherent());
-      CHECK(with.vm.assigned() == without.vm.assigned());
-      CHECK(with.dev.del(spare) == errc::ok);
-      CHECK(without.dev.del(spare) == errc::ok);
-      CHECK(with.vm.noncoherent() == without.vm.noncoherent());
-      CHECK(with.dev.noncoherent() == without.dev.noncoherent());
+      CHECK(both.add(spare) == std::pair(errc::ok, errc::ok));
+      CHECK(both.same());
+      CHECK(both.del(spare) == std::pair(errc::ok, errc::ok));
+      CHECK(both.same());
     }
-    CHECK(with.dev.size() == without.dev.size());
-    most = std::max(most, with.dev.size());
-    ++heard[with.dev.noncoherent()];
+    most = std::max(most, both.with.dev.size());
+    ++heard[both.with.dev.noncoherent()];
     // Half of the rounds begin with nothing in a container, and with coherent groups only.
     for (int g = 0; g < groups && round % 2 == 0; ++g) {
       const int fd = fds[static_cast<std::size_t>(g)];
       if (fd < 0) continue;
       (void)m.ioctl(fd, VFIO_GROUP_UNSET_CONTAINER);
       if (g % 2 == 0) continue;
-      CHECK(with.dev.del(m.task.file_of(fd)) == errc::ok);
-      CHECK(without.dev.del(m.task.file_of(fd)) == errc::ok);
+      CHECK(both.del(m.task.file_of(fd)) == std::pair(errc::ok, errc::ok));
     }
     if (round % 2 == 0) {
-      CHECK(with.dev.noncoherent() == without.dev.noncoherent());
-      ++heard[with.dev.noncoherent()];
+      CHECK(both.same());
+      ++heard[both.with.dev.noncoherent()];
     }
   }
   CHECK(moved[0] > 0);

@@ -422,10 +422,12 @@ TEST_CASE("Two VMs may track one file: the last set_kvm wins, either close clear
   }
   CHECK(w.iommu.registered() == 2);  // each device registers for its own VM
   CHECK(w.files.references(file) == 3);
-  CHECK(w.task.close(devices[0]) == errc::ok);
-  CHECK(w.vfio.vm_of(file) == vm_id{});
+  CHECK(w.close(devices[0]) == errc::ok);
+  CHECK(w.vfio.vm_of(file) == vm_id{});  // and the other device still tracks the file
+  CHECK(w.devices.all.size() == 1);
+  CHECK(w.devices.all[0].expected.files() == std::vector{file});
   CHECK(w.iommu.registered() == 1);
-  CHECK(w.task.close(devices[1]) == errc::ok);
+  CHECK(w.close(devices[1]) == errc::ok);
   CHECK(w.iommu.registered() == 0);
   CHECK(w.files.references(file) == 1);
   CHECK(w.task.close(other_vm) == errc::ok);
