@@ -10,8 +10,8 @@
 
 namespace kvm_vfio {
 
-/// An endpoint that stores the address of another endpoint. It is for endpoints that cannot be
-/// copied.
+/// An endpoint that stores the address of another endpoint and passes each call on to it. An
+/// `attachment` stores an `endpoint_pointer` if the endpoint has no function `borrow()`.
 template <endpoint E>
 class endpoint_pointer {
  public:
@@ -43,14 +43,15 @@ template <endpoint E>
 }
 }  // namespace detail
 
-/// The type by which an `attachment` stores an endpoint. If the endpoint has `borrow()`, it is the
-/// result of that function, which stays valid when the endpoint is moved. Otherwise it is an
-/// `endpoint_pointer`.
+/// The type by which an `attachment` stores an endpoint. If the endpoint has a function `borrow()`,
+/// this type is the type of the function's result. That result stays valid when the endpoint is
+/// moved. Without `borrow()`, this type is an `endpoint_pointer`.
 template <endpoint E>
 using endpoint_view = decltype(detail::view_of(*static_cast<E*>(nullptr)));
 
-/// Keeps a VFIO file attached to a VM and calls FILE_DEL in its destructor. It can be moved. The
-/// device and the descriptor of the VFIO file must stay open for as long as the attachment exists.
+/// Holds a VFIO file that a kvm-vfio device tracks, and calls FILE_DEL in its destructor. An
+/// attachment can be moved. The kvm-vfio device and the descriptor of the VFIO file must stay open
+/// for as long as the attachment holds the file.
 /// \tparam View an `endpoint_view`
 template <endpoint View>
 class attachment {
@@ -72,8 +73,8 @@ class attachment {
   }
   ~attachment() { (void)detach(); }
 
-  /// Calls FILE_DEL. Does nothing and returns ok if no file is attached. Afterwards this object
-  /// holds no file, even if the call fails. The caller may then try `file_del` again.
+  /// Calls FILE_DEL. Does nothing and returns ok if this object holds no file. Afterwards this
+  /// object holds no file, even if FILE_DEL fails. The caller may then try `file_del` again.
   /// \par Errors
   /// - `errc::noent`: the device did not track the file any more
   /// - any other error of `file_del`: the device still tracks the file
@@ -85,9 +86,9 @@ class attachment {
   }
   /// Gives up the file without FILE_DEL. The device tracks the file until the device is closed.
   void dismiss() noexcept { fd_ = -1; }
-  /// Returns true if a file is attached.
+  /// Returns true if this object holds a file.
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// Returns the descriptor of the attached file, or -1 if there is none.
+  /// Returns the descriptor of the file that this object holds, or -1 if it holds none.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:
@@ -100,6 +101,8 @@ class attachment {
 };
 
 /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
+/// \param device the kvm-vfio device that shall track the file
+/// \param fd     a descriptor of the VFIO file
 /// \par Errors
 /// - each error of `file_add`
 template <endpoint E>

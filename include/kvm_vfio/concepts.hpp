@@ -21,7 +21,7 @@ namespace kvm_vfio {
 
 /// A value that names an object of the system: an open file, a VM or an IOMMU group. A handle is
 /// cheap to copy. The concept asks for less than std::regular does, because std::regular adds 2 ms
-/// to the compile time of each user.
+/// to the compile time of each file that includes this header.
 template <class T>
 concept handle = requires(T& to, const T& from) {
   // A value-initialised handle names nothing.
@@ -33,15 +33,15 @@ concept handle = requires(T& to, const T& from) {
   { from == from } noexcept -> std::same_as<bool>;
 };
 
-/// Returns the number by which the index finds a pointer. A handle of another type may offer a
-/// function of this name, too: a hidden friend, or a function in the namespace of the type.
-/// `hashable_file` says what it must return.
+/// Returns the number by which the list of tracked files finds a pointer in its index. The author
+/// of another handle type may write a function of this name for that type: a hidden friend, or a
+/// function in the namespace of the type. `hashable_file` says what that function must return.
 template <class T>
 [[nodiscard]] constexpr std::uint64_t identity_hash(T* const& p) noexcept {
   if (std::is_constant_evaluated()) return 0;  // constant evaluation has no addresses
   return reinterpret_cast<std::uintptr_t>(p);
 }
-/// Returns the value of an integer as the number by which the index finds it.
+/// Returns the value of an integer handle: the list finds the handle by this value in its index.
 template <std::integral T>
 [[nodiscard]] constexpr std::uint64_t identity_hash(const T& n) noexcept {
   return static_cast<std::uint64_t>(n);
@@ -52,7 +52,8 @@ template <std::integral T>
 template <class F>
 concept hashable_file = handle<F> && requires(const F& file) {
   // Equal handles give equal numbers, and a handle keeps its number while its file is tracked.
-  // Look-up is fastest if few files share a number. Which bits differ does not matter.
+  // Look-up is fastest if few files share a number. It does not matter in which bits the numbers
+  // differ.
   { identity_hash(file) } noexcept -> std::same_as<std::uint64_t>;
 };
 
@@ -82,11 +83,12 @@ concept symbol_provider =
 /// then asks only the files whose answer it does not know, and still asks in the kernel's order.
 template <class S>
 concept epoch_symbol_provider = symbol_provider<S> && requires(S& vfio) {
-  // A number that takes a new value, never used before, whenever `file_enforced_coherent` may
-  // return another answer for some file. (A missing symbol counts as the answer false.) The
-  // provider changes the number after the answers, but before any thread can see the new answers.
-  // For this it keeps both in one atomic, or changes both under a lock that the answering functions
-  // also take. The device calls this with its lock held.
+  // Returns a number, the epoch. The epoch takes a value that it never had before whenever
+  // `file_enforced_coherent` may return another answer for some file. (A missing symbol counts as
+  // the answer false.) Epoch and answers change together: as soon as a thread can see one of them
+  // changed, it can see both changed. For this, the provider keeps both in one atomic. Or it
+  // changes both under a lock that `file_enforced_coherent` and this function also take. The device
+  // calls this function with its lock held.
   { vfio.coherency_epoch() } noexcept -> std::same_as<std::uint64_t>;
 };
 
@@ -94,7 +96,8 @@ concept epoch_symbol_provider = symbol_provider<S> && requires(S& vfio) {
 template <class S>
 concept group_symbol_provider =
     symbol_provider<S> && requires(S& vfio, const typename S::file& file) {
-      // True if the file is a group file (vfio_file_is_group). Called in place of file_is_valid.
+      // True if the file is a group file (vfio_file_is_group). The device calls this function in
+      // place of file_is_valid.
       { vfio.file_is_group(file) } noexcept -> std::same_as<bool>;
     };
 
@@ -109,13 +112,14 @@ concept spapr_symbol_provider =  //
       { vfio.file_iommu_group(file) } noexcept -> std::same_as<typename S::iommu_group>;
     };
 
-/// The part of KVM that depends on the architecture and must know of noncoherent DMA.
+/// The IOMMU backend: the part of KVM that depends on the architecture. The device tells the
+/// backend whether a VM has noncoherent DMA.
 template <class I, class Vm>
 concept iommu_backend = requires(I& iommu, const Vm& vm) {
-  // The VM now has noncoherent DMA through this device (kvm_arch_register_noncoherent_dma). Each
-  // device calls this function and unregister_noncoherent_dma in turn, and this one first.
+  // A tracked file is noncoherent now, and none was before (kvm_arch_register_noncoherent_dma). A
+  // device calls register_noncoherent_dma first, and then the two functions in turn.
   { iommu.register_noncoherent_dma(vm) } noexcept;
-  // The VM has no more noncoherent DMA through this device (kvm_arch_unregister_noncoherent_dma).
+  // No tracked file is noncoherent any more (kvm_arch_unregister_noncoherent_dma).
   { iommu.unregister_noncoherent_dma(vm) } noexcept;
 };
 
@@ -128,10 +132,13 @@ concept assignment_backend = iommu_backend<I, Vm> && requires(I& iommu, const Vm
   { iommu.end_assignment(vm) } noexcept;
 };
 
-/// The two places where the kernel's kvm-vfio warns. The kernel prints each warning at most once.
+/// The two warnings of the kernel's kvm-vfio. The kernel prints each warning at most once.
 enum class spapr_warning : unsigned char {
-  attach_without_iommu_group,   ///< attribute 3 was set on a file that has no IOMMU group
-  release_without_iommu_group,  ///< an entry is removed whose attribute 3 was never set
+  /// Attribute 3 is set on a file that has no IOMMU group.
+  attach_without_iommu_group,
+  /// A file is removed whose IOMMU group the device does not hold, for example because attribute 3
+  /// was never set on the file.
+  release_without_iommu_group,
 };
 
 /// The IOMMU backend for POWER, which connects groups to TCE tables. A device has attribute 3,
@@ -148,18 +155,18 @@ concept spapr_backend =  //
       { iommu.spapr_tce_release(vm, group) } noexcept;
       // Gives back the reference that file_iommu_group took (iommu_group_put).
       { iommu.iommu_group_put(group) } noexcept;
-      // Called each time when the kernel would reach a warning. The backend decides how often it
-      // prints.
+      // The device calls this function at each place where the kernel warns. The backend decides
+      // how often it prints the warning.
       { iommu.warn(warning) } noexcept;
     };
 
-/// The files policy of a device: takes and gives back references on open files.
+/// The files policy of a device. The policy takes references on open files and gives them back.
 template <class R, class File>
 concept file_references = requires(R& files, const R& from, const File& file) {
-  // A copy of the policy counts the same references.
+  // A copy and its original are equal: a reference that one of them took, the other may give back.
   { R(from) } noexcept;
   // Takes one more reference and returns the handle to keep (get_file). The kernel's function
-  // cannot fail. An implementation with descriptors can fail: mfile.
+  // cannot fail. A policy that makes a descriptor for each reference can fail with mfile.
   { files.get_file(file) } noexcept -> std::same_as<result<File>>;
   // Gives one reference back (fput).
   { files.fput(file) } noexcept;
@@ -196,16 +203,17 @@ using default_files = typename detail::default_files<S>::type;
 template <class T, class File>
 concept file_table = requires(T& task, int fd) {
   // Returns the open file behind a descriptor, with a reference (fget). Returns badf if the
-  // descriptor is not open, is negative, or was opened with O_PATH.
+  // descriptor is not open, is negative, or was opened with O_PATH. A task that makes a descriptor
+  // for each reference can also return mfile.
   { task.fget(fd) } noexcept -> std::same_as<result<File>>;
 };
 
-/// A task whose descriptors can also be looked up without a reference, which costs less. The device
-/// uses this for FILE_DEL and attribute 3, which keep no reference after the call.
+/// A task whose descriptors can also be looked up without taking a reference, which costs less. The
+/// device does so for FILE_DEL and attribute 3, because they keep no reference after the call.
 template <class T, class File>
 concept borrowing_file_table = file_table<T, File> && requires(T& task, int fd) {
   // Returns the open file behind a descriptor (fdget). The file stays open until the call ends.
-  // Fails like `fget`, except that it needs no free descriptor and so never fails with mfile.
+  // Returns badf if `fget` does. `fdget` needs no free descriptor, so it never returns mfile.
   { task.fdget(fd) } noexcept -> std::same_as<result<File>>;
 };
 

@@ -25,16 +25,20 @@ namespace kvm_vfio {
 /// The model of the kvm-vfio device of one VM (virt/kvm/vfio.c).
 ///
 /// All functions are noexcept. With a real lock, several threads may call them at the same time,
-/// except for the constructors and the destructor. The device holds its lock when it calls a
-/// policy. There are four exceptions: `file_is_valid` and its symbol look-up; the calling task;
-/// `get_file` and `fput` of the caller's reference; everything in the destructor. If devices share
-/// a policy object, each calls it under its own lock, so the object must synchronise itself.
+/// except for the constructors and the destructor. If two devices share a policy object, the object
+/// must synchronise itself, because each device calls the object under a lock of its own.
+///
+/// The device holds its lock when it calls a policy. There are four exceptions:
+/// - `file_is_valid` and the look-up of its symbol
+/// - the calling task
+/// - `get_file` and `fput` of the reference that a call holds on its own argument
+/// - the calls of the destructor, which says itself when it takes the lock
 ///
 /// \tparam Symbols the symbol provider (VFIO's functions)
 /// \tparam Lock    the lock; a reference type if the device does not own it
 /// \tparam Iommu   the IOMMU backend; with a `spapr_backend` the device has attribute 3
 /// \tparam Profile the Linux release
-/// \tparam Storage where entries live; each successful ADD allocates one
+/// \tparam Storage where the entries of tracked files live; each successful ADD allocates one entry
 /// \tparam Files   the references on open files
 template <symbol_provider Symbols, lockable Lock, iommu_backend<typename Symbols::vm> Iommu,
           profile Profile = linux_7_3, storage Storage = heap_storage,
@@ -47,8 +51,8 @@ class device {
   using vm_handle = typename Symbols::vm;
   /// Whether the device has attribute 3, GROUP_SET_SPAPR_TCE.
   static constexpr bool spapr = detail::policies<Symbols, Iommu, Profile>::spapr;
-  /// Whether a coherency update asks each file at most once in an epoch. If not, each update asks
-  /// the files in order up to the first noncoherent one, as the kernel does.
+  /// Whether a coherency update asks each file at most once in an epoch. If this is false, each
+  /// update asks the files in order up to the first noncoherent one, as the kernel does.
   static constexpr bool coherency_epoch = epoch_symbol_provider<Symbols>;
   /// Whether the device finds a tracked file in constant time; see `file_list`.
   static constexpr bool indexed = has_index<file, Storage>;
@@ -63,7 +67,8 @@ class device {
         lock_(static_cast<Lock&&>(lock)),
         files_(files),
         tracked_(storage) {}
-  /// Makes a device of `vm` with its own lock, for locks that cannot be moved.
+  /// Makes a device of `vm` and a lock inside the device. This constructor is for locks that cannot
+  /// be moved.
   constexpr device(Symbols& symbols, Iommu& iommu, const vm_handle& vm, Profile = {},
                    const Storage& storage = {}, const Files& files = {}) noexcept
       : vfio_(symbols), iommu_(iommu), vm_(vm), files_(files), tracked_(storage) {}
@@ -71,8 +76,9 @@ class device {
   device& operator=(const device&) = delete;
 
   /// Releases every file in insertion order, then updates coherency once (kvm_vfio_release).
-  /// Ignores errors of set_kvm. Takes no lock, because no other thread can reach the device. But a
-  /// profile with `updates_coherency_apart` takes the lock for the update, as the kernel does.
+  /// Ignores errors of set_kvm. Takes no lock, because no other thread can reach the device. Only
+  /// with a profile that has `updates_coherency_apart`, the update takes the lock, as in the
+  /// kernel.
   constexpr ~device() {
     while (entry* e = tracked_.first()) {
       release_iommu_group(*e);
@@ -103,19 +109,20 @@ class device {
     return held ? add_looked_up(held) : held.error();
   }
 
-  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Takes as long as `add`. If `f` was the
-  /// file that was not coherent, all files may be asked for their coherency. Allocates nothing.
+  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Allocates nothing. Takes as long as
+  /// `add`. But if `f` is the first noncoherent file, the update also asks the files after `f`.
   /// \param f a file that the caller keeps open during the call
   /// \par Errors
   /// - `errc::noent`: the device does not track the file
-  /// - each error of `set_kvm`: the file stays tracked, on sPAPR without its TCE tables
+  /// - each error of `set_kvm`: the file stays tracked, but on sPAPR it has lost its TCE tables
   [[nodiscard]] constexpr errc del(const file& f) noexcept {
     looked_up seen(files_, f, looked_up::borrowed);
     return del_looked_up(seen);
   }
 
   /// GROUP_SET_SPAPR_TCE: attaches the group of a tracked file to a TCE table
-  /// (kvm_vfio_file_set_spapr_tce). The entry keeps its IOMMU group even if the call fails.
+  /// (kvm_vfio_file_set_spapr_tce). The device holds a reference on the IOMMU group of the file
+  /// until FILE_DEL, even if attaching fails.
   /// \param f a file that the caller keeps open during the call
   /// \param tablefd the descriptor of the table in the calling task
   /// \par Errors
@@ -147,7 +154,8 @@ class device {
     return detail::attributes<device>::has(attr);
   }
 
-  /// Returns the number of tracked files. A call that still runs does not count. Takes no lock.
+  /// Returns the number of tracked files. Takes no lock. If another thread adds or removes a file
+  /// at this moment, the number may or may not count that file.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_.get(); }
   /// Returns true if KVM was told that the VM has noncoherent DMA. Takes no lock.
   [[nodiscard]] constexpr bool noncoherent() const noexcept { return coherency_.noncoherent(); }
@@ -304,8 +312,8 @@ class device {
     }
   }
 
-  // One more file may change the answer of others that share its IOMMU domain. So each update asks
-  // all files, unless an epoch shows that no answer changed.
+  // A new file may change the answer for tracked files that share its IOMMU domain. So each update
+  // asks the files again, unless the epoch shows that no answer changed.
   constexpr void update_coherency() noexcept {
     switch (coherency_.update(tracked_.first() && walk_.any_noncoherent(tracked_, vfio_))) {
       case coherency_edge::none: return;
@@ -341,7 +349,8 @@ class device {
   [[no_unique_address]] walk walk_ = new_walk();
 };
 
-/// An lvalue is a lock that the device shares; an rvalue is a lock that the device then owns.
+/// If the lock is an lvalue, the device refers to it. If the lock is an rvalue, the device moves it
+/// into itself and owns it.
 template <class Symbols, class Lock, class Iommu, class Profile = linux_7_3,
           class Storage = heap_storage, class Files = default_files<Symbols>>
 device(Symbols&, Lock&&, Iommu&, typename Symbols::vm, Profile = {}, Storage = {}, Files = {})

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The VM that owns the device. It makes at most one kvm-vfio device, keeps track of lifetimes, and
-/// handles the ioctls. So a program can call the model with ioctl numbers and structs, as a VMM
-/// calls the kernel.
+/// The model of a VM. The VM makes and owns its kvm-vfio device, of which it has at most one. It
+/// handles the ioctls of both, and counts its own users. So a program can call the model with ioctl
+/// numbers and structs, as a VMM calls the kernel.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/ref_count.hpp>
@@ -22,8 +22,8 @@
 namespace kvm_vfio {
 
 namespace detail {
-// The part of a VM that its devices call. It is a base class of the VM for one reason: a VM that
-// stores its devices inside itself needs their complete type before its own is complete.
+// The part of a VM that its devices call. This part is a base class for one reason: a VM may store
+// its devices inside itself. Then the class of the devices must be complete before the class `vm`.
 template <class Caller>
 class device_owner : public open_file<Caller> {
  public:
@@ -38,15 +38,15 @@ class device_owner : public open_file<Caller> {
 
 /// The model of a VM (struct kvm, as far as devices need it).
 ///
-/// The owner of the object provides its memory and keeps it until every descriptor is closed. When
-/// `users()` reaches 0, the kernel would destroy the VM. Several threads may call the functions at
-/// the same time if `Lock` is a real lock.
+/// The program that makes a `vm` keeps it alive until every descriptor of the VM and of its devices
+/// is closed. When `users()` reaches 0, the kernel would destroy the VM; the model destroys
+/// nothing. Several threads may call the functions at the same time if `Lock` is a real lock.
 ///
 /// \tparam Caller  the tasks that hold descriptors of the VM
 /// \tparam Handle  the handle by which VFIO knows this VM (`Symbols::vm`)
 /// \tparam Lock    the VM's lock
-/// \tparam Storage where the VM's devices live. KVM_CREATE_DEVICE allocates before it can return
-///   busy, so a fixed capacity needs one spare slot.
+/// \tparam Storage where the VM's devices live. KVM_CREATE_DEVICE allocates a device before it can
+///   return busy. So a storage of fixed capacity needs one slot more than the VM has devices.
 template <vm_caller Caller, handle Handle, lockable Lock = null_lock,
           storage Storage = heap_storage>
 class vm final : public detail::device_owner<Caller> {
@@ -58,15 +58,15 @@ class vm final : public detail::device_owner<Caller> {
   /// The table of the device types that the VM knows.
   using types = device_type_table<vm>;
 
-  /// The error of a VM for an unknown ioctl. It depends on the architecture, whose code handles
-  /// unknown requests.
+  /// The error of a VM for an unknown ioctl. In the kernel the code of the architecture handles
+  /// such a request, so the error depends on the architecture.
 #if defined(__aarch64__)
   static constexpr errc unknown_ioctl = errc::inval;
 #else
   static constexpr errc unknown_ioctl = errc::notty;
 #endif
 
-  /// Makes a VM in the address space of `creator`. It has one user, its descriptor.
+  /// Makes a VM in the address space of `creator`. The new VM has one user: its descriptor.
   /// \param known the device types; must outlive the VM
   /// \param self  the handle by which VFIO knows this VM
   constexpr vm(const types& known, const Handle& self, Caller& creator,
@@ -108,7 +108,8 @@ class vm final : public detail::device_owner<Caller> {
 
   /// Handles lseek(2). The kernel accepts the call on a VM and ignores it.
   [[nodiscard]] constexpr errc lseek() noexcept override { return errc::ok; }
-  /// The last close of the VM's descriptor. The VM lives on as long as it has devices.
+  /// Handles the last close of the VM's descriptor (kvm_vm_release). The VM lives on as long as it
+  /// has other users, for example its devices.
   constexpr void release() noexcept override { put(); }
 
   /// Adds a user of the VM: a device's descriptor, or an open VFIO device (kvm_get_kvm).
@@ -118,7 +119,8 @@ class vm final : public detail::device_owner<Caller> {
   /// Returns the number of users. If it is 0, the kernel has destroyed the VM.
   [[nodiscard]] constexpr int users() const noexcept { return users_.value(); }
 
-  /// Makes every later ioctl of the VM and of its devices fail with io (kvm_vm_dead).
+  /// Marks the VM as dead: every later ioctl of the VM and of its devices fails with `errc::io`
+  /// (kvm_vm_dead).
   constexpr void kill() noexcept {
     if (std::is_constant_evaluated()) dead_ = true;
     else __atomic_store_n(&dead_, true, __ATOMIC_RELAXED);
@@ -130,7 +132,7 @@ class vm final : public detail::device_owner<Caller> {
   }
 
   /// Returns true if the VM has a device of this type.
-  /// \pre the VM's lock is held, as it is in `create`
+  /// \pre the VM's lock is held, as it is during `device_type::create`
   [[nodiscard]] constexpr bool has(const device_type<vm>& type) const noexcept {
     for (const device_descriptor* d = devices_; d; d = d->next_)
       if (&d->type_ == &type) return true;
@@ -140,7 +142,7 @@ class vm final : public detail::device_owner<Caller> {
   [[nodiscard]] constexpr const Handle& self() const noexcept { return self_; }
 
  private:
-  /// A device of the VM, as the file behind a descriptor (struct kvm_device).
+  /// The open file behind the descriptor of a VM's device (struct kvm_device).
   class device_descriptor final : public open_file<Caller> {
    public:
     constexpr device_descriptor(detail::device_owner<Caller>& owner, device_type<vm>& type) noexcept
@@ -207,7 +209,7 @@ class vm final : public detail::device_owner<Caller> {
     return errc::ok;
   }
 
-  // The device releases its reference on the VM last, as in the kernel.
+  // The kernel, too, gives the device's reference on the VM back last.
   constexpr void closed(open_file<Caller>& d) noexcept override {
     remove(d);
     put();

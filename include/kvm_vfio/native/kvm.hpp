@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The real KVM: /dev/kvm, a VM, and the VM's kvm-vfio device. For each of them there are two
-/// classes. A view (`vm_ref`) is for a VMM that holds the descriptor itself, and an owner (`vm`)
-/// closes it.
+/// The descriptors of the real KVM. Descriptors of /dev/kvm, of a VM and of a kvm-vfio device have
+/// two classes each. A view, for example `vm_ref`, is for a VMM that closes the descriptor itself.
+/// An owner, for example `vm`, closes the descriptor in its destructor.
 ///
 /// \code
 /// auto vm = kvm_vfio::native::kvm::open().value().create_vm();
@@ -31,14 +31,14 @@ namespace kvm_vfio::native {
 class kvm_vfio_device_ref {
  public:
   constexpr kvm_vfio_device_ref() noexcept = default;
-  /// Makes a view of a descriptor and does not own it.
+  /// Makes a view of the descriptor `fd`. The view never closes the descriptor.
   constexpr explicit kvm_vfio_device_ref(int fd) noexcept : fd_(fd) {}
 
   /// Calls KVM_SET_DEVICE_ATTR.
   /// \par Errors
   /// - `errc::nxio`: no such group or attribute
   /// - `errc::fault`: the memory at `attr.addr` cannot be read
-  /// - `errc::io`: the VM belongs to another process, or is dead
+  /// - `errc::io`: another process made the VM, or the VM is dead
   /// - each error of the attribute, as `file_add`, `file_del` and `set_spapr_tce` list them
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) const noexcept {
     return sys::ioctl(fd_, uapi::set_device_attr, &attr).error();
@@ -46,7 +46,7 @@ class kvm_vfio_device_ref {
   /// Calls KVM_HAS_DEVICE_ATTR.
   /// \par Errors
   /// - `errc::nxio`: no such group or attribute
-  /// - `errc::io`: the VM belongs to another process, or is dead
+  /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) const noexcept {
     return sys::ioctl(fd_, uapi::has_device_attr, &attr).error();
   }
@@ -58,14 +58,15 @@ class kvm_vfio_device_ref {
     return sys::ioctl(fd_, request, argument).error();
   }
 
-  /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor. That object needs
-  /// the open descriptor of the device, but not this view.
+  /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor. The kvm-vfio
+  /// device's descriptor must stay open for as long as that object exists. This view may end
+  /// before.
   /// \par Errors
   /// - `errc::badf`: `vfio_fd` is not open
   /// - `errc::inval`: the file is not a VFIO file, or VFIO is not loaded
   /// - `errc::exists`: the device tracks the file already
   /// - `errc::nomem`: no memory
-  /// - `errc::io`: the VM belongs to another process, or is dead
+  /// - `errc::io`: another process made the VM, or the VM is dead
   template <class View = kvm_vfio_device_ref>  // `View` is complete at the call
   [[nodiscard]] result<attachment<View>> attach(int vfio_fd) const noexcept {
     return kvm_vfio::attach(*this, vfio_fd);
@@ -81,10 +82,11 @@ class kvm_vfio_device_ref {
 };
 static_assert(endpoint<kvm_vfio_device_ref>);
 
-/// Owns the descriptor of a real kvm-vfio device. Closing it stops the tracking of every file.
+/// Owns the descriptor of a real kvm-vfio device. When the descriptor is closed, the device stops
+/// tracking every file.
 class kvm_vfio_device : public owned<kvm_vfio_device_ref> {
  public:
-  /// Owns nothing, or a descriptor that the caller gives away.
+  /// Makes an owner of nothing, or of a descriptor that the caller gives away.
   using owned::owned;
 
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
@@ -102,7 +104,7 @@ static_assert(endpoint<kvm_vfio_device>);
 class vm_ref {
  public:
   constexpr vm_ref() noexcept = default;
-  /// Makes a view of a descriptor and does not own it.
+  /// Makes a view of the descriptor `fd`. The view never closes the descriptor.
   constexpr explicit vm_ref(int fd) noexcept : fd_(fd) {}
 
   /// Calls KVM_CREATE_DEVICE and passes `create` on unchanged. On success `create.fd` is a new
@@ -113,15 +115,15 @@ class vm_ref {
   /// - `errc::busy`: the VM has a kvm-vfio device already
   /// - `errc::nomem`: no memory
   /// - `errc::mfile`, `errc::nfile`: the process or the system has no free descriptor or file
-  /// - `errc::io`: the VM belongs to another process, or is dead
+  /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc create_device(kvm_create_device& create) const noexcept {
     return sys::ioctl(fd_, uapi::create_device, &create).error();
   }
-  /// Asks whether the kernel has a device type (KVM_CREATE_DEVICE_TEST). The answer does not depend
-  /// on the devices that the VM has already.
+  /// Asks whether the kernel has a device type (KVM_CREATE_DEVICE_TEST). Returns ok if the kernel
+  /// has the type, even if the VM has a device of this type already.
   /// \par Errors
   /// - `errc::nodev`: the kernel has no such device type
-  /// - `errc::io`: the VM belongs to another process, or is dead
+  /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc has_device_type(std::uint32_t type) const noexcept {
     kvm_create_device create{.type = type, .fd = 0, .flags = uapi::create_device_test};
     return create_device(create);
@@ -154,7 +156,7 @@ using vm = owned<vm_ref>;
 class kvm_ref {
  public:
   constexpr kvm_ref() noexcept = default;
-  /// Makes a view of a descriptor and does not own it.
+  /// Makes a view of the descriptor `fd`. The view never closes the descriptor.
   constexpr explicit kvm_ref(int fd) noexcept : fd_(fd) {}
 
   /// Opens KVM and checks that its interface has the version KVM_API_VERSION.
@@ -201,11 +203,12 @@ class kvm_ref {
   int fd_ = -1;
 };
 
-/// Owns the descriptor of an open /dev/kvm. VMs stay usable after it is closed.
+/// Owns the descriptor of an open /dev/kvm. VMs stay usable after this descriptor is closed.
 using kvm = owned<kvm_ref>;
 
-/// Returns true if an error means that this host or this user has no KVM or no kvm-vfio. A test may
-/// skip then. Any other error is a mistake of the caller or of the kernel.
+/// Returns true if an error means that the host has no KVM or no kvm-vfio, or that the user has no
+/// permission to use KVM. A test may then be skipped. Any other error is a mistake of the caller or
+/// of the kernel.
 /// \param why the error of opening KVM, of making a VM, or of making its kvm-vfio device
 [[nodiscard]] constexpr bool kvm_is_lacking(errc why) noexcept {
   return why == errc::noent || why == errc::access || why == errc::perm || why == errc::nodev ||

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// VFIO's files that a VMM needs to attach a device to a VM: containers, groups and devices. For
-/// each of them there are two classes: a view (`group_ref`) and an owner (`group`).
+/// The descriptors of VFIO's files. Descriptors of containers, of groups and of device files have
+/// two classes each. A view, for example `group_ref`, is for a VMM that closes the descriptor
+/// itself. An owner, for example `group`, closes the descriptor in its destructor.
 ///
-/// This order is safe on every kernel. For a group: put it into a container, set the container's
-/// IOMMU, call FILE_ADD for the group, and get the device. For a device file: call FILE_ADD for it,
-/// and bind it to an iommufd.
+/// A VMM gives a device to a VM in one of two ways. These orders are safe on every kernel:
+/// - By a group: put the group into a container, choose the container's IOMMU driver, call FILE_ADD
+///   for the group, then get the device from the group.
+/// - By a device file: open the device file, call FILE_ADD for it, then bind it to an iommufd.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/errc.hpp>
@@ -46,8 +48,8 @@ class container_ref {
     if (*version != VFIO_API_VERSION) return errc::proto;
     return opened;
   }
-  /// Asks whether the container has an extension (VFIO_CHECK_EXTENSION). Before the container's
-  /// IOMMU is set, asks whether any IOMMU driver has it.
+  /// Asks whether the IOMMU driver of the container has an extension (VFIO_CHECK_EXTENSION). As
+  /// long as the container has no IOMMU driver, asks whether any IOMMU driver has the extension.
   /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> check_extension(unsigned long extension) const noexcept {
@@ -57,18 +59,19 @@ class container_ref {
   }
   /// Chooses the IOMMU driver of a container that has a group (VFIO_SET_IOMMU).
   /// \par Errors
-  /// - `errc::inval`: the container has no group, or its IOMMU is set already
+  /// - `errc::inval`: the container has no group, or it has an IOMMU driver already
   /// - `errc::nodev`: the kernel has no such IOMMU driver
-  /// - `errc::busy`: another user translates the DMA of a group
-  /// - `errc::perm`: the host cannot isolate interrupts; see allow_unsafe_interrupts
+  /// - `errc::busy`: a group is attached to the IOMMU domain of another user
+  /// - `errc::perm`: the host cannot isolate interrupts, and the module parameter
+  ///   allow_unsafe_interrupts is not set
   [[nodiscard]] errc set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const noexcept {
     return sys::ioctl(fd_, VFIO_SET_IOMMU, type).error();
   }
   /// Maps memory at the IOVA that `m` names (VFIO_IOMMU_MAP_DMA).
   /// \par Errors
   /// - `errc::exists`: the range overlaps another mapping
-  /// - `errc::inval`: the range is not aligned or not allowed, or the container has no IOMMU yet
-  /// - `errc::nomem`: no memory, or more locked memory than RLIMIT_MEMLOCK allows
+  /// - `errc::inval`: the range is not aligned or not allowed, or the container has no IOMMU driver
+  /// - `errc::nomem`: no memory, or the process would lock more memory than RLIMIT_MEMLOCK allows
   /// - `errc::nospc`: the container has as many mappings as dma_entry_limit allows
   /// - `errc::fault`: the memory is not mapped in this process
   [[nodiscard]] errc map(const dma_mapping& m) const noexcept {
@@ -85,7 +88,7 @@ class container_ref {
   /// \param size the size of the range in bytes
   /// \return the number of bytes that were mapped
   /// \par Errors
-  /// - `errc::inval`: the range holds a part of a mapping only, or is not aligned
+  /// - `errc::inval`: the range contains only a part of some mapping, or is not aligned
   [[nodiscard]] result<std::uint64_t> unmap(std::uint64_t iova, std::uint64_t size) const noexcept {
     vfio_iommu_type1_dma_unmap unmap{};
     unmap.argsz = sizeof unmap;
@@ -100,11 +103,12 @@ class container_ref {
  private:
   int fd_ = -1;
 };
-/// Owns the descriptor of a container. The container lives until the descriptor is closed and the
-/// last group has left. A group leaves with `unset_container`, or when the group is closed.
+/// Owns the descriptor of a container. The container exists until the descriptor is closed and the
+/// last group has left. A group leaves with `unset_container`, or when the group file is released.
 using container = owned<container_ref>;
 
-/// A view of a device file: a device's own character device, or a file that a group handed out.
+/// A view of a device file. The file comes from a group, or from opening the device's own character
+/// device.
 class device_ref {
  public:
   constexpr device_ref() noexcept = default;
@@ -134,17 +138,17 @@ class device_ref {
     if (!fd) return fd.error();
     return Owner(static_cast<unique_fd&&>(*fd));
   }
-  /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). Closing the device ends this. Call
-  /// FILE_ADD for the device file before.
+  /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). The binding ends when the device
+  /// file is closed. Call FILE_ADD for the device file before you call this function.
   /// \return the number of the device in the iommufd
   /// \par Errors
-  /// - `errc::inval`: the device is bound already, or a group handed the file out
+  /// - `errc::inval`: the device is bound already, or the device file comes from a group
   /// - `errc::badf`: the iommufd's descriptor is not open
-  /// - `errc::badfd`: the descriptor is not an iommufd
+  /// - `errc::badfd`: the descriptor in `to` is not an iommufd
   /// - `errc::busy`: the group of the device is open, or another user has a device of the group
-  /// - `errc::perm`: another user owns the DMA, or the host cannot isolate interrupts
+  /// - `errc::perm`: another user owns the DMA of the group, or the host cannot isolate interrupts
   /// - `errc::nodev`: the device is no longer bound to a driver of VFIO
-  /// - `errc::srch`: the device needs a VM, but FILE_ADD has not named one
+  /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   [[nodiscard]] result<std::uint32_t> bind_iommufd(iommufd_ref to) const noexcept {
     uapi::device_bind_iommufd bind{
         .argsz = sizeof bind, .flags = 0, .iommufd = to.fd(), .out_devid = 0};
@@ -156,8 +160,9 @@ class device_ref {
   /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
   /// \par Errors
   /// - `errc::noent`: the iommufd has no such IOAS
-  /// - `errc::inval`: the device is not bound, or other devices of its group are attached elsewhere
-  /// - `errc::busy`: another user translates the DMA of the group
+  /// - `errc::inval`: the device is not bound, or another device of its group is attached to
+  ///   another page table
+  /// - `errc::busy`: the group is attached to the IOMMU domain of another user
   /// - `errc::addrinuse`: a mapping lies in a reserved region of the device
   [[nodiscard]] errc attach_iommufd_pt(ioas_id ioas) const noexcept {
     uapi::device_attach_iommufd_pt attach{
@@ -226,13 +231,14 @@ class group_ref {
   }
   /// Puts the group into a container (VFIO_GROUP_SET_CONTAINER).
   /// \par Errors
-  /// - `errc::inval`: the group has a container, or does not fit the mappings or IOMMU of this one
+  /// - `errc::inval`: the group is in a container already, or it cannot use the mappings or the
+  ///   IOMMU driver of the container `to`
   /// - `errc::perm`: the group is not viable, another user owns its DMA, or the host cannot isolate
   ///   interrupts
-  /// - `errc::busy`: another user translates the DMA of the group
+  /// - `errc::busy`: the group is attached to the IOMMU domain of another user
   /// - `errc::nodev`: none of the group's devices is bound to a driver of VFIO any more
   /// - `errc::badf`: the container's descriptor is not open
-  /// - `errc::badfd`: the descriptor is not a container
+  /// - `errc::badfd`: the descriptor in `to` is not a container
   [[nodiscard]] errc set_container(container_ref to) const noexcept {
     int fd = to.fd();
     return sys::ioctl(fd_, VFIO_GROUP_SET_CONTAINER, &fd).error();
@@ -248,9 +254,9 @@ class group_ref {
   /// \param name the device's name in sysfs, for example "0000:06:0d.0"
   /// \par Errors
   /// - `errc::nodev`: the group has no such device
-  /// - `errc::inval`: the group has no container, or the container's IOMMU is not set
-  /// - `errc::busy`, `errc::perm`: another user has the device or owns the DMA of the group
-  /// - `errc::srch`: the device needs a VM, but FILE_ADD has not named one
+  /// - `errc::inval`: the group has no container, or the container has no IOMMU driver
+  /// - `errc::busy`, `errc::perm`: another user has opened the device or owns the DMA of the group
+  /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<device> get_device(const char* name) const noexcept {
     const result<int> fd = sys::ioctl(fd_, VFIO_GROUP_GET_DEVICE_FD, name);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A process of the simulated system: a table of descriptors, and memory for the arguments of
-/// calls. Its functions are system calls. Any number of threads may call them at the same time.
+/// A process of the simulated system, whose functions are system calls. Any number of threads may
+/// call these functions at the same time.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
@@ -21,19 +21,19 @@
 
 namespace kvm_vfio::sim {
 
-/// The process whose call this thread executes (the kernel's `current`). Null: the thread executes
-// no call.
+/// The process whose open, close, ioctl or exit this thread executes (the kernel's `current`).
+/// Null: the thread executes no such call.
 inline thread_local process* current_process = nullptr;
 
-/// What calls may do with a descriptor.
+/// Which calls accept a descriptor.
 enum class descriptor_use : unsigned char {
   all_calls,  ///< every call
   path_only   ///< the file was opened with O_PATH: only dup(2) and close(2)
 };
 
-/// A simulated process: a table of descriptors, and memory for the arguments of its calls. The
-/// system calls throw nothing but std::bad_alloc. The process takes its own lock only to look at
-/// the table, never while a file answers.
+/// A simulated process. It has a table of descriptors, and it refers to the memory from which the
+/// arguments of its calls are read. A system call throws no exception except std::bad_alloc. The
+/// process takes its own lock only for the table, and does not hold the lock while a file answers.
 class process {
  public:
   /// The number of an address space.
@@ -42,8 +42,9 @@ class process {
   /// Makes a process without descriptors.
   /// \param files         opens paths; must outlive the process
   /// \param mem           the memory of the process; must outlive the process
-  /// \param address_space a number; processes with equal numbers count as sharing their memory
-  ///                      (clone with CLONE_VM), as KVM compares `mm`
+  /// \param address_space the number of the address space. Processes with equal numbers share their
+  ///                      memory (clone with CLONE_VM). A VM refuses ioctls of a process with
+  ///                      another number than its creator, as KVM compares `mm`.
   process(filesystem& files, memory& mem, address_space_id address_space = 1) noexcept;
   process(const process&) = delete;
   process& operator=(const process&) = delete;
@@ -51,7 +52,9 @@ class process {
 
   // The system calls.
 
-  /// open(2).
+  /// Opens the file at a path (open(2)).
+  /// \param path  the path of the file
+  /// \param flags the flags of open(2); a `world` looks only at O_PATH
   /// \return a new descriptor, the lowest that is free
   /// \par Errors
   /// - `errc::noent`: no node has this path
@@ -59,32 +62,33 @@ class process {
   ///   to an iommufd
   /// - `errc::mfile`: the process has no free descriptor
   answer open(const char* path, int flags = O_RDWR | O_CLOEXEC);
-  /// eventfd(2) with a counter of 0.
+  /// Makes an eventfd with a counter of 0 (eventfd(2)).
   /// \return a new descriptor, the lowest that is free
   /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
   answer eventfd();
-  /// close(2). The descriptor is free afterwards, whatever happens when the file is released.
+  /// Closes a descriptor (close(2)). If this was the last reference on the file, the file is
+  /// released before this function returns.
   /// \return 0
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open
   answer close(int fd);
-  /// dup(2).
+  /// Makes one more descriptor of an open file (dup(2)).
   /// \return a new descriptor for the open file, the lowest that is free
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open
   /// - `errc::mfile`: the process has no free descriptor
   answer dup(int fd);
-  /// ioctl(2).
+  /// Sends a request to the file behind a descriptor (ioctl(2)).
   /// \param fd       the descriptor
   /// \param request  the request; the kernel reads only the low 32 bits
-  /// \param argument the number or the address that is handed over
+  /// \param argument the third argument of ioctl(2): a number or an address
   /// \return what the file answers
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
-  /// - further errors: those of the file
+  /// - each error of the file
   answer ioctl(int fd, std::uint64_t request, std::uint64_t argument);
-  /// pread(2).
+  /// Reads bytes of the file behind a descriptor (pread(2)).
   /// \param fd     the descriptor
   /// \param to     where the bytes go; memory of the caller, not checked
   /// \param size   the number of bytes
@@ -92,9 +96,9 @@ class process {
   /// \return the number of bytes that were read
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
-  /// - further errors: those of the file
+  /// - each error of the file
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset);
-  /// pwrite(2).
+  /// Writes bytes of the file behind a descriptor (pwrite(2)).
   /// \param fd     the descriptor
   /// \param from   the bytes; memory of the caller, not checked
   /// \param size   the number of bytes
@@ -102,20 +106,19 @@ class process {
   /// \return the number of bytes that were written
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
-  /// - further errors: those of the file
+  /// - each error of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
-  /// The end of the process: every descriptor is closed, the lowest first. Observers are not
-  /// called.
+  /// Ends the process: closes every descriptor, the lowest first. Calls no observer.
   void exit() noexcept;
-  /// fork(2): copies the descriptors of this process into `child`.
+  /// Copies the descriptors of this process into `child`, as fork(2) does.
   /// \pre `child` has no descriptors, and its address space has another number
   void fork_into(process& child);
 
   // What a test or an interposer needs beside the system calls.
 
   /// Puts a file behind a given descriptor, as dup2(2) does. If the descriptor is open, it is
-  /// closed first. An interposer uses this function, because the real system chooses its
-  /// descriptors.
+  /// closed first. An interposer uses this function, because it cannot choose the number: the real
+  /// system has chosen the number already.
   /// \param fd    the descriptor
   /// \param owned the file; the process takes over the reference of the caller
   /// \param use   what calls may do with the descriptor
@@ -127,12 +130,12 @@ class process {
   /// Adds an observer, which is told of every later call. Call this function before other threads
   /// use the process. The observer must outlive the process.
   void observe(trace::call_observer& observer);
-  /// The memory of the process.
+  /// Returns the memory of the process.
   [[nodiscard]] memory& mem() noexcept { return memory_; }
-  /// The file behind a descriptor, without a reference for the caller. Null: the descriptor is not
-  /// open.
+  /// Returns the file behind a descriptor, without a reference for the caller. Null: the descriptor
+  /// is not open.
   [[nodiscard]] file* file_of(int fd) noexcept;
-  /// The number of descriptors that are open.
+  /// Returns the number of open descriptors.
   [[nodiscard]] std::size_t descriptors() const noexcept { return open_; }
 
   // What the model needs (the concepts `vm_caller` and `caller`).
@@ -143,7 +146,7 @@ class process {
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH
   result<file*> fget(int fd) noexcept;
-  /// Makes a descriptor of an open file that the model made.
+  /// Makes a descriptor for an open file that the model made.
   /// \par Errors
   /// - `errc::mfile`: the process has no free descriptor
   /// - `errc::nomem`: no memory
@@ -181,10 +184,11 @@ class process {
   };
 
   [[nodiscard]] const slot* find(int fd) const noexcept;
-  // The file behind a descriptor, with a reference. Empty for an O_PATH descriptor.
+  // Returns the file behind a descriptor, with a reference. Empty: the descriptor is not open, or
+  // it was opened with O_PATH.
   file_ref look_up(int fd) noexcept;
-  // What happens to the number of a descriptor that is closed: a new file may get it at once, or
-  // only after `give_number_back`.
+  // What `drop` does with the number of the closed descriptor. A new file may get a free number at
+  // once, and a kept number only after `give_number_back`.
   enum class number : unsigned char { is_free, is_kept };
   errc drop(int fd, number then) noexcept;
   void give_number_back(int fd) noexcept;

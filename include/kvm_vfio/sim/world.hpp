@@ -32,7 +32,8 @@ namespace kvm_vfio::sim {
 class world final : public filesystem {
  public:
   /// Makes the groups and the devices of a topology. Every group is closed and in no container.
-  /// \param machine the host; a plain `topology` converts, and is checked then
+  /// \param machine the host. If the caller passes a `topology`, `checked_topology` checks it and
+  ///                throws `invalid_topology` if it is wrong.
   /// \param release the Linux release whose VFIO is simulated
   /// \param options the settings that are not part of the topology
   explicit world(const checked_topology& machine,
@@ -48,15 +49,16 @@ class world final : public filesystem {
   /// \return a new open file, with one reference for the caller
   /// \par Errors
   /// - `errc::noent`: the world has no node with this path
-  /// - `errc::busy`: the group is open already, or one of its devices is bound to an iommufd (with
-  ///   O_PATH this does not matter)
+  /// - `errc::busy`: `flags` has no O_PATH, and the group is open already or one of its devices is
+  ///   bound to an iommufd
   result<file*> open(const char* path, int flags) override;
 
-  /// Finds a group by its number. \return null: no group has this number
+  /// Returns the group with a number. Null: no group has this number.
   [[nodiscard]] vfio_group* find_group(int number) const noexcept;
-  /// Finds a device by its address on the bus. \return null: no device has this address
+  /// Returns the device with a name, which is its address on the bus, for example "0000:aa:00.0".
+  /// Null: no device has this name.
   [[nodiscard]] vfio_device* find_device(std::string_view name) const noexcept;
-  /// The groups by their numbers.
+  /// Returns all groups, by their numbers.
   [[nodiscard]] const std::map<int, std::unique_ptr<vfio_group>>& groups() const noexcept;
   /// The Linux release whose VFIO is simulated.
   [[nodiscard]] const linux_release& release() const noexcept { return state_.release; }
@@ -84,7 +86,7 @@ class world final : public filesystem {
   static constexpr std::string_view group_prefix = "/dev/vfio/";
   static constexpr std::string_view device_prefix = "/dev/vfio/devices/vfio";
 
-  // What O_PATH opens: only the path is known, and the node itself is not opened.
+  // The open file of an open(2) with O_PATH. It knows only the path, and the node is not opened.
   class path_file final : public file {
    public:
     explicit path_file(const char* path) : file(file_kind::other), path_(path) {}
@@ -94,13 +96,13 @@ class world final : public filesystem {
     std::string path_;
   };
   [[nodiscard]] bool exists(std::string_view p) const noexcept;
-  // Marks the numbers of device files that the topology names, so that no other device gets them.
+  // Reserves each number of a device file that the topology names. So no other device gets it.
   void reserve_numbers(const topology& machine);
   int number_of(const device_spec& d, int& free_number) const noexcept;
-  // The IOMMU of this name. A checked topology has it.
+  // Returns the IOMMU with a name. A checked topology has an IOMMU for each name in it.
   [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept;
-  // The number behind the prefix in the name of a node. -1: the path does not consist of the prefix
-  // and a decimal number without leading zeros.
+  // Returns the number that follows `prefix` in `path`. Returns -1 unless `path` is `prefix` and a
+  // decimal number without leading zeros.
   static int number_after(std::string_view path, std::string_view prefix) noexcept;
   result<file*> open_group(int number);
   result<file*> open_device(int number);
@@ -110,7 +112,7 @@ class world final : public filesystem {
   std::vector<iommu_spec> iommus_;
   std::map<int, std::unique_ptr<vfio_group>> groups_;
   std::map<int, vfio_device*> by_number_;
-  // <map> has std::less, and <functional> would be compiled for every test.
+  // <map> declares std::less. Including <functional> would cost each test compile time.
   std::map<std::string, vfio_device*, std::less<>> by_name_;  // NOLINT(misc-include-cleaner)
 };
 

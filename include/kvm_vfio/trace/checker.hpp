@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Watches the calls of a VMM and reports each call that breaks a rule of kvm-vfio or VFIO. The
-/// checker sees only the calls. Therefore it works with the simulator and with a real kernel
-/// (watched_system.hpp).
+/// The checker, which reports each call of a VMM that breaks a rule of kvm-vfio or VFIO. The
+/// checker needs only the calls, and nothing of what stands behind them. Therefore it works with
+/// the simulator and with a real kernel (watched_system.hpp).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/trace/call.hpp>
@@ -28,7 +28,8 @@ struct report {
   call by{};
   /// The number of this call among all calls that the checker saw, counted from 1.
   std::size_t number = 0;
-  /// The file that the rule is about: a path, or the name of a device. Empty: no file.
+  /// The file that the report is about: a path, or the name of a device. Empty: the report is about
+  /// no file.
   std::string about{};
 };
 
@@ -48,7 +49,8 @@ class checker final : public call_observer {
 
   /// Checks a call. The calls of several threads are checked one after the other.
   void called(const call& c) override;
-  /// A copy of the reports, in the order of the calls. A test checks that it is empty.
+  /// Returns a copy of all reports, in the order of the calls. A test of a VMM checks that there
+  /// are no reports.
   [[nodiscard]] std::vector<report> reports() const;
   /// The reports as text, three lines for each. Empty: no rule was broken.
   [[nodiscard]] std::string text() const;
@@ -79,7 +81,8 @@ class checker final : public call_observer {
   static void armed(const call& c, seen_file& f) noexcept;
 
   static bool is_test(const call& c) noexcept;
-  // Whether the driver's open ran. After ESRCH it ran, and found no VM.
+  // Whether the call reached the driver's function that opens the device. A call that failed with
+  // ESRCH reached the function, which found no VM.
   static bool opens(const call& c) noexcept;
   [[nodiscard]] bool has_vm() const noexcept;
   void tell(rule r, const call& c, std::string about);
@@ -96,7 +99,8 @@ class checker final : public call_observer {
   file_id last_ = none;
   std::map<file_id, seen_file> files_;
   std::map<slot, file_id> slots_;
-  std::set<slot> tested_;  // what creates with the TEST flag left in `fd`: no descriptors
+  // The numbers in `fd` after a KVM_CREATE_DEVICE with the TEST flag. They are no descriptors.
+  std::set<slot> tested_;
   std::vector<report> reports_;
 };
 

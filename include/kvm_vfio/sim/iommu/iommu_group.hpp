@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The groups of devices that an IOMMU can tell apart, and the owner of their DMA. The world's lock
-/// guards them. VFIO and iommufd both work on these groups.
+/// The groups of devices that an IOMMU can tell apart. A group knows who has claimed its DMA. The
+/// world's lock guards the groups. Both VFIO and iommufd use them.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
@@ -23,35 +23,36 @@ class iommu_group {
   iommu_group& operator=(const iommu_group&) = delete;
   ~iommu_group();
 
-  /// The number of the group.
+  /// Returns the number of the group.
   [[nodiscard]] int number() const noexcept { return spec_.number; }
-  /// The descriptions of the devices.
+  /// Returns the descriptions of the devices.
   [[nodiscard]] const std::vector<device_spec>& devices() const noexcept { return spec_.devices; }
-  /// The IOMMU in front of the group.
+  /// Returns the IOMMU in front of the group.
   [[nodiscard]] const iommu_spec& iommu() const noexcept { return iommu_; }
 
-  /// Whether a driver of the host, not of VFIO, drives a device of the group.
+  /// Returns true if a device of the group is bound to a driver of the host (`driver::other`).
   [[nodiscard]] bool owned_by_host() const noexcept;
-  /// Whether VFIO drives a device of the group. Only then /dev/vfio/N exists.
+  /// Returns true if a device of the group is bound to VFIO. If not, the group has no /dev/vfio/N.
   [[nodiscard]] bool has_vfio_device() const noexcept;
-  /// Whether all devices of the group are mediated devices. Then there is no IOMMU domain, and
-  /// nobody needs to claim the group's DMA.
+  /// Returns true if all devices of the group are mediated devices. Such a group has no IOMMU
+  /// domain, so claiming its DMA always succeeds and changes nothing.
   [[nodiscard]] bool mediated() const noexcept;
-  /// Whether the IOMMU can enforce coherency for every device of the group that VFIO drives.
+  /// Returns true if the IOMMU can enforce coherency for every device of the group that is bound to
+  /// VFIO.
   [[nodiscard]] bool can_enforce_coherency() const noexcept;
-  /// Whether the IOMMU can enforce coherency for a device of the group.
+  /// Returns true if the IOMMU can enforce coherency for one device of the group.
   [[nodiscard]] bool can_enforce_coherency(const device_spec& device) const noexcept;
   /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim it
   /// several times.
-  /// \param owner the address of the owner
+  /// \param owner the address of the object that claims the DMA; it tells owners apart
   /// \par Errors
-  /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
-  ///   claimed the DMA
+  /// - `errc::perm`: `owned_by_host()` is true, or another owner has claimed the DMA
   [[nodiscard]] errc claim_dma(const void* owner) noexcept;
   /// Gives one claim back (iommu_group_release_dma_owner).
   void release_dma() noexcept;
-  /// Whether the host or an owner has claimed the DMA (iommu_group_dma_owner_claimed). A group that
-  /// is in no container is viable if this function returns false.
+  /// Returns true if an owner has claimed the DMA or `owned_by_host()` is true
+  /// (iommu_group_dma_owner_claimed). If this function returns false, a group without a container
+  /// is viable.
   [[nodiscard]] bool dma_owner_claimed() const noexcept;
 
   /// The number of references that file_iommu_group handed out (POWER).
