@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Finds out when KVM must be told that a VM's DMA became noncoherent, or coherent again.
+/// Finds out when KVM must be told of a change in the coherency of a VM's DMA.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/detail/published.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The types of device that a VM can have, and KVM's table of these types.
+/// The types of device that a VM can have. KVM finds a type by its number in a table.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Includes the whole model: every header that makes no system call and costs little compile time.
+/// Includes the whole model. These headers make no system call and cost little compile time.
 /// The real ioctls are in kvm_vfio/native/, and the mocks are in kvm_vfio/testing/.
 /// \see [The words of VFIO and KVM](docs/words.md)
 

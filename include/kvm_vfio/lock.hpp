@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The lock policy: the concept that a lock must model, a lock for programs with one thread, and a
-/// scope guard. The guard has annotations for Clang's thread-safety analysis. Clang does not
-/// analyse a lock that has no annotations.
+/// The lock policy of the model. The header has the concept that a lock must model, a lock for
+/// programs with one thread, and a scope guard. The guard has annotations for Clang's thread-safety
+/// analysis. Clang does not analyse a lock that has no annotations.
 
 #if defined(__clang__)
 #define KVM_VFIO_CAPABILITY(kind) __attribute__((capability(kind)))

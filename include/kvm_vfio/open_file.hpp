@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The open files that the model makes (the kernel's struct file_operations), and the task that
-/// holds their descriptors.
+/// The open files that the model makes (the kernel's struct file_operations). `vm_caller` is the
+/// concept of a task that holds descriptors of these files.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>

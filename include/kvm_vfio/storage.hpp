@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// What a storage must do, from which the model allocates its objects.
+/// The concept of a storage. The model allocates its objects from a storage.
 /// \see heap_storage.hpp, inline_storage.hpp
 
 #include <concepts>

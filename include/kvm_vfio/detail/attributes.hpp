@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The attributes of kvm-vfio: which ones exist, and which call of the device each one makes.
+/// The attributes of kvm-vfio, each with the function of the device that it calls.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A conversion between integer types that are equal on some platforms and differ on others.
+/// A conversion between integer types that are one type only on some platforms.
 
 #include <type_traits>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A value that one thread at a time changes and any thread may read. `<atomic>` would cost compile
+/// A value that any thread may read while one thread changes it. `<atomic>` would cost compile
 /// time.
 
 #include <type_traits>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Texts that explain the error of a call and say what to do about it. Allocates nothing.
+/// Texts that explain the error of a call. Each text also says what to do about the error. The
+/// functions allocate nothing.
 
 #include <kvm_vfio/errc.hpp>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The iommufd: address spaces for devices that have a device file of their own (cdev).
+/// The descriptor of an iommufd. An iommufd has address spaces for devices that have a device file
+/// of their own (cdev).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/errc.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A process that holds VMs and devices of the model beside its real files. Each of them has a real
-/// descriptor. So the code of a VMM can run against the model, call by call.
+/// The calling process as a holder of files that the model made. Each such file (a VM, or a device
+/// of a VM) has a real descriptor. So the code of a VMM can run against the model, call by call.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>

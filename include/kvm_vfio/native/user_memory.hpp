@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Reads and writes memory of this process by address. A bad address makes the call fail, as in the
+/// Access to memory of this process by address. A bad address makes the call fail, as in the
 /// kernel, and does not end the program.
 
 #include <kvm_vfio/concepts.hpp>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A world together with a simulated KVM: /dev/kvm, VMs and their kvm-vfio devices. The model
-/// (`kvm_vfio::device`) answers for kvm-vfio. This is the only header of sim/ that includes the
-/// model itself; the other headers of sim/ include only the contracts of the model.
+/// The simulated kernel: a world together with a simulated KVM. The simulated KVM has /dev/kvm, VMs
+/// and their kvm-vfio devices. The model (`kvm_vfio::device`) answers for kvm-vfio. Only this
+/// header of sim/ includes the model itself. The other headers of sim/ include only the model's
+/// contracts.
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/device_type.hpp>

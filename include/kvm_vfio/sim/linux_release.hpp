@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The differences in VFIO and iommufd between the Linux releases that the simulator knows.
+/// The differences between the Linux releases that the simulator knows. All of them are in VFIO or
+/// in iommufd.
 
 #include <kvm_vfio/profile.hpp>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The state of a world and of its VMs as plain data. snapshot_text.hpp prints it.
+/// The state of a simulated kernel as plain data: a world with its VMs. snapshot_text.hpp writes
+/// the state as text.
 
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>

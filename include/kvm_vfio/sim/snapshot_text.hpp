@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A snapshot as text, as JSON and as a graph for Graphviz.
+/// Writes a snapshot as text. There are three formats: lines for a terminal, JSON, and a graph for
+/// Graphviz.
 
 #include <kvm_vfio/sim/snapshot.hpp>
 

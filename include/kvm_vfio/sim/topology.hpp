@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The description of a simulated host as plain data: its IOMMUs, its IOMMU groups and their
-/// devices. A program writes a topology in code, or reads one with topology_json.hpp or
+/// The description of a simulated host as plain data. A host has IOMMUs, groups and devices.
+/// A program writes a topology in code, or reads one with topology_json.hpp or
 /// topology_sysfs.hpp. topology_check.hpp lists the conditions that a valid topology fulfils.
 /// \see [The words of VFIO and KVM](docs/words.md)
 

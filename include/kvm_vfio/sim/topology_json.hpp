@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Reads a topology from JSON and writes it as JSON. This header needs the library nlohmann/json
-/// (3.x). Without this library the header is empty, and KVM_VFIO_SIM_TOPOLOGY_JSON is 0.
+/// The conversions between a topology and its text in JSON. This header needs the library
+/// nlohmann/json (3.x). Without this library the header is empty, and KVM_VFIO_SIM_TOPOLOGY_JSON is
+/// 0.
 ///
 /// \code{.json}
 /// {"iommus": [{"name": "dmar0", "snoop_control": false}],

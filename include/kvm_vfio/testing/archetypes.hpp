@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// For each concept, a class that models it and has nothing else. Code that compiles with these
+/// The smallest class that models a concept, for each concept. Code that compiles with these
 /// classes compiles with every model of the concepts. Each class has the name of its concept.
 
 #include <kvm_vfio/concepts.hpp>

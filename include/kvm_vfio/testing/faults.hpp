@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A plan of faults: it says which step fails, and at which use.
+/// A plan of faults. The plan says which step fails, and at which use of the step.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/symbols.hpp>

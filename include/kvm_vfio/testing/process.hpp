@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Mock processes with descriptors and memory. Descriptors refer to open files, which processes
-/// share. They can be duplicated and can have O_PATH. A test calls ioctl() on a process as a VMM
-/// does.
+/// Mock processes. A mock process has descriptors and memory. Descriptors refer to open files,
+/// which processes share. They can be duplicated and can have O_PATH. A test calls ioctl() on a
+/// process as a VMM does.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>

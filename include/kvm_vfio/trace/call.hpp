@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The record of a system call that observers get: the decoded arguments and the answer.
+/// The record of a system call that observers get. It has the decoded arguments and the answer.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Decodes the arguments and the answers of ioctls for observers.
+/// Decodes ioctls for observers: first the arguments, and after the call the answer.
 
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/memory.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The lock of the simulator and of the observers.
+/// The class of the mutexes in the simulator. Observers use this class, too.
 
 #include <kvm_vfio/lock.hpp>
 

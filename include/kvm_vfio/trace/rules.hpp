@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The rules that the checker checks: mistakes of a VMM with kvm-vfio and VFIO. Most of them make
-/// no call fail.
+/// The rules that the checker checks. A VMM that breaks a rule makes a mistake with kvm-vfio or
+/// VFIO. Most of these mistakes make no call fail.
 
 #include <cstddef>
 

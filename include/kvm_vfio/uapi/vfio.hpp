@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The user-space interface of VFIO: `<linux/vfio.h>`, and definitions that the header of some
-/// releases does not have. If the system's header has them, the compiler checks that both agree.
+/// The user-space interface of VFIO. This header includes `<linux/vfio.h>`. It has the definitions
+/// that the system's header lacks in some releases. If the system's header has them, the compiler
+/// checks that both agree.
 
 #include <linux/ioctl.h>  // IWYU pragma: keep
 #include <linux/vfio.h>   // IWYU pragma: export

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// IOMMU domains: which groups share their translations.
+/// IOMMU domains, each with the groups that share its translations.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The I/O address spaces of iommufd: mappings, and the addresses that attached devices allow.
+/// The I/O address spaces of iommufd. An address space holds mappings. It knows the ranges of IOVAs
+/// that its attached devices allow.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>

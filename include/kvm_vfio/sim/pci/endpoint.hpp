@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A generic PCI function behind vfio-pci: its regions, its interrupts and its reset.
+/// A generic PCI function behind vfio-pci. It has regions, interrupts and a reset.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/profile.hpp>

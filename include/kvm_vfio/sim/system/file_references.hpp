@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The policies by which the model and observers hold references on simulated files.
+/// The policies for references on simulated files. The model has one, and observers have another.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/result.hpp>

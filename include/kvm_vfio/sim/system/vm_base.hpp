@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A VM as the simulated VFIO sees it: an object with a name, a reference count and two counters.
+/// A VM as the simulated VFIO sees it. It has a name, a reference count and two counters.
 
 #include <string>
 #include <utility>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The members of a topology with their names in JSON and in error messages. The readers and the
-/// writer use this list, so a new member is added here and in topology.hpp, and nowhere else.
+/// The list of all members of a topology. Each member has the name that JSON and error messages
+/// show. The readers and the writer use this list, so a new member is added here and in
+/// topology.hpp, and nowhere else.
 
 #include <kvm_vfio/sim/topology.hpp>
 

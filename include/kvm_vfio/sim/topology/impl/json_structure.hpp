@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Parses JSON and refuses two things that the parser of nlohmann/json accepts: two members of one
-/// name in an object, and nesting of any depth. Needs nlohmann/json.
+/// A parser of JSON for topologies. It refuses two things that the parser of nlohmann/json accepts:
+/// two members of one name in an object, and nesting of any depth. Needs nlohmann/json.
 
 #include <kvm_vfio/sim/topology/error.hpp>
 

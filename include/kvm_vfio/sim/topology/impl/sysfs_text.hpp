@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Reads files, numbers, links and folders of sysfs.
+/// Reads the entries of sysfs: files, numbers, links and folders.
 
 #include <algorithm>
 #include <cerrno>
