@@ -44,24 +44,25 @@ template <endpoint E>
 }  // namespace detail
 
 /// The type by which an `attachment` stores an endpoint. If the endpoint has a function `borrow()`,
-/// this type is the type of the function's result. That result stays valid when the endpoint is
-/// moved. Without `borrow()`, this type is an `endpoint_pointer`.
+/// this type is the type of what `borrow()` returns. That object stays valid when the endpoint is
+/// moved. If the endpoint has no `borrow()`, this type is an `endpoint_pointer`.
 template <endpoint E>
 using endpoint_view = decltype(detail::view_of(*static_cast<E*>(nullptr)));
 
-/// Holds a VFIO file that a kvm-vfio device tracks, and calls FILE_DEL in its destructor. An
-/// attachment can be moved. The kvm-vfio device and the descriptor of the VFIO file must stay open
-/// for as long as the attachment holds the file.
+/// Stores the descriptor of a VFIO file that a kvm-vfio device tracks, and calls FILE_DEL for this
+/// file in its destructor. The attachment does not own the descriptor. The descriptor and the
+/// kvm-vfio device must stay open until FILE_DEL. An attachment can be moved.
 /// \tparam View an `endpoint_view`
 template <endpoint View>
 class attachment {
  public:
   attachment() = default;
-  /// Takes over the file of `other`, which then holds no file.
+  /// Takes over the file of `other`. Afterwards `other` has no file.
   attachment(attachment&& other) noexcept : device_(other.device_), fd_(other.fd_) {
     other.dismiss();
   }
-  /// Detaches its own file, then takes over the file of `other`, which then holds no file.
+  /// Detaches the file that this object has, then takes over the file of `other`. Afterwards
+  /// `other` has no file. Ignores an error of FILE_DEL.
   attachment& operator=(attachment&& other) noexcept {
     if (this != &other) {
       (void)detach();
@@ -73,8 +74,9 @@ class attachment {
   }
   ~attachment() { (void)detach(); }
 
-  /// Calls FILE_DEL. Does nothing and returns ok if this object holds no file. Afterwards this
-  /// object holds no file, even if FILE_DEL fails. The caller may then try `file_del` again.
+  /// Calls FILE_DEL. If this object has no file, does nothing and returns ok. Afterwards this
+  /// object has no file, even if FILE_DEL failed. After an error the caller may try `file_del`
+  /// again.
   /// \par Errors
   /// - `errc::noent`: the device did not track the file any more
   /// - any other error of `file_del`: the device still tracks the file
@@ -84,11 +86,12 @@ class attachment {
     dismiss();
     return file_del(device_, fd);
   }
-  /// Gives up the file without FILE_DEL. The device tracks the file until the device is closed.
+  /// Forgets the file without FILE_DEL. The kvm-vfio device tracks the file until the caller calls
+  /// `file_del` or the kvm-vfio device is closed.
   void dismiss() noexcept { fd_ = -1; }
-  /// Returns true if this object holds a file.
+  /// Returns true if this object has a file.
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// Returns the descriptor of the file that this object holds, or -1 if it holds none.
+  /// Returns the descriptor of the file, or -1 if this object has no file.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:

@@ -67,9 +67,11 @@ concept symbol_provider =
     // Names a VM. A value-initialised handle means "no VM".
     handle<typename S::vm> &&
     requires(S& vfio, const typename S::file& file, const typename S::vm& vm) {
-      // True if the file is a VFIO file (vfio_file_is_valid). The device does not hold its lock.
+      // True if the file is a VFIO file (vfio_file_is_valid). The device does not hold its lock
+      // during this call.
       { vfio.file_is_valid(file) } noexcept -> std::same_as<bool>;
-      // Tells VFIO the VM of the file, or that it has none (vfio_file_set_kvm).
+      // Tells VFIO the VM of the file (vfio_file_set_kvm). The empty handle tells VFIO that the
+      // file has no VM any more.
       { vfio.file_set_kvm(file, vm) } noexcept;
       // The kernel's function cannot fail and returns void. A provider whose function can fail
       // returns errc.
@@ -83,12 +85,12 @@ concept symbol_provider =
 /// then asks only the files whose answer it does not know, and still asks in the kernel's order.
 template <class S>
 concept epoch_symbol_provider = symbol_provider<S> && requires(S& vfio) {
-  // Returns a number, the epoch. The epoch takes a value that it never had before whenever
-  // `file_enforced_coherent` may return another answer for some file. (A missing symbol counts as
-  // the answer false.) Epoch and answers change together: as soon as a thread can see one of them
-  // changed, it can see both changed. For this, the provider keeps both in one atomic. Or it
-  // changes both under a lock that `file_enforced_coherent` and this function also take. The device
-  // calls this function with its lock held.
+  // Returns a number, the epoch. If the answer of `file_enforced_coherent` may have changed for
+  // some file, the epoch gets a value that it never had before. (A missing symbol counts as the
+  // answer false.) Epoch and answers change together: a thread that can see the change of one can
+  // also see the change of the other. A provider can do this in two ways. It keeps both in one
+  // atomic. Or it changes both under a lock that `file_enforced_coherent` and this function also
+  // take. The device holds its own lock when it calls this function.
   { vfio.coherency_epoch() } noexcept -> std::same_as<std::uint64_t>;
 };
 
@@ -116,19 +118,20 @@ concept spapr_symbol_provider =  //
 /// backend whether a VM has noncoherent DMA.
 template <class I, class Vm>
 concept iommu_backend = requires(I& iommu, const Vm& vm) {
-  // A tracked file is noncoherent now, and none was before (kvm_arch_register_noncoherent_dma). A
-  // device calls register_noncoherent_dma first, and then the two functions in turn.
+  // Tells KVM that a tracked file is noncoherent now, and that none was before
+  // (kvm_arch_register_noncoherent_dma). The first call of a device is a call of this function.
+  // After that, a device calls unregister_noncoherent_dma and this function alternately.
   { iommu.register_noncoherent_dma(vm) } noexcept;
-  // No tracked file is noncoherent any more (kvm_arch_unregister_noncoherent_dma).
+  // Tells KVM that no tracked file is noncoherent any more (kvm_arch_unregister_noncoherent_dma).
   { iommu.unregister_noncoherent_dma(vm) } noexcept;
 };
 
 /// The IOMMU backend for releases that count assignments (Linux 6.1 and 6.12).
 template <class I, class Vm>
 concept assignment_backend = iommu_backend<I, Vm> && requires(I& iommu, const Vm& vm) {
-  // A file was assigned to the VM (kvm_arch_start_assignment).
+  // Tells KVM that a file was assigned to the VM (kvm_arch_start_assignment).
   { iommu.start_assignment(vm) } noexcept;
-  // A file is no longer assigned to the VM (kvm_arch_end_assignment).
+  // Tells KVM that a file is no longer assigned to the VM (kvm_arch_end_assignment).
   { iommu.end_assignment(vm) } noexcept;
 };
 
@@ -163,7 +166,8 @@ concept spapr_backend =  //
 /// The files policy of a device. The policy takes references on open files and gives them back.
 template <class R, class File>
 concept file_references = requires(R& files, const R& from, const File& file) {
-  // A copy and its original are equal: a reference that one of them took, the other may give back.
+  // Copies the policy. The copy may give back references that the original took, and the original
+  // may give back references that the copy took.
   { R(from) } noexcept;
   // Takes one more reference and returns the handle to keep (get_file). The kernel's function
   // cannot fail. A policy that makes a descriptor for each reference can fail with mfile.
@@ -209,7 +213,8 @@ concept file_table = requires(T& task, int fd) {
 };
 
 /// A task whose descriptors can also be looked up without taking a reference, which costs less. The
-/// device does so for FILE_DEL and attribute 3, because they keep no reference after the call.
+/// device calls `fdget` for FILE_DEL and for attribute 3, because these two need no reference after
+/// the call.
 template <class T, class File>
 concept borrowing_file_table = file_table<T, File> && requires(T& task, int fd) {
   // Returns the open file behind a descriptor (fdget). The file stays open until the call ends.

@@ -24,15 +24,17 @@ namespace kvm_vfio {
 
 /// The model of the kvm-vfio device of one VM (virt/kvm/vfio.c).
 ///
-/// All functions are noexcept. With a real lock, several threads may call them at the same time,
-/// except for the constructors and the destructor. If two devices share a policy object, the object
-/// must synchronise itself, because each device calls the object under a lock of its own.
+/// All functions are noexcept. If `Lock` is a real lock, several threads may call the functions at
+/// the same time, except for the constructors and the destructor. If two devices share a policy
+/// object, the object must synchronise itself, because each device has a lock of its own.
 ///
-/// The device holds its lock when it calls a policy. There are four exceptions:
-/// - `file_is_valid` and the look-up of its symbol
-/// - the calling task
-/// - `get_file` and `fput` of the reference that a call holds on its own argument
-/// - the calls of the destructor, which says itself when it takes the lock
+/// The device holds its lock when it calls a policy. There are four exceptions, which the device
+/// calls without its lock:
+/// - `file_is_valid` (Linux 6.1: `file_is_group`), and the look-up of this symbol
+/// - the functions of the calling task, for example `fget`
+/// - the `get_file` with which a call takes a reference on its argument, and the `fput` with which
+///   the call gives this reference back
+/// - the policies that the destructor calls; the comment of the destructor names one exception
 ///
 /// \tparam Symbols the symbol provider (VFIO's functions)
 /// \tparam Lock    the lock; a reference type if the device does not own it
@@ -67,8 +69,9 @@ class device {
         lock_(static_cast<Lock&&>(lock)),
         files_(files),
         tracked_(storage) {}
-  /// Makes a device of `vm` and a lock inside the device. This constructor is for locks that cannot
-  /// be moved.
+  /// Makes a device of `vm` that tracks no file. The device makes its lock itself. So this
+  /// constructor also works with a lock type that cannot be moved. `symbols` and `iommu` must
+  /// outlive the device.
   constexpr device(Symbols& symbols, Iommu& iommu, const vm_handle& vm, Profile = {},
                    const Storage& storage = {}, const Files& files = {}) noexcept
       : vfio_(symbols), iommu_(iommu), vm_(vm), files_(files), tracked_(storage) {}
@@ -76,9 +79,9 @@ class device {
   device& operator=(const device&) = delete;
 
   /// Releases every file in insertion order, then updates coherency once (kvm_vfio_release).
-  /// Ignores errors of set_kvm. Takes no lock, because no other thread can reach the device. Only
-  /// with a profile that has `updates_coherency_apart`, the update takes the lock, as in the
-  /// kernel.
+  /// Ignores errors of `file_set_kvm`. The destructor takes no lock, because no other thread can
+  /// reach the device. There is one exception: if the profile's `updates_coherency_apart` is true,
+  /// the destructor takes the lock for the update of coherency, as the kernel does.
   constexpr ~device() {
     while (entry* e = tracked_.first()) {
       release_iommu_group(*e);
@@ -100,21 +103,24 @@ class device {
   /// nothing. With `indexed` and `coherency_epoch` the call takes constant time, except for the
   /// first one in an epoch. Otherwise the time is linear in the number of tracked files.
   /// \par Errors
-  /// - `errc::inval`: the file is not a VFIO file, or the symbol that tells this is missing
+  /// - `errc::inval`: the file is not a VFIO file, or the symbol of `file_is_valid` (Linux 6.1: of
+  ///   `file_is_group`) is missing
   /// - `errc::exists`: the device tracks the file already
   /// - `errc::nomem`: no memory
-  /// - each error of `get_file` and of `set_kvm`
+  /// - each error of `get_file` (files policy) and of `file_set_kvm` (symbol provider)
   [[nodiscard]] constexpr errc add(const file& f) noexcept {
     looked_up held(files_, files_.get_file(f));
     return held ? add_looked_up(held) : held.error();
   }
 
-  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Allocates nothing. Takes as long as
-  /// `add`. But if `f` is the first noncoherent file, the update also asks the files after `f`.
+  /// FILE_DEL: stops tracking a file (kvm_vfio_file_del). Allocates nothing. A call takes as
+  /// long as a call of `add`, with one exception. If `f` is the first noncoherent file, the update
+  /// of coherency also asks the files after `f`.
   /// \param f a file that the caller keeps open during the call
   /// \par Errors
   /// - `errc::noent`: the device does not track the file
-  /// - each error of `set_kvm`: the file stays tracked, but on sPAPR it has lost its TCE tables
+  /// - each error of `file_set_kvm`: the file stays tracked. On sPAPR its group is no longer
+  ///   attached to a TCE table.
   [[nodiscard]] constexpr errc del(const file& f) noexcept {
     looked_up seen(files_, f, looked_up::borrowed);
     return del_looked_up(seen);
@@ -138,9 +144,11 @@ class device {
 
   /// Handles KVM_SET_DEVICE_ATTR of the task `from` (kvm_vfio_set_attr). Ignores `attr.flags`.
   /// \par Errors
-  /// - `errc::nxio`: no such group or attribute; checked before any memory is read
+  /// - `errc::nxio`: the device does not have the attribute `attr.attr` of the attribute group
+  ///   `attr.group`. The device checks this before it reads any memory.
   /// - `errc::fault`: the memory at `attr.addr` cannot be read
   /// - `errc::badf`: the descriptor in that memory is not open
+  /// - each other error of `from.fget`
   /// - each error of `add`, `del` or `set_spapr_tce`
   template <caller<file> Caller>
   [[nodiscard]] constexpr errc set_attr(Caller& from, const kvm_device_attr& attr) noexcept {
@@ -149,7 +157,8 @@ class device {
 
   /// Handles KVM_HAS_DEVICE_ATTR (kvm_vfio_has_attr). Reads `attr.group` and `attr.attr` only.
   /// \par Errors
-  /// - `errc::nxio`: no such group or attribute
+  /// - `errc::nxio`: the device does not have the attribute `attr.attr` of the attribute group
+  ///   `attr.group`
   [[nodiscard]] static constexpr errc has_attr(const kvm_device_attr& attr) noexcept {
     return detail::attributes<device>::has(attr);
   }
@@ -157,26 +166,33 @@ class device {
   /// Returns the number of tracked files. Takes no lock. If another thread adds or removes a file
   /// at this moment, the number may or may not count that file.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_.get(); }
-  /// Returns true if KVM was told that the VM has noncoherent DMA. Takes no lock.
+  /// Returns true if noncoherent DMA of the VM is registered with KVM now. Takes no lock.
   [[nodiscard]] constexpr bool noncoherent() const noexcept { return coherency_.noncoherent(); }
-  /// Calls `visit(file)` for each tracked file in insertion order. Holds the lock, so that calls of
-  /// other threads wait. `visit` must neither throw nor call the device.
+  /// Calls `visit(file)` for each tracked file in insertion order. The device holds its lock
+  /// during the whole call, so calls of other threads wait. `visit` must neither throw nor call the
+  /// device.
   template <class Visitor>
   constexpr void for_each(Visitor&& visit) const noexcept {
     guard held(lock_.get());
     for (const entry* e = tracked_.first(); e; e = tracked_.next(*e)) visit(e->file);
   }
-  /// Copies the handles of the oldest tracked files, at most `room`, without references on them.
+  /// Copies handles of tracked files to the array `files`, in insertion order. Takes no references
+  /// on the files.
+  /// \param files the array
+  /// \param room  the size of the array; no more handles are copied
   /// \return the number of tracked files, which may be larger than `room`
   constexpr std::size_t snapshot(file* files, std::size_t room) const noexcept {
     unowned_files<file> none;
     return *snapshot(files, room, none);
   }
-  /// Copies the handles of the oldest tracked files, at most `room`, with a reference on each. The
-  /// caller gives each back with `references.fput`.
+  /// Copies handles of tracked files to the array `files`, in insertion order. Takes a reference on
+  /// each file whose handle is copied. The caller gives each reference back with `references.fput`.
+  /// \param files      the array
+  /// \param room       the size of the array; no more handles are copied
+  /// \param references takes the references with its `get_file`
   /// \return the number of tracked files, which may be larger than `room`
   /// \par Errors
-  /// - each error of `get_file`: all references are given back
+  /// - each error of `references.get_file`: the references that this call took are given back
   template <file_references<file> References>
   constexpr result<std::size_t> snapshot(file* files, std::size_t room,
                                          References& references) const noexcept {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The model of a VM. The VM makes and owns its kvm-vfio device, of which it has at most one. It
-/// handles the ioctls of both, and counts its own users. So a program can call the model with ioctl
-/// numbers and structs, as a VMM calls the kernel.
+/// The model of a VM. The VM makes and owns its kvm-vfio device. A VM has at most one such device.
+/// The VM handles the ioctls on its own descriptor and on the device's descriptor. So a program can
+/// call the model with ioctl numbers and structs, as a VMM calls the kernel. The VM also counts its
+/// users, for example its open descriptors.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/ref_count.hpp>
@@ -88,7 +89,7 @@ class vm final : public detail::device_owner<Caller> {
 
   /// Handles ioctl(2) on the VM's descriptor (kvm_vm_ioctl). The VM knows KVM_CREATE_DEVICE only.
   /// \par Errors
-  /// - `errc::io`: the task has another address space, or the VM is dead
+  /// - `errc::io`: the task does not have the address space of the VM's creator, or the VM is dead
   /// - `unknown_ioctl`: the request is not KVM_CREATE_DEVICE
   /// - `errc::fault`: the argument cannot be read, or cannot be written back. If it cannot be
   ///   written back, the device and its descriptor still exist.

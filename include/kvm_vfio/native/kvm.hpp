@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The descriptors of the real KVM. Descriptors of /dev/kvm, of a VM and of a kvm-vfio device have
-/// two classes each. A view, for example `vm_ref`, is for a VMM that closes the descriptor itself.
-/// An owner, for example `vm`, closes the descriptor in its destructor.
+/// The descriptors of the real KVM. There are three kinds: descriptors of /dev/kvm, of VMs and of
+/// kvm-vfio devices. Each kind has two classes, a view and an owner. A view, for example `vm_ref`,
+/// never closes the descriptor. An owner, for example `vm`, closes it in its destructor.
 ///
 /// \code
 /// auto vm = kvm_vfio::native::kvm::open().value().create_vm();
@@ -26,7 +26,7 @@
 
 namespace kvm_vfio::native {
 
-/// A view of a real kvm-vfio device, by its descriptor. Models `endpoint`. Each function makes one
+/// A view of the descriptor of a real kvm-vfio device. Models `endpoint`. Each function makes one
 /// ioctl and allocates nothing. Any thread may call it. The errors come from the kernel.
 class kvm_vfio_device_ref {
  public:
@@ -36,7 +36,8 @@ class kvm_vfio_device_ref {
 
   /// Calls KVM_SET_DEVICE_ATTR.
   /// \par Errors
-  /// - `errc::nxio`: no such group or attribute
+  /// - `errc::nxio`: the device does not have the attribute `attr.attr` of the attribute group
+  ///   `attr.group`
   /// - `errc::fault`: the memory at `attr.addr` cannot be read
   /// - `errc::io`: another process made the VM, or the VM is dead
   /// - each error of the attribute, as `file_add`, `file_del` and `set_spapr_tce` list them
@@ -45,7 +46,8 @@ class kvm_vfio_device_ref {
   }
   /// Calls KVM_HAS_DEVICE_ATTR.
   /// \par Errors
-  /// - `errc::nxio`: no such group or attribute
+  /// - `errc::nxio`: the device does not have the attribute `attr.attr` of the attribute group
+  ///   `attr.group`
   /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) const noexcept {
     return sys::ioctl(fd_, uapi::has_device_attr, &attr).error();
@@ -59,8 +61,8 @@ class kvm_vfio_device_ref {
   }
 
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor. The kvm-vfio
-  /// device's descriptor must stay open for as long as that object exists. This view may end
-  /// before.
+  /// device's descriptor must stay open for as long as that object exists. This view may be
+  /// destroyed before that object.
   /// \par Errors
   /// - `errc::badf`: `vfio_fd` is not open
   /// - `errc::inval`: the file is not a VFIO file, or VFIO is not loaded
@@ -100,7 +102,7 @@ class kvm_vfio_device : public owned<kvm_vfio_device_ref> {
 };
 static_assert(endpoint<kvm_vfio_device>);
 
-/// A view of a VM, by its descriptor. Each function makes one ioctl and allocates nothing.
+/// A view of the descriptor of a VM. Each function makes one ioctl and allocates nothing.
 class vm_ref {
  public:
   constexpr vm_ref() noexcept = default;
@@ -152,7 +154,7 @@ class vm_ref {
 /// Owns the descriptor of a VM. The VM's devices keep the VM alive after this descriptor is closed.
 using vm = owned<vm_ref>;
 
-/// A view of an open /dev/kvm, by its descriptor.
+/// A view of a descriptor of /dev/kvm.
 class kvm_ref {
  public:
   constexpr kvm_ref() noexcept = default;
@@ -207,8 +209,8 @@ class kvm_ref {
 using kvm = owned<kvm_ref>;
 
 /// Returns true if an error means that the host has no KVM or no kvm-vfio, or that the user has no
-/// permission to use KVM. A test may then be skipped. Any other error is a mistake of the caller or
-/// of the kernel.
+/// permission to use KVM. A test may then be skipped. After any other error a test should
+/// fail.
 /// \param why the error of opening KVM, of making a VM, or of making its kvm-vfio device
 [[nodiscard]] constexpr bool kvm_is_lacking(errc why) noexcept {
   return why == errc::noent || why == errc::access || why == errc::perm || why == errc::nodev ||

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The descriptors of VFIO's files. Descriptors of containers, of groups and of device files have
-/// two classes each. A view, for example `group_ref`, is for a VMM that closes the descriptor
-/// itself. An owner, for example `group`, closes the descriptor in its destructor.
+/// The descriptors of VFIO's files. There are three kinds: descriptors of containers, of groups and
+/// of device files. Each kind has two classes, a view and an owner. A view, for example
+/// `group_ref`, never closes the descriptor. An owner, for example `group`, closes it in its
+/// destructor.
 ///
-/// A VMM gives a device to a VM in one of two ways. These orders are safe on every kernel:
+/// A VMM gives a device to a VM in one of two ways. For each way, one order of the calls is safe on
+/// every kernel:
 /// - By a group: put the group into a container, choose the container's IOMMU driver, call FILE_ADD
 ///   for the group, then get the device from the group.
 /// - By a device file: open the device file, call FILE_ADD for it, then bind it to an iommufd.
@@ -25,7 +27,8 @@
 
 namespace kvm_vfio::native::vfio {
 
-/// A view of a container: an open /dev/vfio/vfio with a set of DMA mappings for groups.
+/// A view of the descriptor of a container. A container is an open /dev/vfio/vfio with a set of DMA
+/// mappings for groups.
 class container_ref {
  public:
   constexpr container_ref() noexcept = default;
@@ -48,8 +51,8 @@ class container_ref {
     if (*version != VFIO_API_VERSION) return errc::proto;
     return opened;
   }
-  /// Asks whether the IOMMU driver of the container has an extension (VFIO_CHECK_EXTENSION). As
-  /// long as the container has no IOMMU driver, asks whether any IOMMU driver has the extension.
+  /// Asks whether the IOMMU driver of the container has an extension (VFIO_CHECK_EXTENSION). If the
+  /// container has no IOMMU driver yet, asks whether some IOMMU driver has the extension.
   /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> check_extension(unsigned long extension) const noexcept {
@@ -61,7 +64,8 @@ class container_ref {
   /// \par Errors
   /// - `errc::inval`: the container has no group, or it has an IOMMU driver already
   /// - `errc::nodev`: the kernel has no such IOMMU driver
-  /// - `errc::busy`: a group is attached to the IOMMU domain of another user
+  /// - `errc::busy`: a group is attached already to an IOMMU domain that another part of the kernel
+  ///   or another process made
   /// - `errc::perm`: the host cannot isolate interrupts, and the module parameter
   ///   allow_unsafe_interrupts is not set
   [[nodiscard]] errc set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const noexcept {
@@ -107,8 +111,8 @@ class container_ref {
 /// last group has left. A group leaves with `unset_container`, or when the group file is released.
 using container = owned<container_ref>;
 
-/// A view of a device file. The file comes from a group, or from opening the device's own character
-/// device.
+/// A view of the descriptor of a device file. There are two ways to get a device file: from a
+/// group, or by opening the device's own character device.
 class device_ref {
  public:
   constexpr device_ref() noexcept = default;
@@ -118,7 +122,7 @@ class device_ref {
   /// Opens the character device /dev/vfio/devices/vfioN (from Linux 6.6 on).
   /// \param number the N in the path
   /// \par Errors
-  /// - `errc::noent`: there is no such device, or the kernel has no VFIO_DEVICE_CDEV
+  /// - `errc::noent`: there is no such device, or the kernel was built without VFIO_DEVICE_CDEV
   /// - `errc::inval`: `number` is negative
   /// - each other error of open(2)
   template <class Owner = owned<device_ref>>  // `Owner` is complete at the call
@@ -130,7 +134,7 @@ class device_ref {
   }
   /// Opens a character device by its path.
   /// \par Errors
-  /// - `errc::noent`: there is no such device, or the kernel has no VFIO_DEVICE_CDEV
+  /// - `errc::noent`: there is no such device, or the kernel was built without VFIO_DEVICE_CDEV
   /// - each other error of open(2)
   template <class Owner = owned<device_ref>>
   [[nodiscard]] static result<Owner> open(const char* at) noexcept {
@@ -145,8 +149,10 @@ class device_ref {
   /// - `errc::inval`: the device is bound already, or the device file comes from a group
   /// - `errc::badf`: the iommufd's descriptor is not open
   /// - `errc::badfd`: the descriptor in `to` is not an iommufd
-  /// - `errc::busy`: the group of the device is open, or another user has a device of the group
-  /// - `errc::perm`: another user owns the DMA of the group, or the host cannot isolate interrupts
+  /// - `errc::busy`: the group file of the device's group is open, or the group is attached already
+  ///   to another IOMMU domain
+  /// - `errc::perm`: another owner (a driver or another iommufd) has claimed the DMA of the
+  ///   group, or the host cannot isolate interrupts
   /// - `errc::nodev`: the device is no longer bound to a driver of VFIO
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   [[nodiscard]] result<std::uint32_t> bind_iommufd(iommufd_ref to) const noexcept {
@@ -162,7 +168,8 @@ class device_ref {
   /// - `errc::noent`: the iommufd has no such IOAS
   /// - `errc::inval`: the device is not bound, or another device of its group is attached to
   ///   another page table
-  /// - `errc::busy`: the group is attached to the IOMMU domain of another user
+  /// - `errc::busy`: the group is attached already to an IOMMU domain that another part of the
+  ///   kernel or another process made
   /// - `errc::addrinuse`: a mapping lies in a reserved region of the device
   [[nodiscard]] errc attach_iommufd_pt(ioas_id ioas) const noexcept {
     uapi::device_attach_iommufd_pt attach{
@@ -185,7 +192,8 @@ class device_ref {
 /// Owns the descriptor of a device file.
 using device = owned<device_ref>;
 
-/// A view of an open group file, /dev/vfio/N. Only one open file of a group may exist at a time.
+/// A view of the descriptor of a group file, /dev/vfio/N. Only one open file of a group may exist
+/// at a time.
 class group_ref {
  public:
   constexpr group_ref() noexcept = default;
@@ -233,9 +241,10 @@ class group_ref {
   /// \par Errors
   /// - `errc::inval`: the group is in a container already, or it cannot use the mappings or the
   ///   IOMMU driver of the container `to`
-  /// - `errc::perm`: the group is not viable, another user owns its DMA, or the host cannot isolate
-  ///   interrupts
-  /// - `errc::busy`: the group is attached to the IOMMU domain of another user
+  /// - `errc::perm`: the group is not viable, another owner has claimed its DMA, or the host cannot
+  ///   isolate interrupts
+  /// - `errc::busy`: the group is attached already to an IOMMU domain that another part of the
+  ///   kernel or another process made
   /// - `errc::nodev`: none of the group's devices is bound to a driver of VFIO any more
   /// - `errc::badf`: the container's descriptor is not open
   /// - `errc::badfd`: the descriptor in `to` is not a container
@@ -255,7 +264,8 @@ class group_ref {
   /// \par Errors
   /// - `errc::nodev`: the group has no such device
   /// - `errc::inval`: the group has no container, or the container has no IOMMU driver
-  /// - `errc::busy`, `errc::perm`: another user has opened the device or owns the DMA of the group
+  /// - `errc::busy`, `errc::perm`: another process uses the device, or another owner has claimed
+  ///   the DMA of the group
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<device> get_device(const char* name) const noexcept {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// A process of the simulated system, whose functions are system calls. Any number of threads may
-/// call these functions at the same time.
+/// A process of the simulated system. The class `process` has functions for system calls such as
+/// open and ioctl. Any number of threads may make calls of one process at the same time.
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
@@ -40,11 +40,11 @@ class process {
   using address_space_id = int;
 
   /// Makes a process without descriptors.
-  /// \param files         opens paths; must outlive the process
+  /// \param files         the file system that opens paths; must outlive the process
   /// \param mem           the memory of the process; must outlive the process
   /// \param address_space the number of the address space. Processes with equal numbers share their
-  ///                      memory (clone with CLONE_VM). A VM refuses ioctls of a process with
-  ///                      another number than its creator, as KVM compares `mm`.
+  ///                      memory (clone with CLONE_VM). A VM refuses the ioctls of a process whose
+  ///                      number is not the number of the VM's creator. (KVM compares `mm`.)
   process(filesystem& files, memory& mem, address_space_id address_space = 1) noexcept;
   process(const process&) = delete;
   process& operator=(const process&) = delete;
@@ -90,7 +90,8 @@ class process {
   answer ioctl(int fd, std::uint64_t request, std::uint64_t argument);
   /// Reads bytes of the file behind a descriptor (pread(2)).
   /// \param fd     the descriptor
-  /// \param to     where the bytes go; memory of the caller, not checked
+  /// \param to     where the bytes go. The function writes there directly, not through `mem()`, and
+  ///               does not check the pointer.
   /// \param size   the number of bytes
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were read
@@ -100,7 +101,8 @@ class process {
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset);
   /// Writes bytes of the file behind a descriptor (pwrite(2)).
   /// \param fd     the descriptor
-  /// \param from   the bytes; memory of the caller, not checked
+  /// \param from   the bytes. The function reads them directly, not through `mem()`, and does not
+  ///               check the pointer.
   /// \param size   the number of bytes
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were written
@@ -108,7 +110,7 @@ class process {
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - each error of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
-  /// Ends the process: closes every descriptor, the lowest first. Calls no observer.
+  /// Ends the process: closes every descriptor, the lowest first. Tells no observer of this.
   void exit() noexcept;
   /// Copies the descriptors of this process into `child`, as fork(2) does.
   /// \pre `child` has no descriptors, and its address space has another number
@@ -124,8 +126,8 @@ class process {
   /// \param use   what calls may do with the descriptor
   /// \return `fd`
   answer install_at(int fd, file* owned, descriptor_use use = descriptor_use::all_calls);
-  /// Sets the number of descriptors that may be open at a time (RLIMIT_NOFILE). Descriptors that
-  /// are open stay open.
+  /// Sets the largest number of descriptors that may be open at the same time (RLIMIT_NOFILE). If
+  /// more descriptors are open already, they stay open.
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
   /// Adds an observer, which is told of every later call. Call this function before other threads
   /// use the process. The observer must outlive the process.

@@ -26,7 +26,7 @@
 
 namespace kvm_vfio::sim {
 
-/// The VFIO of one simulated host. It opens /dev/vfio/vfio, /dev/vfio/N,
+/// The VFIO of one simulated host. A world opens the paths /dev/vfio/vfio, /dev/vfio/N,
 /// /dev/vfio/devices/vfioN and /dev/iommu. Any thread may open and use the files: the world has
 /// one lock for all of its state. The world must outlive every file that it opened.
 class world final : public filesystem {
@@ -49,8 +49,8 @@ class world final : public filesystem {
   /// \return a new open file, with one reference for the caller
   /// \par Errors
   /// - `errc::noent`: the world has no node with this path
-  /// - `errc::busy`: `flags` has no O_PATH, and the group is open already or one of its devices is
-  ///   bound to an iommufd
+  /// - `errc::busy`: `path` names a group that is open already, or one of whose devices is bound to
+  ///   an iommufd. With O_PATH in `flags` this error does not occur.
   result<file*> open(const char* path, int flags) override;
 
   /// Returns the group with a number. Null: no group has this number.
@@ -58,15 +58,15 @@ class world final : public filesystem {
   /// Returns the device with a name, which is its address on the bus, for example "0000:aa:00.0".
   /// Null: no device has this name.
   [[nodiscard]] vfio_device* find_device(std::string_view name) const noexcept;
-  /// Returns all groups, by their numbers.
+  /// Returns all groups. The key of each group is its number.
   [[nodiscard]] const std::map<int, std::unique_ptr<vfio_group>>& groups() const noexcept;
   /// The Linux release whose VFIO is simulated.
   [[nodiscard]] const linux_release& release() const noexcept { return state_.release; }
-  /// The lock that guards groups, devices, containers and iommufds. An observer takes it before it
-  /// reads their state.
+  /// The lock that guards groups, devices, containers and iommufds. A caller that reads the state
+  /// of one of them directly takes this lock first.
   [[nodiscard]] mutex& lock() noexcept { return state_.lock; }
-  /// A number that grows each time when a group has joined or left a container, or when a container
-  /// has got its IOMMU driver. Does not take the lock.
+  /// A number that grows when a group joins or leaves a container, and when a container gets its
+  /// IOMMU driver. This function does not take the lock.
   [[nodiscard]] std::uint64_t container_changes() const noexcept;
   /// The number of containers that exist. A container exists while its file is open or a group is
   /// in it. Read it with the lock held.

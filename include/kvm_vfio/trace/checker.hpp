@@ -2,8 +2,8 @@
 #pragma once
 /// \file
 /// The checker, which reports each call of a VMM that breaks a rule of kvm-vfio or VFIO. The
-/// checker needs only the calls, and nothing of what stands behind them. Therefore it works with
-/// the simulator and with a real kernel (watched_system.hpp).
+/// checker sees only the calls and their answers, never the state of a kernel. Therefore the
+/// checker works with the simulator and with a real kernel (watched_system.hpp).
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/trace/call.hpp>
@@ -28,13 +28,17 @@ struct report {
   call by{};
   /// The number of this call among all calls that the checker saw, counted from 1.
   std::size_t number = 0;
-  /// The file that the report is about: a path, or the name of a device. Empty: the report is about
-  /// no file.
+  /// The file that the report is about: a path, or the name of a device. Empty: the report is not
+  /// about a file.
   std::string about{};
 };
 
-/// Writes a report as three lines of text: the call, the rule, and what to do instead. For example
-/// "call 12: ioctl(5, FILE_ADD fd 4) = 0 [/dev/vfio/7]\n  add-before-iommu: …\n  fix: …\n".
+/// Writes a report as three lines of text. WHAT and FIX are the texts of the rule in this example:
+/// \code{.txt}
+/// call 12: ioctl(5, FILE_ADD fd 4) = 0 [/dev/vfio/7]
+///   add-before-iommu: WHAT
+///   fix: FIX
+/// \endcode
 [[nodiscard]] std::string to_string(const report& r);
 
 /// Follows the open files of all processes through their calls, and checks each call against the
@@ -52,9 +56,9 @@ class checker final : public call_observer {
   /// Returns a copy of all reports, in the order of the calls. A test of a VMM checks that there
   /// are no reports.
   [[nodiscard]] std::vector<report> reports() const;
-  /// The reports as text, three lines for each. Empty: no rule was broken.
+  /// Returns the reports as text, three lines for each report. Empty: no rule was broken.
   [[nodiscard]] std::string text() const;
-  /// The number of reports about a rule.
+  /// Returns the number of reports about a rule.
   [[nodiscard]] std::size_t count(rule r) const;
 
  private:
@@ -99,7 +103,7 @@ class checker final : public call_observer {
   file_id last_ = none;
   std::map<file_id, seen_file> files_;
   std::map<slot, file_id> slots_;
-  // The numbers in `fd` after a KVM_CREATE_DEVICE with the TEST flag. They are no descriptors.
+  // The `fd` of each KVM_CREATE_DEVICE with the TEST flag. Such an `fd` is not a descriptor.
   std::set<slot> tested_;
   std::vector<report> reports_;
 };

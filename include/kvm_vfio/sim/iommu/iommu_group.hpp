@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The groups of devices that an IOMMU can tell apart. A group knows who has claimed its DMA. The
-/// world's lock guards the groups. Both VFIO and iommufd use them.
+/// IOMMU groups: the smallest sets of devices that an IOMMU can tell apart from all other devices.
+/// A group knows who has claimed its DMA. Both the simulated VFIO and the simulated iommufd use the
+/// groups. The world's lock guards them.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
@@ -42,9 +43,10 @@ class iommu_group {
   [[nodiscard]] bool can_enforce_coherency() const noexcept;
   /// Returns true if the IOMMU can enforce coherency for one device of the group.
   [[nodiscard]] bool can_enforce_coherency(const device_spec& device) const noexcept;
-  /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim it
-  /// several times.
-  /// \param owner the address of the object that claims the DMA; it tells owners apart
+  /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim
+  /// the DMA several times, and gives each claim back with `release_dma`.
+  /// \param owner the address of the object that claims the DMA. Different addresses are different
+  ///              owners.
   /// \par Errors
   /// - `errc::perm`: `owned_by_host()` is true, or another owner has claimed the DMA
   [[nodiscard]] errc claim_dma(const void* owner) noexcept;
@@ -55,11 +57,13 @@ class iommu_group {
   /// is viable.
   [[nodiscard]] bool dma_owner_claimed() const noexcept;
 
-  /// The number of references that file_iommu_group handed out (POWER).
+  /// The number of references that file_iommu_group took and that iommu_group_put has not given
+  /// back yet (POWER).
   int references = 0;
-  /// Whether iommu_group_get_iommudata finds table data (POWER). A test sets it to false.
+  /// Whether iommu_group_get_iommudata finds the data of the group's TCE tables (POWER). A test can
+  /// set this member to false.
   bool has_table_data = true;
-  /// The windows of the group's hardware table (POWER).
+  /// The TCE windows of the group (POWER). The first one comes from the firmware.
   std::vector<tce_window> windows{};
 
  private:
