@@ -64,8 +64,7 @@ class container_ref {
   /// \par Errors
   /// - `errc::inval`: the container has no group, or it has an IOMMU driver already
   /// - `errc::nodev`: the kernel has no such IOMMU driver
-  /// - `errc::busy`: a group is attached already to an IOMMU domain that another part of the kernel
-  ///   or another process made
+  /// - `errc::busy`: a group is attached already to the IOMMU domain of another driver or VMM
   /// - `errc::perm`: the host cannot isolate interrupts, and the module parameter
   ///   allow_unsafe_interrupts is not set
   [[nodiscard]] errc set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const noexcept {
@@ -149,10 +148,10 @@ class device_ref {
   /// - `errc::inval`: the device is bound already, or the device file comes from a group
   /// - `errc::badf`: the iommufd's descriptor is not open
   /// - `errc::badfd`: the descriptor in `to` is not an iommufd
-  /// - `errc::busy`: the group file of the device's group is open, or the group is attached already
-  ///   to another IOMMU domain
-  /// - `errc::perm`: another owner (a driver or another iommufd) has claimed the DMA of the
-  ///   group, or the host cannot isolate interrupts
+  /// - `errc::busy`: the group file of the device's group is open, or another driver or VMM uses a
+  ///   device of the group
+  /// - `errc::perm`: another driver, VMM or iommufd has claimed the DMA of the group, or the host
+  ///   cannot isolate interrupts
   /// - `errc::nodev`: the device is no longer bound to a driver of VFIO
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   [[nodiscard]] result<std::uint32_t> bind_iommufd(iommufd_ref to) const noexcept {
@@ -168,8 +167,7 @@ class device_ref {
   /// - `errc::noent`: the iommufd has no such IOAS
   /// - `errc::inval`: the device is not bound, or another device of its group is attached to
   ///   another page table
-  /// - `errc::busy`: the group is attached already to an IOMMU domain that another part of the
-  ///   kernel or another process made
+  /// - `errc::busy`: the group is attached already to the IOMMU domain of another driver or VMM
   /// - `errc::addrinuse`: a mapping lies in a reserved region of the device
   [[nodiscard]] errc attach_iommufd_pt(ioas_id ioas) const noexcept {
     uapi::device_attach_iommufd_pt attach{
@@ -241,13 +239,12 @@ class group_ref {
   /// \par Errors
   /// - `errc::inval`: the group is in a container already, or it cannot use the mappings or the
   ///   IOMMU driver of the container `to`
-  /// - `errc::perm`: the group is not viable, another owner has claimed its DMA, or the host cannot
-  ///   isolate interrupts
-  /// - `errc::busy`: the group is attached already to an IOMMU domain that another part of the
-  ///   kernel or another process made
+  /// - `errc::perm`: the group is not viable, another driver or VMM has claimed its DMA, or the
+  ///   host cannot isolate interrupts
+  /// - `errc::busy`: the group is attached already to the IOMMU domain of another driver or VMM
   /// - `errc::nodev`: none of the group's devices is bound to a driver of VFIO any more
   /// - `errc::badf`: the container's descriptor is not open
-  /// - `errc::badfd`: the descriptor in `to` is not a container
+  /// - `errc::badfd`: the descriptor in `to` is not a container (Linux 6.1: `errc::inval`)
   [[nodiscard]] errc set_container(container_ref to) const noexcept {
     int fd = to.fd();
     return sys::ioctl(fd_, VFIO_GROUP_SET_CONTAINER, &fd).error();
@@ -264,8 +261,8 @@ class group_ref {
   /// \par Errors
   /// - `errc::nodev`: the group has no such device
   /// - `errc::inval`: the group has no container, or the container has no IOMMU driver
-  /// - `errc::busy`, `errc::perm`: another process uses the device, or another owner has claimed
-  ///   the DMA of the group
+  /// - `errc::busy`, `errc::perm`: another driver or VMM uses the device, or has claimed the DMA of
+  ///   its group
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<device> get_device(const char* name) const noexcept {
