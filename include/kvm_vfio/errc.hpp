@@ -14,32 +14,32 @@ namespace kvm_vfio {
 /// itself returns has a name. An error of the operating system without a name here keeps its
 /// number.
 enum class [[nodiscard]] errc : int {
-  ok = 0,            ///< success
-  perm = EPERM,      ///< another user owns the DMA; no such operation (KVM_GET_DEVICE_ATTR)
-  noent = ENOENT,    ///< the file is not tracked; no such path or object
-  srch = ESRCH,      ///< the device needs a VM, but FILE_ADD has not named one
-  intr = EINTR,      ///< a signal interrupted the call
-  io = EIO,          ///< another address space, a dead VM; sPAPR: no IOMMU group
-  nxio = ENXIO,      ///< no such attribute or attribute group
-  toobig = E2BIG,    ///< a struct is longer than the kernel's, and not zero behind that
-  badf = EBADF,      ///< the descriptor is not open, or is an O_PATH descriptor
-  again = EAGAIN,    ///< locked memory is used up, or there is nothing to read yet
-  nomem = ENOMEM,    ///< no memory, or a fixed capacity is used up
-  access = EACCES,   ///< permission denied (opening /dev/kvm)
-  fault = EFAULT,    ///< an address cannot be read or written
-  busy = EBUSY,      ///< the VM has a kvm-vfio device already; the group is open already
-  exists = EEXIST,   ///< the file is tracked already; the address is mapped already
-  nodev = ENODEV,    ///< unknown device type; mmap is not supported
-  notdir = ENOTDIR,  ///< a part of the path is not a directory
-  isdir = EISDIR,    ///< the path is a directory
-  inval = EINVAL,    ///< the file is not a VFIO file; an argument has no meaning
-  nfile = ENFILE,    ///< the system has no free file
-  mfile = EMFILE,    ///< the task has no free descriptor
-  notty = ENOTTY,    ///< the file does not know the ioctl
-  nospc = ENOSPC,    ///< the device type is past the end of the table; no free IOVA
-  spipe = ESPIPE,    ///< lseek, pread or pwrite on a file without a position
-  rofs = EROFS,      ///< the file system is read-only
-  range = ERANGE,    ///< outside of the addresses that the IOMMU can translate
+  ok = 0,           ///< success
+  perm = EPERM,     ///< another driver or VMM owns the DMA; no such operation (KVM_GET_DEVICE_ATTR)
+  noent = ENOENT,   ///< the file is not tracked; no such path or object
+  srch = ESRCH,     ///< the device needs a VM, but FILE_ADD has not named one
+  intr = EINTR,     ///< a signal interrupted the call
+  io = EIO,         ///< another address space, a dead VM; sPAPR: no IOMMU group
+  nxio = ENXIO,     ///< no such attribute or attribute group
+  toobig = E2BIG,   ///< a struct is longer than the kernel's, and not zero behind that
+  badf = EBADF,     ///< the descriptor is not open, or is an O_PATH descriptor
+  again = EAGAIN,   ///< locked memory is used up, or there is nothing to read yet
+  nomem = ENOMEM,   ///< no memory, or a fixed capacity is used up
+  access = EACCES,  ///< permission denied (opening /dev/kvm)
+  fault = EFAULT,   ///< an address cannot be read or written
+  busy = EBUSY,     ///< the VM has a kvm-vfio device already; the group is open already
+  exists = EEXIST,  ///< the file is tracked already; the address is mapped already
+  nodev = ENODEV,   ///< unknown device type; mmap is not supported
+  notdir = ENOTDIR,            ///< a part of the path is not a directory
+  isdir = EISDIR,              ///< the path is a directory
+  inval = EINVAL,              ///< the file is not a VFIO file; an argument has no meaning
+  nfile = ENFILE,              ///< the system has no free file
+  mfile = EMFILE,              ///< the task has no free descriptor
+  notty = ENOTTY,              ///< the file does not know the ioctl
+  nospc = ENOSPC,              ///< the device type is past the end of the table; no free IOVA
+  spipe = ESPIPE,              ///< lseek, pread or pwrite on a file without a position
+  rofs = EROFS,                ///< the file system is read-only
+  range = ERANGE,              ///< outside of the addresses that the IOMMU can translate
   nametoolong = ENAMETOOLONG,  ///< the path is too long
   nosys = ENOSYS,              ///< the kernel has no such system call
   loop = ELOOP,                ///< too many symbolic links
@@ -54,9 +54,12 @@ enum class [[nodiscard]] errc : int {
 
 /// Makes an `errc` from an error number of the operating system. No other function makes an `errc`
 /// from a number.
-/// \param number the positive number that errno has, or 0 for success
+/// \param number the positive number that errno has, or 0 for success; a number that an int cannot
+///               hold becomes the largest int, so that an error never becomes success
 [[nodiscard]] constexpr errc to_errc(long number) noexcept {
-  return static_cast<errc>(static_cast<int>(number));
+  constexpr int largest = ~0U >> 1;
+  const bool fits = number == static_cast<int>(number);
+  return static_cast<errc>(fits ? static_cast<int>(number) : largest);
 }
 
 namespace detail {

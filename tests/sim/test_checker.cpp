@@ -251,6 +251,7 @@ TEST_CASE("every rule has an id of its own, a text and a fix") {
     CHECK(*t.fix != 0);
     ids.emplace_back(t.id);
   }
+  CHECK(*text_of(static_cast<rule>(trace::rule_count)).id == 0);  // rule_count counts all rules
   std::sort(ids.begin(), ids.end());
   CHECK(std::unique(ids.begin(), ids.end()) == ids.end());
   CHECK_FALSE(ids.front().empty());

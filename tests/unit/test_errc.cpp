@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <iostream>
+#include <limits>
 #include <string_view>
 #include <system_error>
 
@@ -70,6 +71,11 @@ TEST_CASE("Errors have the kernel's numbers and names") {
   }
   CHECK(name(to_errc(EDOM)) == std::string_view("an error without a name"));
   CHECK_FALSE(has_name(to_errc(EDOM)));
+  if constexpr (sizeof(long) > sizeof(int)) {
+    // Such a number does not fit in an int, and its low half is 0.
+    CHECK(to_errc(1L << (sizeof(long) * 4)) != errc::ok);
+    CHECK(to_errc(std::numeric_limits<long>::min()) != errc::ok);
+  }
 }
 
 TEST_CASE("An errc is the system's error code") {

@@ -132,7 +132,8 @@ std::string compare_threads(const setting& s, std::uint64_t seed) {
   std::string what;
   if (s.profile == "6.1") what = play_on_model<kv::linux_6_1>(s, seed, files, models);
   else if (s.profile == "6.12") what = play_on_model<kv::linux_6_12>(s, seed, files, models);
-  else what = play_on_model<kv::linux_7_3>(s, seed, files, models);
+  else if (s.profile == "7.3") what = play_on_model<kv::linux_7_3>(s, seed, files, models);
+  else return "no model for the profile " + s.profile;
   if (!what.empty()) return what;
   if (kernels != models) return "kernel and model hold different files";
 
