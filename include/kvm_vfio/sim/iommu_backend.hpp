@@ -37,8 +37,9 @@ class kvm_spapr_tce : public iommu {
   /// The handle of an IOMMU group.
   using iommu_group = sim::iommu_group*;
   /// Makes a backend without TCE tables.
-  /// \param of the world; it must outlive this object and its tables
-  explicit kvm_spapr_tce(world& of) noexcept : iommu(of), world_(of), tables_{.lock = of.lock()} {}
+  /// \param vfio the world; it must outlive this object and its tables
+  explicit kvm_spapr_tce(world& vfio) noexcept
+      : iommu(vfio), world_(vfio), tables_{.lock = vfio.lock()} {}
 
   /// Makes a TCE table for a VM (KVM_CREATE_SPAPR_TCE_64).
   /// \param vm     the VM; it must outlive the table

@@ -52,8 +52,8 @@ class kernel final : public filesystem {
 
  public:
   /// Makes a kernel without VMs.
-  /// \param of the world that answers for VFIO; it must outlive the kernel
-  explicit kernel(world& of) noexcept;
+  /// \param host the world that answers for VFIO; it must outlive the kernel
+  explicit kernel(world& host) noexcept;
   kernel(const kernel&) = delete;
   kernel& operator=(const kernel&) = delete;
   ~kernel();
@@ -109,7 +109,7 @@ class kernel final : public filesystem {
   class watched_type final : public device_type<vm_model> {
    public:
     using operations = typename device_type<vm_model>::operations;
-    explicit watched_type(kernel& of) noexcept : kernel_(of) {}
+    explicit watched_type(kernel& owner) noexcept : kernel_(owner) {}
     [[nodiscard]] const char* name() const noexcept override { return kernel_.model_.name(); }
     [[nodiscard]] result<operations*> create(vm_model& vm) noexcept override {
       if (vm.has(*this)) return errc::busy;
@@ -136,22 +136,23 @@ class kernel final : public filesystem {
 
   class vm_file final : public file {
    public:
-    vm_file(kernel& of, vm_record& vm) noexcept : file(file_kind::kvm), kernel_(of), guest_(vm) {}
+    vm_file(kernel& owner, vm_record& vm) noexcept
+        : file(file_kind::kvm), kernel_(owner), vm_(vm) {}
     [[nodiscard]] const char* name() const noexcept override { return "kvm-vm"; }
     answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override {
-      if (guest_.model.answers(task)) {
+      if (vm_.model.answers(task)) {
         if (request == KVM_CHECK_EXTENSION) return has_extension(argument);
         if constexpr (requires { &Iommu::make_table; })
           if (request == uapi::request_create_spapr_tce_64)
             return make_table(kernel_.arch, task, argument);
       }
-      return to_answer(guest_.model.ioctl(task, request, argument));
+      return to_answer(vm_.model.ioctl(task, request, argument));
     }
     answer pread(void*, std::size_t, std::uint64_t) override { return errc::spipe; }
     answer pwrite(const void*, std::size_t, std::uint64_t) override { return errc::spipe; }
 
    private:
-    void release() noexcept override { guest_.model.release(); }
+    void release() noexcept override { vm_.model.release(); }
     // A template, because not every IOMMU backend has tables.
     template <class Tables>
     answer make_table(Tables& tables, process& task, std::uint64_t argument) {
@@ -159,15 +160,15 @@ class kernel final : public filesystem {
       if (!task.copy_from_user(argument, c)) return errc::fault;
       if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
       const tce_window window{.page_shift = c.page_shift, .offset = c.offset, .size = c.size};
-      return task.insert(file_ref(tables.make_table(guest_, window)));
+      return task.insert(file_ref(tables.make_table(vm_, window)));
     }
     kernel& kernel_;
-    vm_record& guest_;
+    vm_record& vm_;
   };
 
   class kvm_file final : public file {
    public:
-    explicit kvm_file(kernel& of) noexcept : file(file_kind::kvm), kernel_(of) {}
+    explicit kvm_file(kernel& owner) noexcept : file(file_kind::kvm), kernel_(owner) {}
     [[nodiscard]] const char* name() const noexcept override { return "/dev/kvm"; }
     answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override {
       switch (request) {
@@ -196,8 +197,8 @@ class kernel final : public filesystem {
   // its object stays in memory.
   class tracked_files {
    public:
-    explicit tracked_files(vm_record& of) {
-      while (!copy(of)) all_.resize(tracked_ + tracked_ / 8);
+    explicit tracked_files(vm_record& vm) {
+      while (!copy(vm)) all_.resize(tracked_ + tracked_ / 8);
       all_.resize(tracked_);
     }
     tracked_files(const tracked_files&) = delete;
@@ -208,13 +209,13 @@ class kernel final : public filesystem {
 
    private:
     // False: there was not enough room for all files, and no reference is held.
-    bool copy(vm_record& of) noexcept {
+    bool copy(vm_record& vm) noexcept {
       {
-        const guard held(of.looking);
-        has_device_ = of.device != nullptr;
+        const guard held(vm.looking);
+        has_device_ = vm.device != nullptr;
         tracked_ =
             has_device_
-                ? *model_type::model(*of.device).snapshot(all_.data(), all_.size(), references_)
+                ? *model_type::model(*vm.device).snapshot(all_.data(), all_.size(), references_)
                 : 0;
       }
       if (tracked_ <= all_.size()) return true;
@@ -229,7 +230,7 @@ class kernel final : public filesystem {
     std::size_t tracked_ = 0;
     std::vector<file*> all_;
   };
-  vm_state state_of_guest(vm_record& g) {
+  vm_state state_of_vm(vm_record& g) {
     const tracked_files files(g);
     vm_state s{g.name(), g.users(), g.noncoherent(), g.assigned(), files.has_device(), {}};
     s.tracked.reserve(files.all().size());
@@ -248,8 +249,8 @@ class kernel final : public filesystem {
 // simulator does not compile them again.
 
 template <profile Profile, class Iommu>
-kernel<Profile, Iommu>::kernel(world& of) noexcept
-    : world_(of), vfio(of), arch(of), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
+kernel<Profile, Iommu>::kernel(world& host) noexcept
+    : world_(host), vfio(host), arch(host), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
   (void)types_.register_type(kvm_vfio::uapi::dev_type_vfio, devices_);
 }
 
@@ -271,7 +272,7 @@ std::vector<vm_state> kernel<Profile, Iommu>::vms() {
   }
   std::vector<vm_state> out;
   for (vm_record* const g : all)
-    if (g->users() > 0) out.push_back(state_of_guest(*g));
+    if (g->users() > 0) out.push_back(state_of_vm(*g));
   return out;
 }
 

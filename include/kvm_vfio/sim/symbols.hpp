@@ -29,8 +29,8 @@ class symbols {
   /// The handle of an IOMMU group.
   using iommu_group = sim::iommu_group*;
 
-  /// \param of the world; it must outlive this object
-  explicit symbols(world& of) noexcept : world_(of) {}
+  /// \param vfio the world; it must outlive this object
+  explicit symbols(world& vfio) noexcept : world_(vfio) {}
 
   /// Loads or unloads the VFIO module. While the module is not loaded, every look-up of a symbol
   /// fails. Each change starts a new coherency epoch.
