@@ -7,29 +7,29 @@
 
 namespace kvm_vfio {
 
-// <cerrno> would need the C library, which a program without an operating system has not.
+// <cerrno> needs the C library, which a freestanding program does not have.
 // NOLINTBEGIN(misc-include-cleaner)
 
 /// The result of a call. The values are the kernel's error numbers. Every error that this library
 /// itself returns has a name. An error of the operating system without a name here keeps its
 /// number.
 enum class [[nodiscard]] errc : int {
-  ok = 0,           ///< success
-  perm = EPERM,     ///< another driver or VMM owns the DMA; no such operation (KVM_GET_DEVICE_ATTR)
-  noent = ENOENT,   ///< the file is not tracked; no such path or object
-  srch = ESRCH,     ///< the device needs a VM, but FILE_ADD has not named one
-  intr = EINTR,     ///< a signal interrupted the call
-  io = EIO,         ///< another address space, a dead VM; sPAPR: no IOMMU group
-  nxio = ENXIO,     ///< no such attribute or attribute group
-  toobig = E2BIG,   ///< a struct is longer than the kernel's, and not zero behind that
-  badf = EBADF,     ///< the descriptor is not open, or is an O_PATH descriptor
-  again = EAGAIN,   ///< locked memory is used up, or there is nothing to read yet
-  nomem = ENOMEM,   ///< no memory, or a fixed capacity is used up
-  access = EACCES,  ///< permission denied (opening /dev/kvm)
-  fault = EFAULT,   ///< an address cannot be read or written
-  busy = EBUSY,     ///< the VM has a kvm-vfio device already; the group is open already
-  exists = EEXIST,  ///< the file is tracked already; the address is mapped already
-  nodev = ENODEV,   ///< unknown device type; mmap is not supported
+  ok = 0,                      ///< success
+  perm = EPERM,                ///< another driver or VMM owns the DMA; no GET_DEVICE_ATTR exists
+  noent = ENOENT,              ///< the file is not tracked; no such path or object
+  srch = ESRCH,                ///< the device needs a VM, but FILE_ADD has not named one
+  intr = EINTR,                ///< a signal interrupted the call
+  io = EIO,                    ///< another address space, a dead VM; sPAPR: no IOMMU group
+  nxio = ENXIO,                ///< no such attribute or attribute group
+  toobig = E2BIG,              ///< a struct is longer than the kernel's, and not zero behind that
+  badf = EBADF,                ///< the descriptor is not open, or is an O_PATH descriptor
+  again = EAGAIN,              ///< locked memory is used up, or there is nothing to read yet
+  nomem = ENOMEM,              ///< no memory, or a fixed capacity is used up
+  access = EACCES,             ///< permission denied (opening /dev/kvm)
+  fault = EFAULT,              ///< an address cannot be read or written
+  busy = EBUSY,                ///< the VM has a kvm-vfio device already; the group is open already
+  exists = EEXIST,             ///< the file is tracked already; the address is mapped already
+  nodev = ENODEV,              ///< unknown device type; mmap is not supported
   notdir = ENOTDIR,            ///< a part of the path is not a directory
   isdir = EISDIR,              ///< the path is a directory
   inval = EINVAL,              ///< the file is not a VFIO file; an argument has no meaning

@@ -230,9 +230,9 @@ class kernel final : public filesystem {
     std::size_t tracked_ = 0;
     std::vector<file*> all_;
   };
-  vm_state state_of_vm(vm_record& g) {
-    const tracked_files files(g);
-    vm_state s{g.name(), g.users(), g.noncoherent(), g.assigned(), files.has_device(), {}};
+  vm_state state_of_vm(vm_record& vm) {
+    const tracked_files files(vm);
+    vm_state s{vm.name(), vm.users(), vm.noncoherent(), vm.assigned(), files.has_device(), {}};
     s.tracked.reserve(files.all().size());
     for (file* const f : files.all()) s.tracked.push_back(state_of(world_, *f));
     return s;
