@@ -59,7 +59,9 @@ class kernel_system final : public system {
     return vm->release().fd();
   }
   kv::errc ioctl(int fd, unsigned long request, void* argument) override {
-    return kv::native::sys::ioctl(fd, request, argument).error();
+    return kv::native::host()
+        .ioctl(fd, request, reinterpret_cast<std::uintptr_t>(argument))
+        .error();
   }
   kv::errc close(int fd) override { return answer(::close(fd)); }
   kv::errc read(int fd) override {

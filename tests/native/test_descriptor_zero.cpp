@@ -42,12 +42,13 @@ struct no_standard_input : support::no_leaks {
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
 
 TEST_CASE_METHOD(no_standard_input, "Descriptor 0 is owned and closed as any other") {
-  auto opened = native::sys::open("/dev/null", O_RDWR);
-  REQUIRE(opened);
-  REQUIRE(opened->get() == 0);
-  CHECK(*opened);
-  native::unique_fd moved(std::move(*opened));
-  CHECK_FALSE(*opened);
+  const auto number = native::host().open("/dev/null", O_RDWR);
+  REQUIRE(number);
+  native::unique_fd opened(*number);
+  REQUIRE(opened.get() == 0);
+  CHECK(opened);
+  native::unique_fd moved(std::move(opened));
+  CHECK_FALSE(opened);
   CHECK(moved);
   CHECK(moved.get() == 0);
   CHECK(is_open(0));

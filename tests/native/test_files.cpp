@@ -549,8 +549,8 @@ TEST_CASE_METHOD(support::no_leaks, "An ioctl of another file is ENOTTY, of an O
   CHECK(p.ioctl(path.get(), 0, 0) == errc::badf);
   if (support::skip_emulated()) return;
   // As the kernel has it.
-  CHECK(native::sys::ioctl(event.get(), 0).error() == errc::notty);
-  CHECK(native::sys::ioctl(path.get(), 0).error() == errc::badf);
+  CHECK(native::host().ioctl(event.get(), 0, 0).error() == errc::notty);
+  CHECK(native::host().ioctl(path.get(), 0, 0).error() == errc::badf);
 }
 
 TEST_CASE_METHOD(support::no_leaks, "An error of close(2) releases a model's file all the same") {

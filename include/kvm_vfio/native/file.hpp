@@ -4,8 +4,8 @@
 /// Open files as handles for the model. They are compared by identity and kept open by descriptors.
 
 #include <kvm_vfio/concepts.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/same_file.hpp>
-#include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 
@@ -43,7 +43,7 @@ struct held_files {
   /// - `errc::badf`: the file's descriptor is not open
   /// - `errc::mfile`: the process has no free descriptor
   [[nodiscard]] result<file> get_file(const file& f) const noexcept {
-    const result<int> fd = sys::dup(f.fd);
+    const result<int> fd = host().dup(f.fd);
     if (!fd) return fd.error();
     return file{*fd};
   }

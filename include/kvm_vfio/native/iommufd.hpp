@@ -6,12 +6,12 @@
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
-
-#include <fcntl.h>
 
 #include <cstdint>
 
@@ -30,28 +30,27 @@ struct dma_mapping {
 enum class ioas_id : std::uint32_t {};
 
 /// A view of an iommufd, the file /dev/iommu (from Linux 6.2 on). It does not own the descriptor.
-class iommufd_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_iommufd_ref : public descriptor<System> {
  public:
-  constexpr iommufd_ref() noexcept = default;
-  /// Makes a view of an open descriptor.
-  constexpr explicit iommufd_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Opens an iommufd.
   /// \par Errors
   /// - `errc::noent`: the kernel has no iommufd
   /// - each other error of open(2)
-  template <class Owner = owned<iommufd_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(const char* at = "/dev/iommu") noexcept {
-    result<unique_fd> fd = sys::open(at, O_RDWR);
-    if (!fd) return fd.error();
-    return Owner(static_cast<unique_fd&&>(*fd));
+  template <class Owner = owned<basic_iommufd_ref>>  // `Owner` is complete at the call
+  [[nodiscard]] static result<Owner> open(
+      const char* at = "/dev/iommu", const System& on = native::detail::only<System>()) noexcept {
+    return descriptor<System>::template open_as<Owner>(at, on);
   }
   /// Makes a new IOAS without mappings (IOMMU_IOAS_ALLOC).
   /// \par Errors
   /// - `errc::nomem`: no memory
   [[nodiscard]] result<ioas_id> alloc_ioas() const noexcept {
     uapi::iommu_ioas_alloc alloc{.size = sizeof alloc, .flags = 0, .out_ioas_id = 0};
-    if (const auto done = sys::ioctl(fd_, uapi::request_ioas_alloc, &alloc); !done)
+    if (const auto done = this->request(uapi::request_ioas_alloc, &alloc); !done)
       return done.error();
     return ioas_id{alloc.out_ioas_id};
   }
@@ -61,7 +60,7 @@ class iommufd_ref {
   /// - `errc::noent`: the iommufd has no such IOAS
   [[nodiscard]] errc destroy(ioas_id ioas) const noexcept {
     uapi::iommu_destroy destroy{.size = sizeof destroy, .id = static_cast<std::uint32_t>(ioas)};
-    return sys::ioctl(fd_, uapi::request_destroy, &destroy).error();
+    return this->request(uapi::request_destroy, &destroy).error();
   }
   /// Maps memory at the IOVA that `m` names (IOMMU_IOAS_MAP).
   /// \par Errors
@@ -79,7 +78,7 @@ class iommufd_ref {
     map.user_va = reinterpret_cast<std::uintptr_t>(m.memory);
     map.length = m.size;
     map.iova = m.iova;
-    return sys::ioctl(fd_, uapi::request_ioas_map, &map).error();
+    return this->request(uapi::request_ioas_map, &map).error();
   }
   /// Removes the mappings in a range (IOMMU_IOAS_UNMAP).
   /// \param iova the first address of the range
@@ -93,17 +92,17 @@ class iommufd_ref {
                                  .ioas_id = static_cast<std::uint32_t>(ioas),
                                  .iova = iova,
                                  .length = size};
-    if (const auto done = sys::ioctl(fd_, uapi::request_ioas_unmap, &unmap); !done)
+    if (const auto done = this->request(uapi::request_ioas_unmap, &unmap); !done)
       return done.error();
     return unmap.length;
   }
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
 };
+/// A view of an iommufd of the running kernel.
+using iommufd_ref = basic_iommufd_ref<host>;
 /// Owns an iommufd. Closing it destroys the IOASes that were made from it.
-using iommufd = owned<iommufd_ref>;
+template <system System>
+using basic_iommufd = owned<basic_iommufd_ref<System>>;
+/// Owns an iommufd of the running kernel.
+using iommufd = basic_iommufd<host>;
 
 }  // namespace kvm_vfio::native::vfio

@@ -15,12 +15,12 @@
 #include <kvm_vfio/attachment.hpp>
 #include <kvm_vfio/endpoint.hpp>
 #include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
-
-#include <fcntl.h>
 
 #include <cstdint>
 
@@ -28,11 +28,11 @@ namespace kvm_vfio::native {
 
 /// A view of the descriptor of a real kvm-vfio device. Models `endpoint`. Each function makes one
 /// ioctl and allocates nothing. Any thread may call it. The errors come from the kernel.
-class kvm_vfio_device_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_kvm_vfio_device_ref : public descriptor<System> {
  public:
-  constexpr kvm_vfio_device_ref() noexcept = default;
-  /// Makes a view of the descriptor `fd`. The view never closes the descriptor.
-  constexpr explicit kvm_vfio_device_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Calls KVM_SET_DEVICE_ATTR.
   /// \par Errors
@@ -42,7 +42,7 @@ class kvm_vfio_device_ref {
   /// - `errc::io`: another process made the VM, or the VM is dead
   /// - each error of the attribute, as `file_add`, `file_del` and `set_spapr_tce` list them
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) const noexcept {
-    return sys::ioctl(fd_, uapi::set_device_attr, &attr).error();
+    return this->request(uapi::set_device_attr, &attr).error();
   }
   /// Calls KVM_HAS_DEVICE_ATTR.
   /// \par Errors
@@ -50,14 +50,14 @@ class kvm_vfio_device_ref {
   ///   `attr.group`
   /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) const noexcept {
-    return sys::ioctl(fd_, uapi::has_device_attr, &attr).error();
+    return this->request(uapi::has_device_attr, &attr).error();
   }
   /// Makes any ioctl and passes `argument` on unchanged.
   /// \par Errors
   /// - `errc::notty`: a kvm-vfio device has no such ioctl
   /// - each error of the ioctl
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) const noexcept {
-    return sys::ioctl(fd_, request, argument).error();
+    return this->request(request, argument).error();
   }
 
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor. The kvm-vfio
@@ -69,45 +69,47 @@ class kvm_vfio_device_ref {
   /// - `errc::exists`: the device tracks the file already
   /// - `errc::nomem`: no memory
   /// - `errc::io`: another process made the VM, or the VM is dead
-  template <class View = kvm_vfio_device_ref>  // `View` is complete at the call
+  template <class View = basic_kvm_vfio_device_ref>  // `View` is complete at the call
   [[nodiscard]] result<attachment<View>> attach(int vfio_fd) const noexcept {
     return kvm_vfio::attach(*this, vfio_fd);
   }
 
   /// Returns a copy of this view. An `attachment` keeps such a copy.
-  [[nodiscard]] constexpr kvm_vfio_device_ref borrow() const noexcept { return *this; }
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
+  [[nodiscard]] constexpr basic_kvm_vfio_device_ref borrow() const noexcept { return *this; }
 };
+/// A view of a kvm-vfio device of the running kernel.
+using kvm_vfio_device_ref = basic_kvm_vfio_device_ref<host>;
 static_assert(endpoint<kvm_vfio_device_ref>);
 
 /// Owns the descriptor of a real kvm-vfio device. When the descriptor is closed, the device stops
 /// tracking every file.
-class kvm_vfio_device : public owned<kvm_vfio_device_ref> {
+template <system System>
+class basic_kvm_vfio_device : public owned<basic_kvm_vfio_device_ref<System>> {
+  using view = basic_kvm_vfio_device_ref<System>;
+
  public:
   /// Makes an owner of nothing, or of a descriptor that the caller gives away.
-  using owned::owned;
+  using owned<view>::owned;
 
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
   /// \par Errors
   /// - each error of `kvm_vfio_device_ref::attach`
-  [[nodiscard]] result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const& noexcept {
-    return kvm_vfio_device_ref::attach(vfio_fd);
+  [[nodiscard]] result<attachment<view>> attach(int vfio_fd) const& noexcept {
+    return view::attach(vfio_fd);
   }
   /// Deleted for temporaries: the device would be closed before the attachment calls FILE_DEL.
-  result<attachment<kvm_vfio_device_ref>> attach(int vfio_fd) const&& = delete;
+  result<attachment<view>> attach(int vfio_fd) const&& = delete;
 };
+/// Owns the descriptor of a kvm-vfio device of the running kernel.
+using kvm_vfio_device = basic_kvm_vfio_device<host>;
 static_assert(endpoint<kvm_vfio_device>);
 
 /// A view of the descriptor of a VM. Each function makes one ioctl and allocates nothing.
-class vm_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_vm_ref : public descriptor<System> {
  public:
-  constexpr vm_ref() noexcept = default;
-  /// Makes a view of the descriptor `fd`. The view never closes the descriptor.
-  constexpr explicit vm_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Calls KVM_CREATE_DEVICE and passes `create` on unchanged. On success `create.fd` is a new
   /// descriptor, which the caller must close. With the flag KVM_CREATE_DEVICE_TEST there is no new
@@ -119,7 +121,7 @@ class vm_ref {
   /// - `errc::mfile`, `errc::nfile`: the process or the system has no free descriptor or file
   /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc create_device(kvm_create_device& create) const noexcept {
-    return sys::ioctl(fd_, uapi::create_device, &create).error();
+    return this->request(uapi::create_device, &create).error();
   }
   /// Asks whether the kernel has a device type (KVM_CREATE_DEVICE_TEST). Returns ok if the kernel
   /// has the type, even if the VM has a device of this type already.
@@ -136,30 +138,33 @@ class vm_ref {
   /// - `errc::nodev`: the kernel was built without kvm-vfio
   /// - `errc::busy`: the VM has a kvm-vfio device already
   /// - each other error of `create_device`
-  [[nodiscard]] result<kvm_vfio_device> create_kvm_vfio_device() const noexcept {
+  [[nodiscard]] result<basic_kvm_vfio_device<System>> create_kvm_vfio_device() const noexcept {
     kvm_create_device create{.type = uapi::dev_type_vfio, .fd = 0, .flags = 0};
     if (const errc e = create_device(create); e != errc::ok) return e;
-    return kvm_vfio_device(unique_fd(static_cast<int>(create.fd)));
+    return basic_kvm_vfio_device<System>(
+        basic_unique_fd<System>(static_cast<int>(create.fd), this->system_calls()));
   }
 
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
   /// Returns true if both views have the same descriptor.
-  friend constexpr bool operator==(const vm_ref&, const vm_ref&) = default;
-
- private:
-  int fd_ = -1;
+  friend constexpr bool operator==(const basic_vm_ref& a, const basic_vm_ref& b) noexcept {
+    return a.fd() == b.fd();
+  }
 };
 
+/// A view of a descriptor of the running kernel.
+using vm_ref = basic_vm_ref<host>;
 /// Owns the descriptor of a VM. The VM's devices keep the VM alive after this descriptor is closed.
-using vm = owned<vm_ref>;
+template <system System>
+using basic_vm = owned<basic_vm_ref<System>>;
+/// Owns a descriptor of the running kernel.
+using vm = basic_vm<host>;
 
 /// A view of a descriptor of /dev/kvm.
-class kvm_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_kvm_ref : public descriptor<System> {
  public:
-  constexpr kvm_ref() noexcept = default;
-  /// Makes a view of the descriptor `fd`. The view never closes the descriptor.
-  constexpr explicit kvm_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Opens KVM and checks that its interface has the version KVM_API_VERSION.
   /// \par Errors
@@ -168,12 +173,12 @@ class kvm_ref {
   /// - `errc::notty`: the file at `path` is not KVM
   /// - `errc::proto`: KVM has another version of the interface
   /// - each other error of open(2)
-  template <class Owner = owned<kvm_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(const char* path = "/dev/kvm") noexcept {
-    result<unique_fd> fd = sys::open(path, O_RDWR);
-    if (!fd) return fd.error();
-    Owner opened(static_cast<unique_fd&&>(*fd));
-    const result<int> version = opened.api_version();
+  template <class Owner = owned<basic_kvm_ref>>  // `Owner` is complete at the call
+  [[nodiscard]] static result<Owner> open(const char* path = "/dev/kvm",
+                                          const System& on = detail::only<System>()) noexcept {
+    result<Owner> opened = descriptor<System>::template open_as<Owner>(path, on);
+    if (!opened) return opened;
+    const result<int> version = opened->api_version();
     if (!version) return version.error();
     if (*version != KVM_API_VERSION) return errc::proto;
     return opened;
@@ -182,7 +187,7 @@ class kvm_ref {
   /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<int> api_version() const noexcept {
-    return sys::ioctl(fd_, KVM_GET_API_VERSION);
+    return this->request(KVM_GET_API_VERSION);
   }
   /// Makes a VM (KVM_CREATE_VM). Repeats the call if a signal interrupts it.
   /// \param type the machine type; 0 is the default of the architecture
@@ -191,22 +196,21 @@ class kvm_ref {
   /// - `errc::busy`: another hypervisor uses the processor's virtualization
   /// - `errc::nomem`: no memory
   /// - `errc::mfile`, `errc::nfile`: the process or the system has no free descriptor or file
-  [[nodiscard]] result<vm> create_vm(unsigned long type = 0) const noexcept {
-    result<int> fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
-    while (fd.error() == errc::intr) fd = sys::ioctl(fd_, KVM_CREATE_VM, type);
+  [[nodiscard]] result<basic_vm<System>> create_vm(unsigned long type = 0) const noexcept {
+    result<int> fd = this->request(KVM_CREATE_VM, type);
+    while (fd.error() == errc::intr) fd = this->request(KVM_CREATE_VM, type);
     if (!fd) return fd.error();
-    return vm(unique_fd(*fd));
+    return basic_vm<System>(basic_unique_fd<System>(*fd, this->system_calls()));
   }
-
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
 };
 
+/// A view of a descriptor of the running kernel.
+using kvm_ref = basic_kvm_ref<host>;
 /// Owns the descriptor of an open /dev/kvm. VMs stay usable after this descriptor is closed.
-using kvm = owned<kvm_ref>;
+template <system System>
+using basic_kvm = owned<basic_kvm_ref<System>>;
+/// Owns a descriptor of the running kernel.
+using kvm = basic_kvm<host>;
 
 /// Returns true if an error means that the host has no KVM or no kvm-vfio, or that the user has no
 /// permission to use KVM. A test may then be skipped. After any other error a test should

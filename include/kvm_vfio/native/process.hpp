@@ -8,7 +8,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/caller.hpp>
 #include <kvm_vfio/native/file.hpp>
-#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
@@ -55,7 +55,7 @@ class process : public current_task {
   /// - `errc::mfile`: the process has no free descriptor
   /// - `errc::nomem`: no memory
   [[nodiscard]] result<int> dup(int fd) noexcept {
-    result<int> copy = sys::dup(fd);
+    result<int> copy = host().dup(fd);
     const node* const original = find(fd);
     if (!copy || !original) return copy;
     node* const added = new (std::nothrow) node{*copy, original->made, files_};

@@ -3,7 +3,7 @@
 /// \file
 /// Finds out whether two descriptors refer to the same open file description.
 
-#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/host.hpp>
 
 #include <fcntl.h>
 #include <linux/kcmp.h>

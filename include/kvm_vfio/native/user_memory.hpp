@@ -6,7 +6,7 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/detail/convert.hpp>
-#include <kvm_vfio/native/system.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 
 #include <fcntl.h>

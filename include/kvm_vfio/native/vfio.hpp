@@ -14,14 +14,14 @@
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/path.hpp>
-#include <kvm_vfio/native/system.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
-
-#include <fcntl.h>
 
 #include <cstdint>
 
@@ -29,11 +29,11 @@ namespace kvm_vfio::native::vfio {
 
 /// A view of the descriptor of a container. A container is an open /dev/vfio/vfio with a set of DMA
 /// mappings for groups.
-class container_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_container_ref : public descriptor<System> {
  public:
-  constexpr container_ref() noexcept = default;
-  /// Makes a view of an open descriptor.
-  constexpr explicit container_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Opens a new container.
   /// \par Errors
@@ -41,12 +41,13 @@ class container_ref {
   /// - `errc::notty`: the file at `at` is not a container
   /// - `errc::proto`: VFIO has another version of the interface (VFIO_API_VERSION)
   /// - each other error of open(2)
-  template <class Owner = owned<container_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(const char* at = "/dev/vfio/vfio") noexcept {
-    result<unique_fd> fd = sys::open(at, O_RDWR);
-    if (!fd) return fd.error();
-    Owner opened(static_cast<unique_fd&&>(*fd));
-    const result<int> version = sys::ioctl(opened.fd(), VFIO_GET_API_VERSION);
+  template <class Owner = owned<basic_container_ref>>  // `Owner` is complete at the call
+  [[nodiscard]] static result<Owner> open(
+      const char* at = "/dev/vfio/vfio",
+      const System& on = native::detail::only<System>()) noexcept {
+    result<Owner> opened = descriptor<System>::template open_as<Owner>(at, on);
+    if (!opened) return opened;
+    const result<int> version = on.ioctl(opened->fd(), VFIO_GET_API_VERSION, 0);
     if (!version) return version.error();
     if (*version != VFIO_API_VERSION) return errc::proto;
     return opened;
@@ -56,7 +57,7 @@ class container_ref {
   /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> check_extension(unsigned long extension) const noexcept {
-    const result<int> answer = sys::ioctl(fd_, VFIO_CHECK_EXTENSION, extension);
+    const result<int> answer = this->request(VFIO_CHECK_EXTENSION, extension);
     if (!answer) return answer.error();
     return *answer > 0;
   }
@@ -68,7 +69,7 @@ class container_ref {
   /// - `errc::perm`: the host cannot isolate interrupts, and the module parameter
   ///   allow_unsafe_interrupts is not set
   [[nodiscard]] errc set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const noexcept {
-    return sys::ioctl(fd_, VFIO_SET_IOMMU, type).error();
+    return this->request(VFIO_SET_IOMMU, type).error();
   }
   /// Maps memory at the IOVA that `m` names (VFIO_IOMMU_MAP_DMA).
   /// \par Errors
@@ -84,7 +85,7 @@ class container_ref {
     map.vaddr = reinterpret_cast<std::uintptr_t>(m.memory);
     map.iova = m.iova;
     map.size = m.size;
-    return sys::ioctl(fd_, VFIO_IOMMU_MAP_DMA, &map).error();
+    return this->request(VFIO_IOMMU_MAP_DMA, &map).error();
   }
   /// Removes the mappings in a range (VFIO_IOMMU_UNMAP_DMA).
   /// \param iova the first address of the range
@@ -97,26 +98,26 @@ class container_ref {
     unmap.argsz = sizeof unmap;
     unmap.iova = iova;
     unmap.size = size;
-    if (const auto done = sys::ioctl(fd_, VFIO_IOMMU_UNMAP_DMA, &unmap); !done) return done.error();
+    if (const auto done = this->request(VFIO_IOMMU_UNMAP_DMA, &unmap); !done) return done.error();
     return std::uint64_t{unmap.size};
   }
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
 };
+/// A view of a descriptor of the running kernel.
+using container_ref = basic_container_ref<host>;
 /// Owns the descriptor of a container. The container exists until the descriptor is closed and the
 /// last group has left. A group leaves with `unset_container`, or when the group file is released.
-using container = owned<container_ref>;
+template <system System>
+using basic_container = owned<basic_container_ref<System>>;
+/// Owns a descriptor of the running kernel.
+using container = basic_container<host>;
 
 /// A view of the descriptor of a device file. There are two ways to get a device file: from a
 /// group, or by opening the device's own character device.
-class device_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_device_ref : public descriptor<System> {
  public:
-  constexpr device_ref() noexcept = default;
-  /// Makes a view of an open descriptor.
-  constexpr explicit device_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Opens the character device /dev/vfio/devices/vfioN (from Linux 6.6 on).
   /// \param number the N in the path
@@ -124,22 +125,22 @@ class device_ref {
   /// - `errc::noent`: there is no such device, or the kernel was built without VFIO_DEVICE_CDEV
   /// - `errc::inval`: `number` is negative
   /// - each other error of open(2)
-  template <class Owner = owned<device_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(int number) noexcept {
+  template <class Owner = owned<basic_device_ref>>  // `Owner` is complete at the call
+  [[nodiscard]] static result<Owner> open(
+      int number, const System& on = native::detail::only<System>()) noexcept {
     if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/devices/vfio" << static_cast<unsigned>(number);
-    return open<Owner>(dev.get());
+    return open<Owner>(dev.get(), on);
   }
   /// Opens a character device by its path.
   /// \par Errors
   /// - `errc::noent`: there is no such device, or the kernel was built without VFIO_DEVICE_CDEV
   /// - each other error of open(2)
-  template <class Owner = owned<device_ref>>
-  [[nodiscard]] static result<Owner> open(const char* at) noexcept {
-    result<unique_fd> fd = sys::open(at, O_RDWR);
-    if (!fd) return fd.error();
-    return Owner(static_cast<unique_fd&&>(*fd));
+  template <class Owner = owned<basic_device_ref>>
+  [[nodiscard]] static result<Owner> open(
+      const char* at, const System& on = native::detail::only<System>()) noexcept {
+    return descriptor<System>::template open_as<Owner>(at, on);
   }
   /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). The binding ends when the device
   /// file is closed. Call FILE_ADD for the device file before you call this function.
@@ -154,10 +155,10 @@ class device_ref {
   ///   cannot isolate interrupts
   /// - `errc::nodev`: the device is no longer bound to a driver of VFIO
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
-  [[nodiscard]] result<std::uint32_t> bind_iommufd(iommufd_ref to) const noexcept {
+  [[nodiscard]] result<std::uint32_t> bind_iommufd(basic_iommufd_ref<System> to) const noexcept {
     uapi::device_bind_iommufd bind{
         .argsz = sizeof bind, .flags = 0, .iommufd = to.fd(), .out_devid = 0};
-    if (const auto done = sys::ioctl(fd_, uapi::request_bind_iommufd, &bind); !done)
+    if (const auto done = this->request(uapi::request_bind_iommufd, &bind); !done)
       return done.error();
     return bind.out_devid;
   }
@@ -172,31 +173,31 @@ class device_ref {
   [[nodiscard]] errc attach_iommufd_pt(ioas_id ioas) const noexcept {
     uapi::device_attach_iommufd_pt attach{
         .argsz = sizeof attach, .flags = 0, .pt_id = static_cast<std::uint32_t>(ioas)};
-    return sys::ioctl(fd_, uapi::request_attach_iommufd_pt, &attach).error();
+    return this->request(uapi::request_attach_iommufd_pt, &attach).error();
   }
   /// Detaches the device from its IOAS (VFIO_DEVICE_DETACH_IOMMUFD_PT).
   /// \par Errors
   /// - each error of ioctl(2)
   [[nodiscard]] errc detach_iommufd_pt() const noexcept {
     uapi::device_detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
-    return sys::ioctl(fd_, uapi::request_detach_iommufd_pt, &detach).error();
+    return this->request(uapi::request_detach_iommufd_pt, &detach).error();
   }
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
 };
+/// A view of a descriptor of the running kernel.
+using device_ref = basic_device_ref<host>;
 /// Owns the descriptor of a device file.
-using device = owned<device_ref>;
+template <system System>
+using basic_device = owned<basic_device_ref<System>>;
+/// Owns a descriptor of the running kernel.
+using device = basic_device<host>;
 
 /// A view of the descriptor of a group file, /dev/vfio/N. Only one open file of a group may exist
 /// at a time.
-class group_ref {
+/// \tparam System the system whose descriptor it is
+template <system System>
+class basic_group_ref : public descriptor<System> {
  public:
-  constexpr group_ref() noexcept = default;
-  /// Makes a view of an open descriptor.
-  constexpr explicit group_ref(int fd) noexcept : fd_(fd) {}
+  using descriptor<System>::descriptor;
 
   /// Opens the group /dev/vfio/N.
   /// \param number the N in the path
@@ -206,12 +207,13 @@ class group_ref {
   ///   bound to an iommufd
   /// - `errc::inval`: `number` is negative
   /// - each other error of open(2)
-  template <class Owner = owned<group_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(int number) noexcept {
+  template <class Owner = owned<basic_group_ref>>  // `Owner` is complete at the call
+  [[nodiscard]] static result<Owner> open(
+      int number, const System& on = native::detail::only<System>()) noexcept {
     if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/" << static_cast<unsigned>(number);
-    return open<Owner>(dev.get());
+    return open<Owner>(dev.get(), on);
   }
   /// Opens a group by the path of its file.
   /// \par Errors
@@ -219,11 +221,10 @@ class group_ref {
   /// - `errc::busy`: the group is open already, kvm-vfio still tracks it, or a device of it is
   ///   bound to an iommufd
   /// - each other error of open(2)
-  template <class Owner = owned<group_ref>>
-  [[nodiscard]] static result<Owner> open(const char* at) noexcept {
-    result<unique_fd> fd = sys::open(at, O_RDWR);
-    if (!fd) return fd.error();
-    return Owner(static_cast<unique_fd&&>(*fd));
+  template <class Owner = owned<basic_group_ref>>
+  [[nodiscard]] static result<Owner> open(
+      const char* at, const System& on = native::detail::only<System>()) noexcept {
+    return descriptor<System>::template open_as<Owner>(at, on);
   }
   /// Returns whether the group is viable (VFIO_GROUP_GET_STATUS). A group is viable if each of its
   /// devices is bound to VFIO, to no driver, or to a driver that never uses DMA.
@@ -231,8 +232,7 @@ class group_ref {
   /// - each error of ioctl(2)
   [[nodiscard]] result<bool> viable() const noexcept {
     vfio_group_status status{.argsz = sizeof status, .flags = 0};
-    if (const auto done = sys::ioctl(fd_, VFIO_GROUP_GET_STATUS, &status); !done)
-      return done.error();
+    if (const auto done = this->request(VFIO_GROUP_GET_STATUS, &status); !done) return done.error();
     return (status.flags & VFIO_GROUP_FLAGS_VIABLE) != 0;
   }
   /// Puts the group into a container (VFIO_GROUP_SET_CONTAINER).
@@ -245,16 +245,16 @@ class group_ref {
   /// - `errc::nodev`: none of the group's devices is bound to a driver of VFIO any more
   /// - `errc::badf`: the container's descriptor is not open
   /// - `errc::badfd`: the descriptor in `to` is not a container (Linux 6.1: `errc::inval`)
-  [[nodiscard]] errc set_container(container_ref to) const noexcept {
+  [[nodiscard]] errc set_container(basic_container_ref<System> to) const noexcept {
     int fd = to.fd();
-    return sys::ioctl(fd_, VFIO_GROUP_SET_CONTAINER, &fd).error();
+    return this->request(VFIO_GROUP_SET_CONTAINER, &fd).error();
   }
   /// Takes the group out of its container (VFIO_GROUP_UNSET_CONTAINER).
   /// \par Errors
   /// - `errc::busy`: a device of the group is open
   /// - `errc::inval`: the group has no container
   [[nodiscard]] errc unset_container() const noexcept {
-    return sys::ioctl(fd_, VFIO_GROUP_UNSET_CONTAINER).error();
+    return this->request(VFIO_GROUP_UNSET_CONTAINER).error();
   }
   /// Opens the device file of a device of the group (VFIO_GROUP_GET_DEVICE_FD).
   /// \param name the device's name in sysfs, for example "0000:06:0d.0"
@@ -265,18 +265,18 @@ class group_ref {
   ///   its group
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
   /// - `errc::mfile`: the process has no free descriptor
-  [[nodiscard]] result<device> get_device(const char* name) const noexcept {
-    const result<int> fd = sys::ioctl(fd_, VFIO_GROUP_GET_DEVICE_FD, name);
+  [[nodiscard]] result<basic_device<System>> get_device(const char* name) const noexcept {
+    const result<int> fd = this->request(VFIO_GROUP_GET_DEVICE_FD, name);
     if (!fd) return fd.error();
-    return device(unique_fd(*fd));
+    return basic_device<System>(basic_unique_fd<System>(*fd, this->system_calls()));
   }
-  /// Returns the descriptor, or -1 if there is none.
-  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
 };
+/// A view of a descriptor of the running kernel.
+using group_ref = basic_group_ref<host>;
 /// Owns the descriptor of a group.
-using group = owned<group_ref>;
+template <system System>
+using basic_group = owned<basic_group_ref<System>>;
+/// Owns a descriptor of the running kernel.
+using group = basic_group<host>;
 
 }  // namespace kvm_vfio::native::vfio

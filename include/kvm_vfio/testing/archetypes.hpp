@@ -14,6 +14,7 @@
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/storage.hpp>
 #include <kvm_vfio/symbols.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstddef>
@@ -199,5 +200,24 @@ struct endpoint : pinned {
   errc ioctl(unsigned long, void*) noexcept { return errc::notty; }
 };
 static_assert(kvm_vfio::endpoint<endpoint>);
+
+struct system {
+  result<int> open(const char*, int) const noexcept { return errc::noent; }
+  errc close(int) const noexcept { return errc::badf; }
+  result<int> dup(int) const noexcept { return errc::badf; }
+  result<int> ioctl(int, unsigned long, std::uintptr_t) const noexcept { return errc::badf; }
+  result<std::size_t> read(int, void*, std::size_t) const noexcept { return errc::badf; }
+  result<std::size_t> write(int, const void*, std::size_t) const noexcept { return errc::badf; }
+  result<std::size_t> pread(int, void*, std::size_t, std::uint64_t) const noexcept {
+    return errc::badf;
+  }
+  result<std::size_t> pwrite(int, const void*, std::size_t, std::uint64_t) const noexcept {
+    return errc::badf;
+  }
+  result<void*> mmap(std::size_t, int, int, std::uint64_t) const noexcept { return errc::badf; }
+  errc munmap(void*, std::size_t) const noexcept { return errc::inval; }
+  result<int> eventfd() const noexcept { return errc::mfile; }
+};
+static_assert(kvm_vfio::system<system>);
 
 }  // namespace kvm_vfio::testing::archetypes

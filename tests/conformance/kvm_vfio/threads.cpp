@@ -2,6 +2,7 @@
 #include "threads.hpp"
 
 #include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 
 #include "support/threads.hpp"
@@ -115,9 +116,9 @@ std::string compare_threads(const setting& s, std::uint64_t seed) {
   std::vector<kv::native::unique_fd> groups;
   for (int g = 0; g < s.has.groups; ++g) {
     const char* const path = s.kernel->devices[static_cast<std::size_t>(g)].group.c_str();
-    auto fd = kv::native::sys::open(path, O_RDWR);
+    const auto fd = kv::native::host().open(path, O_RDWR);
     if (!fd) return std::string(path) + " cannot be opened";
-    groups.push_back(std::move(*fd));
+    groups.emplace_back(*fd);
   }
   const int files = static_cast<int>(groups.size());
   if (s.trace) s.trace->take();
@@ -140,7 +141,9 @@ std::string compare_threads(const setting& s, std::uint64_t seed) {
   for (kv::native::unique_fd& fd : groups) fd = {};
   for (int g = 0; g < s.has.groups; ++g) {
     const char* const path = s.kernel->devices[static_cast<std::size_t>(g)].group.c_str();
-    if (!kv::native::sys::open(path, O_RDWR)) return std::string(path) + " is still busy";
+    const auto fd = kv::native::host().open(path, O_RDWR);
+    if (!fd) return std::string(path) + " is still busy";
+    const kv::native::unique_fd closed(*fd);
   }
   return "equal";
 }
