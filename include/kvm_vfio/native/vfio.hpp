@@ -14,7 +14,9 @@
 /// \see [The words of VFIO and KVM](docs/words.md)
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/armed_irqs.hpp>  // IWYU pragma: export
 #include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/device_reset.hpp>
 #include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/path.hpp>
@@ -112,12 +114,14 @@ using basic_container = owned<basic_container_ref<System>>;
 using container = basic_container<host>;
 
 /// A view of the descriptor of a device file. There are two ways to get a device file: from a
-/// group, or by opening the device's own character device.
+/// group, or by opening the device's own character device. The base classes have the functions that
+/// use the device: they ask for its regions and interrupts, transfer bytes, connect interrupts with
+/// eventfds, and reset the device.
 /// \tparam System the system whose descriptor it is
 template <system System>
-class basic_device_ref : public descriptor<System> {
+class basic_device_ref : public basic_device_reset_ref<System> {
  public:
-  using descriptor<System>::descriptor;
+  using basic_device_reset_ref<System>::basic_device_reset_ref;
 
   /// Opens the character device /dev/vfio/devices/vfioN (from Linux 6.6 on).
   /// \param number the N in the path
