@@ -21,6 +21,7 @@
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/storage.hpp>
 #include <kvm_vfio/symbols.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/version.hpp>
 #include <kvm_vfio/vfio_device_type.hpp>

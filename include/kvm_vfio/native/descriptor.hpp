@@ -35,16 +35,27 @@ class descriptor {
   [[nodiscard]] constexpr const System& system_calls() const noexcept { return system_; }
 
  protected:
-  // Makes an ioctl whose argument is the address of an object.
+  /// Makes an ioctl whose argument is the address of an object.
+  /// \return what the ioctl returned
+  /// \par Errors
+  /// - each error of ioctl(2)
   [[nodiscard]] result<int> request(unsigned long number, const void* argument) const noexcept {
     return system_.ioctl(fd_, number, reinterpret_cast<std::uintptr_t>(argument));
   }
-  // Makes an ioctl whose argument is a number.
+  /// Makes an ioctl whose argument is a number.
+  /// \return what the ioctl returned
+  /// \par Errors
+  /// - each error of ioctl(2)
   [[nodiscard]] result<int> request(unsigned long number,
                                     unsigned long argument = 0) const noexcept {
     return system_.ioctl(fd_, number, argument);
   }
-  // Opens a file for reading and writing, as the class `Owner`.
+  /// Opens a file for reading and writing.
+  /// \tparam Owner the class of the owner that is returned
+  /// \param at the path of the file
+  /// \param on the system that opens the file
+  /// \par Errors
+  /// - each error of open(2)
   template <class Owner>
   [[nodiscard]] static result<Owner> open_as(const char* at, const System& on) noexcept {
     const result<int> fd = on.open(at, O_RDWR);
