@@ -30,7 +30,8 @@
 namespace kvm_vfio::native::vfio {
 
 /// A view of the descriptor of a container. A container is an open /dev/vfio/vfio with a set of DMA
-/// mappings for groups.
+/// mappings for groups. The mappings belong to the container's IOMMU driver. When the last group
+/// leaves the container, the container loses its IOMMU driver and all mappings.
 /// \tparam System the system whose descriptor it is
 template <system System>
 class basic_container_ref : public descriptor<System> {
@@ -63,7 +64,8 @@ class basic_container_ref : public descriptor<System> {
     if (!answer) return answer.error();
     return *answer > 0;
   }
-  /// Chooses the IOMMU driver of a container that has a group (VFIO_SET_IOMMU).
+  /// Chooses the IOMMU driver of a container that has a group (VFIO_SET_IOMMU). Call `set_iommu`
+  /// again after the last group left the container and a group has joined it again.
   /// \par Errors
   /// - `errc::inval`: the container has no group, or it has an IOMMU driver already
   /// - `errc::nodev`: the kernel has no such IOMMU driver
@@ -106,8 +108,9 @@ class basic_container_ref : public descriptor<System> {
 };
 /// A view of a descriptor of the running kernel.
 using container_ref = basic_container_ref<host>;
-/// Owns the descriptor of a container. The container exists until the descriptor is closed and the
-/// last group has left. A group leaves with `unset_container`, or when the group file is released.
+/// Owns the descriptor of a container. The destructor closes the descriptor, but no group leaves
+/// the container by that. The container exists until all its descriptors are closed and its last
+/// group has left (`basic_group_ref::unset_container`).
 template <system System>
 using basic_container = owned<basic_container_ref<System>>;
 /// Owns a descriptor of the running kernel.
@@ -196,7 +199,8 @@ using basic_device = owned<basic_device_ref<System>>;
 using device = basic_device<host>;
 
 /// A view of the descriptor of a group file, /dev/vfio/N. Only one open file of a group may exist
-/// at a time.
+/// at a time. Linux releases the group file when its descriptors are closed, no device that was
+/// opened through the group is open, and no kvm-vfio device tracks the file.
 /// \tparam System the system whose descriptor it is
 template <system System>
 class basic_group_ref : public descriptor<System> {
@@ -253,7 +257,9 @@ class basic_group_ref : public descriptor<System> {
     int fd = to.fd();
     return this->request(VFIO_GROUP_SET_CONTAINER, &fd).error();
   }
-  /// Takes the group out of its container (VFIO_GROUP_UNSET_CONTAINER).
+  /// Takes the group out of its container (VFIO_GROUP_UNSET_CONTAINER). A group leaves its
+  /// container also when Linux releases the group file. If the group was the last one in the
+  /// container, the container loses its IOMMU driver and all mappings.
   /// \par Errors
   /// - `errc::busy`: a device of the group is open
   /// - `errc::inval`: the group has no container
