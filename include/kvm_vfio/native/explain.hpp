@@ -209,7 +209,8 @@ inline constexpr explanation explanations[] = {
     {operation::map_dma, errc::fault, "the memory is not mapped in this process"},
 };
 
-// Explains an error that has no text for its particular operation.
+// Explains an error that has no text for its particular operation. The switch has no default, so
+// that the compiler warns of a new error without a sentence.
 constexpr const char* explain(errc why) noexcept {
   switch (why) {
     case errc::ok: return "success";
@@ -243,8 +244,20 @@ constexpr const char* explain(errc why) noexcept {
     case errc::msgsize: return "the answer does not fit into the space that the caller gave";
     case errc::notty:
       return "the descriptor is another kind of file, or this kernel is too old to know the ioctl";
-    default: return "this library has no explanation; the kernel's log may have one";
+    case errc::noent: return "no object or file has this number or this path";
+    case errc::srch: return "the device needs a VM: call FILE_ADD for its file first";
+    case errc::again: return "the kernel cannot do this now: try again";
+    case errc::exists: return "it exists already";
+    case errc::inval:
+      return "an argument is wrong, or the file is not in the state that the call needs";
+    case errc::spipe: return "the file has no position: it cannot be read or written at an offset";
+    case errc::proto: return "the kernel has another version of the interface than this library";
+    case errc::overflow:
+      return "the address plus the size is larger than the last possible address";
+    case errc::badfd: return "a descriptor in the call is another kind of file than the call needs";
+    case errc::addrinuse: return "a mapping lies at an address that the device cannot use";
   }
+  return "this library has no explanation; the kernel's log may have one";
 }
 
 }  // namespace detail
