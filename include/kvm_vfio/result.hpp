@@ -13,8 +13,12 @@ namespace kvm_vfio {
 /// needs no union, and this header stays cheap.
 /// \tparam T a type whose default constructor and move constructor do not throw
 template <class T>
-  requires std::is_nothrow_default_constructible_v<T> && std::is_nothrow_move_constructible_v<T>
 class [[nodiscard]] result {
+  // Not a constraint, so that a class may declare a function that returns a result of the class.
+  static_assert(std::is_nothrow_default_constructible_v<T> &&
+                    std::is_nothrow_move_constructible_v<T>,
+                "a result holds only a type whose default and move constructors are noexcept");
+
  public:
   /// Makes a success that holds `value`.
   constexpr result(T value) noexcept : value_(static_cast<T&&>(value)) {}

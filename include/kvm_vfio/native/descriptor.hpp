@@ -51,16 +51,16 @@ class descriptor {
     return system_.ioctl(fd_, number, argument);
   }
   /// Opens a file for reading and writing.
-  /// \tparam Owner the class of the owner that is returned
+  /// \tparam Ref the class of the view of which an owner is returned
   /// \param at the path of the file
   /// \param on the system that opens the file
   /// \par Errors
   /// - each error of open(2)
-  template <class Owner>
-  [[nodiscard]] static result<Owner> open_as(const char* at, const System& on) noexcept {
+  template <class Ref>
+  [[nodiscard]] static result<owned<Ref>> open_as(const char* at, const System& on) noexcept {
     const result<int> fd = on.open(at, O_RDWR);
     if (!fd) return fd.error();
-    return Owner(basic_unique_fd<System>(*fd, on));
+    return owned<Ref>(basic_unique_fd<System>(*fd, on));
   }
 
  private:

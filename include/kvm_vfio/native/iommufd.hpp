@@ -40,10 +40,9 @@ class basic_iommufd_ref : public descriptor<System> {
   /// \par Errors
   /// - `errc::noent`: the kernel has no iommufd
   /// - each other error of open(2)
-  template <class Owner = owned<basic_iommufd_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(
+  [[nodiscard]] static result<owned<basic_iommufd_ref>> open(
       const char* at = "/dev/iommu", const System& on = native::detail::only<System>()) noexcept {
-    return descriptor<System>::template open_as<Owner>(at, on);
+    return descriptor<System>::template open_as<basic_iommufd_ref>(at, on);
   }
   /// Makes a new IOAS without mappings (IOMMU_IOAS_ALLOC).
   /// \par Errors

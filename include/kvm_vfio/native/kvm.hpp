@@ -94,11 +94,13 @@ class basic_kvm_vfio_device : public owned<basic_kvm_vfio_device_ref<System>> {
   /// Calls FILE_ADD and returns an object that calls FILE_DEL in its destructor.
   /// \par Errors
   /// - each error of `kvm_vfio_device_ref::attach`
-  [[nodiscard]] result<attachment<view>> attach(int vfio_fd) const& noexcept {
+  template <class View = view>
+  [[nodiscard]] result<attachment<View>> attach(int vfio_fd) const& noexcept {
     return view::attach(vfio_fd);
   }
   /// Deleted for temporaries: the device would be closed before the attachment calls FILE_DEL.
-  result<attachment<view>> attach(int vfio_fd) const&& = delete;
+  template <class View = view>
+  result<attachment<View>> attach(int vfio_fd) const&& = delete;
 };
 /// Owns the descriptor of a kvm-vfio device of the running kernel.
 using kvm_vfio_device = basic_kvm_vfio_device<host>;
@@ -173,10 +175,10 @@ class basic_kvm_ref : public descriptor<System> {
   /// - `errc::notty`: the file at `path` is not KVM
   /// - `errc::proto`: KVM has another version of the interface
   /// - each other error of open(2)
-  template <class Owner = owned<basic_kvm_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(const char* path = "/dev/kvm",
-                                          const System& on = detail::only<System>()) noexcept {
-    result<Owner> opened = descriptor<System>::template open_as<Owner>(path, on);
+  [[nodiscard]] static result<owned<basic_kvm_ref>> open(
+      const char* path = "/dev/kvm", const System& on = detail::only<System>()) noexcept {
+    result<owned<basic_kvm_ref>> opened =
+        descriptor<System>::template open_as<basic_kvm_ref>(path, on);
     if (!opened) return opened;
     const result<int> version = opened->api_version();
     if (!version) return version.error();

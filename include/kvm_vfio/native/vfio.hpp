@@ -44,11 +44,11 @@ class basic_container_ref : public descriptor<System> {
   /// - `errc::notty`: the file at `at` is not a container
   /// - `errc::proto`: VFIO has another version of the interface (VFIO_API_VERSION)
   /// - each other error of open(2)
-  template <class Owner = owned<basic_container_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(
+  [[nodiscard]] static result<owned<basic_container_ref>> open(
       const char* at = "/dev/vfio/vfio",
       const System& on = native::detail::only<System>()) noexcept {
-    result<Owner> opened = descriptor<System>::template open_as<Owner>(at, on);
+    result<owned<basic_container_ref>> opened =
+        descriptor<System>::template open_as<basic_container_ref>(at, on);
     if (!opened) return opened;
     const result<int> version = on.ioctl(opened->fd(), VFIO_GET_API_VERSION, 0);
     if (!version) return version.error();
@@ -132,22 +132,20 @@ class basic_device_ref : public basic_device_reset_ref<System> {
   /// - `errc::noent`: there is no such device, or the kernel was built without VFIO_DEVICE_CDEV
   /// - `errc::inval`: `number` is negative
   /// - each other error of open(2)
-  template <class Owner = owned<basic_device_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(
+  [[nodiscard]] static result<owned<basic_device_ref>> open(
       int number, const System& on = native::detail::only<System>()) noexcept {
     if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/devices/vfio" << static_cast<unsigned>(number);
-    return open<Owner>(dev.get(), on);
+    return open(dev.get(), on);
   }
   /// Opens a character device by its path.
   /// \par Errors
   /// - `errc::noent`: there is no such device, or the kernel was built without VFIO_DEVICE_CDEV
   /// - each other error of open(2)
-  template <class Owner = owned<basic_device_ref>>
-  [[nodiscard]] static result<Owner> open(
+  [[nodiscard]] static result<owned<basic_device_ref>> open(
       const char* at, const System& on = native::detail::only<System>()) noexcept {
-    return descriptor<System>::template open_as<Owner>(at, on);
+    return descriptor<System>::template open_as<basic_device_ref>(at, on);
   }
   /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). The binding ends when the device
   /// file is closed. Call FILE_ADD for the device file before you call this function.
@@ -215,13 +213,12 @@ class basic_group_ref : public descriptor<System> {
   ///   bound to an iommufd
   /// - `errc::inval`: `number` is negative
   /// - each other error of open(2)
-  template <class Owner = owned<basic_group_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> open(
+  [[nodiscard]] static result<owned<basic_group_ref>> open(
       int number, const System& on = native::detail::only<System>()) noexcept {
     if (number < 0) return errc::inval;
     path dev;
     dev << "/dev/vfio/" << static_cast<unsigned>(number);
-    return open<Owner>(dev.get(), on);
+    return open(dev.get(), on);
   }
   /// Opens a group by the path of its file.
   /// \par Errors
@@ -229,10 +226,9 @@ class basic_group_ref : public descriptor<System> {
   /// - `errc::busy`: the group is open already, kvm-vfio still tracks it, or a device of it is
   ///   bound to an iommufd
   /// - each other error of open(2)
-  template <class Owner = owned<basic_group_ref>>
-  [[nodiscard]] static result<Owner> open(
+  [[nodiscard]] static result<owned<basic_group_ref>> open(
       const char* at, const System& on = native::detail::only<System>()) noexcept {
-    return descriptor<System>::template open_as<Owner>(at, on);
+    return descriptor<System>::template open_as<basic_group_ref>(at, on);
   }
   /// Returns whether the group is viable (VFIO_GROUP_GET_STATUS). A group is viable if each of its
   /// devices is bound to VFIO, to no driver, or to a driver that never uses DMA.

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// An address space of an iommufd (an IOAS) that all device files of a VM share.
+
+#include <kvm_vfio/client/dma_space.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/iommufd.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+
+#include <new>
+
+namespace kvm_vfio::client {
+
+/// An iommufd with one IOAS, which any number of devices share. When this object, every device in
+/// the address space and every mapping are gone, the IOAS is destroyed and the iommufd closed.
+/// Move-only.
+template <system System = native::host>
+class address_space : public dma_space<System> {
+ public:
+  address_space() = default;
+
+  /// Opens an iommufd and makes an IOAS.
+  /// \par Errors
+  /// - `errc::noent`: the kernel has no iommufd
+  /// - `errc::nomem`: no memory
+  /// - each other error of open(2) and IOMMU_IOAS_ALLOC
+  [[nodiscard]] static result<address_space> open(const System& on = native::detail::only<System>(),
+                                                  const char* at = "/dev/iommu") noexcept {
+    auto file = native::vfio::basic_iommufd_ref<System>::open(at, on);
+    if (!file) return file.error();
+    return adopt(static_cast<native::vfio::basic_iommufd<System>&&>(*file));
+  }
+  /// Takes over an iommufd, for example one that a management program passed, and makes an IOAS.
+  /// \par Errors
+  /// - `errc::nomem`: no memory
+  /// - each other error of IOMMU_IOAS_ALLOC. After an error the iommufd is closed.
+  [[nodiscard]] static result<address_space> adopt(
+      native::vfio::basic_iommufd<System> file) noexcept {
+    const auto id = file.alloc_ioas();
+    if (!id) return id.error();
+    const auto borrowed = file.borrow();
+    address_space made;
+    made.state_ =
+        typename address_space::state_ref(new (std::nothrow) typename address_space::state(
+            static_cast<native::vfio::basic_iommufd<System>&&>(file), *id));
+    if (made.state_) return made;
+    (void)borrowed.destroy(*id);
+    return errc::nomem;
+  }
+
+  /// Returns a view of the iommufd.
+  [[nodiscard]] native::vfio::basic_iommufd_ref<System> view() const noexcept {
+    return this->state_ ? this->state_->iommufd().borrow()
+                        : native::vfio::basic_iommufd_ref<System>();
+  }
+  /// Returns the number of the IOAS.
+  [[nodiscard]] native::vfio::ioas_id id() const noexcept {
+    return this->state_ ? this->state_->ioas() : native::vfio::ioas_id{};
+  }
+  /// Gives the iommufd to the caller, who must close it. The IOAS is not destroyed.
+  [[nodiscard]] native::vfio::basic_iommufd_ref<System> release() noexcept {
+    const auto file = view();
+    if (this->state_) (void)this->state_->release();
+    return file;
+  }
+
+ private:
+  template <system>
+  friend class attached_device_file;
+};
+
+}  // namespace kvm_vfio::client

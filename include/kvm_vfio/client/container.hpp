@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A container that all groups of a VM share.
+
+#include <kvm_vfio/client/dma_space.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+
+#include <new>
+
+namespace kvm_vfio::client {
+
+/// A container that any number of groups share. The descriptor stays open until this object, every
+/// group in the container and every mapping are gone. Move-only.
+template <system System = native::host>
+class container : public dma_space<System> {
+ public:
+  container() = default;
+
+  /// Opens a new container.
+  /// \par Errors
+  /// - `errc::nomem`: no memory
+  /// - each error of `native::vfio::basic_container_ref::open`
+  [[nodiscard]] static result<container> open(const System& on = native::detail::only<System>(),
+                                              const char* at = "/dev/vfio/vfio") noexcept {
+    auto file = native::vfio::basic_container_ref<System>::open(at, on);
+    if (!file) return file.error();
+    return adopt(static_cast<native::vfio::basic_container<System>&&>(*file));
+  }
+  /// Takes over a container that has no group yet.
+  /// \par Errors
+  /// - `errc::nomem`: no memory. The descriptor is closed.
+  [[nodiscard]] static result<container> adopt(
+      native::vfio::basic_container<System> file) noexcept {
+    container made;
+    made.state_ = typename container::state_ref(new (std::nothrow) typename container::state(
+        static_cast<native::vfio::basic_container<System>&&>(file)));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
+
+  /// Returns the number of groups in the container.
+  [[nodiscard]] int groups() const noexcept { return this->state_ ? this->state_->groups() : 0; }
+  /// Returns true if the container has an IOMMU driver. It loses the driver when its last group
+  /// leaves.
+  [[nodiscard]] bool has_iommu() const noexcept {
+    return this->state_ && this->state_->has_iommu();
+  }
+  /// Returns a view of the container's descriptor.
+  [[nodiscard]] native::vfio::basic_container_ref<System> view() const noexcept {
+    return this->state_ ? this->state_->container().borrow()
+                        : native::vfio::basic_container_ref<System>();
+  }
+  /// Gives the descriptor to the caller, who must close it. Groups stay in the container and
+  /// mappings in effect, until their own objects undo them.
+  [[nodiscard]] native::vfio::basic_container_ref<System> release() noexcept {
+    const auto file = view();
+    if (this->state_) (void)this->state_->release();
+    return file;
+  }
+
+ private:
+  template <system>
+  friend class group_file;
+};
+
+}  // namespace kvm_vfio::client

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// An open device that a VM uses, whether it came from a group or from a file of its own.
+
+#include <kvm_vfio/client/device_state.hpp>
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/device_info.hpp>
+#include <kvm_vfio/native/device_regions.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/mapped_region.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace kvm_vfio::client {
+
+template <system>
+class attached_group;
+
+/// A part of a region that is mapped into this process. Keeps its device open. The destructor
+/// removes the mapping. Move-only.
+template <system System = native::host>
+class mapped_region {
+ public:
+  mapped_region() = default;
+  /// Takes over the mapping of `other`, which then has none.
+  mapped_region(mapped_region&& other) noexcept = default;
+  /// Removes the own mapping and takes over the one of `other`, which then has none.
+  mapped_region& operator=(mapped_region&& other) noexcept {
+    mapped_ = static_cast<native::vfio::mapped_region<System>&&>(other.mapped_);
+    device_ = static_cast<device_ref&&>(other.device_);  // after its mapping is gone
+    return *this;
+  }
+
+  /// Returns the first byte, or null if this object has no mapping.
+  [[nodiscard]] void* data() const noexcept { return mapped_.data(); }
+  /// Returns the size in bytes.
+  [[nodiscard]] std::size_t size() const noexcept { return mapped_.size(); }
+  /// Returns true if this object has a mapping.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(mapped_); }
+
+ private:
+  using device_ref = detail::shared<detail::device_state<System>>;
+  template <system>
+  friend class device;
+  mapped_region(device_ref of, native::vfio::mapped_region<System> mapped) noexcept
+      : device_(static_cast<device_ref&&>(of)),
+        mapped_(static_cast<native::vfio::mapped_region<System>&&>(mapped)) {}
+
+  device_ref device_;
+  native::vfio::mapped_region<System> mapped_;
+};
+
+/// An open device: its DMA works, and KVM knows it if the VM uses KVM. The destructor undoes all
+/// steps: it disarms the interrupts that were armed through this object, leaves the address space,
+/// calls FILE_DEL, closes the device, and gives the group back if this was its last user.
+/// Move-only.
+///
+/// One thread may use a device at a time, except for reading and writing its regions.
+template <system System = native::host>
+class device {
+ public:
+  device() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  device(device&& other) noexcept = default;
+  device& operator=(device&& other) noexcept = default;
+  ///@}
+
+  /// Returns a view of the device's descriptor. It is valid until this object is destroyed.
+  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
+  }
+  /// Arms interrupts: the device then signals an eventfd for each of them (VFIO_DEVICE_SET_IRQS).
+  /// They are disarmed by `disarm`, by `close`, or in the destructor.
+  /// \param index    the kind of interrupt (VFIO_PCI_*_IRQ_INDEX)
+  /// \param start    the first vector
+  /// \param eventfds a descriptor for each vector; -1 for a vector that stays disarmed
+  /// \param count    the number of vectors
+  /// \par Errors
+  /// - `errc::badf`: this object is empty, or one of the descriptors is not open
+  /// - each other error of `native::vfio::basic_device_irqs_ref::set_eventfds`
+  [[nodiscard]] errc arm(std::uint32_t index, std::uint32_t start, const int* eventfds,
+                         std::size_t count) const noexcept {
+    if (!state_) return errc::badf;
+    const errc e = state_->file().set_eventfds(index, start, eventfds, count);
+    if (e == errc::ok) state_->armed(index, true);
+    return e;
+  }
+  /// Disarms every interrupt of an index.
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - each other error of `native::vfio::basic_device_irqs_ref::disarm`
+  [[nodiscard]] errc disarm(std::uint32_t index) const noexcept {
+    if (!state_) return errc::badf;
+    const errc e = state_->file().disarm(index);
+    if (e == errc::ok) state_->armed(index, false);
+    return e;
+  }
+  /// Maps a part of a region into this process. The device stays open until the mapping is gone,
+  /// because Linux keeps the group in use until then.
+  /// \param of      the region, as `view().region(index)` returns it
+  /// \param offset  the first byte in the region, a multiple of the page size
+  /// \param size    the number of bytes
+  /// \param allowed how the memory may be accessed
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - each other error of `native::vfio::basic_device_regions_ref::map`
+  [[nodiscard]] result<mapped_region<System>> map(
+      const native::vfio::region_info& of, std::uint64_t offset, std::size_t size,
+      native::vfio::protection allowed = native::vfio::protection::read_write) const noexcept {
+    if (!state_) return errc::badf;
+    auto mapped = state_->file().map(of, offset, size, allowed);
+    if (!mapped) return mapped.error();
+    return mapped_region<System>(state_,
+                                 static_cast<native::vfio::mapped_region<System>&&>(*mapped));
+  }
+  /// Undoes all steps and reports the first error. The destructor does the same and reports none.
+  /// This object is empty afterwards.
+  /// \par Errors
+  /// - `errc::busy`: a mapped region still exists. Nothing was changed.
+  /// - each error of the calls that undo the steps
+  [[nodiscard]] errc close() noexcept {
+    if (!state_) return errc::ok;
+    if (!state_.sole()) return errc::busy;
+    const errc e = state_->undo();
+    state_ = {};
+    return e;
+  }
+  /// Gives the descriptor to the caller, who undoes the steps. The group of the device is given
+  /// back if nobody else holds it. Empty: a mapped region still exists, and nothing was changed.
+  [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
+    if (!state_ || !state_.sole()) return {};
+    const auto file = state_->release();
+    state_ = {};
+    return file;
+  }
+  /// Returns true if this object has a device.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+ private:
+  using state = detail::device_state<System>;
+  using state_ref = detail::shared<state>;
+  using group_ref = detail::shared<detail::group_state<System>>;
+  template <system>
+  friend class attached_group;
+  template <system>
+  friend class bound_device;
+  template <system S>
+  friend attached_group<S> group_of(const device<S>& of) noexcept;
+
+  explicit device(state_ref made) noexcept : state_(static_cast<state_ref&&>(made)) {}
+  // Makes a device that a group handed out.
+  [[nodiscard]] static result<device> make(native::vfio::basic_device<System> file,
+                                           group_ref group) noexcept {
+    device made(state_ref(new (std::nothrow) state(
+        static_cast<native::vfio::basic_device<System>&&>(file), static_cast<group_ref&&>(group))));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
+
+  state_ref state_;
+};
+
+}  // namespace kvm_vfio::client

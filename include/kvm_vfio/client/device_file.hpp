@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A device with a file of its own (/dev/vfio/devices/vfioN, from Linux 6.6 on), step by step. Each
+/// step is a class of its own, and only the right step has the function that leads to the next one:
+///
+/// `device_file` –attach→ `attached_device_file` –bind→ `bound_device` –attach_to_space→ `device`
+///
+/// A step that succeeds moves the device into the next object. A step that fails changes nothing:
+/// the object on which it was called still has the device. The destructor of each object undoes all
+/// steps up to it, the last one first.
+/// \see [The orders of doing and of undoing](docs/orders.md)
+
+#include <kvm_vfio/client/address_space.hpp>
+#include <kvm_vfio/client/device.hpp>
+#include <kvm_vfio/client/device_state.hpp>
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/vm_files.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+
+#include <cstdint>
+#include <new>
+
+namespace kvm_vfio::client {
+
+/// A device that is bound to an iommufd and open, but has no address space: it cannot do DMA.
+/// Move-only.
+template <system System = native::host>
+class bound_device {
+ public:
+  bound_device() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  bound_device(bound_device&& other) noexcept = default;
+  bound_device& operator=(bound_device&& other) noexcept = default;
+  ///@}
+
+  /// Attaches the device to the address space whose iommufd it is bound to
+  /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - each error of `native::vfio::basic_device_ref::attach_iommufd_pt`
+  [[nodiscard]] result<device<System>> attach_to_space() && noexcept {
+    if (!state_) return errc::badf;
+    if (const errc e = state_->attach_to_space(); e != errc::ok) return e;
+    return device<System>(static_cast<state_ref&&>(state_));
+  }
+  /// Returns the number of the device in the iommufd.
+  [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+
+ private:
+  using state_ref = detail::shared<detail::device_state<System>>;
+  template <system>
+  friend class attached_device_file;
+  bound_device(state_ref state, std::uint32_t id) noexcept
+      : state_(static_cast<state_ref&&>(state)), id_(id) {}
+
+  state_ref state_;
+  std::uint32_t id_ = 0;
+};
+
+/// A device file that is attached to the VM, or that does not need a VM. Move-only.
+template <system System = native::host>
+class attached_device_file {
+ public:
+  attached_device_file() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  attached_device_file(attached_device_file&& other) noexcept = default;
+  attached_device_file& operator=(attached_device_file&& other) noexcept = default;
+  ///@}
+
+  /// Binds the device to the iommufd of an address space (VFIO_DEVICE_BIND_IOMMUFD), which opens
+  /// the device. The iommufd stays open for as long as the device is bound.
+  /// \par Errors
+  /// - `errc::badf`: this object or `space` is empty
+  /// - each error of `native::vfio::basic_device_ref::bind_iommufd`
+  [[nodiscard]] result<bound_device<System>> bind(const address_space<System>& space) && noexcept {
+    if (!state_ || !space.state_) return errc::badf;
+    const auto id = state_->bind(space.state_);
+    if (!id) return id.error();
+    return bound_device<System>(static_cast<state_ref&&>(state_), *id);
+  }
+
+ private:
+  using state_ref = detail::shared<detail::device_state<System>>;
+  template <system>
+  friend class device_file;
+  explicit attached_device_file(state_ref state) noexcept
+      : state_(static_cast<state_ref&&>(state)) {}
+
+  state_ref state_;
+};
+
+/// An open device file, the first step. Move-only.
+template <system System = native::host>
+class device_file {
+ public:
+  device_file() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  device_file(device_file&& other) noexcept = default;
+  device_file& operator=(device_file&& other) noexcept = default;
+  ///@}
+
+  /// Opens /dev/vfio/devices/vfioN.
+  /// \param number the N in the path
+  /// \par Errors
+  /// - `errc::nomem`: no memory
+  /// - each other error of `native::vfio::basic_device_ref::open`
+  [[nodiscard]] static result<device_file> open(
+      int number, const System& on = native::detail::only<System>()) noexcept {
+    auto file = native::vfio::basic_device_ref<System>::open(number, on);
+    if (!file) return file.error();
+    return adopt(static_cast<native::vfio::basic_device<System>&&>(*file));
+  }
+  /// Takes over a device file that is not bound, for example one that a management program passed.
+  /// \par Errors
+  /// - `errc::nomem`: no memory. The descriptor is closed.
+  [[nodiscard]] static result<device_file> adopt(native::vfio::basic_device<System> file) noexcept {
+    device_file made;
+    made.state_ = state_ref(new (std::nothrow) detail::device_state<System>(
+        static_cast<native::vfio::basic_device<System>&&>(file)));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
+  /// Attaches the device file to a VM (FILE_ADD).
+  /// \param vm the files of the VM, which share its kvm-vfio device
+  /// \par Errors
+  /// - `errc::badf`: this object or `vm` is empty
+  /// - each error of `kvm_vfio::file_add`
+  [[nodiscard]] result<attached_device_file<System>> attach(
+      const vm_files<System>& vm) && noexcept {
+    if (!state_ || !vm.state_) return errc::badf;
+    if (const errc e = state_->attach(vm.state_); e != errc::ok) return e;
+    return attached_device_file<System>(static_cast<state_ref&&>(state_));
+  }
+  /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
+  [[nodiscard]] attached_device_file<System> without_kvm() && noexcept {
+    return attached_device_file<System>(static_cast<state_ref&&>(state_));
+  }
+  /// Gives the descriptor to the caller, who must close it.
+  [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
+    const auto file = state_ ? state_->release() : native::vfio::basic_device_ref<System>();
+    state_ = {};
+    return file;
+  }
+
+ private:
+  using state_ref = detail::shared<detail::device_state<System>>;
+  state_ref state_;
+};
+
+}  // namespace kvm_vfio::client

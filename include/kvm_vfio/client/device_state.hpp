@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What a device and the guards on it share.
+
+#include <kvm_vfio/client/dma_space.hpp>
+#include <kvm_vfio/client/group_state.hpp>
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/vm_files.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+
+#include <cstdint>
+
+namespace kvm_vfio::client::detail {
+
+/// An open device file, from a group or a file of its own. The destructor undoes what was done, the
+/// last step first: the interrupts, the address space, FILE_DEL, close, and then the group.
+template <system System>
+class device_state : public counted {
+ public:
+  explicit device_state(native::vfio::basic_device<System> file,
+                        shared<group_state<System>> group = {}) noexcept
+      : group_(static_cast<shared<group_state<System>>&&>(group)),
+        file_(static_cast<native::vfio::basic_device<System>&&>(file)) {}
+  ~device_state() { (void)undo(); }
+
+  [[nodiscard]] const native::vfio::basic_device<System>& file() const noexcept { return file_; }
+  [[nodiscard]] const shared<group_state<System>>& group() const noexcept { return group_; }
+  [[nodiscard]] const shared<dma_space_state<System>>& space() const noexcept { return space_; }
+
+  [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
+    tracked_.fd = file_.fd();
+    const errc e = vm->add(tracked_);
+    if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
+    return e;
+  }
+  [[nodiscard]] result<std::uint32_t> bind(shared<dma_space_state<System>> space) noexcept {
+    const auto id = file_.bind_iommufd(space->iommufd().borrow());
+    // A binding ends with the file. So the iommufd stays open until then.
+    if (id) space_ = static_cast<shared<dma_space_state<System>>&&>(space);
+    return id;
+  }
+  [[nodiscard]] errc attach_to_space() noexcept {
+    const errc e = file_.attach_iommufd_pt(space_->ioas());
+    in_space_ = e == errc::ok;
+    return e;
+  }
+  // The interrupts of an index were armed, or disarmed.
+  void armed(std::uint32_t index, bool now) noexcept {
+    const std::uint32_t bit = index < 32 ? std::uint32_t{1} << index : 0;
+    if (now) __atomic_fetch_or(&armed_, bit, __ATOMIC_RELAXED);
+    else __atomic_fetch_and(&armed_, ~bit, __ATOMIC_RELAXED);
+  }
+  // Undoes every step, even if one of them fails. Returns the first error.
+  errc undo() noexcept {
+    errc first = errc::ok;
+    const auto keep = [&first](errc e) noexcept {
+      if (first == errc::ok) first = e;
+    };
+    for (std::uint32_t index = 0; armed_ && index < 32; ++index)
+      if (armed_ >> index & 1) keep(file_.disarm(index));
+    armed_ = 0;
+    if (in_space_) keep(file_.detach_iommufd_pt());
+    in_space_ = false;
+    if (vm_) keep(vm_->del(tracked_));
+    vm_ = {};
+    file_ = {};
+    space_ = {};
+    group_ = {};
+    return first;
+  }
+  // The caller undoes the steps itself.
+  [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
+    armed_ = 0;
+    in_space_ = false;
+    if (vm_) vm_->forget(tracked_);
+    vm_ = {};
+    return file_.release();
+  }
+
+ private:
+  shared<group_state<System>> group_;
+  shared<dma_space_state<System>> space_;
+  shared<vm_files_state<System>> vm_;
+  native::vfio::basic_device<System> file_;
+  tracked_file tracked_;
+  std::uint32_t armed_ = 0;
+  bool in_space_ = false;
+};
+
+}  // namespace kvm_vfio::client::detail

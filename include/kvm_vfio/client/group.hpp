@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// A device that comes from a group, step by step. Each step is a class of its own, and only the
+/// right step has the function that leads to the next one:
+///
+/// `group_file` –join→ `group_in_container` –set_iommu→ `group_with_iommu` –attach→
+/// `attached_group` –open_device→ `device`
+///
+/// A step that succeeds moves the group into the next object. A step that fails changes nothing:
+/// the object on which it was called still has the group. The destructor of each object undoes all
+/// steps up to it, the last one first.
+/// \see [The orders of doing and of undoing](docs/orders.md)
+
+#include <kvm_vfio/client/container.hpp>
+#include <kvm_vfio/client/device.hpp>
+#include <kvm_vfio/client/device_state.hpp>
+#include <kvm_vfio/client/group_state.hpp>
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/vm_files.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/descriptor.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <new>
+
+namespace kvm_vfio::client {
+
+/// A group that is attached to the VM, or that does not need a VM. Its devices can be opened. Each
+/// open device keeps the group attached, so this object may be destroyed before them. The group is
+/// given back after the last of them: FILE_DEL, UNSET_CONTAINER, close. Move-only.
+template <system System = native::host>
+class attached_group {
+ public:
+  attached_group() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  attached_group(attached_group&& other) noexcept = default;
+  attached_group& operator=(attached_group&& other) noexcept = default;
+  ///@}
+
+  /// Opens a device of the group (VFIO_GROUP_GET_DEVICE_FD).
+  /// \param name the device's name in sysfs, for example "0000:06:0d.0"
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - `errc::nomem`: no memory
+  /// - each other error of `native::vfio::basic_group_ref::get_device`
+  [[nodiscard]] result<device<System>> open_device(const char* name) const noexcept {
+    if (!state_) return errc::badf;
+    auto file = state_->file().get_device(name);
+    if (!file) return file.error();
+    return device<System>::make(static_cast<native::vfio::basic_device<System>&&>(*file), state_);
+  }
+  /// Attaches the group to a TCE table of the VM, on POWER (GROUP_SET_SPAPR_TCE).
+  /// \par Errors
+  /// - `errc::noent`: the group is not attached to a VM
+  /// - each other error of `kvm_vfio::set_spapr_tce`
+  [[nodiscard]] errc set_spapr_tce(int tablefd) const noexcept {
+    return state_ ? state_->set_spapr_tce(tablefd) : errc::badf;
+  }
+  /// Returns one more object of this group, for example to open another of its devices later.
+  [[nodiscard]] attached_group share() const noexcept { return attached_group(state_); }
+  /// Gives the group back at once and reports the first error. The destructor does the same and
+  /// reports none.
+  /// \par Errors
+  /// - `errc::busy`: a device of the group is open, or another object shares the group. Nothing was
+  ///   changed.
+  /// - each error of FILE_DEL and UNSET_CONTAINER. This object is empty afterwards.
+  [[nodiscard]] errc close() noexcept {
+    if (!state_) return errc::ok;
+    if (!state_.sole()) return errc::busy;
+    const errc e = state_->undo();
+    state_ = {};
+    return e;
+  }
+  /// Gives the descriptor of the group to the caller, who undoes the steps. Empty: a device of the
+  /// group is open, or another object shares the group, and nothing was changed.
+  [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
+    if (!state_ || !state_.sole()) return {};
+    const auto file = state_->release();
+    state_ = {};
+    return file;
+  }
+  /// Returns a view of the group's descriptor.
+  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
+  }
+  /// Returns true if this object has a group.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+ private:
+  using state_ref = detail::shared<detail::group_state<System>>;
+  template <system>
+  friend class group_with_iommu;
+  template <system S>
+  friend attached_group<S> group_of(const device<S>& of) noexcept;
+  explicit attached_group(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
+
+  state_ref state_;
+};
+
+/// Returns the group that handed a device out, so that another device of the group can be opened.
+/// Empty: the device has a file of its own.
+template <system System>
+[[nodiscard]] attached_group<System> group_of(const device<System>& of) noexcept {
+  if (!of.state_) return {};
+  return attached_group<System>(of.state_->group());
+}
+
+/// A group in a container that has an IOMMU driver. Move-only.
+template <system System = native::host>
+class group_with_iommu {
+ public:
+  group_with_iommu() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  group_with_iommu(group_with_iommu&& other) noexcept = default;
+  group_with_iommu& operator=(group_with_iommu&& other) noexcept = default;
+  ///@}
+
+  /// Attaches the group to a VM (FILE_ADD).
+  /// \param vm the files of the VM, which share its kvm-vfio device
+  /// \par Errors
+  /// - `errc::badf`: this object or `vm` is empty
+  /// - each error of `kvm_vfio::file_add`
+  [[nodiscard]] result<attached_group<System>> attach(const vm_files<System>& vm) && noexcept {
+    if (!state_ || !vm.state_) return errc::badf;
+    if (const errc e = state_->attach(vm.state_); e != errc::ok) return e;
+    return attached_group<System>(static_cast<state_ref&&>(state_));
+  }
+  /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
+  [[nodiscard]] attached_group<System> without_kvm() && noexcept {
+    return attached_group<System>(static_cast<state_ref&&>(state_));
+  }
+  /// Predicts what KVM learns at FILE_ADD: whether the IOMMU makes every DMA of the container's
+  /// groups coherent (VFIO_DMA_CC_IOMMU). False: FILE_ADD makes the VM's DMA noncoherent, and KVM
+  /// then honours the guest's cache attributes. Changes nothing.
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - each error of VFIO_CHECK_EXTENSION
+  [[nodiscard]] result<bool> enforces_coherency() const noexcept {
+    if (!state_) return errc::badf;
+    return state_->container()->container().check_extension(VFIO_DMA_CC_IOMMU);
+  }
+
+ private:
+  using state_ref = detail::shared<detail::group_state<System>>;
+  template <system>
+  friend class group_in_container;
+  explicit group_with_iommu(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
+
+  state_ref state_;
+};
+
+/// A group in a container. Move-only.
+template <system System = native::host>
+class group_in_container {
+ public:
+  group_in_container() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  group_in_container(group_in_container&& other) noexcept = default;
+  group_in_container& operator=(group_in_container&& other) noexcept = default;
+  ///@}
+
+  /// Chooses the container's IOMMU driver (VFIO_SET_IOMMU), if the container has none yet: the
+  /// first group needs it, and the first one after the last one left. Then maps the memory that the
+  /// container has and the driver does not know yet.
+  /// \param type the IOMMU driver
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - each error of `native::vfio::basic_container_ref::set_iommu` and `map`. After an error of
+  ///   `map` the container keeps the driver and the earlier mappings.
+  [[nodiscard]] result<group_with_iommu<System>> set_iommu(
+      unsigned long type = VFIO_TYPE1v2_IOMMU) && noexcept {
+    if (!state_) return errc::badf;
+    if (const errc e = state_->container()->set_iommu(type); e != errc::ok) return e;
+    return group_with_iommu<System>(static_cast<state_ref&&>(state_));
+  }
+
+ private:
+  using state_ref = detail::shared<detail::group_state<System>>;
+  template <system>
+  friend class group_file;
+  explicit group_in_container(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
+
+  state_ref state_;
+};
+
+/// An open group file, the first step. Move-only.
+template <system System = native::host>
+class group_file {
+ public:
+  group_file() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  group_file(group_file&& other) noexcept = default;
+  group_file& operator=(group_file&& other) noexcept = default;
+  ///@}
+
+  /// Opens /dev/vfio/N.
+  /// \param number the N in the path
+  /// \par Errors
+  /// - `errc::nomem`: no memory
+  /// - each other error of `native::vfio::basic_group_ref::open`
+  [[nodiscard]] static result<group_file> open(
+      int number, const System& on = native::detail::only<System>()) noexcept {
+    auto file = native::vfio::basic_group_ref<System>::open(number, on);
+    if (!file) return file.error();
+    return adopt(static_cast<native::vfio::basic_group<System>&&>(*file));
+  }
+  /// Takes over the open file of a group that is in no container, for example one that a management
+  /// program passed.
+  /// \par Errors
+  /// - `errc::nomem`: no memory. The descriptor is closed.
+  [[nodiscard]] static result<group_file> adopt(native::vfio::basic_group<System> file) noexcept {
+    group_file made;
+    made.state_ = state_ref(new (std::nothrow) detail::group_state<System>(
+        static_cast<native::vfio::basic_group<System>&&>(file)));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
+  /// Puts the group into a container (VFIO_GROUP_SET_CONTAINER).
+  /// \param to the container, which other groups may share. It stays open for as long as the group
+  ///           is in it.
+  /// \par Errors
+  /// - `errc::badf`: this object or `to` is empty
+  /// - `errc::perm`: the group is not viable, or the host cannot isolate interrupts
+  /// - each other error of `native::vfio::basic_group_ref::set_container`
+  [[nodiscard]] result<group_in_container<System>> join(const container<System>& to) && noexcept {
+    if (!state_ || !to.state_) return errc::badf;
+    if (const errc e = state_->join(to.state_); e != errc::ok) return e;
+    return group_in_container<System>(static_cast<state_ref&&>(state_));
+  }
+  /// Returns a view of the group's descriptor.
+  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
+  }
+  /// Gives the descriptor of the group to the caller, who must close it.
+  [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
+    const auto file = state_ ? state_->release() : native::vfio::basic_group_ref<System>();
+    state_ = {};
+    return file;
+  }
+
+ private:
+  using state_ref = detail::shared<detail::group_state<System>>;
+  state_ref state_;
+};
+
+}  // namespace kvm_vfio::client

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What the steps of a group and the devices of the group share.
+
+#include <kvm_vfio/client/dma_space.hpp>
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/vm_files.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/system.hpp>
+
+namespace kvm_vfio::client::detail {
+
+/// An open group, the container that it is in, and the VM that it is attached to. The destructor
+/// undoes what was done, the last step first: FILE_DEL, UNSET_CONTAINER, close.
+template <system System>
+class group_state : public counted {
+ public:
+  explicit group_state(native::vfio::basic_group<System> file) noexcept
+      : file_(static_cast<native::vfio::basic_group<System>&&>(file)) {}
+  ~group_state() { (void)undo(); }
+
+  [[nodiscard]] const native::vfio::basic_group<System>& file() const noexcept { return file_; }
+  [[nodiscard]] const shared<dma_space_state<System>>& container() const noexcept {
+    return container_;
+  }
+  [[nodiscard]] errc join(shared<dma_space_state<System>> container) noexcept {
+    const errc e = container->join(file_);
+    if (e == errc::ok) container_ = static_cast<shared<dma_space_state<System>>&&>(container);
+    return e;
+  }
+  [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
+    tracked_.fd = file_.fd();
+    const errc e = vm->add(tracked_);
+    if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
+    return e;
+  }
+  [[nodiscard]] errc set_spapr_tce(int tablefd) noexcept {
+    return vm_ ? vm_->set_table(tracked_, tablefd) : errc::noent;
+  }
+  // Undoes every step, even if one of them fails. Returns the first error.
+  errc undo() noexcept {
+    errc first = errc::ok;
+    if (vm_) first = vm_->del(tracked_);
+    vm_ = {};
+    if (container_)
+      if (const errc e = container_->leave(file_); first == errc::ok) first = e;
+    file_ = {};  // before the container, which is closed with its last group
+    container_ = {};
+    return first;
+  }
+  // The caller undoes the steps itself.
+  [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
+    if (vm_) vm_->forget(tracked_);
+    vm_ = {};
+    if (container_) container_->forget_group();
+    container_ = {};
+    return file_.release();
+  }
+
+ private:
+  native::vfio::basic_group<System> file_;
+  shared<dma_space_state<System>> container_;
+  shared<vm_files_state<System>> vm_;
+  tracked_file tracked_;
+};
+
+}  // namespace kvm_vfio::client::detail

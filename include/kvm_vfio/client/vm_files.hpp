@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The VFIO files of one VM: those that its kvm-vfio device tracks.
+/// \see [The words of VFIO and KVM](docs/words.md)
+
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/endpoint.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/kvm.hpp>
+#include <kvm_vfio/native/mutex.hpp>
+#include <kvm_vfio/native/unique_fd.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
+
+#include <concepts>
+#include <new>
+
+namespace kvm_vfio::client {
+
+namespace detail {
+
+/// A file that a kvm-vfio device tracks, as an element of the list of all of them.
+struct tracked_file {
+  int fd = -1;
+  int tce_table = -1;  // the TCE table that the group is attached to, on POWER
+  tracked_file* next = nullptr;
+  tracked_file** link = nullptr;  // what points to this element; null: not tracked
+};
+
+/// The state that a `vm_files` and the files of the VM share.
+template <system System>
+class vm_files_state : public counted {
+ public:
+  explicit vm_files_state(native::basic_kvm_vfio_device<System> device) noexcept
+      : device_(static_cast<native::basic_kvm_vfio_device<System>&&>(device)) {}
+
+  [[nodiscard]] errc add(tracked_file& file) noexcept {
+    const guard held(mutex_);
+    if (const errc e = file_add(device_, file.fd); e != errc::ok) return e;
+    file.next = first_;
+    file.link = &first_;
+    if (first_) first_->link = &file.next;
+    first_ = &file;
+    return errc::ok;
+  }
+  // The file is forgotten even if FILE_DEL fails: then only the kernel still knows it.
+  errc del(tracked_file& file) noexcept {
+    const guard held(mutex_);
+    take_out(file);
+    return device_ ? file_del(device_, file.fd) : errc::ok;  // none: it was released
+  }
+  void forget(tracked_file& file) noexcept {
+    const guard held(mutex_);
+    take_out(file);
+  }
+  [[nodiscard]] errc set_table(tracked_file& file, int tablefd) noexcept {
+    const guard held(mutex_);
+    const errc e = set_spapr_tce(device_, file.fd, tablefd);
+    if (e == errc::ok) file.tce_table = tablefd;
+    return e;
+  }
+  template <class TableOf>
+  [[nodiscard]] errc rebind(native::basic_kvm_vfio_device<System>& to, TableOf& table_of) noexcept {
+    const guard held(mutex_);
+    for (tracked_file* f = first_; f; f = f->next) {
+      errc e = file_del(device_, f->fd);
+      if (e == errc::io) return take_from_dead(to, table_of);
+      if (e == errc::ok || e == errc::noent) e = move_to(to, *f, table_of);
+      if (e == errc::ok) continue;
+      undo(to, f);
+      return e;
+    }
+    device_ = static_cast<native::basic_kvm_vfio_device<System>&&>(to);
+    return errc::ok;
+  }
+  [[nodiscard]] int size() noexcept {
+    const guard held(mutex_);
+    int n = 0;
+    for (const tracked_file* f = first_; f; f = f->next) ++n;
+    return n;
+  }
+  [[nodiscard]] native::basic_kvm_vfio_device_ref<System> device() noexcept {
+    const guard held(mutex_);
+    return device_.borrow();
+  }
+  [[nodiscard]] native::basic_kvm_vfio_device_ref<System> release() noexcept {
+    const guard held(mutex_);
+    return device_.release();
+  }
+
+ private:
+  static void take_out(tracked_file& file) noexcept {
+    *file.link = file.next;
+    if (file.next) file.next->link = file.link;
+    file.link = nullptr;
+    file.tce_table = -1;
+  }
+  template <class TableOf>
+  static errc move_to(native::basic_kvm_vfio_device<System>& to, tracked_file& f,
+                      TableOf& table_of) noexcept {
+    if (const errc e = file_add(to, f.fd); e != errc::ok) return e;
+    if (f.tce_table < 0) return errc::ok;
+    const errc e = set_spapr_tce(to, f.fd, table_of(f.tce_table));
+    if (e != errc::ok) (void)file_del(to, f.fd);
+    return e;
+  }
+  // A dead VM refuses FILE_DEL. Closing its device makes it let go of every file, and then nothing
+  // can be given back. So each file is tried.
+  template <class TableOf>
+  errc take_from_dead(native::basic_kvm_vfio_device<System>& to, TableOf& table_of) noexcept {
+    device_ = static_cast<native::basic_kvm_vfio_device<System>&&>(to);
+    errc first = errc::ok;
+    for (tracked_file* f = first_; f; f = f->next)
+      if (const errc e = move_to(device_, *f, table_of); e != errc::ok && e != errc::exists)
+        if (first == errc::ok) first = e;
+    return first;
+  }
+  // Gives the files back to the old device: those before `failed`, and `failed` itself.
+  void undo(native::basic_kvm_vfio_device<System>& to, const tracked_file* failed) noexcept {
+    for (tracked_file* f = first_; f; f = f->next) {
+      if (f != failed) (void)file_del(to, f->fd);
+      (void)file_add(device_, f->fd);
+      if (f->tce_table >= 0) (void)set_spapr_tce(device_, f->fd, f->tce_table);
+      if (f == failed) return;
+    }
+  }
+
+  native::mutex mutex_;  // guards everything, and the order of the calls on the device
+  native::basic_kvm_vfio_device<System> device_;
+  tracked_file* first_ = nullptr;
+};
+
+}  // namespace detail
+
+/// The VFIO files of one VM. This object owns the VM's kvm-vfio device together with each file that
+/// the device tracks: the descriptor stays open until the last of them is gone. So a file can never
+/// outlive the device that tracks it. Move-only.
+///
+/// Any thread may attach and detach files of one VM at the same time. The object has a lock, and
+/// holds it during the ioctls.
+/// \tparam System the system that has the VM; `native::host` is the running kernel
+template <system System = native::host>
+class vm_files {
+ public:
+  vm_files() = default;
+  ///@{
+  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  vm_files(vm_files&& other) noexcept = default;
+  vm_files& operator=(vm_files&& other) noexcept = default;
+  ///@}
+
+  /// Makes the VM's kvm-vfio device (KVM_CREATE_DEVICE).
+  /// \param vm the VM. Its descriptor may be closed before this object is destroyed.
+  /// \par Errors
+  /// - `errc::busy`: the VM has a kvm-vfio device already
+  /// - `errc::nodev`: the kernel was built without kvm-vfio
+  /// - `errc::nomem`: no memory
+  /// - each other error of `native::basic_vm_ref::create_device`
+  [[nodiscard]] static result<vm_files> create(const native::basic_vm_ref<System>& vm) noexcept {
+    auto device = vm.create_kvm_vfio_device();
+    if (!device) return device.error();
+    return adopt(static_cast<native::basic_kvm_vfio_device<System>&&>(*device));
+  }
+  /// Takes over a kvm-vfio device that the caller owns. The device may track files already. This
+  /// object never removes those.
+  /// \par Errors
+  /// - `errc::nomem`: no memory. The device is closed.
+  [[nodiscard]] static result<vm_files> adopt(
+      native::basic_kvm_vfio_device<System> device) noexcept {
+    vm_files made;
+    made.state_ = state_ref(
+        new (std::nothrow) state(static_cast<native::basic_kvm_vfio_device<System>&&>(device)));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
+
+  /// Returns the number of files that were attached through this object and are tracked now. Takes
+  /// linear time.
+  [[nodiscard]] int size() const noexcept { return state_ ? state_->size() : 0; }
+  /// Returns a view of the kvm-vfio device, which is valid until this object and all files are
+  /// gone.
+  [[nodiscard]] native::basic_kvm_vfio_device_ref<System> device() const noexcept {
+    return state_ ? state_->device() : native::basic_kvm_vfio_device_ref<System>();
+  }
+  /// Moves every file to the kvm-vfio device of another VM, because the VM got another descriptor:
+  /// after the reset of a confidential guest, or after a live update. Calls FILE_DEL on the old
+  /// device and FILE_ADD on the new one, for one file after the other. After an error every file is
+  /// back on the old device, and `vm` has no kvm-vfio device.
+  ///
+  /// If the old VM is dead (`errc::io`), its kvm-vfio device is closed first. Then nothing can be
+  /// given back: each file is tried, and the first error is returned.
+  /// \param vm       the new VM
+  /// \param table_of on POWER: returns the descriptor of the new VM's TCE table that takes the
+  ///                 place of a TCE table of the old VM, given by its descriptor
+  /// \par Errors
+  /// - `errc::badf`: this object has no device
+  /// - each error of `create`, `file_add` and `set_spapr_tce`
+  template <class TableOf>
+    requires requires(TableOf& t, int fd) {
+      { t(fd) } noexcept -> std::same_as<int>;
+    }
+  [[nodiscard]] errc rebind(const native::basic_vm_ref<System>& vm, TableOf table_of) noexcept {
+    if (!state_) return errc::badf;
+    auto made = vm.create_kvm_vfio_device();
+    if (!made) return made.error();
+    return state_->rebind(*made, table_of);
+  }
+  /// Moves every file to another VM's kvm-vfio device. For hosts without TCE tables.
+  /// \par Errors
+  /// - `errc::badf`: this object has no device, or a group is attached to a TCE table
+  /// - each other error of `create` and `file_add`
+  [[nodiscard]] errc rebind(const native::basic_vm_ref<System>& vm) noexcept {
+    return rebind(vm, [](int) noexcept { return -1; });
+  }
+  /// Gives the descriptor of the kvm-vfio device to the caller, who must close it. Files that are
+  /// attached stay tracked, and their objects no longer call FILE_DEL.
+  [[nodiscard]] native::basic_kvm_vfio_device_ref<System> release() noexcept {
+    return state_ ? state_->release() : native::basic_kvm_vfio_device_ref<System>();
+  }
+  /// Returns true if this object has a kvm-vfio device.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+ private:
+  using state = detail::vm_files_state<System>;
+  using state_ref = detail::shared<state>;
+  template <system>
+  friend class group_with_iommu;
+  template <system>
+  friend class device_file;
+
+  state_ref state_;
+};
+
+}  // namespace kvm_vfio::client
