@@ -17,6 +17,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/descriptor.hpp>
 #include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/irqfd.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
@@ -106,12 +107,13 @@ class basic_kvm_vfio_device : public owned<basic_kvm_vfio_device_ref<System>> {
 using kvm_vfio_device = basic_kvm_vfio_device<host>;
 static_assert(endpoint<kvm_vfio_device>);
 
-/// A view of the descriptor of a VM. Each function makes one ioctl and allocates nothing.
+/// A view of the descriptor of a VM. Each function makes one ioctl and allocates nothing. The base
+/// class connects eventfds with interrupts of the VM.
 /// \tparam System the system whose descriptor it is
 template <system System>
-class basic_vm_ref : public descriptor<System> {
+class basic_vm_ref : public basic_vm_irqfd_ref<System> {
  public:
-  using descriptor<System>::descriptor;
+  using basic_vm_irqfd_ref<System>::basic_vm_irqfd_ref;
 
   /// Calls KVM_CREATE_DEVICE and passes `create` on unchanged. On success `create.fd` is a new
   /// descriptor, which the caller must close. With the flag KVM_CREATE_DEVICE_TEST there is no new

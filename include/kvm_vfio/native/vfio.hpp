@@ -20,6 +20,7 @@
 #include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/path.hpp>
+#include <kvm_vfio/native/type1_info.hpp>
 #include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
@@ -34,9 +35,9 @@ namespace kvm_vfio::native::vfio {
 /// leaves the container, the container loses its IOMMU driver and all mappings.
 /// \tparam System the system whose descriptor it is
 template <system System>
-class basic_container_ref : public descriptor<System> {
+class basic_container_ref : public basic_type1_info_ref<System> {
  public:
-  using descriptor<System>::descriptor;
+  using basic_type1_info_ref<System>::basic_type1_info_ref;
 
   /// Opens a new container.
   /// \par Errors

@@ -50,6 +50,10 @@ inline constexpr std::uint32_t set_device_attr = KVM_SET_DEVICE_ATTR;
 inline constexpr std::uint32_t get_device_attr = KVM_GET_DEVICE_ATTR;
 /// The request KVM_HAS_DEVICE_ATTR of a device descriptor.
 inline constexpr std::uint32_t has_device_attr = KVM_HAS_DEVICE_ATTR;
+/// The request KVM_CHECK_EXTENSION of a VM descriptor.
+inline constexpr std::uint32_t check_extension = KVM_CHECK_EXTENSION;
+/// The request KVM_IRQFD of a VM descriptor.
+inline constexpr std::uint32_t irqfd = KVM_IRQFD;
 
 // TCE tables of KVM. `<linux/kvm.h>` has this struct only on POWER.
 
