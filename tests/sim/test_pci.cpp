@@ -278,11 +278,11 @@ TEST_CASE("the region with the MSI-X table says that it can be mapped whole") {
 TEST_CASE("a mapping is a BAR of at least a page, or EINVAL") {
   plugged p;
   sim::device_file& f = *sim::device_of(*p.task.file_of(p.device));
-  const auto whole = f.mmap(0x1000, 0x3000);
+  const auto whole = f.find_region(0x1000, 0x3000);
   REQUIRE(whole);
   CHECK(whole->index == 0);
   CHECK(whole->offset == 0x1000);
-  CHECK(f.mmap(0x1000, 0x4000).error() == errc::inval);
-  CHECK(f.mmap(std::uint64_t{2} << 40, 0x100).error() == errc::inval);  // 256 bytes
-  CHECK(f.mmap(p.config, 0x100).error() == errc::inval);
+  CHECK(f.find_region(0x1000, 0x4000).error() == errc::inval);
+  CHECK(f.find_region(std::uint64_t{2} << 40, 0x100).error() == errc::inval);  // 256 bytes
+  CHECK(f.find_region(p.config, 0x100).error() == errc::inval);
 }

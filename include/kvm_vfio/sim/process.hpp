@@ -8,6 +8,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/call_fault.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/trace/call.hpp>
@@ -48,15 +49,21 @@ class process {
   process(filesystem& files, memory& mem, address_space_id address_space = 1) noexcept;
   process(const process&) = delete;
   process& operator=(const process&) = delete;
+  /// Ends the process as `exit` does, but tells no observer: the observers may be gone.
   ~process();
 
-  // The system calls.
+  // The system calls. Each observer is told of each call after the call. An observer that throws
+  // std::bad_alloc is not told of the call; the call itself does not fail.
+
+  /// The unit of mmap(2), in bytes.
+  static constexpr std::uint64_t page_size = 4096;
 
   /// Opens the file at a path (open(2)).
   /// \param path  the path of the file
   /// \param flags the flags of open(2); a `world` looks only at O_PATH
   /// \return a new descriptor, the lowest that is free
   /// \par Errors
+  /// - `errc::fault`: `path` is null
   /// - `errc::noent`: no node has this path
   /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
   ///   to an iommufd
@@ -79,6 +86,15 @@ class process {
   /// - `errc::badf`: the descriptor is not open
   /// - `errc::mfile`: the process has no free descriptor
   answer dup(int fd);
+  /// Makes one more descriptor of an open file (fcntl(2) with F_DUPFD).
+  /// \param fd     the descriptor
+  /// \param lowest the smallest number that the new descriptor may have
+  /// \return a new descriptor for the open file, the lowest from `lowest` on that is free
+  /// \par Errors
+  /// - `errc::badf`: the descriptor is not open
+  /// - `errc::inval`: `lowest` is negative, or not below the limit of descriptors
+  /// - `errc::mfile`: no number from `lowest` on and below the limit is free
+  answer dup(int fd, int lowest);
   /// Sends a request to the file behind a descriptor (ioctl(2)).
   /// \param fd       the descriptor
   /// \param request  the request; the kernel reads only the low 32 bits
@@ -88,6 +104,32 @@ class process {
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - each error of the file
   answer ioctl(int fd, std::uint64_t request, std::uint64_t argument);
+  /// Reads from the file behind a descriptor (read(2)). An eventfd gives its counter, which is 0
+  /// afterwards. A device file reads from its position on. Other files cannot be read.
+  /// \param fd   the descriptor
+  /// \param to   where the bytes go. The function writes there directly, not through `mem()`, and
+  ///             does not check the pointer.
+  /// \param size the number of bytes
+  /// \return the number of bytes that were read
+  /// \par Errors
+  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::inval`: the file cannot be read, or an eventfd is read into less than 8 bytes
+  /// - `errc::again`: the counter of the eventfd is 0
+  /// - each error of the file
+  answer read(int fd, void* to, std::size_t size);
+  /// Writes to the file behind a descriptor (write(2)). An eventfd adds the number to its counter.
+  /// A device file writes from its position on. Other files cannot be written.
+  /// \param fd   the descriptor
+  /// \param from the bytes. The function reads them directly, not through `mem()`, and does not
+  ///             check the pointer.
+  /// \param size the number of bytes
+  /// \return the number of bytes that were written
+  /// \par Errors
+  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::inval`: the file cannot be written, or the call has not a number for an eventfd
+  /// - `errc::again`: the counter of the eventfd would become too large
+  /// - each error of the file
+  answer write(int fd, const void* from, std::size_t size);
   /// Reads bytes of the file behind a descriptor (pread(2)).
   /// \param fd     the descriptor
   /// \param to     where the bytes go. The function writes there directly, not through `mem()`, and
@@ -110,10 +152,37 @@ class process {
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - each error of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
-  /// Ends the process: closes every descriptor, the lowest first. Tells no observer of this.
+  /// Maps a file (mmap(2) with MAP_SHARED). Only device files can be mapped. The mapping holds a
+  /// reference on the file until `munmap` or the end of the process: a device whose descriptors are
+  /// closed stays open while a mapping exists. The memory belongs to the device: each mapping of
+  /// the same part has the same address, and the address stays valid after `munmap`, as long as the
+  /// world exists. The memory can be read and written whatever the protection is.
+  /// \param size       the number of bytes; a part of a page counts as a page
+  /// \param protection PROT_READ, PROT_WRITE or both
+  /// \param fd         the descriptor
+  /// \param offset     the offset in the file, in bytes
+  /// \return the address as a number
+  /// \par Errors
+  /// - `errc::inval`: the size is 0, the offset is not a multiple of the page size, the device is
+  ///   not open, the region cannot be mapped, or the range ends behind the region
+  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::nodev`: the file is not a device file
+  /// - `errc::nomem`: the size is too large, or there is no memory
+  answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset);
+  /// Forgets a mapping (munmap(2)), and gives its reference on the file back. If there are several
+  /// mappings with this address and size, the function forgets the last that was made. Linux also
+  /// removes parts of mappings and ranges without a mapping; this function refuses them.
+  /// \param address what `mmap` returned
+  /// \param size    the size that was given to `mmap`
+  /// \return 0
+  /// \par Errors
+  /// - `errc::inval`: the process has no such mapping
+  answer munmap(void* address, std::size_t size);
+  /// Ends the process. First tells the observers of a call of the kind `exit`. Then removes the
+  /// mappings, and closes every descriptor, the lowest first. No observer is told of these.
   void exit() noexcept;
-  /// Copies the descriptors of this process into `child`, as fork(2) does.
-  /// \pre `child` has no descriptors, and its address space has another number
+  /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does.
+  /// \pre `child` has no descriptors and no mappings, and its address space has another number
   void fork_into(process& child);
 
   // What a test or an interposer needs beside the system calls.
@@ -132,6 +201,21 @@ class process {
   /// Adds an observer, which is told of every later call. Call this function before other threads
   /// use the process. The observer must outlive the process.
   void observe(trace::call_observer& observer);
+  /// Lets one later system call fail. The call does not reach the file, and it has no effect except
+  /// this: close closes the descriptor and then fails, as in Linux. The observers are told of the
+  /// call as of every other call. If a call meets several faults, it fails with the error of the
+  /// fault that was added first.
+  void fail(const call_fault& fault);
+  /// Lets the n-th system call from now on fail, of whatever kind. Otherwise as `fail(call_fault)`.
+  /// \param n     1 is the next call. \pre not 0
+  /// \param error the error of the call. \pre not `errc::ok`
+  void fail_call(std::size_t n, errc error);
+  /// Returns the number of faults that no call has met yet.
+  [[nodiscard]] std::size_t faults_left() const noexcept;
+  /// Returns the number of system calls up to now, without `exit`.
+  [[nodiscard]] std::uint64_t calls() const noexcept;
+  /// Returns the number of mappings.
+  [[nodiscard]] std::size_t mappings() const noexcept { return mappings_.size(); }
   /// Returns the memory of the process.
   [[nodiscard]] memory& mem() noexcept { return memory_; }
   /// Returns the file behind a descriptor, without a reference for the caller. Null: the descriptor
@@ -192,9 +276,28 @@ class process {
   // What `drop` does with the number of the closed descriptor. A new file may get a free number at
   // once, and a kept number only after `give_number_back`.
   enum class number : unsigned char { is_free, is_kept };
+  struct mapping {
+    std::uint64_t address;
+    std::uint64_t size;  // whole pages
+    file_ref mapped;
+  };
+  struct pending_fault {
+    call_fault fault;
+    bool of_every_kind;
+  };
+
+  // Counts a call, and returns the error that a fault gives to the call.
+  errc begin(const trace::call& c) noexcept;
+  void add_fault(const call_fault& fault, bool of_every_kind);
+  // Calls `on`, a function of the file, if no fault prevents this.
+  template <class Function>
+  answer on_file(trace::call& c, Function on);
+  answer dup_from(trace::call& c, std::size_t lowest);
+  answer insert_from(file_ref f, descriptor_use use, std::size_t lowest);
+  void end() noexcept;
   errc drop(int fd, number then) noexcept;
   void give_number_back(int fd) noexcept;
-  answer told(trace::call& c, answer a);
+  answer told(trace::call& c, answer a) noexcept;
 
   filesystem& filesystem_;
   memory& memory_;
@@ -205,6 +308,10 @@ class process {
   std::size_t open_ = 0;
   std::size_t lowest_ = 0;
   std::size_t limit_ = 1 << 20;
+  std::vector<mapping> mappings_;
+  std::vector<pending_fault> faults_;
+  std::size_t faults_left_ = 0;  // the size of faults_, which is read without the lock
+  std::uint64_t calls_ = 0;
 };
 
 static_assert(caller<process, file*> && vm_caller<process>);

@@ -21,7 +21,20 @@ using answer = result<std::int64_t>;
 }
 
 /// The kind of a system call.
-enum class call_kind : unsigned char { open, close, dup, ioctl, pread, pwrite, eventfd };
+enum class call_kind : unsigned char {
+  open,     ///< open(2)
+  close,    ///< close(2)
+  dup,      ///< dup(2), or fcntl(2) with F_DUPFD
+  ioctl,    ///< ioctl(2)
+  pread,    ///< pread(2)
+  pwrite,   ///< pwrite(2)
+  eventfd,  ///< eventfd(2)
+  read,     ///< read(2)
+  write,    ///< write(2)
+  mmap,     ///< mmap(2)
+  munmap,   ///< munmap(2)
+  exit,     ///< the end of the process; its descriptors and mappings still exist
+};
 
 /// One system call. A member that a call does not use keeps its default value.
 struct call {
@@ -36,8 +49,8 @@ struct call {
   std::string text{};
   /// The request of an ioctl, 32 bits.
   std::uint32_t request = 0;
-  /// The argument of an ioctl as it was given (a number or an address). For pread and pwrite the
-  /// offset in bytes.
+  /// The argument of an ioctl as it was given (a number or an address). For pread, pwrite and mmap
+  /// the offset in bytes. For munmap the address.
   std::uint64_t argument = 0;
   /// The attribute of kvm-vfio that KVM_SET_DEVICE_ATTR names: 1 is FILE_ADD, 2 is FILE_DEL and 3
   /// is GROUP_SET_SPAPR_TCE. 0 means that the call names none.
@@ -57,8 +70,10 @@ struct call {
   std::uint32_t count = 0;
   /// The error of the call; `errc::ok` if it succeeded.
   errc error = errc::ok;
-  /// The value that the call returned; -1 if it failed.
+  /// The value that the call returned, for mmap the address; -1 if the call failed.
   std::int64_t value = 0;
+  /// The number of bytes that read, write, pread, pwrite, mmap or munmap was given.
+  std::uint64_t size = 0;
 };
 
 /// The interface of an observer. The observer is called after each system call, in the thread that

@@ -16,6 +16,11 @@ namespace kvm_vfio::trace {
 ///         library knows. Never null.
 [[nodiscard]] const char* request_name(std::uint32_t request) noexcept;
 
+namespace detail {
+// Writes a number as "0x" and hexadecimal digits.
+std::string in_hex(std::uint64_t number);
+}  // namespace detail
+
 /// Writes a call as one line of text without a newline: "ioctl(5, FILE_ADD fd 4) = 0".
 [[nodiscard]] std::string to_string(const call& c);
 

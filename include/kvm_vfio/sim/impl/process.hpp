@@ -8,6 +8,7 @@
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/call_fault.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
@@ -18,11 +19,14 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -30,15 +34,65 @@ KVM_VFIO_INLINE process::process(filesystem& files, memory& mem,
                                  address_space_id address_space) noexcept
     : filesystem_(files), memory_(mem), space_(address_space) {}
 
-KVM_VFIO_INLINE process::~process() { exit(); }
+KVM_VFIO_INLINE process::~process() { end(); }
 
 KVM_VFIO_INLINE void process::observe(trace::call_observer& observer) {
   observers_.push_back(&observer);
 }
 
+KVM_VFIO_INLINE void process::fail(const call_fault& fault) { add_fault(fault, false); }
+
+KVM_VFIO_INLINE void process::fail_call(std::size_t n, errc error) {
+  add_fault({.nth = n, .error = error}, true);
+}
+
+KVM_VFIO_INLINE void process::add_fault(const call_fault& fault, bool of_every_kind) {
+  const guard held(mutex_);
+  faults_.push_back({fault, of_every_kind});
+  __atomic_store_n(&faults_left_, faults_.size(), __ATOMIC_RELEASE);
+}
+
+KVM_VFIO_INLINE std::size_t process::faults_left() const noexcept {
+  return __atomic_load_n(&faults_left_, __ATOMIC_ACQUIRE);
+}
+
+KVM_VFIO_INLINE std::uint64_t process::calls() const noexcept {
+  return __atomic_load_n(&calls_, __ATOMIC_ACQUIRE);
+}
+
+KVM_VFIO_INLINE errc process::begin(const trace::call& c) noexcept {
+  __atomic_add_fetch(&calls_, 1, __ATOMIC_ACQ_REL);
+  if (faults_left() == 0) return errc::ok;
+  errc error = errc::ok;
+  const guard held(mutex_);
+  for (auto at = faults_.begin(); at != faults_.end();) {
+    call_fault& f = at->fault;
+    const bool counts =
+        at->of_every_kind || (f.kind == c.kind && (f.request == 0 || f.request == c.request));
+    if (!counts || --f.nth != 0) {
+      ++at;
+      continue;
+    }
+    if (error == errc::ok) error = f.error;
+    at = faults_.erase(at);
+  }
+  __atomic_store_n(&faults_left_, faults_.size(), __ATOMIC_RELEASE);
+  return error;
+}
+
+template <class Function>
+answer process::on_file(trace::call& c, Function on) {
+  if (const errc e = begin(c); e != errc::ok) return told(c, e);
+  const file_ref f = look_up(c.fd);
+  return told(c, f ? on(*f.get()) : answer(errc::badf));
+}
+
 KVM_VFIO_INLINE answer process::open(const char* path, int flags) {
-  trace::call c{.kind = trace::call_kind::open, .process = space_, .text = path};
+  trace::call c{
+      .kind = trace::call_kind::open, .process = space_, .text = path ? path : std::string()};
   const in_call here(*this);
+  if (const errc e = begin(c); e != errc::ok) return told(c, e);
+  if (!path) return told(c, errc::fault);
   const result<file*> f = filesystem_.open(path, flags);
   if (!f) return told(c, f.error());
   const auto use = flags & O_PATH ? descriptor_use::path_only : descriptor_use::all_calls;
@@ -47,29 +101,48 @@ KVM_VFIO_INLINE answer process::open(const char* path, int flags) {
 
 KVM_VFIO_INLINE answer process::eventfd() {
   trace::call c{.kind = trace::call_kind::eventfd, .process = space_};
+  if (const errc e = begin(c); e != errc::ok) return told(c, e);
   return told(c, insert(file_ref(new event_file)));
 }
 
 KVM_VFIO_INLINE answer process::close(int fd) {
   trace::call c{.kind = trace::call_kind::close, .process = space_, .fd = fd};
   const in_call here(*this);
+  const errc fault = begin(c);
   // Observers must be told of this close before a new file gets the descriptor.
   const bool keep = !observers_.empty();
-  const answer a = to_answer(drop(fd, keep ? number::is_kept : number::is_free));
+  const errc dropped = drop(fd, keep ? number::is_kept : number::is_free);
+  const answer a = to_answer(fault == errc::ok ? dropped : fault);
   (void)told(c, a);
-  if (a && keep) give_number_back(fd);
+  if (dropped == errc::ok && keep) give_number_back(fd);
   return a;
 }
 
 KVM_VFIO_INLINE answer process::dup(int fd) {
   trace::call c{.kind = trace::call_kind::dup, .process = space_, .fd = fd};
+  return dup_from(c, 0);
+}
+
+KVM_VFIO_INLINE answer process::dup(int fd, int lowest) {
+  trace::call c{.kind = trace::call_kind::dup,
+                .process = space_,
+                .fd = fd,
+                .argument = static_cast<std::uint64_t>(lowest)};
+  return dup_from(c, static_cast<std::size_t>(lowest));
+}
+
+KVM_VFIO_INLINE answer process::dup_from(trace::call& c, std::size_t lowest) {
+  if (const errc e = begin(c); e != errc::ok) return told(c, e);
   slot copy;
   {
     const guard held(mutex_);
-    if (const slot* s = find(fd)) copy = {s->open, s->use};
+    if (const slot* s = find(c.fd)) copy = {s->open, s->use};
     if (copy.open) copy.open->get();
   }
-  return told(c, copy.open ? insert(file_ref(copy.open), copy.use) : answer(errc::badf));
+  if (!copy.open) return told(c, errc::badf);
+  file_ref f(copy.open);
+  if (lowest != 0 && lowest >= limit_) return told(c, errc::inval);  // also a negative number
+  return told(c, insert_from(std::move(f), copy.use, lowest));
 }
 
 KVM_VFIO_INLINE answer process::ioctl(int fd, std::uint64_t request, std::uint64_t argument) {
@@ -80,31 +153,108 @@ KVM_VFIO_INLINE answer process::ioctl(int fd, std::uint64_t request, std::uint64
                 .argument = argument};
   const in_call here(*this);
   if (!observers_.empty()) trace::decode_argument(c, memory_);
-  const file_ref f = look_up(fd);
-  return told(c, f ? f->ioctl(*this, c.request, argument) : answer(errc::badf));
+  return on_file(c, [&](file& f) { return f.ioctl(*this, c.request, argument); });
+}
+
+KVM_VFIO_INLINE answer process::read(int fd, void* to, std::size_t size) {
+  trace::call c{.kind = trace::call_kind::read, .process = space_, .fd = fd, .size = size};
+  return on_file(c, [&](file& f) { return f.read(to, size); });
+}
+
+KVM_VFIO_INLINE answer process::write(int fd, const void* from, std::size_t size) {
+  trace::call c{.kind = trace::call_kind::write, .process = space_, .fd = fd, .size = size};
+  return on_file(c, [&](file& f) { return f.write(from, size); });
 }
 
 KVM_VFIO_INLINE answer process::pread(int fd, void* to, std::size_t size, std::uint64_t offset) {
-  trace::call c{.kind = trace::call_kind::pread, .process = space_, .fd = fd, .argument = offset};
-  const file_ref f = look_up(fd);
-  return told(c, f ? f->pread(to, size, offset) : answer(errc::badf));
+  trace::call c{.kind = trace::call_kind::pread,
+                .process = space_,
+                .fd = fd,
+                .argument = offset,
+                .size = size};
+  return on_file(c, [&](file& f) { return f.pread(to, size, offset); });
 }
 
 KVM_VFIO_INLINE answer process::pwrite(int fd, const void* from, std::size_t size,
                                        std::uint64_t offset) {
-  trace::call c{.kind = trace::call_kind::pwrite, .process = space_, .fd = fd, .argument = offset};
-  const file_ref f = look_up(fd);
-  return told(c, f ? f->pwrite(from, size, offset) : answer(errc::badf));
+  trace::call c{.kind = trace::call_kind::pwrite,
+                .process = space_,
+                .fd = fd,
+                .argument = offset,
+                .size = size};
+  return on_file(c, [&](file& f) { return f.pwrite(from, size, offset); });
+}
+
+KVM_VFIO_INLINE answer process::mmap(std::size_t size, int protection, int fd,
+                                     std::uint64_t offset) {
+  trace::call c{.kind = trace::call_kind::mmap,
+                .process = space_,
+                .fd = fd,
+                .argument = offset,
+                .size = size};
+  const in_call here(*this);
+  if (const errc e = begin(c); e != errc::ok) return told(c, e);
+  // The order of the checks is that of Linux.
+  if (offset % page_size != 0) return told(c, errc::inval);
+  file_ref f = look_up(fd);
+  if (!f) return told(c, errc::badf);
+  if (size == 0) return told(c, errc::inval);
+  const std::uint64_t whole = (std::uint64_t{size} + page_size - 1) / page_size * page_size;
+  if (whole < size) return told(c, errc::nomem);
+  const result<void*> at = f->mmap(whole, protection, offset);
+  if (!at) return told(c, at.error());
+  const auto address = reinterpret_cast<std::uintptr_t>(*at);
+  {
+    const guard held(mutex_);
+    mappings_.push_back({address, whole, std::move(f)});
+  }
+  return told(c, static_cast<std::int64_t>(address));
+}
+
+KVM_VFIO_INLINE answer process::munmap(void* address, std::size_t size) {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  trace::call c{.kind = trace::call_kind::munmap, .process = space_, .argument = at, .size = size};
+  const in_call here(*this);
+  if (const errc e = begin(c); e != errc::ok) return told(c, e);
+  const std::uint64_t whole = (std::uint64_t{size} + page_size - 1) / page_size * page_size;
+  file_ref mapped;
+  {
+    const guard held(mutex_);
+    for (std::size_t i = mappings_.size(); i-- != 0 && !mapped;) {
+      if (mappings_[i].address != at || mappings_[i].size != whole) continue;
+      mapped = std::move(mappings_[i].mapped);
+      mappings_.erase(mappings_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+  if (!mapped) return told(c, errc::inval);
+  mapped.reset();
+  return told(c, 0);
 }
 
 KVM_VFIO_INLINE void process::exit() noexcept {
+  trace::call c{.kind = trace::call_kind::exit, .process = space_};
+  (void)told(c, 0);
+  end();
+}
+
+KVM_VFIO_INLINE void process::end() noexcept {
   const in_call here(*this);
+  std::vector<mapping> gone;
+  {
+    const guard held(mutex_);
+    gone.swap(mappings_);
+  }
+  gone.clear();
   for (std::size_t fd = 0; fd < slots_.size(); ++fd)
     (void)drop(static_cast<int>(fd), number::is_free);
 }
 
 KVM_VFIO_INLINE void process::fork_into(process& child) {
   const guard held(mutex_);
+  for (const mapping& m : mappings_) {
+    m.mapped->get();
+    child.mappings_.push_back({m.address, m.size, file_ref(m.mapped.get())});
+  }
   child.slots_ = slots_;
   child.open_ = open_;
   for (slot& s : child.slots_) {
@@ -137,13 +287,21 @@ KVM_VFIO_INLINE result<file*> process::fget(int fd) noexcept {
 }
 
 KVM_VFIO_INLINE answer process::insert(file_ref f, descriptor_use use) {
+  return insert_from(std::move(f), use, 0);
+}
+
+KVM_VFIO_INLINE answer process::insert_from(file_ref f, descriptor_use use, std::size_t lowest) {
   const guard held(mutex_);
   if (open_ >= limit_) return errc::mfile;
   while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
-  if (lowest_ == slots_.size()) slots_.emplace_back();
-  slots_[lowest_] = {f.take(), use};
+  std::size_t at = std::max(lowest, lowest_);
+  while (at < slots_.size() && (slots_[at].open || slots_[at].kept)) ++at;
+  if (lowest != 0 && at >= limit_) return errc::mfile;
+  if (at >= slots_.size()) slots_.resize(at + 1);
+  slots_[at] = {f.take(), use};
   ++open_;
-  return answer(static_cast<std::int64_t>(lowest_++));
+  if (at == lowest_) ++lowest_;
+  return answer(static_cast<std::int64_t>(at));
 }
 
 KVM_VFIO_INLINE const process::slot* process::find(int fd) const noexcept {
@@ -180,10 +338,17 @@ KVM_VFIO_INLINE void process::give_number_back(int fd) noexcept {
   if (i < lowest_) lowest_ = i;
 }
 
-KVM_VFIO_INLINE answer process::told(trace::call& c, answer a) {
+KVM_VFIO_INLINE answer process::told(trace::call& c, answer a) noexcept {
   if (observers_.empty()) return a;
   trace::decode_answer(c, memory_, a);
-  for (trace::call_observer* o : observers_) o->called(c);
+  for (trace::call_observer* o : observers_) {
+    // The call was executed, so an observer without memory must not make the call fail.
+    try {
+      o->called(c);
+    } catch (const std::bad_alloc&) {
+      continue;
+    }
+  }
   return a;
 }
 

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/profile.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci/config.hpp>
 #include <kvm_vfio/sim/pci/irqs.hpp>
@@ -80,6 +81,19 @@ class pci_endpoint {
   /// ROM
   /// - `errc::io`: the command register disables memory access, and the region is memory
   answer write(const void* from, std::size_t size, std::uint64_t offset);
+  /// Maps a part of a BAR (vfio_pci_core_mmap). The bytes at the address are the memory behind the
+  /// BAR, as the device has it: `read` and `write` see each change, but there the MSI-X table is
+  /// the memory of the device, and not ones. The address stays valid while memory access is
+  /// disabled (a real access would raise SIGBUS), and both reading and writing are possible
+  /// whatever the protection is. Every mapping of a part has the same address.
+  /// \param size   the number of bytes, a multiple of `page`
+  /// \param offset the offset in the device's file, in bytes, a multiple of `page`
+  /// \par Errors
+  /// - `errc::inval`: the region is no BAR that can be mapped, or the part ends behind the last
+  /// page
+  ///   of the BAR
+  /// - `errc::nomem`: this program has no range of addresses for the whole BAR
+  [[nodiscard]] result<void*> map(std::uint64_t size, std::uint64_t offset) noexcept;
   /// The last close of the device: disconnects all interrupts and resets the configuration space.
   void close() noexcept;
 

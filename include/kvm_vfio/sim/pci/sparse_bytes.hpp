@@ -14,6 +14,8 @@ namespace kvm_vfio::sim {
 /// An array of bytes. Each byte is zero until it is written. The array allocates memory in chunks,
 /// when a byte of a chunk is written for the first time. So a BAR of 256 GiB costs no more than a
 /// BAR of 4 KiB. Each access takes logarithmic time in the number of chunks.
+///
+/// The first bytes of the array can be moved to a block of memory that has an address (`map`).
 class sparse_bytes {
  public:
   /// The size of a chunk, in bytes.
@@ -26,7 +28,14 @@ class sparse_bytes {
   void write(std::uint64_t offset, const void* from, std::size_t size);
   /// The byte at an offset.
   [[nodiscard]] unsigned char operator[](std::uint64_t offset) const noexcept;
-  /// The number of bytes of all allocated chunks.
+  /// Gives the first `size` bytes of the array one block of memory, and returns its address, a
+  /// multiple of the page size. The block holds these bytes from then on: `read` and `write` use
+  /// the block, and so may the caller. The block has the same address in every later call. It
+  /// exists as long as the array. A page of the block takes no real memory until it is written.
+  /// \param size the number of bytes, a multiple of `chunk_size`; each call gives the same number
+  /// \return null: there is no memory or no range of addresses for the block; then nothing changed
+  [[nodiscard]] unsigned char* map(std::uint64_t size) noexcept;
+  /// The number of bytes of all allocated chunks. The block of `map` does not count.
   [[nodiscard]] std::uint64_t resident() const noexcept { return chunks_.size() * chunk_size; }
 
  private:
@@ -39,7 +48,17 @@ class sparse_bytes {
   // The part of `size` bytes from `offset` on that is in the first chunk.
   static part part_of(std::uint64_t offset, std::size_t size) noexcept;
 
+  // The bytes of a chunk. Null: they are all zero, and no memory is allocated.
+  [[nodiscard]] unsigned char* bytes_of(std::uint64_t number) const noexcept;
+
+  struct unmap {
+    std::size_t size;
+    void operator()(unsigned char* block) const noexcept;
+  };
+
   std::map<std::uint64_t, std::unique_ptr<chunk>> chunks_;
+  // The memory of the first chunks, which have no other memory.
+  std::unique_ptr<unsigned char, unmap> block_{nullptr, unmap{0}};
 };
 
 }  // namespace kvm_vfio::sim

@@ -25,6 +25,19 @@ class event_file : public file {
   /// - `errc::again`: the counter is 0
   /// - `errc::inval`: the buffer has less than eight bytes
   answer pread(void* to, std::size_t size, std::uint64_t) override;
+  /// Reads the counter as eight bytes and sets it to 0 (eventfd_read with EFD_NONBLOCK).
+  /// \return 8
+  /// \par Errors
+  /// - `errc::again`: the counter is 0
+  /// - `errc::inval`: the buffer has less than eight bytes
+  answer read(void* to, std::size_t size) override;
+  /// Adds the number that stands in the first eight bytes to the counter (eventfd_write with
+  /// EFD_NONBLOCK).
+  /// \return 8
+  /// \par Errors
+  /// - `errc::again`: the counter would become larger than 2^64 - 2
+  /// - `errc::inval`: there are less than eight bytes, or the number is 2^64 - 1
+  answer write(const void* from, std::size_t size) override;
 
  private:
   std::uint64_t count_ = 0;

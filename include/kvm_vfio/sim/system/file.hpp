@@ -5,6 +5,7 @@
 /// back. This can be later than close(2).
 
 #include <kvm_vfio/detail/ref_count.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 #include <kvm_vfio/trace/mutex.hpp>
@@ -74,6 +75,24 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// - `errc::inval`: the file cannot be written
   /// - further errors: those of the kind of file
   virtual answer pwrite(const void*, std::size_t, std::uint64_t /*offset*/);
+  /// read(2) with the buffer and its size in bytes.
+  /// \par Errors
+  /// - `errc::inval`: the file cannot be read
+  /// - further errors: those of the kind of file
+  virtual answer read(void*, std::size_t);
+  /// write(2) with the bytes and their number.
+  /// \par Errors
+  /// - `errc::inval`: the file cannot be written
+  /// - further errors: those of the kind of file
+  virtual answer write(const void*, std::size_t);
+  /// mmap(2) with MAP_SHARED. The parameters are the number of bytes, the protection (PROT_READ,
+  /// PROT_WRITE), and the offset in bytes. The memory must exist as long as a reference on the file
+  /// does.
+  /// \return the address
+  /// \par Errors
+  /// - `errc::nodev`: the file cannot be mapped
+  /// - further errors: those of the kind of file
+  virtual result<void*> mmap(std::uint64_t /*size*/, int /*protection*/, std::uint64_t /*offset*/);
 
   /// The file as an eventfd. Null: the file is not an eventfd.
   [[nodiscard]] virtual event_file* as_event() noexcept;

@@ -83,13 +83,31 @@ class device_file final : public file {
   /// - `errc::inval`: the device is not open
   /// - further errors: those of `pci_endpoint::write`
   answer pwrite(const void* from, std::size_t size, std::uint64_t offset) override;
-  /// Finds the part of a region that mmap(2) of the file shows.
+  /// Reads from the region at the position of the file, and moves the position behind what was
+  /// read. Takes the world's lock. A new file has the position 0, which is the start of BAR 0.
+  /// \par Errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::read`
+  answer read(void* to, std::size_t size) override;
+  /// Writes to the region at the position of the file, and moves the position behind what was
+  /// written. Takes the world's lock.
+  /// \par Errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::write`
+  answer write(const void* from, std::size_t size) override;
+  /// Maps a part of a BAR. Takes the world's lock.
+  /// \par Errors
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::map`
+  result<void*> mmap(std::uint64_t size, int protection, std::uint64_t offset) override;
+  /// Finds the part of a region that a range of the file is. An interposer that maps memory of its
+  /// own uses this function.
   /// \param offset the offset in the file, in bytes
   /// \param size   the number of bytes
   /// \par Errors
   /// - `errc::inval`: the device is not open, the size is 0, the region cannot be mapped, or the
   ///   range ends behind the region
-  [[nodiscard]] result<region_span> mmap(std::uint64_t offset, std::uint64_t size);
+  [[nodiscard]] result<region_span> find_region(std::uint64_t offset, std::uint64_t size);
 
  private:
   // Opens the device once more (vfio_df_open). The first open shows the VM `from` to the driver.
@@ -110,6 +128,7 @@ class device_file final : public file {
   iommufd_file* iommufd_ = nullptr;
   std::uint32_t devid_ = 0;
   bool opened_ = false;
+  std::uint64_t position_ = 0;
 };
 
 /// A file as the file of a VFIO device. Null: the file is of another kind.

@@ -52,6 +52,13 @@ KVM_VFIO_INLINE const char* request_name(std::uint32_t request) noexcept {
   }
 }
 
+KVM_VFIO_INLINE std::string detail::in_hex(std::uint64_t number) {
+  std::string digits;
+  for (; number != 0 || digits.empty(); number >>= 4)
+    digits.insert(digits.begin(), "0123456789abcdef"[number & 15]);
+  return "0x" + digits;
+}
+
 KVM_VFIO_INLINE std::string to_string(const call& c) {
   const std::string fd = std::to_string(c.fd);
   std::string s;
@@ -62,6 +69,11 @@ KVM_VFIO_INLINE std::string to_string(const call& c) {
     case call_kind::pread: s = "pread(" + fd + ")"; break;
     case call_kind::pwrite: s = "pwrite(" + fd + ")"; break;
     case call_kind::eventfd: s = "eventfd()"; break;
+    case call_kind::read: s = "read(" + fd + ")"; break;
+    case call_kind::write: s = "write(" + fd + ")"; break;
+    case call_kind::mmap: s = "mmap(" + fd + ", " + detail::in_hex(c.argument) + ")"; break;
+    case call_kind::munmap: s = "munmap(" + detail::in_hex(c.argument) + ")"; break;
+    case call_kind::exit: return "exit()";
     case call_kind::ioctl: {
       static constexpr const char* attributes[] = {"", "FILE_ADD", "FILE_DEL", "SET_SPAPR_TCE"};
       const bool attribute = c.attribute > 0 && c.attribute < 4;
@@ -77,6 +89,8 @@ KVM_VFIO_INLINE std::string to_string(const call& c) {
     return s + " = " +
            (has_name(c.error) ? kvm_vfio::name(c.error)
                               : "error " + std::to_string(static_cast<int>(c.error)));
+  if (c.kind == call_kind::mmap)
+    return s + " = " + detail::in_hex(static_cast<std::uint64_t>(c.value));
   const bool made_by_struct = c.request == KVM_CREATE_DEVICE && c.made >= 0;
   return s + " = " + std::to_string(c.value) +
          (made_by_struct ? ", fd " + std::to_string(c.made) : "");

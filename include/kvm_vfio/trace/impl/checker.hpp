@@ -70,7 +70,13 @@ KVM_VFIO_INLINE void checker::see(const call& c) {
       return;
     case call_kind::close: return closed(c);
     case call_kind::ioctl: return controlled(c);
-    default: return;
+    case call_kind::pread:
+    case call_kind::pwrite:
+    case call_kind::read:
+    case call_kind::write:
+    case call_kind::mmap:
+    case call_kind::munmap:
+    case call_kind::exit: return;
   }
 }
 
@@ -91,7 +97,8 @@ KVM_VFIO_INLINE void checker::opened(const call& c) {
 
 KVM_VFIO_INLINE void checker::closed(const call& c) {
   if (tested_.erase({c.process, c.fd}) != 0) tell(rule::test_create_closed, c, "");
-  if (c.error != errc::ok) return;
+  // After every other error the descriptor is closed.
+  if (c.error == errc::badf) return;
   const auto found = slots_.find({c.process, c.fd});
   if (found == slots_.end()) return;
   const file_id id = found->second;

@@ -81,7 +81,14 @@ KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) noexc
     case call_kind::dup:
     case call_kind::eventfd: c.made = static_cast<int>(*a); return;
     case call_kind::ioctl: break;
-    default: return;
+    case call_kind::close:
+    case call_kind::pread:
+    case call_kind::pwrite:
+    case call_kind::read:
+    case call_kind::write:
+    case call_kind::mmap:
+    case call_kind::munmap:
+    case call_kind::exit: return;
   }
   if (c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM)
     c.made = static_cast<int>(*a);

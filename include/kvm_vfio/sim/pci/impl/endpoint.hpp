@@ -6,6 +6,7 @@
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/process.hpp>
@@ -100,6 +101,19 @@ KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
   bars_[s.index].write(behind, bytes + (behind - s.at),
                        kvm_vfio::detail::convert<std::size_t>(end - behind));
   return static_cast<std::int64_t>(s.size);
+}
+
+KVM_VFIO_INLINE result<void*> pci_endpoint::map(std::uint64_t size, std::uint64_t offset) noexcept {
+  const std::uint64_t index = offset >> offset_shift;
+  const std::uint64_t at = offset & ((std::uint64_t{1} << offset_shift) - 1);
+  if (index > VFIO_PCI_BAR5_REGION_INDEX) return errc::inval;
+  const auto region = static_cast<std::uint32_t>(index);
+  if (!mappable(region)) return errc::inval;
+  const std::uint64_t whole = (this->size(region) + page - 1) / page * page;
+  if (at > whole || size > whole - at) return errc::inval;
+  unsigned char* const memory = bars_[region].map(whole);
+  if (!memory) return errc::nomem;
+  return memory + static_cast<std::size_t>(at);
 }
 
 KVM_VFIO_INLINE void pci_endpoint::close() noexcept {

@@ -7,7 +7,10 @@
 #include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/pci/sparse_bytes.hpp>
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -19,9 +22,9 @@ KVM_VFIO_INLINE void sparse_bytes::read(std::uint64_t offset, void* to,
   auto* out = static_cast<unsigned char*>(to);
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);
-    const auto found = chunks_.find(p.chunk);
-    if (found == chunks_.end()) std::memset(out + done, 0, p.size);
-    else std::memcpy(out + done, found->second->data() + p.at, p.size);
+    const unsigned char* const bytes = bytes_of(p.chunk);
+    if (!bytes) std::memset(out + done, 0, p.size);
+    else std::memcpy(out + done, bytes + p.at, p.size);
     done += p.size;
   }
 }
@@ -29,13 +32,13 @@ KVM_VFIO_INLINE void sparse_bytes::read(std::uint64_t offset, void* to,
 KVM_VFIO_INLINE void sparse_bytes::write(std::uint64_t offset, const void* from, std::size_t size) {
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);
-    if (!chunks_.contains(p.chunk)) chunks_.emplace(p.chunk, std::make_unique<chunk>());
+    if (!bytes_of(p.chunk)) chunks_.emplace(p.chunk, std::make_unique<chunk>());
     done += p.size;
   }
   const auto* in = static_cast<const unsigned char*>(from);
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);
-    std::memcpy(chunks_.find(p.chunk)->second->data() + p.at, in + done, p.size);
+    std::memcpy(bytes_of(p.chunk) + p.at, in + done, p.size);
     done += p.size;
   }
 }
@@ -44,6 +47,34 @@ KVM_VFIO_INLINE unsigned char sparse_bytes::operator[](std::uint64_t offset) con
   unsigned char byte = 0;
   read(offset, &byte, 1);
   return byte;
+}
+
+KVM_VFIO_INLINE unsigned char* sparse_bytes::map(std::uint64_t size) noexcept {
+  if (block_) return block_.get();
+  const auto bytes = static_cast<std::size_t>(size);
+  if (bytes != size) return nullptr;
+  // MAP_SHARED, because a process that is a copy of this one (fork) then sees the same device.
+  void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                              MAP_ANONYMOUS | MAP_SHARED | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* const block = static_cast<unsigned char*>(mapped);
+  const auto end = chunks_.lower_bound(size / chunk_size);
+  for (auto at = chunks_.begin(); at != end; at = chunks_.erase(at))
+    std::memcpy(block + static_cast<std::size_t>(at->first) * chunk_size, at->second->data(),
+                chunk_size);
+  block_ = std::unique_ptr<unsigned char, unmap>(block, unmap{bytes});
+  return block;
+}
+
+KVM_VFIO_INLINE unsigned char* sparse_bytes::bytes_of(std::uint64_t number) const noexcept {
+  if (block_ && number < block_.get_deleter().size / chunk_size)
+    return block_.get() + static_cast<std::size_t>(number) * chunk_size;
+  const auto found = chunks_.find(number);
+  return found == chunks_.end() ? nullptr : found->second->data();
+}
+
+KVM_VFIO_INLINE void sparse_bytes::unmap::operator()(unsigned char* block) const noexcept {
+  (void)::munmap(block, size);
 }
 
 KVM_VFIO_INLINE sparse_bytes::part sparse_bytes::part_of(std::uint64_t offset,

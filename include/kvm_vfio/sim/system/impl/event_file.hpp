@@ -20,10 +20,28 @@ KVM_VFIO_INLINE void event_file::signal() noexcept {
 }
 
 KVM_VFIO_INLINE answer event_file::pread(void* to, std::size_t size, std::uint64_t) {
+  return event_file::read(to, size);
+}
+
+KVM_VFIO_INLINE answer event_file::read(void* to, std::size_t size) {
   if (size < sizeof(std::uint64_t)) return errc::inval;
   const std::uint64_t n = __atomic_exchange_n(&count_, 0, __ATOMIC_ACQ_REL);
   if (n == 0) return errc::again;
   __builtin_memcpy(to, &n, sizeof n);
+  return answer(static_cast<std::int64_t>(sizeof n));
+}
+
+KVM_VFIO_INLINE answer event_file::write(const void* from, std::size_t size) {
+  std::uint64_t n = 0;
+  if (size < sizeof n) return errc::inval;
+  __builtin_memcpy(&n, from, sizeof n);
+  constexpr std::uint64_t largest = ~std::uint64_t{0} - 1;
+  if (n > largest) return errc::inval;
+  std::uint64_t before = __atomic_load_n(&count_, __ATOMIC_ACQUIRE);
+  do {
+    if (before > largest - n) return errc::again;
+  } while (!__atomic_compare_exchange_n(&count_, &before, before + n, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE));
   return answer(static_cast<std::int64_t>(sizeof n));
 }
 

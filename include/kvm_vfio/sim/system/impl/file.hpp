@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 
 #include <cstddef>
@@ -33,6 +34,15 @@ KVM_VFIO_INLINE answer file::pread(void*, std::size_t, std::uint64_t /*offset*/)
 
 KVM_VFIO_INLINE answer file::pwrite(const void*, std::size_t, std::uint64_t /*offset*/) {
   return errc::inval;
+}
+
+KVM_VFIO_INLINE answer file::read(void*, std::size_t) { return errc::inval; }
+
+KVM_VFIO_INLINE answer file::write(const void*, std::size_t) { return errc::inval; }
+
+KVM_VFIO_INLINE result<void*> file::mmap(std::uint64_t /*size*/, int /*protection*/,
+                                         std::uint64_t /*offset*/) {
+  return errc::nodev;
 }
 
 KVM_VFIO_INLINE event_file* file::as_event() noexcept { return nullptr; }

@@ -60,7 +60,29 @@ KVM_VFIO_INLINE answer device_file::pwrite(const void* from, std::size_t size,
   return opened_ ? device_.pci.write(from, size, offset) : answer(errc::inval);
 }
 
-KVM_VFIO_INLINE result<region_span> device_file::mmap(std::uint64_t offset, std::uint64_t size) {
+KVM_VFIO_INLINE answer device_file::read(void* to, std::size_t size) {
+  const guard held(state_.lock);
+  const answer a = opened_ ? device_.pci.read(to, size, position_) : answer(errc::inval);
+  if (a) position_ += static_cast<std::uint64_t>(*a);
+  return a;
+}
+
+KVM_VFIO_INLINE answer device_file::write(const void* from, std::size_t size) {
+  const guard held(state_.lock);
+  const answer a = opened_ ? device_.pci.write(from, size, position_) : answer(errc::inval);
+  if (a) position_ += static_cast<std::uint64_t>(*a);
+  return a;
+}
+
+KVM_VFIO_INLINE result<void*> device_file::mmap(std::uint64_t size, int /*protection*/,
+                                                std::uint64_t offset) {
+  const guard held(state_.lock);
+  if (!opened_) return errc::inval;
+  return device_.pci.map(size, offset);
+}
+
+KVM_VFIO_INLINE result<region_span> device_file::find_region(std::uint64_t offset,
+                                                             std::uint64_t size) {
   const guard held(state_.lock);
   const auto index = static_cast<std::uint32_t>(offset >> pci_endpoint::offset_shift);
   const std::uint64_t at = offset & ((std::uint64_t{1} << pci_endpoint::offset_shift) - 1);

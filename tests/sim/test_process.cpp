@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: BSL-1.0
+// The system calls of a simulated process that no scenario makes, and calls that are told to fail.
+#include "fixture.hpp"
+#include "support/catch.hpp"
+
+#include <kvm_vfio/sim/call_fault.hpp>
+#include <kvm_vfio/trace/timeline.hpp>
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+using trace::call_kind;
+constexpr const char* device_name = "0000:00:04.0";
+constexpr std::uint64_t bar_size = 0x4000;
+constexpr int both = PROT_READ | PROT_WRITE;
+
+constexpr std::uint64_t region(unsigned index) { return std::uint64_t{index} << 40; }
+
+// two_groups with the MSI-X table behind the first page of BAR 0.
+sim::topology table_in_second_page() {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].pci.msix_table.offset = 0x1000;
+  return t;
+}
+
+// A process with an open device: BAR 0 can be mapped, BAR 2 is too small, and BAR 1 is missing.
+struct opened : machine_under_test<> {
+  explicit opened(const sim::topology& t = table_in_second_page()) : machine_under_test<>(t) {
+    device = static_cast<int>(device_fd(group, device_name).value());
+  }
+  int container = -1;
+  int group = group_with_iommu("/dev/vfio/1", &container);
+  int device = -1;
+
+  // Maps a part of the device, which must be possible.
+  unsigned char* map(std::size_t size, std::uint64_t offset) {
+    const sim::answer a = task.mmap(size, both, device, offset);
+    REQUIRE(a);
+    return reinterpret_cast<unsigned char*>(static_cast<std::uintptr_t>(*a));
+  }
+};
+
+std::uint64_t number_in(sim::process& task, int event) {
+  std::uint64_t n = 0;
+  REQUIRE(task.read(event, &n, sizeof n).value() == 8);
+  return n;
+}
+}  // namespace
+
+TEST_CASE("an eventfd counts what is written, and gives it once") {
+  machine_under_test<> m;
+  const int event = static_cast<int>(m.task.eventfd().value());
+  std::uint64_t n = 5;
+  CHECK(m.task.read(event, &n, sizeof n).error() == errc::again);
+  CHECK(m.task.write(event, &n, sizeof n).value() == 8);
+  n = 7;
+  CHECK(m.task.write(event, &n, sizeof n).value() == 8);
+  CHECK(m.task.read(event, &n, 7).error() == errc::inval);
+  CHECK(m.task.write(event, &n, 7).error() == errc::inval);
+  CHECK(number_in(m.task, event) == 12);
+  CHECK(m.task.read(event, &n, sizeof n).error() == errc::again);
+  n = ~std::uint64_t{0};
+  CHECK(m.task.write(event, &n, sizeof n).error() == errc::inval);
+  --n;
+  CHECK(m.task.write(event, &n, sizeof n));
+  n = 1;
+  CHECK(m.task.write(event, &n, sizeof n).error() == errc::again);
+  CHECK(number_in(m.task, event) == ~std::uint64_t{0} - 1);
+}
+
+TEST_CASE("read and write of other files") {
+  opened m;
+  std::uint32_t word = 0;
+  for (const int fd : {m.group, m.container, m.open("/dev/kvm"), m.open("/dev/iommu")}) {
+    CHECK(m.task.read(fd, &word, sizeof word).error() == errc::inval);
+    CHECK(m.task.write(fd, &word, sizeof word).error() == errc::inval);
+  }
+  CHECK(m.task.read(99, &word, sizeof word).error() == errc::badf);
+  CHECK(m.task.write(99, &word, sizeof word).error() == errc::badf);
+  // A device file has a position.
+  const unsigned char bytes[] = {1, 2, 3, 4, 5, 6, 7, 8};
+  CHECK(m.task.write(m.device, bytes, 3).value() == 3);
+  CHECK(m.task.write(m.device, bytes + 3, 5).value() == 5);
+  unsigned char seen[8] = {};
+  CHECK(m.task.pread(m.device, seen, 8, 0).value() == 8);
+  CHECK(std::memcmp(seen, bytes, 8) == 0);
+  CHECK(m.task.read(m.device, seen, 2).value() == 2);
+  CHECK(seen[0] == 0);  // what is behind the eight bytes
+  CHECK(m.task.read(m.open("/dev/vfio/devices/vfio1"), seen, 8).error() == errc::inval);
+}
+
+TEST_CASE("a mapping of a BAR and pread see the same bytes") {
+  opened m;
+  const std::uint32_t before = 0x12345678;
+  REQUIRE(m.task.pwrite(m.device, &before, 4, 0x2ffe));  // over the border of two pages
+  unsigned char* const bar = m.map(bar_size, 0);
+  CHECK(reinterpret_cast<std::uintptr_t>(bar) % sim::process::page_size == 0);
+  CHECK(std::memcmp(bar + 0x2ffe, &before, 4) == 0);
+  const std::uint32_t after = 0x9abcdef0;
+  REQUIRE(m.task.pwrite(m.device, &after, 4, 0x3ffc));
+  CHECK(std::memcmp(bar + 0x3ffc, &after, 4) == 0);
+  bar[0] = 0x5a;
+  unsigned char byte = 0;
+  REQUIRE(m.task.pread(m.device, &byte, 1, 0));
+  CHECK(byte == 0x5a);
+  CHECK(m.world.find_device(device_name)->pci.bar(0).resident() == 0);
+  // A part has its place in the whole, and its size counts in pages.
+  CHECK(m.map(1, 0x2000) == bar + 0x2000);
+  CHECK(m.task.mappings() == 2);
+  CHECK(m.task.munmap(bar + 0x2000, sim::process::page_size).value() == 0);
+  // pread hides the MSI-X table, and pwrite does not change it. The mapping shows the memory.
+  REQUIRE(m.task.pwrite(m.device, &before, 4, 0x1000));
+  CHECK(bar[0x1000] == 0);
+  bar[0x1000] = 3;
+  REQUIRE(m.task.pread(m.device, &byte, 1, 0x1000));
+  CHECK(byte == 0xff);
+}
+
+TEST_CASE("a large BAR can be mapped and costs no memory") {
+  sim::topology t = two_groups();
+  constexpr std::uint64_t size = std::uint64_t{sizeof(void*) < 8 ? 16 : 16 * 1024} << 20;
+  t.groups[0].devices[0].pci.bars[0].size = size;
+  opened m(t);
+  unsigned char* const last = m.map(0x1000, size - 0x1000);
+  last[0xfff] = 0x77;
+  unsigned char byte = 0;
+  REQUIRE(m.task.pread(m.device, &byte, 1, size - 1));
+  CHECK(byte == 0x77);
+}
+
+TEST_CASE("mmap refuses what vfio-pci refuses") {
+  opened m;
+  const auto refused = [&](std::size_t size, int fd, std::uint64_t offset) {
+    return m.task.mmap(size, both, fd, offset).error();
+  };
+  CHECK(refused(0, m.device, 0) == errc::inval);
+  CHECK(refused(0x1000, m.device, 0x10) == errc::inval);
+  CHECK(refused(bar_size + 1, m.device, 0) == errc::inval);
+  CHECK(refused(0x2000, m.device, bar_size - 0x1000) == errc::inval);
+  CHECK(refused(0x1000, m.device, region(1)) == errc::inval);
+  CHECK(refused(0x1000, m.device, region(2)) == errc::inval);
+  CHECK(refused(0x1000, m.device, region(VFIO_PCI_CONFIG_REGION_INDEX)) == errc::inval);
+  CHECK(refused(0x1000, m.device, region(VFIO_PCI_ROM_REGION_INDEX)) == errc::inval);
+  CHECK(refused(0x1000, m.device, region(0xffffff)) == errc::inval);
+  CHECK(refused(~std::size_t{0}, m.device, 0) == (sizeof(void*) < 8 ? errc::inval : errc::nomem));
+  CHECK(refused(0x1000, m.open("/dev/vfio/devices/vfio1"), 0) == errc::inval);  // not bound
+  CHECK(refused(0x1000, m.group, 0) == errc::nodev);
+  CHECK(refused(0x1000, m.container, 0) == errc::nodev);
+  CHECK(refused(0x1000, static_cast<int>(m.task.eventfd().value()), 0) == errc::nodev);
+  CHECK(refused(0x1000, 99, 0) == errc::badf);
+  CHECK(m.task.mappings() == 0);
+  unsigned char* const bar = m.map(bar_size, 0);
+  CHECK(m.task.munmap(bar, 0x1000).error() == errc::inval);
+  CHECK(m.task.munmap(bar + 0x1000, bar_size).error() == errc::inval);
+  CHECK(m.task.munmap(bar, bar_size));
+  CHECK(m.task.munmap(bar, bar_size).error() == errc::inval);
+}
+
+TEST_CASE("a mapped device keeps its group in use until munmap") {
+  opened m;
+  unsigned char* const bar = m.map(bar_size, 0);
+  REQUIRE(m.map(bar_size, 0) == bar);
+  REQUIRE(m.task.close(m.device));
+  CHECK(m.ioctl(m.group, VFIO_GROUP_UNSET_CONTAINER) == errc::busy);
+  REQUIRE(m.task.close(m.group));
+  CHECK(m.task.open("/dev/vfio/1").error() == errc::busy);
+  bar[8] = 1;
+  REQUIRE(m.task.munmap(bar, bar_size));
+  CHECK(m.task.open("/dev/vfio/1").error() == errc::busy);
+  REQUIRE(m.task.munmap(bar, bar_size));
+  CHECK(m.task.open("/dev/vfio/1"));
+}
+
+TEST_CASE("a child has the mappings, and the end of a process removes them") {
+  opened m;
+  unsigned char* const bar = m.map(bar_size, 0);
+  {
+    sim::process child(m.kernel, m.memory, 2);
+    m.task.fork_into(child);
+    CHECK(child.mappings() == 1);
+    m.task.exit();
+    CHECK(m.task.mappings() == 0);
+    CHECK(m.task.open("/dev/vfio/1").error() == errc::busy);
+    for (const int fd : {m.device, m.group, m.container}) REQUIRE(child.close(fd));
+    CHECK(m.task.open("/dev/vfio/1").error() == errc::busy);
+    bar[0] = 1;
+  }
+  CHECK(m.task.open("/dev/vfio/1"));
+}
+
+TEST_CASE("dup with a lowest number") {
+  machine_under_test<> m;
+  const int kvm = m.open("/dev/kvm");
+  REQUIRE(kvm == 0);
+  CHECK(m.task.dup(kvm, 3).value() == 3);
+  CHECK(m.task.dup(kvm, 3).value() == 4);
+  CHECK(m.task.dup(kvm, 0).value() == 1);
+  CHECK(m.task.dup(kvm).value() == 2);
+  CHECK(m.task.dup(kvm).value() == 5);
+  CHECK(m.task.dup(kvm, -1).error() == errc::inval);
+  CHECK(m.task.dup(99, 3).error() == errc::badf);
+  m.task.limit(7);
+  CHECK(m.task.dup(kvm, 7).error() == errc::inval);
+  CHECK(m.task.dup(kvm, 6).value() == 6);
+  REQUIRE(m.task.close(0));
+  CHECK(m.task.dup(1, 3).error() == errc::mfile);
+  CHECK(m.task.dup(1).value() == 0);
+}
+
+TEST_CASE("a fault makes the n-th call of its kind fail, and no other call") {
+  opened m;
+  const int event = static_cast<int>(m.task.eventfd().value());
+  unsigned char* const bar = m.map(bar_size, 0);
+  unsigned char bytes[8] = {1};
+  const auto call = [&](call_kind kind) -> errc {
+    switch (kind) {
+      case call_kind::open: return m.task.open("/dev/kvm").error();
+      case call_kind::close: return m.task.close(event).error();
+      case call_kind::dup: return m.task.dup(event).error();
+      case call_kind::ioctl: return m.ioctl(m.device, VFIO_DEVICE_RESET);
+      case call_kind::pread: return m.task.pread(m.device, bytes, 8, 0).error();
+      case call_kind::pwrite: return m.task.pwrite(m.device, bytes, 8, 0).error();
+      case call_kind::eventfd: return m.task.eventfd().error();
+      case call_kind::read: return m.task.read(m.device, bytes, 8).error();
+      case call_kind::write: return m.task.write(m.device, bytes, 8).error();
+      case call_kind::mmap: return m.task.mmap(bar_size, both, m.device, 0).error();
+      case call_kind::munmap: return m.task.munmap(bar, bar_size).error();
+      case call_kind::exit: return errc::ok;
+    }
+    return errc::ok;
+  };
+  const call_kind kind = GENERATE(
+      call_kind::open, call_kind::dup, call_kind::ioctl, call_kind::pread, call_kind::pwrite,
+      call_kind::eventfd, call_kind::read, call_kind::write, call_kind::mmap, call_kind::munmap);
+  INFO(static_cast<int>(kind));
+  REQUIRE(m.map(bar_size, 0) == bar);
+  const std::size_t descriptors = m.task.descriptors();
+  const std::size_t mappings = m.task.mappings();
+  m.task.fail({.kind = kind, .nth = 1, .error = errc::nospc});
+  m.task.fail({.kind = kind, .nth = 3, .error = errc::io});
+  CHECK(m.task.faults_left() == 2);
+  CHECK(m.task.close(99).error() == errc::badf);  // another kind
+  CHECK(m.task.faults_left() == 2);
+  CHECK(call(kind) == errc::nospc);
+  CHECK(m.task.faults_left() == 1);
+  CHECK(m.task.descriptors() == descriptors);
+  CHECK(m.task.mappings() == mappings);
+  CHECK(call(kind) == errc::ok);
+  CHECK(call(kind) == errc::io);
+  CHECK(m.task.faults_left() == 0);
+  CHECK(call(kind) == errc::ok);
+}
+
+TEST_CASE("a close that fails has closed the descriptor") {
+  const bool watched = GENERATE(false, true);
+  machine_under_test<> m;
+  trace::timeline log;
+  if (watched) m.task.observe(log);
+  const int group = m.open("/dev/vfio/1");
+  m.task.fail({.kind = call_kind::close, .error = errc::intr});
+  CHECK(m.task.close(group).error() == errc::intr);
+  CHECK(m.task.descriptors() == 0);
+  CHECK(m.task.open("/dev/vfio/1").value() == group);
+  if (watched) CHECK(log.calls().at(1).error == errc::intr);
+}
+
+TEST_CASE("a fault of one request leaves other requests alone, and is told to observers") {
+  machine_under_test<> m;
+  const int group = m.open("/dev/vfio/1");
+  const int container = m.open("/dev/vfio/vfio");
+  trace::timeline log;
+  m.task.observe(log);
+  m.task.fail({.request = VFIO_SET_IOMMU, .nth = 2, .error = errc::perm});
+  REQUIRE(m.set_container(group, container) == errc::ok);
+  CHECK(m.set_iommu(container, 77) == errc::nodev);
+  CHECK(m.set_iommu(container) == errc::perm);
+  CHECK(m.task.faults_left() == 0);
+  CHECK(m.set_iommu(container) == errc::ok);
+  m.task.fail({.request = VFIO_GROUP_GET_DEVICE_FD, .error = errc::nomem});
+  CHECK(m.device_fd(group, device_name).error() == errc::nomem);
+  CHECK(log.text() ==
+        "1  ioctl(0, SET_CONTAINER fd 1) = 0\n"
+        "2  ioctl(1, SET_IOMMU) = ENODEV\n"
+        "3  ioctl(1, SET_IOMMU) = EPERM\n"
+        "4  ioctl(1, SET_IOMMU) = 0\n"
+        "5  ioctl(0, GET_DEVICE_FD \"0000:00:04.0\") = ENOMEM\n");
+}
+
+TEST_CASE("the n-th call of whatever kind fails") {
+  machine_under_test<> m;
+  m.task.fail_call(3, errc::nfile);
+  m.task.fail({.kind = call_kind::open, .nth = 2, .error = errc::mfile});  // the third call, too
+  const std::uint64_t before = m.task.calls();
+  CHECK(m.task.open("/dev/kvm"));
+  CHECK(m.task.eventfd());
+  CHECK(m.task.open("/dev/kvm").error() == errc::nfile);
+  CHECK(m.task.faults_left() == 0);
+  CHECK(m.task.open("/dev/kvm"));
+  CHECK(m.task.calls() == before + 4);
+}
+
+TEST_CASE("the new calls are told to observers") {
+  opened m;
+  trace::timeline log;
+  m.task.observe(log);
+  unsigned char* const bar = m.map(0x1000, 0x1000);
+  std::uint64_t n = 1;
+  REQUIRE(m.task.write(m.device, &n, 8));
+  REQUIRE(m.task.read(m.device, &n, 4));
+  REQUIRE(m.task.munmap(bar, 0x1000));
+  CHECK(m.task.munmap(nullptr, 0x1000).error() == errc::inval);
+  const std::vector<trace::call> calls = log.calls();
+  REQUIRE(calls.size() == 5);
+  CHECK(calls[0].kind == call_kind::mmap);
+  CHECK(calls[0].fd == m.device);
+  CHECK(calls[0].argument == 0x1000);
+  CHECK(calls[0].size == 0x1000);
+  CHECK(calls[0].made == -1);
+  CHECK(static_cast<std::uintptr_t>(calls[0].value) == reinterpret_cast<std::uintptr_t>(bar));
+  CHECK(calls[3].argument == reinterpret_cast<std::uintptr_t>(bar));
+  const std::string text = log.text();
+  const std::string device = std::to_string(m.device);
+  CHECK(text.starts_with("1  mmap(" + device + ", 0x1000) = 0x"));
+  CHECK(text.find("2  write(" + device + ") = 8\n3  read(" + device + ") = 4\n4  munmap(0x") !=
+        std::string::npos);
+  CHECK(text.ends_with("5  munmap(0x0) = EINVAL\n"));
+}
+
+TEST_CASE("exit is told once, while the descriptors are open, and the destructor tells nobody") {
+  struct at_exit final : trace::call_observer {
+    sim::process* watched = nullptr;
+    int exits = 0;
+    std::size_t open = 0;
+    void called(const trace::call& c) override {
+      if (c.kind != call_kind::exit) return;
+      ++exits;
+      open = watched->descriptors();
+    }
+  } observer;
+  machine_under_test<> m;
+  trace::timeline log;
+  {
+    sim::process task(m.kernel, m.memory);
+    observer.watched = &task;
+    task.observe(observer);
+    task.observe(log);
+    REQUIRE(task.open("/dev/vfio/1"));
+    task.exit();
+    CHECK(task.descriptors() == 0);
+    CHECK(observer.open == 1);
+  }
+  CHECK(observer.exits == 1);
+  CHECK(log.text() == "1  open(\"/dev/vfio/1\") = 0\n2  exit()\n");
+  {
+    sim::process task(m.kernel, m.memory);
+    task.observe(observer);
+    REQUIRE(task.open("/dev/vfio/1"));
+  }
+  CHECK(observer.exits == 1);
+}
