@@ -3,6 +3,7 @@
 #include <kvm_vfio/sim/impl/iommu_backend.hpp>
 #include <kvm_vfio/sim/impl/process.hpp>
 #include <kvm_vfio/sim/impl/snapshot.hpp>
+#include <kvm_vfio/sim/impl/snapshot_difference.hpp>
 #include <kvm_vfio/sim/impl/snapshot_text.hpp>
 #include <kvm_vfio/sim/impl/symbols.hpp>
 #include <kvm_vfio/sim/impl/world.hpp>

@@ -4,16 +4,18 @@
 /// The state of a simulated kernel as plain data: a world with its VMs. snapshot_text.hpp writes
 /// the state as text.
 
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/pci/irqs.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/world.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -30,6 +32,8 @@ struct file_state {
   std::string why{};
   /// The number of references on the open file.
   int references = 0;
+  /// Compares all members.
+  friend bool operator==(const file_state&, const file_state&) = default;
 };
 /// The state of a VM.
 struct vm_state {
@@ -45,6 +49,19 @@ struct vm_state {
   bool has_device = false;
   /// The files that the kvm-vfio tracks, in the order of its list.
   std::vector<file_state> tracked{};
+  /// Compares all members.
+  friend bool operator==(const vm_state&, const vm_state&) = default;
+};
+/// The state of an armed kind of interrupt of a device.
+struct interrupt_state {
+  /// The number of the kind (VFIO_PCI_*_IRQ_INDEX).
+  std::uint32_t index = 0;
+  /// The vectors that have an eventfd, counted from 0.
+  std::vector<int> vectors{};
+  /// Whether the interrupt is masked. Only INTx can be.
+  bool masked = false;
+  /// Compares all members.
+  friend bool operator==(const interrupt_state&, const interrupt_state&) = default;
 };
 /// The state of a passed-through device.
 struct device_state {
@@ -58,8 +75,10 @@ struct device_state {
   bool holds_vm = false;
   /// The index in `snapshot::iommufds` of the iommufd that the device is bound to. -1: none.
   int iommufd = -1;
-  /// Whether an interrupt of the device is armed.
-  bool irqs = false;
+  /// The armed kinds of interrupts.
+  std::vector<interrupt_state> interrupts{};
+  /// Compares all members.
+  friend bool operator==(const device_state&, const device_state&) = default;
 };
 /// The state of a group.
 struct group_state {
@@ -75,6 +94,8 @@ struct group_state {
   std::string vm{};
   /// The devices of the group, in the order of the topology.
   std::vector<device_state> devices{};
+  /// Compares all members.
+  friend bool operator==(const group_state&, const group_state&) = default;
 };
 /// The state of an IOMMU domain: a domain of a container, or a page table of an iommufd.
 struct domain_state {
@@ -83,27 +104,79 @@ struct domain_state {
   /// The numbers of the groups in the domain. In a page table of an iommufd a group stands once for
   /// each attached device.
   std::vector<int> groups{};
+  /// Compares all members.
+  friend bool operator==(const domain_state&, const domain_state&) = default;
+};
+/// A DMA mapping of a container or of an I/O address space.
+struct mapping_state {
+  /// The first I/O virtual address.
+  std::uint64_t iova = 0;
+  /// The size in bytes.
+  std::uint64_t size = 0;
+  /// The address of the memory in the process.
+  std::uint64_t address = 0;
+  /// The flags of the call that made the mapping.
+  std::uint32_t flags = 0;
+  /// Whether the mapping has lost its address in the process (VFIO_DMA_UNMAP_FLAG_VADDR).
+  bool stale = false;
+  /// Compares all members.
+  friend bool operator==(const mapping_state&, const mapping_state&) = default;
 };
 /// The state of a container.
 struct container_state {
+  /// Whether the file of the container is open. False: only its groups keep the container.
+  bool open = true;
   /// The name of the IOMMU driver. Empty: VFIO_SET_IOMMU has not succeeded yet.
   std::string iommu{};
   /// The numbers of the groups in the container, in the order in which they joined.
   std::vector<int> groups{};
   /// The IOMMU domains of the container.
   std::vector<domain_state> domains{};
-  /// The number of mappings.
-  std::size_t mappings = 0;
+  /// The mappings, by their addresses.
+  std::vector<mapping_state> mappings{};
+  /// Compares all members.
+  friend bool operator==(const container_state&, const container_state&) = default;
+};
+/// The state of an I/O address space (IOAS) of an iommufd.
+struct ioas_state {
+  /// The number of the object in the iommufd.
+  std::uint32_t id = 0;
+  /// The mappings, by their addresses.
+  std::vector<mapping_state> mappings{};
+  /// The names of the devices that are attached to the address space or to one of its page tables,
+  /// in the order in which the devices were bound.
+  std::vector<std::string> devices{};
+  /// Compares all members.
+  friend bool operator==(const ioas_state&, const ioas_state&) = default;
+};
+/// The state of a page table (HWPT) of an iommufd.
+struct table_state {
+  /// The number of the object in the iommufd.
+  std::uint32_t id = 0;
+  /// The number of the address space whose mappings the page table translates.
+  std::uint32_t ioas = 0;
+  /// The IOMMU domain of the page table.
+  domain_state pages{};
+  /// Compares all members.
+  friend bool operator==(const table_state&, const table_state&) = default;
 };
 /// The state of an iommufd.
 struct iommufd_state {
-  /// The number of I/O address spaces (IOAS).
-  std::size_t spaces = 0;
-  /// The number of mappings in all address spaces together.
-  std::size_t mappings = 0;
-  /// The page tables (HWPT).
-  std::vector<domain_state> tables{};
+  /// The I/O address spaces, by their numbers.
+  std::vector<ioas_state> spaces{};
+  /// The page tables, by their numbers.
+  std::vector<table_state> tables{};
+  /// The names of the bound devices, by the numbers of their objects.
+  std::vector<std::string> devices{};
+  /// Compares all members.
+  friend bool operator==(const iommufd_state&, const iommufd_state&) = default;
 };
+
+struct snapshot;
+namespace detail {
+[[nodiscard]] bool same_state(const snapshot& a, const snapshot& b);
+}  // namespace detail
+
 /// The state of a world and of its VMs.
 struct snapshot {
   /// The name of the Linux release ("Linux 7.3").
@@ -112,36 +185,33 @@ struct snapshot {
   std::vector<vm_state> vms{};
   /// All groups, by their numbers.
   std::vector<group_state> groups{};
-  /// The containers that have a group in them.
+  /// All containers, in the order of creation.
   std::vector<container_state> containers{};
-  /// The iommufds that have a bound device.
+  /// All iommufds, in the order of creation.
   std::vector<iommufd_state> iommufds{};
+  /// Compares the states, and not the order in which they came to be. VMs, containers and iommufds
+  /// can have other numbers in the other snapshot, for example because a VM came and went. All
+  /// other members must be equal. snapshot_difference.hpp tells what differs.
+  [[nodiscard]] friend bool operator==(const snapshot& a, const snapshot& b) {
+    return detail::same_state(a, b);
+  }
 };
 
 namespace detail {
 [[nodiscard]] inline std::string name_of(const vm_base* vm) { return vm ? vm->name() : ""; }
-/// Gives numbers to objects, in the order in which they are first seen.
-template <class T>
-class numbering {
- public:
-  /// The number of an object, counted from 0. -1: the pointer is null.
-  [[nodiscard]] int index_of(const T* wanted) {
-    if (!wanted) return -1;
-    if (!all_.empty() && all_[static_cast<std::size_t>(last_)] == wanted) return last_;
-    const auto [at, added] = index_.try_emplace(wanted, static_cast<int>(all_.size()));
-    if (added) all_.push_back(wanted);
-    return last_ = at->second;
-  }
-  [[nodiscard]] const std::vector<const T*>& all() const noexcept { return all_; }
-
- private:
-  std::vector<const T*> all_;
-  std::unordered_map<const T*, int> index_;
-  int last_ = 0;
-};
 [[nodiscard]] domain_state state_of(const domain& d);
 [[nodiscard]] container_state state_of(const container& c);
 [[nodiscard]] iommufd_state state_of(const iommufd_file& f);
+[[nodiscard]] std::vector<mapping_state> state_of(const dma_map& m);
+[[nodiscard]] std::vector<interrupt_state> state_of(const pci_irqs& i);
+// The snapshot with canonical numbers: VMs, containers and iommufds stand in an order that depends
+// only on their own states, and the VMs have the names "vm0", "vm1" and so on.
+[[nodiscard]] snapshot canonical(const snapshot& s);
+// The order of the numbers 0, 1 and so on, sorted by the text of each number.
+[[nodiscard]] std::vector<std::size_t> sorted(const std::vector<std::string>& texts);
+// The place of a number in an order. -1 stays -1.
+[[nodiscard]] int moved(const std::vector<std::size_t>& order, int index);
+[[nodiscard]] std::string text_of(const std::vector<mapping_state>& all);
 }  // namespace detail
 
 /// Reads the state of a file. Holds the world's lock while VFIO is asked for the coherency and the

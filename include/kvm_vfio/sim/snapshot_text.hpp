@@ -13,6 +13,10 @@ namespace kvm_vfio::sim {
 
 namespace detail {
 [[nodiscard]] std::string list_of(const std::vector<int>& numbers);
+// "0x1000 to 0x1fff: memory 0x7f0000000000, flags 0x3".
+[[nodiscard]] std::string text_of(const mapping_state& m);
+// "MSI-X (vectors 0 1)".
+[[nodiscard]] std::string text_of(const interrupt_state& i);
 }  // namespace detail
 
 /// Writes a snapshot as lines of text for a terminal. A group is left out if it is closed and

@@ -70,10 +70,20 @@ class world final : public filesystem {
   [[nodiscard]] std::uint64_t container_changes() const noexcept;
   /// The number of containers that exist. A container exists while its file is open or a group is
   /// in it. Read it with the lock held.
-  [[nodiscard]] int containers() const noexcept { return state_.open_containers; }
+  [[nodiscard]] int containers() const noexcept {
+    return static_cast<int>(state_.containers.size());
+  }
+  /// The containers that exist, in the order of creation. Read the list with the lock held.
+  [[nodiscard]] const std::vector<const container*>& all_containers() const noexcept {
+    return state_.containers;
+  }
   /// The number of iommufds that exist. An iommufd exists while its file is open or a device is
   /// bound to it. Read it with the lock held.
-  [[nodiscard]] int iommufds() const noexcept { return iommufds_.open_files; }
+  [[nodiscard]] int iommufds() const noexcept { return static_cast<int>(iommufds_.files.size()); }
+  /// The iommufds that exist, in the order of creation. Read the list with the lock held.
+  [[nodiscard]] const std::vector<const iommufd_file*>& all_iommufds() const noexcept {
+    return iommufds_.files;
+  }
 
   /// Raises an interrupt of a device, as its hardware would. Takes the world's lock.
   /// \param device the device

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -45,21 +46,23 @@ struct iommufd_object {
   const device_spec* device = nullptr;
 };
 
+class iommufd_file;
+
 /// The state that all iommufds of one world share.
 struct iommufd_shared {
   /// The world's lock, which guards the iommufds.
   mutex& lock;
   /// The settings of the world.
   const world_options& options;
-  /// The number of iommufds that exist.
-  int open_files = 0;
+  /// The iommufds that exist, in the order of creation. The lock guards the list.
+  std::vector<const iommufd_file*> files{};
 };
 
 /// The open file of an iommufd.
 class iommufd_file final : public file {
  public:
   /// Makes an iommufd without objects. The caller holds the world's lock.
-  explicit iommufd_file(iommufd_shared& state) noexcept;
+  explicit iommufd_file(iommufd_shared& state);
   [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
 
   /// Answers an ioctl of the iommufd. Takes the world's lock.

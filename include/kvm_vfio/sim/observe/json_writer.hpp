@@ -5,7 +5,7 @@
 
 #include <kvm_vfio/sim/topology/quotes.hpp>
 
-#include <cstddef>
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,7 +24,7 @@ class json_writer {
   json_writer& value(const char* s) { return raw(in_quotes(s)); }
   json_writer& value(bool b) { return raw(b ? "true" : "false"); }
   json_writer& value(int n) { return raw(std::to_string(n)); }
-  json_writer& value(std::size_t n) { return raw(std::to_string(n)); }
+  json_writer& value(std::unsigned_integral auto n) { return raw(std::to_string(n)); }
   json_writer& value(const std::vector<int>& numbers);
   template <class T>
   json_writer& field(std::string_view name, const T& v) {

@@ -31,6 +31,10 @@ class pci_irqs {
   [[nodiscard]] std::uint32_t armed() const noexcept { return armed_; }
   /// Whether any interrupt is armed, or the error or request interrupt has an eventfd.
   [[nodiscard]] bool any() const noexcept;
+  /// Whether a vector of an index has an eventfd.
+  [[nodiscard]] bool connected(std::uint32_t index, std::uint32_t vector) const noexcept;
+  /// Whether INTx is armed and masked.
+  [[nodiscard]] bool masked() const noexcept;
   /// Raises an interrupt of the function, as its hardware would. INTx is masked afterwards, until
   /// the process unmasks it.
   /// \param index  the kind of interrupt

@@ -21,7 +21,7 @@ namespace kvm_vfio::sim {
 class container {
  public:
   /// Makes an empty container with one reference, which belongs to the file of the container.
-  explicit container(vfio_state& state) : state_(state) { ++state_.open_containers; }
+  explicit container(vfio_state& state) : state_(state) { state_.containers.push_back(this); }
   container(const container&) = delete;
   container& operator=(const container&) = delete;
 
@@ -56,9 +56,11 @@ class container {
   [[nodiscard]] const iommu_driver* driver() const noexcept { return driver_.get(); }
   /// The groups in the container, in the order in which they joined.
   [[nodiscard]] const std::vector<vfio_group*>& groups() const noexcept { return groups_; }
+  /// Whether the file of the container is open. False: only the groups keep the container.
+  [[nodiscard]] bool open() const noexcept;
 
  private:
-  ~container() { --state_.open_containers; }
+  ~container();
 
   // VFIO_SET_IOMMU. Errors:
   // - inval: there is no group, or an IOMMU driver already, or the number is not a type of driver

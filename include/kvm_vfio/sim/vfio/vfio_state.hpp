@@ -8,8 +8,11 @@
 #include <kvm_vfio/trace/mutex.hpp>
 
 #include <cstdint>
+#include <vector>
 
 namespace kvm_vfio::sim {
+
+class container;
 
 /// The state that all files of one world share.
 struct vfio_state {
@@ -19,8 +22,8 @@ struct vfio_state {
   world_options options;
   /// The world's lock. Every operation on VFIO's objects holds it.
   trace::mutex lock{};
-  /// The number of containers that exist.
-  int open_containers = 0;
+  /// The containers that exist, in the order of creation. The lock guards the list.
+  std::vector<const container*> containers{};
   /// How often a group joined or left a container, or a container got an IOMMU driver. Atomic.
   alignas(8) std::uint64_t container_changes = 0;
 

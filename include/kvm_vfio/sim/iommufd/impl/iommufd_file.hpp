@@ -27,9 +27,9 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state) noexcept
+KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state)
     : file(file_kind::iommufd), state_(state) {
-  ++state_.open_files;
+  state_.files.push_back(this);
 }
 
 KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
@@ -121,7 +121,7 @@ KVM_VFIO_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::obj
 
 KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
   const guard held(state_.lock);
-  --state_.open_files;
+  std::erase(state_.files, this);
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make(type kind) {

@@ -43,6 +43,15 @@ KVM_VFIO_INLINE bool pci_irqs::any() const noexcept {
   return armed_ != VFIO_PCI_NUM_IRQS || error_ || request_;
 }
 
+KVM_VFIO_INLINE bool pci_irqs::connected(std::uint32_t index, std::uint32_t vector) const noexcept {
+  const file_ref* const f = event(index, vector);
+  return f && *f;
+}
+
+KVM_VFIO_INLINE bool pci_irqs::masked() const noexcept {
+  return armed_ == VFIO_PCI_INTX_IRQ_INDEX && intx_masked_;
+}
+
 KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) noexcept {
   const file_ref* const f = event(index, vector);
   if (!f || !*f) return false;

@@ -23,6 +23,12 @@
 
 namespace kvm_vfio::sim {
 
+KVM_VFIO_INLINE container::~container() { std::erase(state_.containers, this); }
+
+KVM_VFIO_INLINE bool container::open() const noexcept {
+  return static_cast<std::size_t>(references_) > groups_.size();
+}
+
 KVM_VFIO_INLINE void container::put() noexcept {
   if (--references_ == 0) delete this;
 }
