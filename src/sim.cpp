@@ -2,6 +2,7 @@
 // The simulator in a library (kvm_vfio/detail/compiled.hpp): VFIO and processes.
 #include <kvm_vfio/sim/impl/iommu_backend.hpp>
 #include <kvm_vfio/sim/impl/process.hpp>
+#include <kvm_vfio/sim/impl/process_ref.hpp>
 #include <kvm_vfio/sim/impl/snapshot.hpp>
 #include <kvm_vfio/sim/impl/snapshot_difference.hpp>
 #include <kvm_vfio/sim/impl/snapshot_text.hpp>

@@ -3,10 +3,13 @@
 #include "fixture.hpp"
 #include "support/catch.hpp"
 
+#include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/trace/checker.hpp>
 #include <kvm_vfio/trace/timeline.hpp>
 #include <kvm_vfio/trace/watched_endpoint.hpp>
 #include <kvm_vfio/trace/watched_system.hpp>
+
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -294,17 +297,15 @@ TEST_CASE("an endpoint is watched by wrapping it") {
 
 TEST_CASE("a system is watched by wrapping it") {
   machine_under_test<> m;
-  support::sim_system plain(m.task);
   trace::checker check;
   trace::timeline log;
-  trace::watched_system system(plain, check);
+  const trace::watched_system system(sim::process_ref(m.task), check);
   m.task.observe(log);
-  const auto group = static_cast<int>(system.open("/dev/vfio/1"));
-  const auto container = static_cast<int>(system.open("/dev/vfio/vfio"));
-  std::int32_t fd = container;
-  REQUIRE(system.ioctl(group, VFIO_GROUP_SET_CONTAINER, reinterpret_cast<std::uintptr_t>(&fd)) ==
-          0);
-  REQUIRE(system.close(group) == 0);
+  const int group = system.open("/dev/vfio/1", O_RDWR).value();
+  const int container = system.open("/dev/vfio/vfio", O_RDWR).value();
+  const std::int32_t fd = container;
+  REQUIRE(system.ioctl(group, VFIO_GROUP_SET_CONTAINER, reinterpret_cast<std::uintptr_t>(&fd)));
+  REQUIRE(system.close(group) == errc::ok);
   CHECK(check.count(rule::left_in_container) == 1);
   CHECK(log.text() ==
         "1  open(\"/dev/vfio/1\") = 0\n"

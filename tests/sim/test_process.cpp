@@ -4,13 +4,19 @@
 #include "support/catch.hpp"
 
 #include <kvm_vfio/sim/call_fault.hpp>
+#include <kvm_vfio/sim/process_ref.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/trace/timeline.hpp>
+#include <kvm_vfio/trace/watched_system.hpp>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -363,4 +369,144 @@ TEST_CASE("exit is told once, while the descriptors are open, and the destructor
     REQUIRE(task.open("/dev/vfio/1"));
   }
   CHECK(observer.exits == 1);
+}
+
+static_assert(kvm_vfio::system<trace::watched_system<sim::process_ref>>);
+
+TEST_CASE("a handle of a process makes each call of the process") {
+  opened m;
+  const sim::process_ref sys(m.task);
+  const sim::process_ref copy = sys;
+  const int event = copy.eventfd().value();
+  const int again = sys.dup(event).value();
+  CHECK(again >= 3);
+  CHECK(m.task.file_of(again) == m.task.file_of(event));
+  std::uint64_t n = 3;
+  CHECK(sys.write(event, &n, 8).value() == 8);
+  n = 0;
+  CHECK(sys.read(again, &n, 8).value() == 8);
+  CHECK(n == 3);
+  CHECK(sys.read(again, &n, 8).error() == errc::again);
+  CHECK(sys.pwrite(m.device, &n, 8, 0x10).value() == 8);
+  CHECK(sys.pread(m.device, &n, 8, 0x10).value() == 8);
+  CHECK(sys.ioctl(m.device, VFIO_DEVICE_RESET, 0).value() == 0);
+  void* const bar = sys.mmap(bar_size, both, m.device, 0).value();
+  CHECK(m.task.mappings() == 1);
+  CHECK(sys.munmap(bar, 0x1000) == errc::inval);
+  CHECK(sys.munmap(bar, bar_size) == errc::ok);
+  CHECK(sys.close(again) == errc::ok);
+  CHECK(sys.close(again) == errc::badf);
+}
+
+TEST_CASE("a handle of a process reports errors") {
+  machine_under_test<> m;
+  const sim::process_ref sys(m.task);
+  CHECK(sys.open(nullptr, O_RDWR).error() == errc::fault);
+  CHECK(sys.open("/dev/nothing", O_RDWR).error() == errc::noent);
+  const int group = sys.open("/dev/vfio/1", O_RDWR).value();
+  vfio_group_status status{};
+  status.argsz = sizeof status;
+  const auto address = reinterpret_cast<std::uintptr_t>(&status);
+  CHECK(sys.ioctl(group, VFIO_GROUP_GET_STATUS, address));
+  m.memory.forbid(&status, sizeof status);
+  CHECK(sys.ioctl(group, VFIO_GROUP_GET_STATUS, address).error() == errc::fault);
+  m.task.limit(1);
+  CHECK(sys.open("/dev/kvm", O_RDWR).error() == errc::mfile);
+  CHECK(sys.eventfd().error() == errc::mfile);
+  CHECK(sys.dup(group).error() == errc::mfile);
+  m.task.limit(2);
+  CHECK(sys.dup(group).error() == errc::mfile);  // no number from 3 on
+  m.task.limit(4);
+  CHECK(sys.dup(group).value() == 3);
+}
+
+TEST_CASE("a handle without a process refuses every call") {
+  const sim::process_ref none;
+  CHECK(none.open("/dev/kvm", O_RDWR).error() == errc::nosys);
+  CHECK(none.close(0) == errc::nosys);
+  CHECK(none.dup(0).error() == errc::nosys);
+  CHECK(none.ioctl(0, 0, 0).error() == errc::nosys);
+  CHECK(none.read(0, nullptr, 0).error() == errc::nosys);
+  CHECK(none.write(0, nullptr, 0).error() == errc::nosys);
+  CHECK(none.pread(0, nullptr, 0, 0).error() == errc::nosys);
+  CHECK(none.pwrite(0, nullptr, 0, 0).error() == errc::nosys);
+  CHECK(none.mmap(1, both, 0, 0).error() == errc::nosys);
+  CHECK(none.munmap(nullptr, 1) == errc::nosys);
+  CHECK(none.eventfd().error() == errc::nosys);
+}
+
+TEST_CASE("a handle of a process opens with O_CLOEXEC, and answers ENOMEM without memory") {
+  struct no_memory final : sim::filesystem {
+    int seen = 0;
+    kvm_vfio::result<sim::file*> open(const char*, int flags) override {
+      seen = flags;
+      throw std::bad_alloc();
+    }
+  } files;
+  sim::memory memory;
+  sim::process task(files, memory);
+  CHECK(sim::process_ref(task).open("/dev/kvm", O_RDONLY).error() == errc::nomem);
+  CHECK(files.seen == (O_RDONLY | O_CLOEXEC));
+}
+
+TEST_CASE("a watched system tells what the process itself tells") {
+  opened m;
+  trace::timeline inside;
+  trace::timeline outside;
+  m.task.observe(inside);
+  const trace::watched_system sys(sim::process_ref(m.task), outside, m.task.address_space());
+  const auto copy = sys;
+  const int event = copy.eventfd().value();
+  const int again = sys.dup(event).value();
+  std::uint64_t n = 3;
+  CHECK(sys.write(event, &n, 8).value() == 8);
+  CHECK(sys.read(again, &n, 8).value() == 8);
+  CHECK(sys.pwrite(m.device, &n, 8, 0x10).value() == 8);
+  CHECK(sys.pread(m.device, &n, 8, 0x10).value() == 8);
+  CHECK(
+      sys.ioctl(m.group, VFIO_GROUP_GET_DEVICE_FD, reinterpret_cast<std::uintptr_t>(device_name)));
+  void* const bar = sys.mmap(bar_size, both, m.device, 0).value();
+  CHECK(sys.munmap(bar, bar_size) == errc::ok);
+  m.task.fail({.kind = call_kind::open, .error = errc::io});
+  CHECK(sys.open("/dev/kvm", O_RDWR).error() == errc::io);
+  CHECK(sys.open("/dev/kvm", O_RDWR));
+  CHECK(sys.close(event) == errc::ok);
+  CHECK(sys.close(event) == errc::badf);
+  REQUIRE(outside.calls().size() == 13);
+  CHECK(outside.text() == inside.text());
+  for (std::size_t i = 0; i < 13; ++i) {
+    const trace::call a = outside.calls()[i];
+    const trace::call b = inside.calls()[i];
+    INFO(i);
+    CHECK(a.kind == b.kind);
+    CHECK(a.process == b.process);
+    CHECK(a.size == b.size);
+    CHECK(a.argument == b.argument);
+    CHECK(a.made == b.made);
+  }
+  const trace::watched_system<sim::process_ref> none;
+  CHECK(none.open("/dev/kvm", O_RDWR).error() == errc::nosys);
+}
+
+TEST_CASE("an observer that throws does not change the answer") {
+  struct throwing final : trace::call_observer {
+    bool no_memory = true;
+    void called(const trace::call&) override {
+      if (no_memory) throw std::bad_alloc();
+      throw std::runtime_error("an error of the observer");
+    }
+  } observer;
+  machine_under_test<> m;
+  const trace::watched_system sys(sim::process_ref(m.task), observer);
+  CHECK(sys.open("/dev/kvm", O_RDWR).value() == 0);
+  observer.no_memory = false;
+  CHECK(sys.open("/dev/kvm", O_RDWR).value() == 1);
+  CHECK(sys.close(0) == errc::ok);
+  observer.no_memory = true;
+  m.task.observe(observer);
+  CHECK(m.task.open("/dev/kvm").value() == 0);
+  CHECK(m.task.close(0));
+  CHECK(m.task.open("/dev/kvm").value() == 0);
+  m.task.exit();
+  CHECK(m.task.descriptors() == 0);
 }

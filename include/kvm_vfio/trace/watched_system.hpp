@@ -5,67 +5,151 @@
 /// real kernel.
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
+#include <kvm_vfio/system.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace kvm_vfio::trace {
 
-/// Passes system calls on to another object and tells an observer of each call.
-/// \tparam System a class with the functions `open`, `close`, `dup` and `ioctl`. Each returns the
-///                value of the system call, or the error number with a minus sign.
-template <class System>
+/// Passes system calls on to another system, and tells an observer of each call. Models `system`:
+/// copies refer to the same system and the same observer. Each function returns what the function
+/// of the other system returned.
+///
+/// The observer is called after the system call, in the thread that made it. If an exception leaves
+/// the observer, or there is no memory to describe the call, the exception is dropped. The answer
+/// of the call is then not changed, but the observer may have missed the call.
+/// \tparam System the other system
+template <system System>
 class watched_system {
  public:
-  /// \param system   the object that makes the calls; must outlive this object
-  /// \param observer the observer; must outlive this object
+  /// Makes a handle that passes the calls on to a default-constructed `System`, and tells nobody.
+  watched_system() noexcept = default;
+  /// \param of       the system that makes the calls
+  /// \param observer the observer; must outlive every call through this object and its copies
   /// \param process  the number of the process, for the observer
-  watched_system(System& system, call_observer& observer, int process = 1) noexcept
-      : system_(system), observer_(observer), process_(process) {}
+  watched_system(const System& of, call_observer& observer, int process = 1) noexcept
+      : system_(of), observer_(&observer), process_(process) {}
 
   /// Passes open(2) on.
-  long open(const char* path) {
-    call c{.kind = call_kind::open, .process = process_, .text = path};
-    return told(c, system_.open(path));
+  [[nodiscard]] result<int> open(const char* path, int flags) const noexcept {
+    return told(
+        {.kind = call_kind::open},
+        [&](call& c, memory&) {
+          if (path) c.text = path;
+        },
+        [&] { return system_.open(path, flags); });
   }
   /// Passes close(2) on.
-  long close(int fd) {
-    call c{.kind = call_kind::close, .process = process_, .fd = fd};
-    return told(c, system_.close(fd));
+  errc close(int fd) const noexcept {  // NOLINT(modernize-use-nodiscard): often nothing can be done
+    return told({.kind = call_kind::close, .fd = fd}, [&] { return system_.close(fd); });
   }
   /// Passes dup(2) on.
-  long dup(int fd) {
-    call c{.kind = call_kind::dup, .process = process_, .fd = fd};
-    return told(c, system_.dup(fd));
+  [[nodiscard]] result<int> dup(int fd) const noexcept {
+    return told({.kind = call_kind::dup, .fd = fd}, [&] { return system_.dup(fd); });
   }
   /// Passes ioctl(2) on.
-  long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
-    call c{.kind = call_kind::ioctl,
-           .process = process_,
-           .fd = fd,
-           .request = static_cast<std::uint32_t>(request),
-           .argument = argument};
-    decode_argument(c, memory_);
-    return told(c, system_.ioctl(fd, request, argument));
+  [[nodiscard]] result<int> ioctl(int fd, unsigned long request,
+                                  std::uintptr_t argument) const noexcept {
+    return told(
+        {.kind = call_kind::ioctl,
+         .fd = fd,
+         .request = static_cast<std::uint32_t>(request),
+         .argument = argument},
+        [](call& c, memory& mem) { decode_argument(c, mem); },
+        [&] { return system_.ioctl(fd, request, argument); });
+  }
+  /// Passes read(2) on.
+  [[nodiscard]] result<std::size_t> read(int fd, void* to, std::size_t size) const noexcept {
+    return told({.kind = call_kind::read, .fd = fd, .size = size},
+                [&] { return system_.read(fd, to, size); });
+  }
+  /// Passes write(2) on.
+  [[nodiscard]] result<std::size_t> write(int fd, const void* from,
+                                          std::size_t size) const noexcept {
+    return told({.kind = call_kind::write, .fd = fd, .size = size},
+                [&] { return system_.write(fd, from, size); });
+  }
+  /// Passes pread(2) on.
+  [[nodiscard]] result<std::size_t> pread(int fd, void* to, std::size_t size,
+                                          std::uint64_t offset) const noexcept {
+    return told({.kind = call_kind::pread, .fd = fd, .argument = offset, .size = size},
+                [&] { return system_.pread(fd, to, size, offset); });
+  }
+  /// Passes pwrite(2) on.
+  [[nodiscard]] result<std::size_t> pwrite(int fd, const void* from, std::size_t size,
+                                           std::uint64_t offset) const noexcept {
+    return told({.kind = call_kind::pwrite, .fd = fd, .argument = offset, .size = size},
+                [&] { return system_.pwrite(fd, from, size, offset); });
+  }
+  /// Passes mmap(2) on.
+  [[nodiscard]] result<void*> mmap(std::size_t size, int protection, int fd,
+                                   std::uint64_t offset) const noexcept {
+    return told({.kind = call_kind::mmap, .fd = fd, .argument = offset, .size = size},
+                [&] { return system_.mmap(size, protection, fd, offset); });
+  }
+  /// Passes munmap(2) on.
+  errc munmap(void* address, std::size_t size) const noexcept {  // NOLINT(modernize-use-nodiscard)
+    return told({.kind = call_kind::munmap,
+                 .argument = reinterpret_cast<std::uintptr_t>(address),
+                 .size = size},
+                [&] { return system_.munmap(address, size); });
+  }
+  /// Passes eventfd(2) on.
+  [[nodiscard]] result<int> eventfd() const noexcept {
+    return told({.kind = call_kind::eventfd}, [&] { return system_.eventfd(); });
   }
 
  private:
-  long told(call& c, long value) {
-    const answer a = value < 0 ? answer(to_errc(-value)) : answer(value);
-    decode_answer(c, memory_, a);
-    observer_.called(c);
-    return value;
+  [[nodiscard]] static answer as_answer(errc e) noexcept { return to_answer(e); }
+  [[nodiscard]] static answer as_answer(const result<void*>& a) noexcept {
+    if (!a) return a.error();
+    return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(*a));
+  }
+  template <class Number>
+  [[nodiscard]] static answer as_answer(const result<Number>& a) noexcept {
+    if (!a) return a.error();
+    return static_cast<std::int64_t>(*a);
   }
 
-  System& system_;
-  call_observer& observer_;
-  memory memory_;
-  int process_;
+  // Makes a call with `execute`, and tells the observer. `describe` completes the description
+  // first, because the kernel may overwrite the argument.
+  template <class Describe, class Execute>
+  auto told(call c, Describe describe, Execute execute) const noexcept {
+    if (!observer_) return execute();
+    memory mem;
+    c.process = process_;
+    const bool described = succeeds([&] { describe(c, mem); });
+    const auto a = execute();
+    if (!described) return a;
+    (void)succeeds([&] {
+      decode_answer(c, mem, as_answer(a));
+      observer_->called(c);
+    });
+    return a;
+  }
+  template <class Execute>
+  auto told(const call& c, Execute execute) const noexcept {
+    return told(c, [](call&, memory&) {}, execute);
+  }
+  // Returns false if an exception left the function.
+  template <class Function>
+  static bool succeeds(Function function) noexcept {
+    try {
+      function();
+    } catch (...) {
+      return false;
+    }
+    return true;
+  }
+
+  [[no_unique_address]] System system_{};
+  call_observer* observer_ = nullptr;
+  int process_ = 1;
 };
-/// Deduces the type of the system from the first argument.
-template <class System>
-watched_system(System&, call_observer&, int = 1) -> watched_system<System>;
 
 }  // namespace kvm_vfio::trace

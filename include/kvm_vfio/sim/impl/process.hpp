@@ -124,10 +124,7 @@ KVM_VFIO_INLINE answer process::dup(int fd) {
 }
 
 KVM_VFIO_INLINE answer process::dup(int fd, int lowest) {
-  trace::call c{.kind = trace::call_kind::dup,
-                .process = space_,
-                .fd = fd,
-                .argument = static_cast<std::uint64_t>(lowest)};
+  trace::call c{.kind = trace::call_kind::dup, .process = space_, .fd = fd};
   return dup_from(c, static_cast<std::size_t>(lowest));
 }
 
