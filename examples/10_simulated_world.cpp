@@ -40,8 +40,7 @@ int main(int argc, char** argv) {
   machine.iommus[0].snoop_control = false;
   machine.groups.push_back({.number = 7, .devices = {{.name = "0000:aa:00.0"}}});
 
-  sim::world world(machine);    // VFIO, as in Linux 7.3
-  sim::kernel<> kernel(world);  // and the KVM that goes with it
+  sim::kernel<> kernel(machine);  // VFIO and KVM of Linux 7.3
   sim::memory memory;
   sim::process task(kernel, memory);
   trace::checker checker;

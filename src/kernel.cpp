@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The simulator in a library (kvm_vfio/detail/compiled.hpp): KVM of each Linux, on each kind of
 // machine.
+#include <kvm_vfio/sim/impl/machine.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
 
 namespace kvm_vfio::sim {

@@ -68,9 +68,9 @@ struct machine_under_test : support::vmm<support::sim_system> {
 
   explicit machine_under_test(const sim::topology& t = two_groups(),
                               const sim::world_options& options = {})
-      : client(support::sim_system(task)), world(t, sim::release_of<Profile>(), options) {}
+      : client(support::sim_system(task)), world(t, options) {}
 
-  sim::world world;
+  sim::world_of<Profile> world;
   sim::kernel<Profile, Iommu> kernel{world};
   sim::memory memory;
   sim::process task{kernel, memory};

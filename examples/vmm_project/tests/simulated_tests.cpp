@@ -52,9 +52,7 @@ class simulated {
   static long value(const sim::answer& a) {
     return a ? static_cast<long>(*a) : -static_cast<long>(a.error());
   }
-  sim::topology machine_ = three_groups();
-  sim::world world_{machine_, sim::release_of<Release>()};
-  sim::kernel<Release> kernel_{world_};
+  sim::kernel<Release> kernel_{three_groups()};
   sim::memory memory_;
   sim::process task_{kernel_, memory_};
   trace::checker checker_;

@@ -24,7 +24,9 @@
 #include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>  // IWYU pragma: export
-#include <kvm_vfio/sim/world.hpp>     // IWYU pragma: export
+#include <kvm_vfio/sim/topology_check.hpp>
+#include <kvm_vfio/sim/world.hpp>  // IWYU pragma: export
+#include <kvm_vfio/sim/world_options.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/vfio_device_type.hpp>
 #include <kvm_vfio/vm.hpp>
@@ -41,8 +43,7 @@ namespace kvm_vfio::sim {
 
 /// The simulated kernel: KVM and VFIO. The kernel must outlive every process that opened a file
 /// with it.
-/// \tparam Profile the Linux release whose kvm-vfio is modelled; the world should be of this
-///                 release, too
+/// \tparam Profile the Linux release whose kvm-vfio is modelled, and whose VFIO is simulated
 /// \tparam Iommu   the IOMMU backend of the model: `iommu`, or `kvm_spapr_tce` for POWER
 template <profile Profile = linux_7_3, class Iommu = iommu>
 class kernel final : public filesystem {
@@ -51,9 +52,17 @@ class kernel final : public filesystem {
       vfio_device_type<vm_model, symbols, mutex, Iommu, Profile, heap_storage, counted_files>;
 
  public:
-  /// Makes a kernel without VMs.
+  /// Makes a kernel without VMs, and a world of its own with the VFIO of the profile.
+  /// \param machine the host. If the caller passes a `topology`, `checked_topology` checks it and
+  ///                throws `invalid_topology` if it is wrong.
+  /// \param options the settings of the world that are not part of the topology
+  explicit kernel(const checked_topology& machine, const world_options& options = {});
+  /// Makes a kernel without VMs on a world that several kernels share.
   /// \param host the world that answers for VFIO; it must outlive the kernel
-  explicit kernel(world& host) noexcept;
+  explicit kernel(world_of<Profile>& host) noexcept;
+  /// Deleted: the type of the world must tell that the world has the release of this kernel. Use
+  /// the constructor that takes a topology, or a `world_of<Profile>`.
+  explicit kernel(sim::world&) = delete;
   kernel(const kernel&) = delete;
   kernel& operator=(const kernel&) = delete;
   ~kernel();
@@ -66,6 +75,8 @@ class kernel final : public filesystem {
   ///   to an iommufd
   result<file*> open(const char* path, int flags) override;
 
+  /// The world that answers for VFIO.
+  [[nodiscard]] sim::world& world() noexcept { return world_; }
   /// The state of all VMs that still have users, with the files that each of them tracks. While
   /// the list of files is copied, this function holds the lock of that VM's kvm-vfio. The world's
   /// lock is taken for each file separately.
@@ -83,8 +94,11 @@ class kernel final : public filesystem {
   void kill(std::size_t number);
 
  private:
-  // Stands before the public members, because their constructors need it.
-  world& world_;
+  // The kernel runs on `host`, or on its own world if `host` is null.
+  kernel(std::unique_ptr<sim::world> own, sim::world* host) noexcept;
+  // They stand before the public members, because the constructors of those need the world.
+  std::unique_ptr<sim::world> own_;  // null: the world is shared
+  sim::world& world_;
 
  public:
   /// The VFIO functions that kvm-vfio calls.
@@ -249,8 +263,20 @@ class kernel final : public filesystem {
 // simulator does not compile them again.
 
 template <profile Profile, class Iommu>
-kernel<Profile, Iommu>::kernel(world& host) noexcept
-    : world_(host), vfio(host), arch(host), devices_(*this), model_(vfio, arch, Profile{}, {}, {}) {
+kernel<Profile, Iommu>::kernel(const checked_topology& machine, const world_options& options)
+    : kernel(std::make_unique<world_of<Profile>>(machine, options), nullptr) {}
+
+template <profile Profile, class Iommu>
+kernel<Profile, Iommu>::kernel(world_of<Profile>& host) noexcept : kernel(nullptr, &host) {}
+
+template <profile Profile, class Iommu>
+kernel<Profile, Iommu>::kernel(std::unique_ptr<sim::world> own, sim::world* host) noexcept
+    : own_(std::move(own)),
+      world_(host ? *host : *own_),
+      vfio(world_),
+      arch(world_),
+      devices_(*this),
+      model_(vfio, arch, Profile{}, {}, {}) {
   (void)types_.register_type(kvm_vfio::uapi::dev_type_vfio, devices_);
 }
 

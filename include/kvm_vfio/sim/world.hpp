@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +30,7 @@ namespace kvm_vfio::sim {
 /// The VFIO of one simulated host. A world opens the paths /dev/vfio/vfio, /dev/vfio/N,
 /// /dev/vfio/devices/vfioN and /dev/iommu. Any thread may open and use the files: the world has
 /// one lock for all of its state. The world must outlive every file that it opened.
-class world final : public filesystem {
+class world : public filesystem {
  public:
   /// Makes the groups and the devices of a topology. Every group is closed and in no container.
   /// \param machine the host. If the caller passes a `topology`, `checked_topology` checks it and
@@ -41,7 +42,7 @@ class world final : public filesystem {
                  const world_options& options = {});
   world(const world&) = delete;
   world& operator=(const world&) = delete;
-  ~world();
+  virtual ~world();
 
   /// Opens a device node. Takes the world's lock.
   /// \param path  the path of the node
@@ -124,6 +125,48 @@ class world final : public filesystem {
   std::map<int, vfio_device*> by_number_;
   // <map> declares std::less. Including <functional> would cost each test compile time.
   std::map<std::string, vfio_device*, std::less<>> by_name_;  // NOLINT(misc-include-cleaner)
+};
+
+/// The exception that `world_of` throws for a release of another profile.
+class unfit_release : public std::invalid_argument {
+ public:
+  /// \param release the name of the release
+  /// \param profile the name of the profile
+  unfit_release(std::string_view release, std::string_view profile);
+};
+
+namespace detail {
+[[noreturn]] void refuse_release(std::string_view release, std::string_view profile);
+
+// Returns the release if it fits the profile. Throws `unfit_release` if it does not.
+template <profile Profile>
+const linux_release& fitting(const linux_release& release) {
+  const std::string_view name = release.name;
+  if (name != Profile::name && name != release_of<Profile>().name)
+    refuse_release(name, Profile::name);
+  return release;
+}
+}  // namespace detail
+
+/// The VFIO of one simulated host, with the Linux release of a profile. The type tells the release,
+/// so that a `kernel` of another profile is refused at compile time.
+/// \tparam Profile the Linux release whose VFIO is simulated
+template <profile Profile>
+class world_of final : public world {
+ public:
+  /// Makes a world with the VFIO of the profile (`release_of`).
+  /// \param machine the host. If the caller passes a `topology`, `checked_topology` checks it and
+  ///                throws `invalid_topology` if it is wrong.
+  /// \param options the settings that are not part of the topology
+  explicit world_of(const checked_topology& machine, const world_options& options = {})
+      : world(machine, release_of<Profile>(), options) {}
+  /// Makes a world with a release that is known only at run time, or with a VFIO of your own.
+  /// \throw unfit_release the name of the release is neither the name of the profile nor the name
+  ///        of `release_of<Profile>()`. A program that is compiled without exceptions
+  ///        prints the error and ends (std::abort).
+  world_of(const checked_topology& machine, const linux_release& release,
+           const world_options& options = {})
+      : world(machine, detail::fitting<Profile>(release), options) {}
 };
 
 }  // namespace kvm_vfio::sim

@@ -218,8 +218,7 @@ class comparison {
  private:
   template <class Profile, class Iommu, class Use>
   void with(Use use) {
-    sim::world world(facts_.topology, sim::release_of<Profile>(), facts_.world);
-    sim::kernel<Profile, Iommu> kernel(world);
+    sim::kernel<Profile, Iommu> kernel(facts_.topology, facts_.world);
     sim::memory of_process;
     of_process.forbid(arena_.absent(), memory::page);
     of_process.forbid(arena_.read_only(), memory::page, true);

@@ -17,8 +17,7 @@ int main() {
   const sim::topology_result read = sim::topology_from_json(sim::topology_to_json(machine));
   if (!read.errors.empty() || read.machine != machine) return 1;
 #endif
-  sim::world world(machine);
-  sim::kernel<> kernel(world);
+  sim::kernel<> kernel(machine);
   sim::memory memory;
   sim::process task(kernel, memory);
   if (!task.open("/dev/vfio/7")) return 2;

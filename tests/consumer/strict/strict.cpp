@@ -104,10 +104,10 @@ kv::errc with_a_vm(kt::open_files& files, kt::process& task) {
 }
 
 sim::snapshot with_the_simulator(const sim::topology& of) {
-  sim::world world(of);
+  sim::world_of<kv::linux_7_3> world(of);
   sim::kernel<> kernel(world);
-  sim::kernel<kv::linux_6_1> old(world);
-  sim::kernel<kv::linux_6_12, sim::kvm_spapr_tce> power(world);
+  sim::kernel<kv::linux_6_1> old(of);
+  sim::kernel<kv::linux_6_12, sim::kvm_spapr_tce> power(of);
   sim::memory memory;
   sim::process task(kernel, memory);
   trace::checker checker;

@@ -25,9 +25,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,6 +57,20 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
 }
 
 KVM_VFIO_INLINE world::~world() = default;
+
+KVM_VFIO_INLINE unfit_release::unfit_release(std::string_view release, std::string_view profile)
+    : std::invalid_argument("the world is of release \"" + std::string(release) +
+                            "\", but its profile is \"" + std::string(profile) + "\"") {}
+
+KVM_VFIO_INLINE void detail::refuse_release(std::string_view release, std::string_view profile) {
+  const unfit_release error(release, profile);
+#if defined(__cpp_exceptions)
+  throw error;
+#else
+  std::fputs(error.what(), stderr);
+  std::abort();
+#endif
+}
 
 KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   const guard held(state_.lock);
