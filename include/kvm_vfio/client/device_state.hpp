@@ -69,6 +69,7 @@ class device_state : public counted {
     vm_ = {};
     file_ = {};
     space_ = {};
+    if (group_ && group_.sole()) keep(group_->undo());
     group_ = {};
     return first;
   }

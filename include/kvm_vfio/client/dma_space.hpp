@@ -41,7 +41,7 @@ class dma_space_state : public counted {
   dma_space_state(native::vfio::basic_iommufd<System> file, native::vfio::ioas_id id) noexcept
       : iommufd_(static_cast<native::vfio::basic_iommufd<System>&&>(file)), ioas_(id) {}
   ~dma_space_state() {
-    if (iommufd_ && ioas_ != native::vfio::ioas_id{}) (void)iommufd_.destroy(ioas_);
+    if (iommufd_) (void)iommufd_.destroy(ioas_);
   }
 
   [[nodiscard]] const native::vfio::basic_container<System>& container() const noexcept {
@@ -112,10 +112,9 @@ class dma_space_state : public counted {
   }
   [[nodiscard]] errc unmap(mapped* which) noexcept {
     const guard held(mutex_);
-    if (which->in_effect) {
-      const auto bytes = ioas_ != native::vfio::ioas_id{}
-                             ? iommufd_.unmap(ioas_, which->what.iova, which->what.size)
-                             : container_.unmap(which->what.iova, which->what.size);
+    if (which->in_effect && (iommufd_ || container_)) {
+      const auto bytes = iommufd_ ? iommufd_.unmap(ioas_, which->what.iova, which->what.size)
+                                  : container_.unmap(which->what.iova, which->what.size);
       if (!bytes) return bytes.error();
     }
     forget(which);
@@ -128,7 +127,6 @@ class dma_space_state : public counted {
   // Nothing is undone any more: the caller owns the descriptor.
   [[nodiscard]] int release() noexcept {
     const guard held(mutex_);
-    ioas_ = {};
     return iommufd_ ? iommufd_.release().fd() : container_.release().fd();
   }
 
@@ -140,7 +138,7 @@ class dma_space_state : public counted {
   }
   [[nodiscard]] bool works() const noexcept { return iommufd_ || iommu_; }
   [[nodiscard]] errc map_now(const dma_mapping& m) noexcept {
-    return ioas_ != native::vfio::ioas_id{} ? iommufd_.map(ioas_, m) : container_.map(m);
+    return iommufd_ ? iommufd_.map(ioas_, m) : container_.map(m);
   }
   void forget(mapped* which) noexcept {
     mapped** link = &first_;

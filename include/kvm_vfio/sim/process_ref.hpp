@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/system.hpp>
 
 #include <cstddef>

@@ -102,23 +102,43 @@ class mock_system {
   /// Refers to a mock, which must outlive this handle and its copies.
   explicit mock_system(mock_state& state) noexcept : state_(&state) {}
 
+  /// Answers open(2). `state.on_open` makes it fail.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<int> open(const char* path, int) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin({.name = "open", .path = path}); e != errc::ok) return e;
     const auto refused = state_->paths_.find(path);
     if (refused != state_->paths_.end()) return state_->answer(refused->second);
     return state_->make_descriptor();
   }
+  /// Answers close(2).
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   errc close(int fd) const noexcept {
+    if (!state_) return errc::nosys;
     const errc e = state_->begin_on("close", fd);
     state_->open_.erase(fd);
     return e;
   }
+  /// Answers fcntl(2) with F_DUPFD_CLOEXEC.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<int> dup(int fd) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin_on("dup", fd); e != errc::ok) return e;
     return state_->make_descriptor();
   }
+  /// Answers ioctl(2), with the handler of `state.on_ioctl` or with 0.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<int> ioctl(int fd, unsigned long request,
                                   std::uintptr_t argument) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin({.name = "ioctl", .fd = fd, .request = request});
         e != errc::ok)
       return e;
@@ -127,7 +147,12 @@ class mock_system {
     if (found == state_->ioctls_.end()) return 0;
     return state_->answer(found->second(fd, argument));
   }
+  /// Answers read(2) of an eventfd.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> read(int fd, void* to, std::size_t size) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin_on("read", fd); e != errc::ok) return e;
     std::uint64_t& count = state_->open_[fd];
     if (size < sizeof count) return state_->answer(errc::inval);
@@ -136,8 +161,13 @@ class mock_system {
     count = 0;
     return sizeof count;
   }
+  /// Answers write(2) to an eventfd.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> write(int fd, const void* from,
                                           std::size_t size) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin_on("write", fd); e != errc::ok) return e;
     std::uint64_t more = 0;
     if (size < sizeof more) return state_->answer(errc::inval);
@@ -145,8 +175,13 @@ class mock_system {
     state_->open_[fd] += more;
     return sizeof more;
   }
+  /// Answers pread(2) with the bytes of the state.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> pread(int fd, void* to, std::size_t size,
                                           std::uint64_t offset) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin_on("pread", fd); e != errc::ok) return e;
     for (std::size_t i = 0; i < size; ++i) {
       const auto byte = state_->bytes.find(offset + i);
@@ -154,14 +189,24 @@ class mock_system {
     }
     return size;
   }
+  /// Answers pwrite(2), which changes the bytes of the state.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> pwrite(int fd, const void* from, std::size_t size,
                                            std::uint64_t offset) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin_on("pwrite", fd); e != errc::ok) return e;
     for (std::size_t i = 0; i < size; ++i)
       state_->bytes[offset + i] = static_cast<const unsigned char*>(from)[i];
     return size;
   }
+  /// Answers mmap(2) with zeroed memory.
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<void*> mmap(std::size_t size, int, int fd, std::uint64_t) const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin_on("mmap", fd); e != errc::ok) return e;
     if (size == 0) return state_->answer(errc::inval);
     std::vector<unsigned char> memory(size);
@@ -169,12 +214,22 @@ class mock_system {
     state_->mapped_[at] = std::move(memory);
     return at;
   }
+  /// Answers munmap(2).
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   errc munmap(void* at, std::size_t) const noexcept {
+    if (!state_) return errc::nosys;
     const errc e = state_->begin({.name = "munmap"});
     if (e != errc::ok) return e;
     return state_->answer(state_->mapped_.erase(at) ? errc::ok : errc::inval);
   }
+  /// Answers eventfd(2).
+  /// \par Errors
+  /// - `errc::nosys`: the handle refers to no mock
+  /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<int> eventfd() const noexcept {
+    if (!state_) return errc::nosys;
     if (const errc e = state_->begin({.name = "eventfd"}); e != errc::ok) return e;
     return state_->make_descriptor();
   }

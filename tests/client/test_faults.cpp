@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+// Every system call of a plug and of an unplug fails once. After a plug that failed everything is
+// as before; after an unplug that failed the VMM was told, and the end of the VM leaves nothing.
+#include "machines.hpp"
+
+#include <kvm_vfio/trace/call_text.hpp>
+
+#include <string>
+#include <vector>
+
+using namespace client_tests;
+
+namespace {
+
+struct state {
+  sim::snapshot seen;
+  std::size_t descriptors;
+  std::size_t mappings;
+};
+template <class Profile>
+state look(vm_on_machine<Profile>& m) {
+  return {m.machine.look(), m.task.descriptors(), m.task.mappings()};
+}
+void check_same(const state& before, const state& after) {
+  CHECK(difference(before.seen, after.seen) == "");
+  CHECK(before.descriptors == after.descriptors);
+  CHECK(before.mappings == after.mappings);
+}
+// The name of a call, without its descriptors: what stands before the first '=' of its text, cut at
+// the numbers.
+std::string name_of(const kv::trace::call& c) {
+  const std::string text = to_string(c);
+  const std::size_t from = text.find(", ");
+  if (c.kind != kv::trace::call_kind::ioctl || from == std::string::npos)
+    return text.substr(0, text.find('('));
+  return text.substr(from + 2, text.find_first_of(" )", from + 2) - from - 2);
+}
+
+// Lets the n-th call of a plug fail, for every n. Returns the names of the calls.
+template <class Profile>
+std::vector<std::string> every_call_of_a_plug(const vmm::chosen& which) {
+  std::vector<std::string> names;
+  for (std::size_t n = 1;; ++n) {
+    vm_on_machine<Profile> m;
+    const state before = look(m);
+    const std::size_t first = m.machine.timeline().calls().size();
+    m.task.fail_call(n, errc::nomem);
+    const errc e = m.plug(which);
+    if (m.task.faults_left() != 0) {
+      CHECK(e == errc::ok);
+      return names;
+    }
+    const auto calls = m.machine.timeline().calls();
+    names.push_back(name_of(calls.at(first + n - 1)));
+    INFO("call " << n << " of the plug, " << names.back());
+    CHECK(e == errc::nomem);
+    check_same(before, look(m));
+    CHECK(m.plug(which) == errc::ok);
+    CHECK(m.vm.unplug() == errc::ok);
+    check_same(before, look(m));
+    m.vm = vmm::passthrough<sim::process_ref>(sim::process_ref(m.task));
+    CHECK(m.machine.finish() == "");
+  }
+}
+
+// Lets the n-th call of an unplug fail, for every n. Returns the names of the calls.
+template <class Profile>
+std::vector<std::string> every_call_of_an_unplug(const vmm::chosen& which) {
+  std::vector<std::string> names;
+  for (std::size_t n = 1;; ++n) {
+    vm_on_machine<Profile> m;
+    const state before = look(m);
+    REQUIRE(m.plug(which) == errc::ok);
+    const std::size_t first = m.machine.timeline().calls().size();
+    m.task.fail_call(n, errc::nomem);
+    const errc e = m.vm.unplug();
+    if (m.task.faults_left() != 0) {
+      CHECK(e == errc::ok);
+      return names;
+    }
+    names.push_back(name_of(m.machine.timeline().calls().at(first + n - 1)));
+    INFO("call " << n << " of the unplug, " << names.back());
+    // A close that fails closes all the same, and so leaves nothing. The memory is unmapped by a
+    // destructor, which cannot tell; the kernel unmaps it with its container or address space.
+    const bool told = names.back() != "close" && names.back() != "UNMAP_DMA" &&
+                      names.back() != "IOAS_UNMAP" && names.back() != "IOMMU_DESTROY";
+    CHECK(e == (told ? errc::nomem : errc::ok));
+    CHECK(m.task.descriptors() == before.descriptors);
+    CHECK(m.task.mappings() == before.mappings);
+    m.vm = vmm::passthrough<sim::process_ref>(sim::process_ref(m.task));
+    CHECK(m.task.descriptors() == 0);
+    CHECK(difference(sim::machine<Profile>(edu()).look(), m.machine.look()) == "");
+  }
+}
+
+const std::vector<std::string> plug_by_group{
+    "open",    "GET_API_VERSION", "open",          "SET_CONTAINER", "SET_IOMMU",
+    "MAP_DMA", "FILE_ADD",        "GET_DEVICE_FD", "eventfd",       "SET_IRQS"};
+const std::vector<std::string> unplug_by_group{"close",           "SET_IRQS", "close", "FILE_DEL",
+                                               "UNSET_CONTAINER", "close",    "close"};
+const std::vector<std::string> plug_by_file{
+    "open",         "IOAS_ALLOC",        "IOAS_MAP", "open",    "FILE_ADD",
+    "BIND_IOMMUFD", "ATTACH_IOMMUFD_PT", "eventfd",  "SET_IRQS"};
+const std::vector<std::string> unplug_by_file{"close",         "SET_IRQS", "DETACH_IOMMUFD_PT",
+                                              "FILE_DEL",      "close",    "IOAS_UNMAP",
+                                              "IOMMU_DESTROY", "close"};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("Each call of plugging a group's device fails once, and nothing has changed",
+                   "[client]", kv::linux_6_1, kv::linux_6_12, kv::linux_7_3) {
+  CHECK(every_call_of_a_plug<TestType>(by_group) == plug_by_group);
+}
+TEMPLATE_TEST_CASE("Each call of plugging a device file fails once, and nothing has changed",
+                   "[client]", kv::linux_6_12, kv::linux_7_3) {
+  CHECK(every_call_of_a_plug<TestType>(by_file) == plug_by_file);
+}
+TEMPLATE_TEST_CASE("Each call of unplugging a group's device fails once, and the VMM is told",
+                   "[client]", kv::linux_6_1, kv::linux_6_12, kv::linux_7_3) {
+  CHECK(every_call_of_an_unplug<TestType>(by_group) == unplug_by_group);
+}
+TEMPLATE_TEST_CASE("Each call of unplugging a device file fails once, and the VMM is told",
+                   "[client]", kv::linux_6_12, kv::linux_7_3) {
+  CHECK(every_call_of_an_unplug<TestType>(by_file) == unplug_by_file);
+}

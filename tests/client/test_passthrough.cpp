@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: BSL-1.0
+// The VMM of the example, written once: on the simulator as each Linux release, on a mock, and with
+// defects that must be found. tests/conformance runs the same VMM in booted kernels.
+#include "machines.hpp"
+
+#include <kvm_vfio/native/event.hpp>
+#include <kvm_vfio/testing/mock_system.hpp>
+#include <kvm_vfio/trace/watched_system.hpp>
+
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace client_tests;
+namespace client = kvm_vfio::client;
+namespace testing = kvm_vfio::testing;
+
+namespace {
+
+// What the VMM sees of edu, twice.
+std::vector<std::string> expected() {
+  std::vector<std::string> lines{"start: OK 0"};
+  for (int round = 0; round < 2; ++round)
+    for (const char* line : {"plug: OK 0",      "identity: OK 11e81234",
+                             "info: OK 2",      "region: OK 100000",
+                             "region: OK 0",    "region: OK 0",
+                             "region: OK 0",    "region: OK 0",
+                             "region: OK 0",    "region: OK 0",
+                             "region: OK 100",  "region: EINVAL 0",
+                             "irq: OK 1",       "irq: OK 1",
+                             "irq: OK 0",       "irq: EINVAL 0",
+                             "irq: OK 1",       "no interrupt yet: EAGAIN 0",
+                             "raise: OK 0",     "interrupts: OK 1",
+                             "reset: EINVAL 0", "unplug: OK 0"})
+      lines.emplace_back(line);
+  return lines;
+}
+
+template <class Profile>
+void check_on_simulator(const vmm::chosen& which) {
+  sim::machine<Profile> machine(edu());
+  const sim::snapshot before = machine.look();
+  page memory;
+  const auto lines =
+      vmm::report(sim::process_ref(machine.process()), which, memory.bytes, page::size);
+  CHECK(lines == expected());
+  CHECK(difference(before, machine.look()) == "");
+  CHECK(machine.finish() == "");
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("The VMM plugs a group's device on the simulator", "[client]", kv::linux_6_1,
+                   kv::linux_6_12, kv::linux_7_3) {
+  check_on_simulator<TestType>(by_group);
+}
+TEMPLATE_TEST_CASE("The VMM plugs a device file on the simulator", "[client]", kv::linux_6_12,
+                   kv::linux_7_3) {
+  check_on_simulator<TestType>(by_file);
+}
+TEST_CASE("Linux 6.1 has no device files, and the VMM is told", "[client]") {
+  sim::machine<kv::linux_6_1> machine(edu());
+  page memory;
+  const auto lines =
+      vmm::report(sim::process_ref(machine.process()), by_file, memory.bytes, page::size);
+  CHECK(lines == std::vector<std::string>{"start: OK 0", "plug: ENOENT 0"});
+  CHECK(machine.finish() == "");
+}
+
+namespace {
+
+// A mock that answers as edu does.
+struct mock_edu {
+  testing::mock_state state;
+  std::map<int, int> armed;  // the eventfd of each device
+
+  mock_edu() {
+    using result = kv::result<int>;
+    state.on_ioctl(KVM_GET_API_VERSION, [](int, std::uintptr_t) { return KVM_API_VERSION; });
+    const auto makes = [this](int, std::uintptr_t) { return result(state.make_descriptor()); };
+    state.on_ioctl(KVM_CREATE_VM, makes);
+    state.on_ioctl(VFIO_GROUP_GET_DEVICE_FD, makes);
+    state.on_ioctl(KVM_CREATE_DEVICE, [this](int, std::uintptr_t at) {
+      reinterpret_cast<kvm_create_device*>(at)->fd =
+          static_cast<std::uint32_t>(state.make_descriptor());
+      return result(0);
+    });
+    state.on_ioctl(VFIO_DEVICE_GET_INFO, [](int, std::uintptr_t at) {
+      auto& info = *reinterpret_cast<vfio_device_info*>(at);
+      info.flags = VFIO_DEVICE_FLAGS_PCI;
+      info.num_regions = VFIO_PCI_NUM_REGIONS;
+      info.num_irqs = VFIO_PCI_NUM_IRQS;
+      return result(0);
+    });
+    state.on_ioctl(VFIO_DEVICE_GET_REGION_INFO, [](int, std::uintptr_t at) {
+      auto& region = *reinterpret_cast<vfio_region_info*>(at);
+      if (region.index > VFIO_PCI_CONFIG_REGION_INDEX) return result(errc::inval);
+      region.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+      region.offset = std::uint64_t{region.index} << 40;
+      region.size = region.index == 0                              ? 0x100000
+                    : region.index == VFIO_PCI_CONFIG_REGION_INDEX ? 0x100
+                                                                   : 0;
+      return result(0);
+    });
+    state.on_ioctl(VFIO_DEVICE_GET_IRQ_INFO, [](int, std::uintptr_t at) {
+      auto& irq = *reinterpret_cast<vfio_irq_info*>(at);
+      if (irq.index == VFIO_PCI_ERR_IRQ_INDEX) return result(errc::inval);
+      irq.flags = VFIO_IRQ_INFO_EVENTFD;
+      irq.count = irq.index != VFIO_PCI_MSIX_IRQ_INDEX;
+      return result(0);
+    });
+    state.on_ioctl(VFIO_DEVICE_SET_IRQS, [this](int fd, std::uintptr_t at) {
+      std::uint32_t head[6] = {};
+      std::memcpy(head, reinterpret_cast<const void*>(at), sizeof(vfio_irq_set));
+      if (head[1] & VFIO_IRQ_SET_DATA_EVENTFD) {
+        std::memcpy(head, reinterpret_cast<const void*>(at), sizeof head);
+        armed[fd] = static_cast<int>(head[5]);
+      } else if (head[4] == 0) {
+        armed.erase(fd);
+      } else {
+        state.signal(armed.at(fd));
+      }
+      return result(0);
+    });
+    state.on_ioctl(VFIO_DEVICE_RESET, [](int, std::uintptr_t) { return result(errc::inval); });
+    const std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
+    for (int i = 0; i < 4; ++i)
+      state.bytes[config + static_cast<unsigned>(i)] =
+          static_cast<unsigned char>(0x11e81234U >> 8 * i);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("The VMM plugs devices on a mock and sees what it sees on the simulator", "[client]") {
+  const auto* const which = GENERATE(&by_group, &by_file);
+  mock_edu mock;
+  page memory;
+  CHECK(vmm::report(testing::mock_system(mock.state), *which, memory.bytes, page::size) ==
+        expected());
+  CHECK(mock.state.descriptors() == 0);
+  CHECK(mock.state.mappings() == 0);
+  CHECK(mock.armed.empty());
+}
+
+TEST_CASE("On a mock each call fails once, and the VMM leaves nothing behind", "[client]") {
+  const auto* const which = GENERATE(&by_group, &by_file);
+  std::size_t calls = 0;
+  for (std::size_t n = 1; n == 1 || n <= calls; ++n) {
+    mock_edu mock;
+    page memory;
+    mock.state.fail(n, errc::io);
+    (void)vmm::report(testing::mock_system(mock.state), *which, memory.bytes, page::size);
+    calls = mock.state.calls().size();
+    INFO("call " << n << ", " << mock.state.calls().at(n - 1).name);
+    CHECK(mock.state.calls().at(n - 1).error == errc::io);
+    CHECK(mock.state.descriptors() == 0);
+  }
+  CHECK(calls > 40);
+}
+
+// Four defects that a VMM's author has made. Each is found by the state after the unplug, or at the
+// end of the process.
+TEST_CASE("A VMM that leaks is found out", "[client]") {
+  using ref = sim::process_ref;
+  sim::machine<> machine(edu());
+  const ref sys(machine.process());
+  page memory;
+  auto kvm = kv::native::basic_kvm_ref<ref>::open("/dev/kvm", sys);
+  auto vm = kvm->create_vm();
+  auto files = client::vm_files<ref>::create(*vm);
+  REQUIRE(files);
+  const auto attached = [&](const client::container<ref>& in) {
+    auto group = client::group_file<ref>::open(7, sys);
+    auto joined = std::move(*group).join(in);
+    auto ready = std::move(*joined).set_iommu();
+    return std::move(*ready).attach(*files);
+  };
+
+  SECTION("no UNSET_CONTAINER") {
+    auto container = client::container<ref>::open(sys);
+    auto group = attached(*container);
+    REQUIRE(group);
+    const int fd = group->release().fd();
+    auto device = files->device();
+    CHECK(kv::file_del(device, fd) == errc::ok);
+    CHECK(sys.close(fd) == errc::ok);
+    CHECK(machine.checker().count(kv::trace::rule::left_in_container) == 1);
+  }
+  SECTION("interrupts left armed") {
+    auto container = client::container<ref>::open(sys);
+    auto group = attached(*container);
+    REQUIRE(group);
+    auto device = group->open_device("0000:00:04.0");
+    const auto event = kv::native::basic_event_ref<ref>::make(sys);
+    const int fd = event->fd();
+    REQUIRE(device->arm(VFIO_PCI_MSI_IRQ_INDEX, 0, &fd, 1) == errc::ok);
+    CHECK(sys.close(device->release().fd()) == errc::ok);
+    CHECK(machine.checker().count(kv::trace::rule::irqs_armed) == 1);
+  }
+  SECTION("DMA not unmapped") {
+    auto container = client::container<ref>::open(sys);
+    auto group = attached(*container);
+    REQUIRE(group);
+    const sim::snapshot before = machine.look();
+    auto mapping = container->map({.iova = 0, .memory = memory.bytes, .size = page::size});
+    REQUIRE(mapping);
+    mapping->release();
+    CHECK(difference(before, machine.look()).find("mapping") != std::string::npos);
+    CHECK(machine.finish().find("mapping") != std::string::npos);
+  }
+  SECTION("IOAS not destroyed") {
+    const sim::snapshot before = machine.look();
+    auto space = client::address_space<ref>::open(sys);
+    REQUIRE(space);
+    CHECK(space->release().fd() >= 0);
+    CHECK(difference(before, machine.look()).find("address space") != std::string::npos);
+    CHECK(machine.finish().find("address space") != std::string::npos);
+  }
+}
+
+TEST_CASE("A watched system tells a checker of the VMM's calls", "[client]") {
+  sim::machine<> machine(edu());
+  kv::trace::timeline seen;
+  kv::trace::checker checker;
+  const kv::trace::watched_system told(sim::process_ref(machine.process()), seen);
+  const kv::trace::watched_system checked(told, checker);
+  page memory;
+  CHECK(vmm::report(checked, by_group, memory.bytes, page::size) == expected());
+  CHECK(seen.calls().size() == machine.timeline().calls().size());
+  CHECK(checker.text().empty());
+}
