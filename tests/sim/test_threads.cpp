@@ -5,10 +5,13 @@
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <random>
 #include <set>
 #include <string>
@@ -220,4 +223,29 @@ TEST_CASE("observers hear of a close before they hear of the next file of that n
   const int fd = m.open("/dev/vfio/vfio");
   CHECK(m.task.close(fd));
   CHECK(m.open("/dev/vfio/vfio") == fd);
+}
+
+TEST_CASE("threads map and unmap a BAR: each fault is met once, and no mapping is left") {
+  constexpr int threads = 4, steps = 300;
+  constexpr std::size_t faults = 40;
+  machine_under_test<> m;
+  const int device = m.device_fd(m.group_with_iommu("/dev/vfio/1"), "0000:00:04.0").value();
+  for (std::size_t i = 1; i <= faults; ++i)
+    m.task.fail({.kind = trace::call_kind::mmap, .nth = 20 * i, .error = errc::nomem});
+  const std::uint64_t before = m.task.calls();
+  std::atomic<std::size_t> refused = 0, left = 0;
+  support::on_threads(threads, [&](int t) {
+    const std::size_t size = static_cast<std::size_t>(t + 1) * sim::process::page_size;
+    for (int i = 0; i < steps; ++i) {
+      const sim::answer at = m.task.mmap(size, PROT_READ, device, 0);
+      refused += at.error() == errc::nomem;
+      if (at && !m.task.munmap(reinterpret_cast<void*>(static_cast<std::uintptr_t>(*at)), size))
+        ++left;
+    }
+  });
+  CHECK(refused == faults);
+  CHECK(left == 0);
+  CHECK(m.task.faults_left() == 0);
+  CHECK(m.task.mappings() == 0);
+  CHECK(m.task.calls() - before == 2 * threads * steps - faults);
 }
