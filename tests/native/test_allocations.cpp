@@ -5,9 +5,13 @@
 #include <kvm_vfio/device.hpp>
 #include <kvm_vfio/inline_storage.hpp>
 #include <kvm_vfio/native/caller.hpp>
+#include <kvm_vfio/native/dma_guard.hpp>
+#include <kvm_vfio/native/event.hpp>
 #include <kvm_vfio/native/explain.hpp>
+#include <kvm_vfio/native/ioas.hpp>
 #include <kvm_vfio/native/iommu.hpp>
 #include <kvm_vfio/native/mutex.hpp>
+#include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_symbols.hpp>
 
 #include <cstdlib>
@@ -50,6 +54,31 @@ TEST_CASE_METHOD(support::no_leaks, "The kernel's own device is reached without 
   const int after = allocations;
   CHECK(after == before);
   CHECK(answer == errc::inval);
+}
+
+TEST_CASE_METHOD(support::no_leaks, "A device is used without allocation") {
+  namespace vfio = native::vfio;
+  const vfio::region_info region{.size = 0x1000, .offset = 0};
+  vfio::dependent_device devices[2];
+  vfio::iova_range ranges[2];
+  const int before = allocations;
+  const auto event = native::event::make();
+  const bool signalled = event && event->signal() == errc::ok && event->take();
+  // An eventfd takes none of these calls.
+  const int fd = event ? event->fd() : -1;
+  const vfio::device_ref device(fd);
+  const vfio::ioas_ref ioas(vfio::iommufd_ref(fd), vfio::ioas_id{1});
+  const bool failed = !device.info() && !device.irq(0) && !device.region(0) &&
+                      !device.read_le<std::uint32_t>(region, 0) && !device.map(region, 0, 4096) &&
+                      !device.arm(0, 0, &fd, 1) && device.mask(0) != errc::ok &&
+                      device.reset() != errc::ok && !device.hot_reset_devices(devices, 2) &&
+                      device.hot_reset(&fd, 1) != errc::ok && !native::vm_ref(fd).irqfd(fd, 1) &&
+                      !vfio::container_ref(fd).iommu_info(ranges, 2) &&
+                      !ioas.iova_ranges(ranges, 2) && !vfio::map_dma(ioas, {});
+  const int after = allocations;
+  CHECK(after == before);
+  CHECK(signalled);
+  if (!support::skip_emulated()) CHECK(failed);
 }
 
 TEST_CASE_METHOD(support::no_leaks, "The model over real descriptors runs without allocation") {
