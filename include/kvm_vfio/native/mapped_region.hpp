@@ -4,7 +4,6 @@
 /// Owns a mapping of a part of a device's region.
 
 #include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/native/descriptor.hpp>
 #include <kvm_vfio/system.hpp>
 
 #include <cstddef>
