@@ -735,6 +735,12 @@ TEST_CASE_METHOD(on_script, "A guard removes a mapping of a container and of an 
 TEST_CASE_METHOD(on_script, "A device is reset alone") {
   CHECK(device.reset() == errc::ok);
   CHECK(script.one().number == VFIO_DEVICE_RESET);
+  // An owner has the function, too.
+  {
+    const vfio::basic_device<scripted> owner(native::basic_unique_fd<scripted>(21, sys));
+    CHECK(owner.reset() == errc::ok);
+    CHECK(script.one().fd == 21);
+  }
   script.fail(VFIO_DEVICE_RESET, errc::inval);
   CHECK(device.reset() == errc::inval);
 }

@@ -79,10 +79,10 @@ class owned : public Ref {
   constexpr owned(owned&& other) noexcept : Ref(other.release()) {}
   /// Closes the own descriptor and takes over the one of `other`, which then owns none.
   constexpr owned& operator=(owned&& other) noexcept {
-    if (this != &other) reset(other.release());
+    if (this != &other) replace(other.release());
     return *this;
   }
-  constexpr ~owned() { reset(Ref()); }
+  constexpr ~owned() { replace(Ref()); }
 
   /// Returns a view that does not own the descriptor. It is valid until the descriptor is closed,
   /// even if the owner is moved.
@@ -97,7 +97,7 @@ class owned : public Ref {
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return this->fd() >= 0; }
 
  private:
-  constexpr void reset(const Ref& ref) noexcept {
+  constexpr void replace(const Ref& ref) noexcept {
     const basic_unique_fd<system_type> closed(this->fd(), this->system_calls());
     static_cast<Ref&>(*this) = ref;
   }
