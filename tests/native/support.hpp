@@ -4,6 +4,7 @@
 /// What the tests of native/ share.
 
 #include <kvm_vfio/native/kvm.hpp>
+#include <kvm_vfio/testing/catch2.hpp>
 
 #include <dirent.h>
 #include <sys/uio.h>
@@ -17,7 +18,6 @@
 #include "support/catch.hpp"
 #include "support/child.hpp"
 #include "support/emulated.hpp"
-#include "support/errc.hpp"
 
 namespace kv = kvm_vfio;
 namespace native = kvm_vfio::native;

@@ -4,8 +4,8 @@
 /// A small simulated machine with a process on it, for the tests.
 
 #include <kvm_vfio/sim/kernel.hpp>
+#include <kvm_vfio/testing/catch2.hpp>
 
-#include "support/errc.hpp"
 #include "support/sim_system.hpp"
 #include "support/vmm.hpp"
 

@@ -4,10 +4,15 @@
 #include "support/catch.hpp"
 
 #include <kvm_vfio/sim/machine.hpp>
+#include <kvm_vfio/sim/snapshot_text.hpp>
+#include <kvm_vfio/testing/catch2.hpp>
+#include <kvm_vfio/trace/call_text.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
+#include <ostream>
+#include <sstream>
 #include <string>
 #include <type_traits>
 
@@ -145,6 +150,47 @@ TEST_CASE("a release that is known only at run time must fit the profile") {
   sim::linux_release own = sim::vfio_6_1;
   own.name = backport::name;
   CHECK(made(backport{}, own) == backport::name);
+}
+
+// What GoogleTest does: a function for every type, and PrintTo called without a namespace.
+namespace framework {
+template <class T>
+void PrintTo(const T&, std::ostream* to) {
+  *to << "{?}";
+}
+template <class T>
+std::string print(const T& object) {
+  std::ostringstream out;
+  PrintTo(object, &out);
+  return out.str();
+}
+}  // namespace framework
+
+TEST_CASE("Catch2 and GoogleTest print the names of errors, and the texts of all that has a text") {
+  using Catch::Detail::stringify;
+  const auto both = [](const auto& object, const std::string& text) {
+    CHECK(stringify(object) == text);
+    CHECK(framework::print(object) == text);
+  };
+  both(errc::busy, "EBUSY");
+  both(errc::ok, "OK");
+  both(kvm_vfio::to_errc(12345), "error 12345");
+  both(kvm_vfio::result<int>(7), "7");
+  both(kvm_vfio::result<int>(errc::inval), "EINVAL");
+  both(sim::answer(errc::noent), "ENOENT");
+  both(kvm_vfio::result<bool>(true), "true");
+  both(kvm_vfio::result<const char*>("text"), "text");
+  both(kvm_vfio::result<trace::rule>(trace::rule::irqs_armed), "irqs-armed");
+  both(kvm_vfio::result<sim::file*>(static_cast<sim::file*>(nullptr)), "success");
+  both(trace::rule::del_untracked, "del-untracked");
+  trace::call c;
+  c.text = "/dev/kvm";
+  c.error = errc::access;
+  both(c, to_string(c));
+  both(trace::report{.by = c}, to_string(trace::report{.by = c}));
+  CHECK(stringify(c).find("EACCES") != std::string::npos);
+  sim::machine m(two_groups());
+  both(m.look(), "Linux 7.3\n");
 }
 
 }  // namespace

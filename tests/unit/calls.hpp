@@ -4,6 +4,7 @@
 /// Expected calls as text, and which profile expects which.
 
 #include <kvm_vfio/kvm_vfio.hpp>
+#include <kvm_vfio/testing/catch2.hpp>
 #include <kvm_vfio/testing/journal.hpp>
 
 #include <concepts>
@@ -13,7 +14,6 @@
 
 #include "expected_state.hpp"
 #include "support/catch.hpp"
-#include "support/errc.hpp"
 
 // A failing comparison of events shows them one per line.
 template <>

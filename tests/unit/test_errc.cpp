@@ -3,6 +3,7 @@
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/error_code.hpp>
+#include <kvm_vfio/testing/catch2.hpp>
 
 #include <cerrno>
 #include <iostream>
@@ -11,7 +12,6 @@
 #include <system_error>
 
 #include "support/catch.hpp"
-#include "support/errc.hpp"
 
 namespace tests {
 namespace {

@@ -2,12 +2,12 @@
 // A value or an error.
 
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/testing/catch2.hpp>
 
 #include <utility>
 
 #include "support/catch.hpp"
 #include "support/child.hpp"
-#include "support/errc.hpp"
 
 namespace tests {
 namespace {

@@ -105,4 +105,7 @@ struct rule_text {
   return {"", "", ""};
 }
 
+/// The name of a rule, `rule_text::id`.
+[[nodiscard]] constexpr const char* to_string(rule r) noexcept { return text_of(r).id; }
+
 }  // namespace kvm_vfio::trace
