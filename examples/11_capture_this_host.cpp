@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -41,12 +41,13 @@ int capture(const char* root) {
 int check(const char* path) {
 #if KVM_VFIO_SIM_TOPOLOGY_JSON
   std::ifstream file(path, std::ios::binary);
-  const std::string text(std::istreambuf_iterator<char>(file), {});
   if (!file) {
     std::perror(path);
     return 1;
   }
-  const sim::topology_result read = sim::topology_from_json(text);
+  std::ostringstream text;
+  text << file.rdbuf();
+  const sim::topology_result read = sim::topology_from_json(text.str());
   std::fputs(to_text(read.errors).c_str(), stderr);
   if (!read) return 1;
   const sim::world world(read.machine);

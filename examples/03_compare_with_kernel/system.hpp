@@ -134,7 +134,11 @@ class model_system final : public system {
 
  private:
   // The comparison passes only descriptors of the model.
-  kv::open_file<process>& file(int fd) const { return *process_.made(fd); }
+  kv::open_file<process>& file(int fd) const {
+    kv::open_file<process>* const made = process_.made(fd);
+    if (!made) __builtin_trap();
+    return *made;
+  }
 
   descriptor_symbols symbols_;
   silent_iommu iommu_;
