@@ -36,6 +36,20 @@ TEST_CASE("on 6.1 a group added before its container has an IOMMU misleads, sile
   CHECK(m.kernel.vm(0).noncoherent() == 1);  // … until the next ADD or DEL
 }
 
+TEST_CASE("on 6.1 a group in a container without an IOMMU counts as noncoherent") {
+  machine_under_test<kvm_vfio::linux_6_1> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.open("/dev/vfio/1");
+  const int c = m.open("/dev/vfio/vfio");
+  REQUIRE(m.set_container(g, c) == errc::ok);
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(m.kernel.vm(0).noncoherent() == 1);
+  REQUIRE(m.set_iommu(c) == errc::ok);
+  CHECK(m.kernel.vm(0).noncoherent() == 1);
+  CHECK(m.del(dev, dev) == errc::noent);
+  CHECK(m.kernel.vm(0).noncoherent() == 0);
+}
+
 TEST_CASE("6.1 has neither iommufd nor devices' character devices") {
   machine_under_test<kvm_vfio::linux_6_1> m;
   CHECK(m.task.open("/dev/iommu").error() == errc::noent);
@@ -93,6 +107,50 @@ TEST_CASE("of two VMs that track one group, the group has the last") {
   REQUIRE(m.add(dev0, g) == errc::ok);
   REQUIRE(m.add(dev1, g) == errc::ok);
   CHECK(m.world.find_group(1)->vm == &m.kernel.vm(1));
+}
+
+// docs/guide.md, "When the VM's descriptor changes".
+TEST_CASE("a new VM takes over the files: the old tracking must end before the new one begins") {
+  machine_under_test<> m(two_groups(/*snoop_control=*/false));
+  const int old_dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(old_dev, g) == errc::ok);
+  const int d = m.device_fd(g, "0000:00:04.0").value();
+  const int new_dev = m.create_kvm_vfio(m.create_vm());
+  const auto* const group = m.world.find_group(1);
+  const auto* const device = m.world.find_device("0000:00:04.0");
+
+  SECTION("the old tracking ends first") {
+    REQUIRE(m.task.close(old_dev));
+    CHECK(group->vm == nullptr);
+    CHECK(m.kernel.vm(0).noncoherent() == 0);
+    REQUIRE(m.add(new_dev, g) == errc::ok);
+    CHECK(group->vm == &m.kernel.vm(1));
+    CHECK(m.kernel.vm(1).noncoherent() == 1);
+  }
+  SECTION("the old tracking ends last: the new VM is lost") {
+    REQUIRE(m.add(new_dev, g) == errc::ok);
+    REQUIRE(m.task.close(old_dev));
+    CHECK(group->vm == nullptr);
+  }
+  CHECK(device->vm == &m.kernel.vm(0));  // what the open device learned does not change
+  REQUIRE(m.task.close(d));
+  CHECK(device->vm == nullptr);
+}
+
+TEST_CASE("a FILE_DEL for the first of two devices of a group takes the VM from the second") {
+  machine_under_test<> m(two_groups(/*snoop_control=*/false));
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/2");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  const int first = m.device_fd(g, "0000:00:05.0").value();
+  REQUIRE(m.device_fd(g, "0000:00:05.1"));
+  REQUIRE(m.task.close(first));
+  REQUIRE(m.del(dev, g) == errc::ok);
+  CHECK(m.world.find_group(2)->vm == nullptr);
+  CHECK(m.kernel.vm(0).noncoherent() == 0);
+  CHECK(m.ioctl(g, VFIO_GROUP_UNSET_CONTAINER) == errc::busy);
+  CHECK(m.del(dev, g) == errc::noent);
 }
 
 TEST_CASE("a VM's file says EIO to another address space, and its device once the VM is dead") {
