@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,8 +20,9 @@ namespace testing = kvm_vfio::testing;
 
 namespace {
 
-// What the VMM sees of edu, twice.
-std::vector<std::string> expected() {
+// What the VMM sees of edu, twice. Linux 7.3 has an error interrupt for each device; before, only a
+// PCI Express device has one.
+std::vector<std::string> expected(const char* error_interrupt = "irq: OK 1") {
   std::vector<std::string> lines{"start: OK 0"};
   for (int round = 0; round < 2; ++round)
     for (const char* line : {"plug: OK 0",      "identity: OK 11e81234",
@@ -30,7 +32,7 @@ std::vector<std::string> expected() {
                              "region: OK 0",    "region: OK 0",
                              "region: OK 100",  "region: EINVAL 0",
                              "irq: OK 1",       "irq: OK 1",
-                             "irq: OK 0",       "irq: EINVAL 0",
+                             "irq: OK 0",       error_interrupt,
                              "irq: OK 1",       "no interrupt yet: EAGAIN 0",
                              "raise: OK 0",     "interrupts: OK 1",
                              "reset: EINVAL 0", "unplug: OK 0"})
@@ -45,7 +47,8 @@ void check_on_simulator(const vmm::chosen& which) {
   page memory;
   const auto lines =
       vmm::report(sim::process_ref(machine.process()), which, memory.bytes, page::size);
-  CHECK(lines == expected());
+  constexpr bool has_error = std::is_same_v<Profile, kv::linux_7_3>;
+  CHECK(lines == expected(has_error ? "irq: OK 1" : "irq: EINVAL 0"));
   CHECK(difference(before, machine.look()) == "");
   CHECK(machine.finish() == "");
 }
@@ -106,7 +109,6 @@ struct mock_edu {
     });
     state.on_ioctl(VFIO_DEVICE_GET_IRQ_INFO, [](int, std::uintptr_t at) {
       auto& irq = *reinterpret_cast<vfio_irq_info*>(at);
-      if (irq.index == VFIO_PCI_ERR_IRQ_INDEX) return result(errc::inval);
       irq.flags = VFIO_IRQ_INFO_EVENTFD;
       irq.count = irq.index != VFIO_PCI_MSIX_IRQ_INDEX;
       return result(0);
@@ -147,13 +149,14 @@ TEST_CASE("The VMM plugs devices on a mock and sees what it sees on the simulato
 
 TEST_CASE("On a mock each call fails once, and the VMM leaves nothing behind", "[client]") {
   const auto* const which = GENERATE(&by_group, &by_file);
-  std::size_t calls = 0;
-  for (std::size_t n = 1; n == 1 || n <= calls; ++n) {
+  page memory;
+  mock_edu without_fault;
+  (void)vmm::report(testing::mock_system(without_fault.state), *which, memory.bytes, page::size);
+  const std::size_t calls = without_fault.state.calls().size();
+  for (std::size_t n = 1; n <= calls; ++n) {
     mock_edu mock;
-    page memory;
     mock.state.fail(n, errc::io);
     (void)vmm::report(testing::mock_system(mock.state), *which, memory.bytes, page::size);
-    calls = mock.state.calls().size();
     INFO("call " << n << ", " << mock.state.calls().at(n - 1).name);
     CHECK(mock.state.calls().at(n - 1).error == errc::io);
     CHECK(mock.state.descriptors() == 0);
@@ -216,8 +219,9 @@ TEST_CASE("A VMM that leaks is found out", "[client]") {
     auto space = client::address_space<ref>::open(sys);
     REQUIRE(space);
     CHECK(space->release().fd() >= 0);
-    CHECK(difference(before, machine.look()).find("address space") != std::string::npos);
-    CHECK(machine.finish().find("address space") != std::string::npos);
+    INFO(difference(before, machine.look()));
+    CHECK(difference(before, machine.look()).find("IOAS") != std::string::npos);
+    CHECK(machine.finish().find("IOAS") != std::string::npos);
   }
 }
 

@@ -122,7 +122,7 @@ class iommufd_file final : public file {
   /// - `errc::inval`: the size is less than `least`
   /// - `errc::toobig`: the struct is longer than `T` and not zero behind it
   template <class T>
-  static errc read(process& task, std::uint64_t argument, T& object, std::size_t least) {
+  static errc read_struct(process& task, std::uint64_t argument, T& object, std::size_t least) {
     std::uint32_t size = 0;
     if (!task.mem().read(argument, &size, sizeof size)) return errc::fault;
     if (size < least) return errc::inval;

@@ -205,7 +205,7 @@ KVM_VFIO_INLINE void iommufd_file::update_ranges() {
 
 KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
   uapi::iommu_destroy c{};
-  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   iommufd_object* const o = find(c.id);
   if (!o) return errc::noent;
   if (o->users != 0 || o->automatic) return errc::busy;
@@ -216,7 +216,7 @@ KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argume
 
 KVM_VFIO_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_alloc c{};
-  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.flags) return errc::opnotsupp;
   c.out_ioas_id = make(type::ioas);
   const answer a = respond(task, argument, c);
@@ -226,7 +226,7 @@ KVM_VFIO_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t arg
 
 KVM_VFIO_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_iova_ranges c{};
-  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.reserved) return errc::opnotsupp;
   const iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
@@ -245,7 +245,7 @@ KVM_VFIO_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t arg
 
 KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_map c{};
-  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
   if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return errc::opnotsupp;
   if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
@@ -262,7 +262,7 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
 
 KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_unmap c{};
-  if (const errc e = read(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
   std::uint64_t done = 0;
@@ -281,7 +281,7 @@ KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument
 KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
   uapi::iommu_hwpt_alloc c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
-  if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
   if (c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   iommufd_object* const space = find(c.pt_id);
@@ -299,7 +299,7 @@ KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t arg
 KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
   uapi::iommu_hw_info c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
-  if (const errc e = read(task, argument, c, least); e != errc::ok) return e;
+  if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
   constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; only 0 exists
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);

@@ -51,7 +51,7 @@ KVM_VFIO_INLINE unsigned char sparse_bytes::operator[](std::uint64_t offset) con
 
 KVM_VFIO_INLINE unsigned char* sparse_bytes::map(std::uint64_t size) noexcept {
   if (block_) return block_.get();
-  const auto bytes = static_cast<std::size_t>(size);
+  const auto bytes = kvm_vfio::detail::convert<std::size_t>(size);
   if (bytes != size) return nullptr;
   // MAP_SHARED, because a process that is a copy of this one (fork) then sees the same device.
   void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -68,7 +68,7 @@ KVM_VFIO_INLINE unsigned char* sparse_bytes::map(std::uint64_t size) noexcept {
 
 KVM_VFIO_INLINE unsigned char* sparse_bytes::bytes_of(std::uint64_t number) const noexcept {
   if (block_ && number < block_.get_deleter().size / chunk_size)
-    return block_.get() + static_cast<std::size_t>(number) * chunk_size;
+    return block_.get() + kvm_vfio::detail::convert<std::size_t>(number) * chunk_size;
   const auto found = chunks_.find(number);
   return found == chunks_.end() ? nullptr : found->second->data();
 }
