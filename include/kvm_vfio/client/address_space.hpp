@@ -61,10 +61,13 @@ class address_space : public dma_space<System> {
   [[nodiscard]] native::vfio::ioas_id id() const noexcept {
     return this->state_ ? this->state_->ioas() : native::vfio::ioas_id{};
   }
-  /// Gives the iommufd to the caller, who must close it. The IOAS is not destroyed.
+  /// Gives the iommufd to the caller, who must close it. The IOAS is not destroyed. Devices stay in
+  /// it, until their own objects undo that. Mappings stay in effect, and their objects no longer
+  /// remove them. This object is empty afterwards: ask for `id` before.
   [[nodiscard]] native::vfio::basic_iommufd_ref<System> release() noexcept {
     const auto file = view();
-    if (this->state_) (void)this->state_->release();
+    if (this->state_) this->state_->release();
+    this->state_ = {};
     return file;
   }
 

@@ -56,11 +56,13 @@ class container : public dma_space<System> {
     return this->state_ ? this->state_->container().borrow()
                         : native::vfio::basic_container_ref<System>();
   }
-  /// Gives the descriptor to the caller, who must close it. Groups stay in the container and
-  /// mappings in effect, until their own objects undo them.
+  /// Gives the descriptor to the caller, who must close it. Groups stay in the container, until
+  /// their own objects undo that. Mappings stay in effect, and their objects no longer remove them.
+  /// This object is empty afterwards.
   [[nodiscard]] native::vfio::basic_container_ref<System> release() noexcept {
     const auto file = view();
-    if (this->state_) (void)this->state_->release();
+    if (this->state_) this->state_->release();
+    this->state_ = {};
     return file;
   }
 

@@ -133,10 +133,15 @@ class device {
     state_ = {};
     return e;
   }
-  /// Gives the descriptor to the caller, who undoes the steps. The group of the device is given
-  /// back if nobody else holds it. Empty: a mapped region still exists, and nothing was changed.
+  /// Gives the descriptor to the caller, who undoes the steps. The group of the device stays
+  /// attached: an object from `group_of`, or another device of the group, must exist, because a
+  /// group cannot be given back while a device of it is open.
+  ///
+  /// Empty: a mapped region still exists, or this device is the last user of its group, and nothing
+  /// was changed.
   [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
     if (!state_ || !state_.sole()) return {};
+    if (state_->group() && state_->group().sole()) return {};
     const auto file = state_->release();
     state_ = {};
     return file;

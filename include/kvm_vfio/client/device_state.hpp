@@ -69,7 +69,7 @@ class device_state : public counted {
     vm_ = {};
     file_ = {};
     space_ = {};
-    if (group_ && group_.sole()) keep(group_->undo());
+    if (group_ && group_.sole()) keep(group_->undo());  // the destructor would report no error
     group_ = {};
     return first;
   }

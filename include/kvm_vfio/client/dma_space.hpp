@@ -81,6 +81,7 @@ class dma_space_state : public counted {
   // Also puts the mappings into effect that the container did not have yet.
   [[nodiscard]] errc set_iommu(unsigned long type) noexcept {
     const guard held(mutex_);
+    if (released_) return iommu_ ? errc::ok : errc::badf;
     if (!iommu_) {
       if (const errc e = container_.set_iommu(type); e != errc::ok) return e;
       iommu_ = true;
@@ -112,7 +113,7 @@ class dma_space_state : public counted {
   }
   [[nodiscard]] errc unmap(mapped* which) noexcept {
     const guard held(mutex_);
-    if (which->in_effect && (iommufd_ || container_)) {
+    if (which->in_effect && !released_) {
       const auto bytes = iommufd_ ? iommufd_.unmap(ioas_, which->what.iova, which->what.size)
                                   : container_.unmap(which->what.iova, which->what.size);
       if (!bytes) return bytes.error();
@@ -124,10 +125,12 @@ class dma_space_state : public counted {
     const guard held(mutex_);
     forget(which);
   }
-  // Nothing is undone any more: the caller owns the descriptor.
-  [[nodiscard]] int release() noexcept {
+  // The caller owns the descriptor: no mapping is removed any more, and no IOAS destroyed.
+  void release() noexcept {
     const guard held(mutex_);
-    return iommufd_ ? iommufd_.release().fd() : container_.release().fd();
+    released_ = true;
+    (void)iommufd_.release();
+    (void)container_.release();
   }
 
  private:
@@ -153,13 +156,14 @@ class dma_space_state : public counted {
   native::vfio::ioas_id ioas_{};
   int groups_ = 0;
   bool iommu_ = false;
+  bool released_ = false;
   mapped* first_ = nullptr;
 };
 
 }  // namespace detail
 
-/// A DMA mapping that is removed in the destructor. Keeps its container or address space open.
-/// Move-only.
+/// A DMA mapping that is removed in the destructor. Keeps its container or address space open until
+/// then, or until `unmap` or `release`. Move-only.
 template <system System = native::host>
 class mapping {
  public:
@@ -182,21 +186,22 @@ class mapping {
   ~mapping() { reset(); }
 
   /// Removes the mapping. If this object has none, does nothing and returns ok. After an error this
-  /// object still has the mapping.
+  /// object still has the mapping. If the descriptor of the container or of the address space was
+  /// released, only forgets the mapping.
   /// \par Errors
   /// - each error of VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP
   [[nodiscard]] errc unmap() noexcept {
     if (!entry_) return errc::ok;
-    const errc e = space_->unmap(entry_);
-    if (e == errc::ok) entry_ = nullptr;
-    return e;
+    if (const errc e = space_->unmap(entry_); e != errc::ok) return e;
+    forget();
+    return errc::ok;
   }
   /// Forgets the mapping without removing it from the kernel. The kernel removes the mapping when
   /// the last group leaves the container, or the address space is destroyed. A container that gets
   /// an IOMMU driver again does not map the memory again.
   void release() noexcept {
     if (entry_) space_->drop(entry_);
-    entry_ = nullptr;
+    forget();
   }
   /// Returns what is mapped. \pre this object has a mapping
   [[nodiscard]] const dma_mapping& what() const noexcept { return entry_->what; }
@@ -211,6 +216,10 @@ class mapping {
       : space_(static_cast<space_ref&&>(space)), entry_(entry) {}
   void reset() noexcept {
     if (unmap() != errc::ok) release();
+  }
+  void forget() noexcept {
+    entry_ = nullptr;
+    space_ = {};
   }
 
   space_ref space_;

@@ -216,9 +216,13 @@ class vm_files {
     return rebind(vm, [](int) noexcept { return -1; });
   }
   /// Gives the descriptor of the kvm-vfio device to the caller, who must close it. Files that are
-  /// attached stay tracked, and their objects no longer call FILE_DEL.
+  /// attached stay tracked, and their objects no longer call FILE_DEL. This object is empty
+  /// afterwards.
   [[nodiscard]] native::basic_kvm_vfio_device_ref<System> release() noexcept {
-    return state_ ? state_->release() : native::basic_kvm_vfio_device_ref<System>();
+    if (!state_) return {};
+    const auto device = state_->release();
+    state_ = {};
+    return device;
   }
   /// Returns true if this object has a kvm-vfio device.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
