@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
-// A VMM gives a device to its VM, in the only order that is safe on every kernel: SET_CONTAINER,
-// SET_IOMMU, FILE_ADD, and then GET_DEVICE_FD. An object undoes each step. Without arguments the
-// program shows the message of a failed step.
+// A VMM gives a device to its VM, in the only order that is right on every kernel: SET_CONTAINER,
+// SET_IOMMU, FILE_ADD, and then GET_DEVICE_FD. The destructors undo the steps in the right order,
+// too. Without arguments the program shows the message of a failed step.
 //   04_attach_in_a_vmm [GROUP DEVICE]     for example: 26 0000:06:0d.0
 // Exit status: 0 success; 1 a step failed; 2 wrong arguments; 77 this machine has no KVM.
+#include <kvm_vfio/client/container.hpp>
+#include <kvm_vfio/client/group.hpp>
+#include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/native/explain.hpp>
 #include <kvm_vfio/native/kvm.hpp>
-#include <kvm_vfio/native/vfio.hpp>
 
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace kv = kvm_vfio;
-namespace vfio = kvm_vfio::native::vfio;
+namespace client = kvm_vfio::client;
 using kv::native::operation;
 
 namespace {
@@ -36,22 +39,26 @@ int group_number(const char* text) {
   return good ? static_cast<int>(number) : -1;
 }
 
-int plug(const kv::native::vm& vm, int number, const char* name) {
-  auto group = vfio::group_ref::open(number);
-  if (!group) return failed(operation::open_group, group.error());
-  auto container = vfio::container_ref::open();
+// Works on any system: a test runs it on a simulated machine.
+template <kv::system System>
+int plug(const kv::native::basic_vm<System>& vm, int number, const char* name) {
+  const System& sys = vm.system_calls();
+  const auto files = client::vm_files<System>::create(vm);
+  if (!files) return failed(operation::create_device, files.error());
+  const auto container = client::container<System>::open(sys);
   if (!container) return failed(operation::open_container, container.error());
-  if (const kv::errc e = group->set_container(*container); e != kv::errc::ok)
-    return failed(operation::set_container, e, group->fd());
-  if (const kv::errc e = container->set_iommu(VFIO_TYPE1v2_IOMMU); e != kv::errc::ok)
-    return failed(operation::set_iommu, e, container->fd());
+  auto group = client::group_file<System>::open(number, sys);
+  if (!group) return failed(operation::open_group, group.error());
+  const int fd = group->view().fd();
 
-  const auto kvm_vfio = vm.create_kvm_vfio_device();
-  if (!kvm_vfio) return failed(operation::create_device, kvm_vfio.error());
-  const auto attached = kvm_vfio->attach(group->fd());  // FILE_DEL when it goes
-  if (!attached) return failed(operation::file_add, attached.error(), group->fd());
-  const auto device = group->get_device(name);
-  if (!device) return failed(operation::get_device, device.error(), group->fd());
+  auto in_container = std::move(*group).join(*container);
+  if (!in_container) return failed(operation::set_container, in_container.error(), fd);
+  auto with_iommu = std::move(*in_container).set_iommu();
+  if (!with_iommu) return failed(operation::set_iommu, with_iommu.error(), container->view().fd());
+  auto attached = std::move(*with_iommu).attach(*files);
+  if (!attached) return failed(operation::file_add, attached.error(), fd);
+  const auto device = attached->open_device(name);
+  if (!device) return failed(operation::get_device, device.error(), fd);
   std::printf("%s of group %d now belongs to the VM\n", name, number);
   return 0;
 }
