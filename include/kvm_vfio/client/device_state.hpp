@@ -38,7 +38,10 @@ class device_state : public counted {
     return e;
   }
   [[nodiscard]] result<std::uint32_t> bind(shared<dma_space_state<System>> space) noexcept {
-    const auto id = file_.bind_iommufd(space->iommufd().borrow());
+    const auto open = [this, &space]() noexcept {
+      return file_.bind_iommufd(space->iommufd().borrow());
+    };
+    const auto id = vm_ ? vm_->while_tracked(open) : open();
     // A binding ends with the file. So the iommufd stays open until then.
     if (id) space_ = static_cast<shared<dma_space_state<System>>&&>(space);
     return id;

@@ -52,7 +52,7 @@ class attached_group {
   /// - each other error of `native::vfio::basic_group_ref::get_device`
   [[nodiscard]] result<device<System>> open_device(const char* name) const noexcept {
     if (!state_) return errc::badf;
-    auto file = state_->file().get_device(name);
+    auto file = state_->open_device(name);
     if (!file) return file.error();
     return device<System>::make(static_cast<native::vfio::basic_device<System>&&>(*file), state_);
   }

@@ -8,6 +8,7 @@
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/vfio.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
 
 namespace kvm_vfio::client::detail {
@@ -35,6 +36,11 @@ class group_state : public counted {
     const errc e = vm->add(tracked_);
     if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
     return e;
+  }
+  [[nodiscard]] result<native::vfio::basic_device<System>> open_device(
+      const char* name) const noexcept {
+    const auto open = [this, name]() noexcept { return file_.get_device(name); };
+    return vm_ ? vm_->while_tracked(open) : open();
   }
   [[nodiscard]] errc set_spapr_tce(int tablefd) noexcept {
     return vm_ ? vm_->set_table(tracked_, tablefd) : errc::noent;

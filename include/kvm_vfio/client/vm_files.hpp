@@ -22,10 +22,18 @@ namespace kvm_vfio::client {
 
 namespace detail {
 
+/// A TCE table that a group is attached to, on POWER.
+struct tce_table {
+  int fd = -1;
+  int next_fd = -1;  // during a rebind: the table of the new VM
+  tce_table* next = nullptr;
+};
+
 /// A file that a kvm-vfio device tracks, as an element of the list of all of them.
 struct tracked_file {
   int fd = -1;
-  int tce_table = -1;  // the TCE table that the group is attached to, on POWER
+  bool known = false;           // the kvm-vfio device tracks the file
+  tce_table* tables = nullptr;  // a group has one for each DMA window
   tracked_file* next = nullptr;
   tracked_file** link = nullptr;  // what points to this element; null: not tracked
 };
@@ -40,6 +48,7 @@ class vm_files_state : public counted {
   [[nodiscard]] errc add(tracked_file& file) noexcept {
     const guard held(mutex_);
     if (const errc e = file_add(device_, file.fd); e != errc::ok) return e;
+    file.known = true;
     file.next = first_;
     file.link = &first_;
     if (first_) first_->link = &file.next;
@@ -49,8 +58,9 @@ class vm_files_state : public counted {
   // The file is forgotten even if FILE_DEL fails: then only the kernel still knows it.
   errc del(tracked_file& file) noexcept {
     const guard held(mutex_);
+    const bool known = file.known;
     take_out(file);
-    return device_ ? file_del(device_, file.fd) : errc::ok;  // none: it was released
+    return device_ && known ? file_del(device_, file.fd) : errc::ok;  // no device: released
   }
   void forget(tracked_file& file) noexcept {
     const guard held(mutex_);
@@ -58,28 +68,44 @@ class vm_files_state : public counted {
   }
   [[nodiscard]] errc set_table(tracked_file& file, int tablefd) noexcept {
     const guard held(mutex_);
+    tce_table** last = &file.tables;
+    while (*last && (*last)->fd != tablefd) last = &(*last)->next;
+    tce_table* const made = *last ? nullptr : new (std::nothrow) tce_table{tablefd, -1, nullptr};
+    if (!*last && !made) return errc::nomem;
     const errc e = set_spapr_tce(device_, file.fd, tablefd);
-    if (e == errc::ok) file.tce_table = tablefd;
+    if (e != errc::ok) delete made;
+    else if (made) *last = made;
     return e;
+  }
+  // Opens a device of a file while no thread moves the file: in between no VM tracks it, and the
+  // driver of the device would not learn the VM.
+  template <class Open>
+  [[nodiscard]] auto while_tracked(const Open& open) noexcept {
+    const guard held(mutex_);
+    return open();
   }
   template <class TableOf>
   [[nodiscard]] errc rebind(native::basic_kvm_vfio_device<System>& to, TableOf& table_of) noexcept {
     const guard held(mutex_);
     for (tracked_file* f = first_; f; f = f->next) {
-      errc e = file_del(device_, f->fd);
-      if (e == errc::io) return take_from_dead(to, table_of);
-      if (e == errc::ok || e == errc::noent) e = move_to(to, *f, table_of);
+      errc e = f->known ? file_del(device_, f->fd) : errc::ok;
+      if (e == errc::io) return take_from_dead(to, f, table_of);
+      if (e != errc::ok && e != errc::noent) {
+        give_back(to, f);  // the old device still tracks this file
+        return e;
+      }
+      e = move_to(to, *f, table_of);
       if (e == errc::ok) continue;
-      undo(to, f);
+      give_back(to, f->next);
       return e;
     }
-    device_ = static_cast<native::basic_kvm_vfio_device<System>&&>(to);
+    change_device(to);
     return errc::ok;
   }
   [[nodiscard]] int size() noexcept {
     const guard held(mutex_);
     int n = 0;
-    for (const tracked_file* f = first_; f; f = f->next) ++n;
+    for (const tracked_file* f = first_; f; f = f->next) n += f->known;
     return n;
   }
   [[nodiscard]] native::basic_kvm_vfio_device_ref<System> device() noexcept {
@@ -96,35 +122,55 @@ class vm_files_state : public counted {
     *file.link = file.next;
     if (file.next) file.next->link = file.link;
     file.link = nullptr;
-    file.tce_table = -1;
+    file.known = false;
+    while (tce_table* const t = file.tables) {
+      file.tables = t->next;
+      delete t;
+    }
   }
   template <class TableOf>
   static errc move_to(native::basic_kvm_vfio_device<System>& to, tracked_file& f,
                       TableOf& table_of) noexcept {
     if (const errc e = file_add(to, f.fd); e != errc::ok) return e;
-    if (f.tce_table < 0) return errc::ok;
-    const errc e = set_spapr_tce(to, f.fd, table_of(f.tce_table));
-    if (e != errc::ok) (void)file_del(to, f.fd);
-    return e;
+    for (tce_table* t = f.tables; t; t = t->next) {
+      t->next_fd = table_of(t->fd);
+      if (const errc e = set_spapr_tce(to, f.fd, t->next_fd); e != errc::ok) {
+        (void)file_del(to, f.fd);
+        return e;
+      }
+    }
+    f.known = true;
+    return errc::ok;
+  }
+  // Closes the old device.
+  void change_device(native::basic_kvm_vfio_device<System>& to) noexcept {
+    device_ = static_cast<native::basic_kvm_vfio_device<System>&&>(to);
+    for (tracked_file* f = first_; f; f = f->next)
+      for (tce_table* t = f->tables; t && f->known; t = t->next) t->fd = t->next_fd;
   }
   // A dead VM refuses FILE_DEL. Closing its device makes it let go of every file, and then nothing
-  // can be given back. So each file is tried.
+  // can be given back. So each file from `rest` on is tried. Those before it have moved already.
   template <class TableOf>
-  errc take_from_dead(native::basic_kvm_vfio_device<System>& to, TableOf& table_of) noexcept {
-    device_ = static_cast<native::basic_kvm_vfio_device<System>&&>(to);
+  errc take_from_dead(native::basic_kvm_vfio_device<System>& to, tracked_file* rest,
+                      TableOf& table_of) noexcept {
+    device_ = {};
     errc first = errc::ok;
-    for (tracked_file* f = first_; f; f = f->next)
-      if (const errc e = move_to(device_, *f, table_of); e != errc::ok && e != errc::exists)
-        if (first == errc::ok) first = e;
+    for (tracked_file* f = rest; f; f = f->next) {
+      const errc e = move_to(to, *f, table_of);
+      f->known = e == errc::ok;
+      if (first == errc::ok) first = e;
+    }
+    change_device(to);
     return first;
   }
-  // Gives the files back to the old device: those before `failed`, and `failed` itself.
-  void undo(native::basic_kvm_vfio_device<System>& to, const tracked_file* failed) noexcept {
-    for (tracked_file* f = first_; f; f = f->next) {
-      if (f != failed) (void)file_del(to, f->fd);
-      (void)file_add(device_, f->fd);
-      if (f->tce_table >= 0) (void)set_spapr_tce(device_, f->fd, f->tce_table);
-      if (f == failed) return;
+  // Gives the files before `end` back to the old device. The new device is closed first, because
+  // its close clears the VM of each file that it still tracks.
+  void give_back(native::basic_kvm_vfio_device<System>& to, const tracked_file* end) noexcept {
+    to = {};
+    for (tracked_file* f = first_; f != end; f = f->next) {
+      f->known = file_add(device_, f->fd) == errc::ok;
+      for (const tce_table* t = f->tables; t; t = t->next)
+        (void)set_spapr_tce(device_, f->fd, t->fd);
     }
   }
 
@@ -139,8 +185,8 @@ class vm_files_state : public counted {
 /// the device tracks: the descriptor stays open until the last of them is gone. So a file can never
 /// outlive the device that tracks it. Move-only.
 ///
-/// Any thread may attach and detach files of one VM at the same time. The object has a lock, and
-/// holds it during the ioctls.
+/// Any thread may attach and detach files of one VM, open devices of them, and call `rebind` at the
+/// same time. The object has a lock, and holds it during the ioctls.
 /// \tparam System the system that has the VM; `native::host` is the running kernel
 template <system System = native::host>
 class vm_files {
@@ -191,10 +237,12 @@ class vm_files {
   /// back on the old device, and `vm` has no kvm-vfio device.
   ///
   /// If the old VM is dead (`errc::io`), its kvm-vfio device is closed first. Then nothing can be
-  /// given back: each file is tried, and the first error is returned.
+  /// given back: each file is tried, and the first error is returned. A file that failed is tracked
+  /// by no device afterwards. The next rebind tries the file again.
   /// \param vm       the new VM
   /// \param table_of on POWER: returns the descriptor of the new VM's TCE table that takes the
-  ///                 place of a TCE table of the old VM, given by its descriptor
+  ///                 place of a TCE table of the old VM, given by its descriptor. Called for each
+  ///                 table that a group is attached to.
   /// \par Errors
   /// - `errc::badf`: this object has no device
   /// - each error of `create`, `file_add` and `set_spapr_tce`
