@@ -133,7 +133,8 @@ class basic_vm_ref : public basic_vm_irqfd_ref<System> {
   /// - `errc::nodev`: the kernel has no such device type
   /// - `errc::io`: another process made the VM, or the VM is dead
   [[nodiscard]] errc has_device_type(std::uint32_t type) const noexcept {
-    kvm_create_device create{.type = type, .fd = 0, .flags = uapi::create_device_test};
+    // The kernel leaves `fd` as it is: a number that nobody can close by mistake.
+    kvm_create_device create{.type = type, .fd = ~0U, .flags = uapi::create_device_test};
     return create_device(create);
   }
   /// Makes the kvm-vfio device of the VM. A VM has at most one such device. The device keeps the VM
