@@ -198,6 +198,45 @@ TEST_CASE("A step of a device file that fails can be tried again") {
   CHECK(m.finish() == "");
 }
 
+TEST_CASE("Each step has a view of its descriptor, and tells whether it is empty") {
+  vmm_machine<> m;
+  auto files = m.make_files();
+  auto c = must(container::open(m.system));
+  auto s = must(address_space::open(m.system));
+  auto open = must(group_file::open(2, m.system));
+  const int fd = open.view().fd();
+  CHECK(must(open.view().viable()));
+  auto joined = must(std::move(open).join(c));
+  CHECK_FALSE(open);
+  CHECK(joined);
+  CHECK(joined.view().fd() == fd);
+  auto ready = must(std::move(joined).set_iommu());
+  CHECK_FALSE(joined);
+  CHECK(joined.view().fd() == -1);
+  CHECK(ready);
+  CHECK(ready.view().fd() == fd);
+  auto attached = must(std::move(ready).attach(files));
+  CHECK_FALSE(ready);
+  CHECK(ready.view().fd() == -1);
+  CHECK(attached.view().fd() == fd);
+
+  auto file = must(device_file::open(0, m.system));
+  CHECK(file);
+  const int file_fd = file.view().fd();
+  auto with_vm = must(std::move(file).attach(files));
+  CHECK_FALSE(file);
+  CHECK(file.view().fd() == -1);
+  CHECK(with_vm.view().fd() == file_fd);
+  auto bound = must(std::move(with_vm).bind(s));
+  CHECK_FALSE(with_vm);
+  CHECK(with_vm.view().fd() == -1);
+  CHECK(bound.view().fd() == file_fd);
+  auto d = must(std::move(bound).attach_to_space());
+  CHECK_FALSE(bound);
+  CHECK(bound.view().fd() == -1);
+  CHECK(d.view().fd() == file_fd);
+}
+
 TEST_CASE("The destructor of each step undoes what was done") {
   vmm_machine<> m;
   auto files = m.make_files();
@@ -637,6 +676,59 @@ TEST_CASE("A mapped region keeps its device and the group") {
   c = {};
   files = {};
   CHECK(m.finish() == "");
+}
+
+TEMPLATE_TEST_CASE("Plugging and unplugging leaves nothing on any release", "", kvm_vfio::linux_6_1,
+                   kvm_vfio::linux_6_12, kvm_vfio::linux_7_3) {
+  vmm_machine<TestType> m;
+  const sim::snapshot before = m.look();
+  {
+    auto files = m.make_files();
+    auto c = must(container::open(m.system));
+    auto memory = must(c.map(memory_at(0)));
+    auto first = must(m.attach(1, c, files).open_device(first_device));
+    auto second = must(m.attach(2, c, files).open_device(second_device));
+    CHECK(m.tracked("vm0").size() == 2);
+    CHECK(device_file::open(0, m.system).error() ==
+          (std::is_same_v<TestType, kvm_vfio::linux_6_1> ? errc::noent : errc::ok));
+  }
+  CHECK(m.look() == before);
+  if (!std::is_same_v<TestType, kvm_vfio::linux_6_1>) {
+    auto files = m.make_files();
+    auto s = must(address_space::open(m.system));
+    auto d = m.plug(0, s, files);
+    CHECK(d.close() == errc::ok);
+    d = m.plug(0, s, files);
+  }
+  CHECK(m.finish() == "");
+}
+
+TEST_CASE("What the host refuses is the error of the step") {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].needs_vm = true;
+  t.groups[1].devices[1].bound = sim::driver::other;
+  vmm_machine<> m(t);
+  {
+    auto files = m.make_files();
+    auto c = must(container::open(m.system));
+    auto s = must(address_space::open(m.system));
+    CHECK(group_file::open(9, m.system).error() == errc::noent);
+    CHECK(group_file::open(-1, m.system).error() == errc::inval);
+    CHECK(device_file::open(9, m.system).error() == errc::noent);
+    auto not_viable = must(group_file::open(2, m.system));
+    CHECK(std::move(not_viable).join(c).error() == errc::perm);
+    {
+      auto group = m.with_iommu(1, c).without_kvm();
+      CHECK(group_file::open(1, m.system).error() == errc::busy);
+      CHECK(group.open_device(first_device).error() == errc::srch);
+    }
+    CHECK(must(m.attach(1, c, files).open_device(first_device)));
+    auto file = must(device_file::open(0, m.system)).without_kvm();
+    CHECK(std::move(file).bind(s).error() == errc::srch);
+    auto d = m.plug(0, s, files);
+    CHECK(group_file::open(1, m.system).error() == errc::busy);
+  }
+  CHECK(m.process().descriptors() == 0);
 }
 
 template <class T>

@@ -50,8 +50,15 @@ class bound_device {
     if (const errc e = state_->attach_to_space(); e != errc::ok) return e;
     return device<System>(static_cast<state_ref&&>(state_));
   }
-  /// Returns the number of the device in the iommufd.
+  /// Returns the number of the device in the iommufd, which stays after the step.
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+  /// Returns a view of the device's descriptor.
+  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
+  }
+  /// Returns true if this object has a device. It has none after the step, and after it was moved
+  /// from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state_ref = detail::shared<detail::device_state<System>>;
@@ -86,6 +93,13 @@ class attached_device_file {
     if (!id) return id.error();
     return bound_device<System>(static_cast<state_ref&&>(state_), *id);
   }
+  /// Returns a view of the device's descriptor.
+  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
+  }
+  /// Returns true if this object has a device. It has none after the step, and after it was moved
+  /// from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state_ref = detail::shared<detail::device_state<System>>;
@@ -150,6 +164,13 @@ class device_file {
     state_ = {};
     return file;
   }
+  /// Returns a view of the device's descriptor.
+  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
+  }
+  /// Returns true if this object has a device. It has none after the step, and after it was moved
+  /// from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state_ref = detail::shared<detail::device_state<System>>;

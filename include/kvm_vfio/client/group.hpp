@@ -147,6 +147,13 @@ class group_with_iommu {
     if (!state_) return errc::badf;
     return state_->container()->container().check_extension(VFIO_DMA_CC_IOMMU);
   }
+  /// Returns a view of the group's descriptor.
+  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
+  }
+  /// Returns true if this object has a group. It has none after the step, and after it was moved
+  /// from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state_ref = detail::shared<detail::group_state<System>>;
@@ -182,6 +189,13 @@ class group_in_container {
     if (const errc e = state_->container()->set_iommu(type); e != errc::ok) return e;
     return group_with_iommu<System>(static_cast<state_ref&&>(state_));
   }
+  /// Returns a view of the group's descriptor.
+  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
+    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
+  }
+  /// Returns true if this object has a group. It has none after the step, and after it was moved
+  /// from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state_ref = detail::shared<detail::group_state<System>>;
@@ -247,6 +261,9 @@ class group_file {
     state_ = {};
     return file;
   }
+  /// Returns true if this object has a group. It has none after the step, and after it was moved
+  /// from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state_ref = detail::shared<detail::group_state<System>>;
