@@ -125,6 +125,43 @@ TEST_CASE("A mapping that the new driver refuses fails the step, which can be tr
   CHECK(m.finish() == "");
 }
 
+TEST_CASE("A group cannot leave while a descriptor of its device is open elsewhere") {
+  vmm_machine<> m;
+  auto files = m.make_files();
+  auto c = must(container::open(m.system));
+  auto memory = must(c.map(memory_at(0)));
+  auto removed = must(c.map(memory_at(page)));
+  auto d = must(m.attach(1, c, files).open_device(first_device));
+  const int elsewhere = must(m.system.dup(d.view().fd()));
+  CHECK(d.close() == errc::busy);
+  CHECK(c.groups() == 0);
+  m.forget_calls();
+  SECTION("the container has its driver and the mappings still") {
+    removed = {};
+    auto group = m.attach(2, c, files);
+    CHECK(m.calls() ==
+          "ioctl(1, UNMAP_DMA) = 0\n"
+          "open(\"/dev/vfio/2\") = 2\n"
+          "ioctl(2, SET_CONTAINER fd 1) = 0\n"
+          "ioctl(1, SET_IOMMU) = EINVAL\n"
+          "ioctl(0, FILE_ADD fd 2) = 0\n");
+    CHECK(m.look().containers.at(0).mappings.size() == 1);
+    CHECK(m.process().close(elsewhere));
+    CHECK(memory.unmap() == errc::ok);
+    CHECK(m.look().containers.at(0).mappings.empty());
+  }
+  SECTION("the descriptor is closed, and the driver is a new one") {
+    CHECK(m.process().close(elsewhere));
+    removed = {};
+    auto group = m.attach(2, c, files);
+    CHECK(m.look().containers.at(0).mappings.size() == 1);
+  }
+  CHECK(c.groups() == 0);
+  CHECK_FALSE(c.has_iommu());
+  auto group = m.attach(1, c, files);
+  CHECK(must(group.open_device(first_device)));
+}
+
 TEST_CASE("More memory than RLIMIT_MEMLOCK allows fails the step") {
   vmm_machine<> m;
   auto c = must(container::open(m.system));

@@ -70,6 +70,7 @@ class dma_space_state : public counted {
   errc leave(const native::vfio::basic_group<System>& group) noexcept {
     const guard held(mutex_);
     const errc e = group.unset_container();
+    if (e == errc::busy) left_open_ = true;
     one_less();  // also after an error: the kernel takes the group out when its file is released
     return e;
   }
@@ -83,8 +84,10 @@ class dma_space_state : public counted {
     const guard held(mutex_);
     if (released_) return iommu_ ? errc::ok : errc::badf;
     if (!iommu_) {
-      if (const errc e = container_.set_iommu(type); e != errc::ok) return e;
-      iommu_ = true;
+      const errc e = container_.set_iommu(type);
+      if (e == errc::ok) lose_driver();  // what the driver before this one had
+      else if (!left_open_ || e != errc::inval) return e;
+      iommu_ = true;  // inval: the group that is left keeps the driver and the mappings
     }
     for (mapped* m = first_; m; m = m->next)
       if (!m->in_effect) {
@@ -116,7 +119,7 @@ class dma_space_state : public counted {
     if (which->in_effect && !released_) {
       const auto bytes = iommufd_ ? iommufd_.unmap(ioas_, which->what.iova, which->what.size)
                                   : container_.unmap(which->what.iova, which->what.size);
-      if (!bytes) return bytes.error();
+      if (!bytes && (iommu_ || !left_open_)) return bytes.error();
     }
     forget(which);
     return errc::ok;
@@ -137,6 +140,10 @@ class dma_space_state : public counted {
   void one_less() noexcept {
     if (--groups_ > 0) return;
     iommu_ = false;
+    if (!left_open_) lose_driver();
+  }
+  void lose_driver() noexcept {
+    left_open_ = false;
     for (mapped* m = first_; m; m = m->next) m->in_effect = false;
   }
   [[nodiscard]] bool works() const noexcept { return iommufd_ || iommu_; }
@@ -157,6 +164,9 @@ class dma_space_state : public counted {
   int groups_ = 0;
   bool iommu_ = false;
   bool released_ = false;
+  // A group could not leave, because a descriptor of one of its devices is open elsewhere. The
+  // kernel takes the group out later. Until then the container may have its driver and mappings.
+  bool left_open_ = false;
   mapped* first_ = nullptr;
 };
 
