@@ -140,7 +140,7 @@ namespace detail {
 
 // Returns the release if it fits the profile. Throws `unfit_release` if it does not.
 template <profile Profile>
-const linux_release& fitting(const linux_release& release) {
+linux_release fitting(const linux_release& release) {
   const std::string_view name = release.name;
   if (name != Profile::name && name != release_of<Profile>().name)
     refuse_release(name, Profile::name);

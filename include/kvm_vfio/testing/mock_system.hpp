@@ -81,7 +81,7 @@ class mock_state {
   }
   [[nodiscard]] errc begin_on(const char* name, int fd) {
     const errc e = begin({.name = name, .fd = fd});
-    return e != errc::ok ? e : answer(open_.count(fd) ? errc::ok : errc::badf);
+    return e != errc::ok ? e : answer(open_.contains(fd) ? errc::ok : errc::badf);
   }
 
   std::map<unsigned long, ioctl_handler> ioctls_;
@@ -142,7 +142,7 @@ class mock_system {
     if (const errc e = state_->begin({.name = "ioctl", .fd = fd, .request = request});
         e != errc::ok)
       return e;
-    if (!state_->open_.count(fd)) return state_->answer(errc::badf);
+    if (!state_->open_.contains(fd)) return state_->answer(errc::badf);
     const auto found = state_->ioctls_.find(request);
     if (found == state_->ioctls_.end()) return 0;
     return state_->answer(found->second(fd, argument));

@@ -63,11 +63,10 @@ KVM_VFIO_INLINE unfit_release::unfit_release(std::string_view release, std::stri
                             "\", but its profile is \"" + std::string(profile) + "\"") {}
 
 KVM_VFIO_INLINE void detail::refuse_release(std::string_view release, std::string_view profile) {
-  const unfit_release error(release, profile);
 #if defined(__cpp_exceptions)
-  throw error;
+  throw unfit_release(release, profile);
 #else
-  std::fputs(error.what(), stderr);
+  std::fputs(unfit_release(release, profile).what(), stderr);
   std::abort();
 #endif
 }

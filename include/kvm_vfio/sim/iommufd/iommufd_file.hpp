@@ -46,7 +46,7 @@ struct iommufd_object {
   const device_spec* device = nullptr;
 };
 
-class iommufd_file;
+class iommufd_file;  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes itself
 
 /// The state that all iommufds of one world share.
 struct iommufd_shared {
