@@ -4,13 +4,16 @@
 #include "conformance/support/command_line.hpp"
 #include "conformance/support/shrink.hpp"
 #include "generate.hpp"
+#include "passthrough.hpp"
 #include "player.hpp"
 #include "sim/scenarios.hpp"
 #include "support/real_system.hpp"
 #include "support/sim_system.hpp"
 #include "support/vmm.hpp"
 
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
+#include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
 #include <sys/utsname.h>
@@ -171,7 +174,8 @@ class comparison {
   /// On fresh systems, up to the first mismatch.
   std::optional<mismatch> run(const std::vector<step>& steps, bool count) {
     std::optional<mismatch> found;
-    on_simulator([&](support::sim_system& simulated) {
+    on_simulator([&](sim::process& task) {
+      support::sim_system simulated(task);
       support::real_system real;
       player<support::real_system> kernel(real, arena_);
       player<support::sim_system> simulator(simulated, arena_);
@@ -193,29 +197,61 @@ class comparison {
       const group& g = facts_.has.groups.front();
       const scenarios::target on{.group = g.path, .device = g.device, .device_file = g.cdev};
       std::vector<std::string> simulated;
-      on_simulator([&](support::sim_system& s) { simulated = scenarios::run(s, name, on); });
+      on_simulator([&](sim::process& task) {
+        support::sim_system s(task);
+        simulated = scenarios::run(s, name, on);
+      });
       support::real_system real;
       const int first = ::dup(STDOUT_FILENO);
       const std::vector<std::string> kernels = scenarios::run(real, name, on);
       ::close_range(static_cast<unsigned>(first), ~0U, 0);  // some leave descriptors open
       operations += static_cast<long>(kernels.size());
-      for (std::size_t i = 0; i < kernels.size() || i < simulated.size(); ++i) {
-        const std::string k = i < kernels.size() ? kernels[i] : "nothing";
-        const std::string s = i < simulated.size() ? simulated[i] : "nothing";
-        if (options_.transcripts) std::printf("TRANSCRIPT %s %s\n", name, k.c_str());
-        if (k == s) continue;
-        ++differ;
-        std::printf("MISMATCH scenario %s, line %zu: kernel '%s', simulator '%s'\n", name, i,
-                    k.c_str(), s.c_str());
+      differ += lines_differ(std::string("scenario ") + name, kernels, simulated);
+    }
+    return differ;
+  }
+  /// The example's VMM, once with each device that it can use. \return the lines that differ
+  long passthrough_differs() {
+    long differ = 0;
+    for (const passthrough_case& c : passthrough_cases(facts_.topology, facts_.has.iommufd)) {
+      if (!c.left_out.empty()) {
+        std::printf("LEFT OUT passthrough of %s: %s\n", c.name.c_str(), c.left_out.c_str());
+        continue;
       }
+      const auto kernels =
+          vmm::report(kvm_vfio::native::host{}, c.device, arena_.dma(), memory::page);
+      std::vector<std::string> simulated;
+      on_simulator([&](sim::process& task) {
+        simulated = vmm::report(sim::process_ref(task), c.device, arena_.dma(), memory::page);
+      });
+      passthrough += static_cast<long>(kernels.size());
+      if (!kernels.empty() && kernels.back() == "unplug: OK 0") ++plugged;
+      differ += lines_differ("passthrough of " + c.name, kernels, simulated);
     }
     return differ;
   }
   const machine& has() const { return facts_.has; }
 
   long operations = 0;
+  long passthrough = 0;  ///< the lines of the VMM that were compared
+  long plugged = 0;      ///< the devices that the kernel let the VMM use and unplug
 
  private:
+  /// Compares the lines of a kernel and of the simulator. \return the lines that differ
+  [[nodiscard]] long lines_differ(const std::string& what, const std::vector<std::string>& kernels,
+                                  const std::vector<std::string>& simulated) const {
+    long differ = 0;
+    for (std::size_t i = 0; i < kernels.size() || i < simulated.size(); ++i) {
+      const std::string k = i < kernels.size() ? kernels[i] : "nothing";
+      const std::string s = i < simulated.size() ? simulated[i] : "nothing";
+      if (options_.transcripts) std::printf("TRANSCRIPT %s %s\n", what.c_str(), k.c_str());
+      if (k == s) continue;
+      ++differ;
+      std::printf("MISMATCH %s, line %zu: kernel '%s', simulator '%s'\n", what.c_str(), i,
+                  k.c_str(), s.c_str());
+    }
+    return differ;
+  }
   template <class Profile, class Iommu, class Use>
   void with(Use use) {
     sim::kernel<Profile, Iommu> kernel(facts_.topology, facts_.world);
@@ -223,8 +259,7 @@ class comparison {
     of_process.forbid(arena_.absent(), memory::page);
     of_process.forbid(arena_.read_only(), memory::page, true);
     sim::process task(kernel, of_process);
-    support::sim_system system(task);
-    use(system);
+    use(task);
   }
   template <class Use>
   void on_simulator(Use use) {
@@ -251,7 +286,7 @@ int run(const options& o) {
     return 77;
   }
   comparison c(o, std::move(found));
-  long mismatches = c.scenarios_differ();
+  long mismatches = c.scenarios_differ() + c.passthrough_differs();
   std::uint64_t seed = o.seed;
   for (; c.operations < o.operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
        ++seed) {
@@ -276,10 +311,11 @@ int run(const options& o) {
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::printf(
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu iommufd=%d seeds=%llu..%llu "
-      "operations=%ld mismatches=%ld seconds=%.1f\n",
+      "operations=%ld passthrough=%ld plugged=%ld mismatches=%ld seconds=%.1f\n",
       u.release, o.profile.c_str(), static_cast<int>(o.coherent), c.has().groups.size(),
       static_cast<int>(c.has().iommufd), static_cast<unsigned long long>(o.seed),
-      static_cast<unsigned long long>(seed - 1), c.operations, mismatches, seconds.count());
+      static_cast<unsigned long long>(seed - 1), c.operations, c.passthrough, c.plugged, mismatches,
+      seconds.count());
   return mismatches == 0 ? 0 : 1;
 }
 
