@@ -12,6 +12,7 @@
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
+#include <kvm_vfio/sim/snapshot_text.hpp>
 #include <kvm_vfio/trace/call_text.hpp>
 
 #include "sim/fixture.hpp"

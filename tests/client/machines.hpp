@@ -6,6 +6,7 @@
 #include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/sim/snapshot_difference.hpp>
+#include <kvm_vfio/sim/snapshot_text.hpp>
 
 #include "06_passthrough/report.hpp"
 #include "support/catch.hpp"

@@ -4,6 +4,7 @@
 /// An open device that a VM uses, whether it came from a group or from a file of its own.
 
 #include <kvm_vfio/client/device_state.hpp>
+#include <kvm_vfio/client/group_state.hpp>
 #include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/device_info.hpp>

@@ -64,7 +64,10 @@ class device_state : public counted {
       if (first == errc::ok) first = e;
     };
     for (std::uint32_t index = 0; armed_ && index < 32; ++index)
-      if (armed_ >> index & 1) keep(file_.disarm(index));
+      if (armed_ >> index & 1) {
+        const errc e = file_.disarm(index);
+        if (e != errc::inval) keep(e);  // EINVAL: they were disarmed already, through the view
+      }
     armed_ = 0;
     if (in_space_) keep(file_.detach_iommufd_pt());
     in_space_ = false;

@@ -14,7 +14,6 @@
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
 
-#include <cstdint>
 #include <new>
 
 namespace kvm_vfio::client {

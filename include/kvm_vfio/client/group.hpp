@@ -14,14 +14,12 @@
 
 #include <kvm_vfio/client/container.hpp>
 #include <kvm_vfio/client/device.hpp>
-#include <kvm_vfio/client/device_state.hpp>
 #include <kvm_vfio/client/group_state.hpp>
 #include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/descriptor.hpp>
 #include <kvm_vfio/native/host.hpp>
-#include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
@@ -137,9 +135,12 @@ class group_with_iommu {
   [[nodiscard]] attached_group<System> without_kvm() && noexcept {
     return attached_group<System>(static_cast<state_ref&&>(state_));
   }
-  /// Predicts what KVM learns at FILE_ADD: whether the IOMMU makes every DMA of the container's
-  /// groups coherent (VFIO_DMA_CC_IOMMU). False: FILE_ADD makes the VM's DMA noncoherent, and KVM
-  /// then honours the guest's cache attributes. Changes nothing.
+  /// Predicts what KVM learns at FILE_ADD: whether the IOMMU makes the DMA of every group in the
+  /// container coherent (VFIO_DMA_CC_IOMMU). False: FILE_ADD makes the VM's DMA noncoherent, and
+  /// KVM then honours the guest's cache attributes. Changes nothing. The container answers for all
+  /// of its groups together, and from Linux 6.12 on KVM asks for this group alone. So the
+  /// prediction can be wrong if another group in the container differs, or if the group has
+  /// mediated devices, which are never coherent there.
   /// \par Errors
   /// - `errc::badf`: this object is empty
   /// - each error of VFIO_CHECK_EXTENSION

@@ -11,7 +11,6 @@
 #include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/native/kvm.hpp>
 #include <kvm_vfio/native/mutex.hpp>
-#include <kvm_vfio/native/unique_fd.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
 
@@ -238,7 +237,10 @@ class vm_files {
   ///
   /// If the old VM is dead (`errc::io`), its kvm-vfio device is closed first. Then nothing can be
   /// given back: each file is tried, and the first error is returned. A file that failed is tracked
-  /// by no device afterwards. The next rebind tries the file again.
+  /// by no device afterwards. The next rebind tries the file again. `errc::io` also means that
+  /// another process made the old VM, for example before a fork. Then the old VM keeps its files
+  /// until that process closes it, and so rebind must not be called there: close the VM in the old
+  /// process first. A device that is open keeps the old VM until it is closed.
   /// \param vm       the new VM
   /// \param table_of on POWER: returns the descriptor of the new VM's TCE table that takes the
   ///                 place of a TCE table of the old VM, given by its descriptor. Called for each
