@@ -4,6 +4,7 @@
 /// Builds paths that contain numbers, without a heap.
 
 #include <cstddef>
+#include <type_traits>
 
 namespace kvm_vfio::native {
 
@@ -12,7 +13,15 @@ class path {
  public:
   /// Appends text to the path.
   constexpr path& operator<<(const char* text) noexcept {
-    while (*text && size_ + 1 < sizeof text_) text_[size_++] = *text++;
+    if (std::is_constant_evaluated()) {
+      while (*text && size_ + 1 < sizeof text_) text_[size_++] = *text++;
+      return *this;
+    }
+    const std::size_t left = sizeof text_ - 1 - size_;
+    const std::size_t length = __builtin_strlen(text);
+    const std::size_t n = length < left ? length : left;
+    __builtin_memcpy(text_ + size_, text, n);
+    size_ += n;
     return *this;
   }
   /// Appends a decimal number to the path.
