@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSL-1.0
-# Sourced: machine NAME SNOOP sets qemu, an array, and append, for a machine with KVM, an IOMMU and six VFIO groups.
+# Sourced: machine NAME SNOOP CLOCK sets qemu, an array, and append, for a machine with KVM, an IOMMU and six VFIO groups.
 
 machine() {
   local n devices=(edu pci-testdev edu edu pci-testdev edu)
@@ -32,6 +32,10 @@ machine() {
       *) qemu+=(-device "${devices[n]},addr=$((n + 4))") ;;
     esac
   done
-  qemu+=(-accel "tcg,thread=multi" -nodefaults -nographic -serial stdio -no-reboot)
+  case $3 in
+    time) qemu+=(-accel "tcg,thread=multi") ;;
+    instructions) qemu+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off") ;;
+  esac
+  qemu+=(-nodefaults -nographic -serial stdio -no-reboot)
   append="$append quiet loglevel=4 panic=-1 oops=panic"
 }
