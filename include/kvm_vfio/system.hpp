@@ -25,7 +25,7 @@ concept system = std::semiregular<S> && std::is_nothrow_default_constructible_v<
                  std::is_nothrow_copy_constructible_v<S> &&
                  requires(const S& sys, const char* path, int fd, int flags, unsigned long request,
                           std::uintptr_t argument, void* to, const void* from, std::size_t size,
-                          std::uint64_t offset) {
+                          std::uint64_t at) {
                    // Makes a new descriptor with open(2), with O_CLOEXEC whatever `flags` says.
                    { sys.open(path, flags) } noexcept -> std::same_as<result<int>>;
                    // Closes a descriptor with close(2). The number is free afterwards, also after
@@ -41,16 +41,12 @@ concept system = std::semiregular<S> && std::is_nothrow_default_constructible_v<
                    // Returns the number of bytes.
                    { sys.read(fd, to, size) } noexcept -> std::same_as<result<std::size_t>>;
                    { sys.write(fd, from, size) } noexcept -> std::same_as<result<std::size_t>>;
-                   // Reads or writes at an offset in bytes. Returns the number of bytes.
-                   {
-                     sys.pread(fd, to, size, offset)
-                   } noexcept -> std::same_as<result<std::size_t>>;
-                   {
-                     sys.pwrite(fd, from, size, offset)
-                   } noexcept -> std::same_as<result<std::size_t>>;
-                   // Maps `size` bytes of a file from `offset` on, shared, with the protection
+                   // Reads or writes at the offset `at` in bytes. Returns the number of bytes.
+                   { sys.pread(fd, to, size, at) } noexcept -> std::same_as<result<std::size_t>>;
+                   { sys.pwrite(fd, from, size, at) } noexcept -> std::same_as<result<std::size_t>>;
+                   // Maps `size` bytes of a file from `at` on, shared, with the protection
                    // `flags` (PROT_READ, PROT_WRITE). Returns the address.
-                   { sys.mmap(size, flags, fd, offset) } noexcept -> std::same_as<result<void*>>;
+                   { sys.mmap(size, flags, fd, at) } noexcept -> std::same_as<result<void*>>;
                    // Removes a mapping that `mmap` made. `to` and `size` are those of that call.
                    { sys.munmap(to, size) } noexcept -> std::same_as<errc>;
                    // Makes an eventfd of count 0, with EFD_CLOEXEC and EFD_NONBLOCK.

@@ -45,7 +45,10 @@ class mock_state {
   void on_open(const std::string& path, errc error) { paths_[path] = error; }
   /// Lets the n-th call from now on fail, counted from 1, whatever call it is. The call does
   /// nothing else, but close(2) closes the descriptor.
-  void fail(std::size_t nth, errc error) { fails_at_ = calls_.size() + nth, fails_with_ = error; }
+  void fail(std::size_t nth, errc error) {
+    fails_at_ = calls_.size() + nth;
+    fails_with_ = error;
+  }
   /// The bytes that pread(2) and pwrite(2) access, by their offset in the file. Other bytes are 0.
   /// All files have the same bytes.
   std::map<std::uint64_t, unsigned char> bytes;
