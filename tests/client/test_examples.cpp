@@ -5,7 +5,7 @@
 #include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
 
-#include "machines.hpp"
+#include "example_vmm.hpp"
 
 #define main example_main
 #include "04_attach_in_a_vmm.cpp"  // NOLINT(bugprone-suspicious-include)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Every system call of a plug and of an unplug fails once. After a plug that failed everything is
 // as before; after an unplug that failed the VMM was told, and the end of the VM leaves nothing.
-#include "machines.hpp"
+#include "example_vmm.hpp"
 
 #include <kvm_vfio/trace/call_text.hpp>
 

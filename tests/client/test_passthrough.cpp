@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The VMM of the example, written once: on the simulator as each Linux release, on a mock, and with
 // defects that must be found. tests/conformance runs the same VMM in booted kernels.
-#include "machines.hpp"
+#include "example_vmm.hpp"
 
 #include <kvm_vfio/native/event.hpp>
 #include <kvm_vfio/testing/mock_system.hpp>

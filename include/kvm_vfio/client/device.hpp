@@ -6,6 +6,7 @@
 #include <kvm_vfio/client/device_state.hpp>
 #include <kvm_vfio/client/group_state.hpp>
 #include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/step.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/device_info.hpp>
 #include <kvm_vfio/native/device_regions.hpp>
@@ -65,19 +66,10 @@ class mapped_region {
 ///
 /// One thread may use a device at a time, except for reading and writing its regions.
 template <system System = native::host>
-class device {
+class device : public step<detail::device_state<System>> {
  public:
   device() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  device(device&& other) noexcept = default;
-  device& operator=(device&& other) noexcept = default;
-  ///@}
 
-  /// Returns a view of the device's descriptor. It is valid until this object is destroyed.
-  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
-  }
   /// Arms interrupts: the device then signals an eventfd for each of them (VFIO_DEVICE_SET_IRQS).
   /// They are disarmed by `disarm`, by `close`, or in the destructor.
   /// \param index    the kind of interrupt (VFIO_PCI_*_IRQ_INDEX)
@@ -127,13 +119,7 @@ class device {
   /// \par Errors
   /// - `errc::busy`: a mapped region still exists. Nothing was changed.
   /// - each error of the calls that undo the steps
-  [[nodiscard]] errc close() noexcept {
-    if (!state_) return errc::ok;
-    if (!state_.sole()) return errc::busy;
-    const errc e = state_->undo();
-    state_ = {};
-    return e;
-  }
+  [[nodiscard]] errc close() noexcept { return this->undo(); }
   /// Gives the descriptor to the caller, who undoes the steps. The group of the device stays
   /// attached: an object from `group_of`, or another device of the group, must exist, because a
   /// group cannot be given back while a device of it is open.
@@ -147,12 +133,11 @@ class device {
     state_ = {};
     return file;
   }
-  /// Returns true if this object has a device.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
   using state = detail::device_state<System>;
-  using state_ref = detail::shared<state>;
+  using typename step<detail::device_state<System>>::state_ref;
+  using step<detail::device_state<System>>::state_;
   using group_ref = detail::shared<detail::group_state<System>>;
   template <system>
   friend class attached_group;
@@ -161,7 +146,8 @@ class device {
   template <system S>
   friend attached_group<S> group_of(const device<S>& of) noexcept;
 
-  explicit device(state_ref made) noexcept : state_(static_cast<state_ref&&>(made)) {}
+  explicit device(state_ref made) noexcept
+      : step<detail::device_state<System>>(static_cast<state_ref&&>(made)) {}
   // Makes a device that a group handed out.
   [[nodiscard]] static result<device> make(native::vfio::basic_device<System> file,
                                            group_ref group) noexcept {
@@ -170,8 +156,6 @@ class device {
     if (!made.state_) return errc::nomem;
     return made;
   }
-
-  state_ref state_;
 };
 
 }  // namespace kvm_vfio::client

@@ -14,7 +14,7 @@
 #include <kvm_vfio/client/address_space.hpp>
 #include <kvm_vfio/client/device.hpp>
 #include <kvm_vfio/client/device_state.hpp>
-#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/step.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/descriptor.hpp>
@@ -31,14 +31,9 @@ namespace kvm_vfio::client {
 /// A device that is bound to an iommufd and open, but has no address space: it cannot do DMA.
 /// Move-only.
 template <system System = native::host>
-class bound_device {
+class bound_device : public step<detail::device_state<System>> {
  public:
   bound_device() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  bound_device(bound_device&& other) noexcept = default;
-  bound_device& operator=(bound_device&& other) noexcept = default;
-  ///@}
 
   /// Attaches the device to the address space whose iommufd it is bound to
   /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
@@ -52,35 +47,23 @@ class bound_device {
   }
   /// Returns the number of the device in the iommufd, which stays after the step.
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
-  /// Returns a view of the device's descriptor.
-  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
-  }
-  /// Returns true if this object has a device. It has none after the step, and after it was moved
-  /// from.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::device_state<System>>;
+  using typename step<detail::device_state<System>>::state_ref;
+  using step<detail::device_state<System>>::state_;
   template <system>
   friend class attached_device_file;
   bound_device(state_ref state, std::uint32_t id) noexcept
-      : state_(static_cast<state_ref&&>(state)), id_(id) {}
+      : step<detail::device_state<System>>(static_cast<state_ref&&>(state)), id_(id) {}
 
-  state_ref state_;
   std::uint32_t id_ = 0;
 };
 
 /// A device file that is attached to the VM, or that does not need a VM. Move-only.
 template <system System = native::host>
-class attached_device_file {
+class attached_device_file : public step<detail::device_state<System>> {
  public:
   attached_device_file() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  attached_device_file(attached_device_file&& other) noexcept = default;
-  attached_device_file& operator=(attached_device_file&& other) noexcept = default;
-  ///@}
 
   /// Binds the device to the iommufd of an address space (VFIO_DEVICE_BIND_IOMMUFD), which opens
   /// the device. The iommufd stays open for as long as the device is bound.
@@ -93,34 +76,21 @@ class attached_device_file {
     if (!id) return id.error();
     return bound_device<System>(static_cast<state_ref&&>(state_), *id);
   }
-  /// Returns a view of the device's descriptor.
-  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
-  }
-  /// Returns true if this object has a device. It has none after the step, and after it was moved
-  /// from.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::device_state<System>>;
+  using typename step<detail::device_state<System>>::state_ref;
+  using step<detail::device_state<System>>::state_;
   template <system>
   friend class device_file;
   explicit attached_device_file(state_ref state) noexcept
-      : state_(static_cast<state_ref&&>(state)) {}
-
-  state_ref state_;
+      : step<detail::device_state<System>>(static_cast<state_ref&&>(state)) {}
 };
 
 /// An open device file, the first step. Move-only.
 template <system System = native::host>
-class device_file {
+class device_file : public step<detail::device_state<System>> {
  public:
   device_file() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  device_file(device_file&& other) noexcept = default;
-  device_file& operator=(device_file&& other) noexcept = default;
-  ///@}
 
   /// Opens /dev/vfio/devices/vfioN.
   /// \param number the N in the path
@@ -164,17 +134,10 @@ class device_file {
     state_ = {};
     return file;
   }
-  /// Returns a view of the device's descriptor.
-  [[nodiscard]] native::vfio::basic_device_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_device_ref<System>();
-  }
-  /// Returns true if this object has a device. It has none after the step, and after it was moved
-  /// from.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::device_state<System>>;
-  state_ref state_;
+  using typename step<detail::device_state<System>>::state_ref;
+  using step<detail::device_state<System>>::state_;
 };
 
 }  // namespace kvm_vfio::client

@@ -29,19 +29,13 @@ class device_state : public counted {
 
   [[nodiscard]] const native::vfio::basic_device<System>& file() const noexcept { return file_; }
   [[nodiscard]] const shared<group_state<System>>& group() const noexcept { return group_; }
-  [[nodiscard]] const shared<dma_space_state<System>>& space() const noexcept { return space_; }
 
   [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
-    tracked_.fd = file_.fd();
-    const errc e = vm->add(tracked_);
-    if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
-    return e;
+    return vm_.attach(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
   }
   [[nodiscard]] result<std::uint32_t> bind(shared<dma_space_state<System>> space) noexcept {
-    const auto open = [this, &space]() noexcept {
-      return file_.bind_iommufd(space->iommufd().borrow());
-    };
-    const auto id = vm_ ? vm_->while_tracked(open) : open();
+    const auto id = vm_.open_device(
+        [this, &space]() noexcept { return file_.bind_iommufd(space->iommufd().borrow()); });
     // A binding ends with the file. So the iommufd stays open until then.
     if (id) space_ = static_cast<shared<dma_space_state<System>>&&>(space);
     return id;
@@ -71,8 +65,7 @@ class device_state : public counted {
     armed_ = 0;
     if (in_space_) keep(file_.detach_iommufd_pt());
     in_space_ = false;
-    if (vm_) keep(vm_->del(tracked_));
-    vm_ = {};
+    keep(vm_.detach());
     file_ = {};
     space_ = {};
     if (group_ && group_.sole()) keep(group_->undo());  // the destructor would report no error
@@ -83,17 +76,15 @@ class device_state : public counted {
   [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
     armed_ = 0;
     in_space_ = false;
-    if (vm_) vm_->forget(tracked_);
-    vm_ = {};
+    vm_.forget();
     return file_.release();
   }
 
  private:
   shared<group_state<System>> group_;
   shared<dma_space_state<System>> space_;
-  shared<vm_files_state<System>> vm_;
+  tracking<System> vm_;
   native::vfio::basic_device<System> file_;
-  tracked_file tracked_;
   std::uint32_t armed_ = 0;
   bool in_space_ = false;
 };

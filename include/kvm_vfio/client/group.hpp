@@ -15,7 +15,7 @@
 #include <kvm_vfio/client/container.hpp>
 #include <kvm_vfio/client/device.hpp>
 #include <kvm_vfio/client/group_state.hpp>
-#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/client/step.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/descriptor.hpp>
@@ -33,14 +33,9 @@ namespace kvm_vfio::client {
 /// open device keeps the group attached, so this object may be destroyed before them. The group is
 /// given back after the last of them: FILE_DEL, UNSET_CONTAINER, close. Move-only.
 template <system System = native::host>
-class attached_group {
+class attached_group : public step<detail::group_state<System>> {
  public:
   attached_group() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  attached_group(attached_group&& other) noexcept = default;
-  attached_group& operator=(attached_group&& other) noexcept = default;
-  ///@}
 
   /// Opens a device of the group (VFIO_GROUP_GET_DEVICE_FD).
   /// \param name the device's name in sysfs, for example "0000:06:0d.0"
@@ -69,13 +64,7 @@ class attached_group {
   /// - `errc::busy`: a device of the group is open, or another object shares the group. Nothing was
   ///   changed.
   /// - each error of FILE_DEL and UNSET_CONTAINER. This object is empty afterwards.
-  [[nodiscard]] errc close() noexcept {
-    if (!state_) return errc::ok;
-    if (!state_.sole()) return errc::busy;
-    const errc e = state_->undo();
-    state_ = {};
-    return e;
-  }
+  [[nodiscard]] errc close() noexcept { return this->undo(); }
   /// Gives the descriptor of the group to the caller, who undoes the steps. Empty: a device of the
   /// group is open, or another object shares the group, and nothing was changed.
   [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
@@ -84,22 +73,16 @@ class attached_group {
     state_ = {};
     return file;
   }
-  /// Returns a view of the group's descriptor.
-  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
-  }
-  /// Returns true if this object has a group.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::group_state<System>>;
+  using typename step<detail::group_state<System>>::state_ref;
+  using step<detail::group_state<System>>::state_;
   template <system>
   friend class group_with_iommu;
   template <system S>
   friend attached_group<S> group_of(const device<S>& of) noexcept;
-  explicit attached_group(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
-
-  state_ref state_;
+  explicit attached_group(state_ref state) noexcept
+      : step<detail::group_state<System>>(static_cast<state_ref&&>(state)) {}
 };
 
 /// Returns the group that handed a device out, so that another device of the group can be opened.
@@ -112,14 +95,9 @@ template <system System>
 
 /// A group in a container that has an IOMMU driver. Move-only.
 template <system System = native::host>
-class group_with_iommu {
+class group_with_iommu : public step<detail::group_state<System>> {
  public:
   group_with_iommu() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  group_with_iommu(group_with_iommu&& other) noexcept = default;
-  group_with_iommu& operator=(group_with_iommu&& other) noexcept = default;
-  ///@}
 
   /// Attaches the group to a VM (FILE_ADD).
   /// \param vm the files of the VM, which share its kvm-vfio device
@@ -148,33 +126,21 @@ class group_with_iommu {
     if (!state_) return errc::badf;
     return state_->container()->container().check_extension(VFIO_DMA_CC_IOMMU);
   }
-  /// Returns a view of the group's descriptor.
-  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
-  }
-  /// Returns true if this object has a group. It has none after the step, and after it was moved
-  /// from.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::group_state<System>>;
+  using typename step<detail::group_state<System>>::state_ref;
+  using step<detail::group_state<System>>::state_;
   template <system>
   friend class group_in_container;
-  explicit group_with_iommu(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
-
-  state_ref state_;
+  explicit group_with_iommu(state_ref state) noexcept
+      : step<detail::group_state<System>>(static_cast<state_ref&&>(state)) {}
 };
 
 /// A group in a container. Move-only.
 template <system System = native::host>
-class group_in_container {
+class group_in_container : public step<detail::group_state<System>> {
  public:
   group_in_container() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  group_in_container(group_in_container&& other) noexcept = default;
-  group_in_container& operator=(group_in_container&& other) noexcept = default;
-  ///@}
 
   /// Chooses the container's IOMMU driver (VFIO_SET_IOMMU), if the container has none yet: the
   /// first group needs it, and the first one after the last one left. Then maps the memory that the
@@ -190,33 +156,21 @@ class group_in_container {
     if (const errc e = state_->container()->set_iommu(type); e != errc::ok) return e;
     return group_with_iommu<System>(static_cast<state_ref&&>(state_));
   }
-  /// Returns a view of the group's descriptor.
-  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
-  }
-  /// Returns true if this object has a group. It has none after the step, and after it was moved
-  /// from.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::group_state<System>>;
+  using typename step<detail::group_state<System>>::state_ref;
+  using step<detail::group_state<System>>::state_;
   template <system>
   friend class group_file;
-  explicit group_in_container(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
-
-  state_ref state_;
+  explicit group_in_container(state_ref state) noexcept
+      : step<detail::group_state<System>>(static_cast<state_ref&&>(state)) {}
 };
 
 /// An open group file, the first step. Move-only.
 template <system System = native::host>
-class group_file {
+class group_file : public step<detail::group_state<System>> {
  public:
   group_file() = default;
-  ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
-  group_file(group_file&& other) noexcept = default;
-  group_file& operator=(group_file&& other) noexcept = default;
-  ///@}
 
   /// Opens /dev/vfio/N.
   /// \param number the N in the path
@@ -252,23 +206,16 @@ class group_file {
     if (const errc e = state_->join(to.state_); e != errc::ok) return e;
     return group_in_container<System>(static_cast<state_ref&&>(state_));
   }
-  /// Returns a view of the group's descriptor.
-  [[nodiscard]] native::vfio::basic_group_ref<System> view() const noexcept {
-    return state_ ? state_->file().borrow() : native::vfio::basic_group_ref<System>();
-  }
   /// Gives the descriptor of the group to the caller, who must close it.
   [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
     const auto file = state_ ? state_->release() : native::vfio::basic_group_ref<System>();
     state_ = {};
     return file;
   }
-  /// Returns true if this object has a group. It has none after the step, and after it was moved
-  /// from.
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
 
  private:
-  using state_ref = detail::shared<detail::group_state<System>>;
-  state_ref state_;
+  using typename step<detail::group_state<System>>::state_ref;
+  using step<detail::group_state<System>>::state_;
 };
 
 }  // namespace kvm_vfio::client

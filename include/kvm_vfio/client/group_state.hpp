@@ -32,24 +32,16 @@ class group_state : public counted {
     return e;
   }
   [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
-    tracked_.fd = file_.fd();
-    const errc e = vm->add(tracked_);
-    if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
-    return e;
+    return vm_.attach(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
   }
   [[nodiscard]] result<native::vfio::basic_device<System>> open_device(
       const char* name) const noexcept {
-    const auto open = [this, name]() noexcept { return file_.get_device(name); };
-    return vm_ ? vm_->while_tracked(open) : open();
+    return vm_.open_device([this, name]() noexcept { return file_.get_device(name); });
   }
-  [[nodiscard]] errc set_spapr_tce(int tablefd) noexcept {
-    return vm_ ? vm_->set_table(tracked_, tablefd) : errc::noent;
-  }
+  [[nodiscard]] errc set_spapr_tce(int tablefd) noexcept { return vm_.set_table(tablefd); }
   // Undoes every step, even if one of them fails. Returns the first error.
   errc undo() noexcept {
-    errc first = errc::ok;
-    if (vm_) first = vm_->del(tracked_);
-    vm_ = {};
+    errc first = vm_.detach();
     if (container_)
       if (const errc e = container_->leave(file_); first == errc::ok) first = e;
     file_ = {};  // before the container, which is closed with its last group
@@ -58,8 +50,7 @@ class group_state : public counted {
   }
   // The caller undoes the steps itself.
   [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
-    if (vm_) vm_->forget(tracked_);
-    vm_ = {};
+    vm_.forget();
     if (container_) container_->forget_group();
     container_ = {};
     return file_.release();
@@ -68,8 +59,7 @@ class group_state : public counted {
  private:
   native::vfio::basic_group<System> file_;
   shared<dma_space_state<System>> container_;
-  shared<vm_files_state<System>> vm_;
-  tracked_file tracked_;
+  tracking<System> vm_;
 };
 
 }  // namespace kvm_vfio::client::detail

@@ -178,6 +178,41 @@ class vm_files_state : public counted {
   tracked_file* first_ = nullptr;
 };
 
+/// What an open file knows of the VM that it is attached to, if it is.
+template <system System>
+class tracking {
+ public:
+  [[nodiscard]] errc attach(shared<vm_files_state<System>> vm, int fd) noexcept {
+    file_.fd = fd;
+    const errc e = vm->add(file_);
+    if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
+    return e;
+  }
+  // Calls FILE_DEL, if the file is attached.
+  errc detach() noexcept {
+    const errc e = vm_ ? vm_->del(file_) : errc::ok;
+    vm_ = {};
+    return e;
+  }
+  // The caller calls FILE_DEL itself.
+  void forget() noexcept {
+    if (vm_) vm_->forget(file_);
+    vm_ = {};
+  }
+  [[nodiscard]] errc set_table(int tablefd) noexcept {
+    return vm_ ? vm_->set_table(file_, tablefd) : errc::noent;
+  }
+  // Opens a device of the file, as `vm_files_state::while_tracked`.
+  template <class Open>
+  [[nodiscard]] auto open_device(const Open& open) const noexcept {
+    return vm_ ? vm_->while_tracked(open) : open();
+  }
+
+ private:
+  shared<vm_files_state<System>> vm_;
+  tracked_file file_;
+};
+
 }  // namespace detail
 
 /// The VFIO files of one VM. This object owns the VM's kvm-vfio device together with each file that
@@ -192,7 +227,8 @@ class vm_files {
  public:
   vm_files() = default;
   ///@{
-  /// Takes over what `other` has. `other` is empty afterwards. What this object had is undone.
+  /// Takes over what `other` has. `other` is empty afterwards. Files that are attached through this
+  /// object stay attached.
   vm_files(vm_files&& other) noexcept = default;
   vm_files& operator=(vm_files&& other) noexcept = default;
   ///@}

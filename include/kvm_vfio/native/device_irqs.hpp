@@ -51,11 +51,11 @@ class basic_device_irqs_ref : public basic_device_regions_ref<System> {
   /// in its destructor. The device's descriptor must stay open for as long as that object exists.
   /// \par Errors
   /// - each error of `set_eventfds`; no vector of `start` and the following ones is armed then
-  template <class Guard = armed_irqs<System>>  // `Guard` is complete at the call
-  [[nodiscard]] result<Guard> arm(std::uint32_t index, std::uint32_t start, const int* eventfds,
-                                  std::size_t count) const noexcept {
+  [[nodiscard]] result<armed_irqs<System>> arm(std::uint32_t index, std::uint32_t start,
+                                               const int* eventfds,
+                                               std::size_t count) const noexcept {
     if (const errc e = set_eventfds(index, start, eventfds, count); e != errc::ok) return e;
-    return Guard(*this, index);
+    return armed_irqs<System>(*this, index);
   }
   /// Arms the vectors from `start` on, each with its own eventfd. A vector whose eventfd is -1 is
   /// disarmed. VFIO keeps each eventfd alive for as long as its vector is armed.

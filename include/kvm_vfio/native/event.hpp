@@ -26,11 +26,11 @@ class basic_event_ref : public descriptor<System> {
   /// Makes an eventfd of count 0, which does not block.
   /// \par Errors
   /// - `errc::mfile`, `errc::nfile`: the process or the system has no free descriptor or file
-  template <class Owner = owned<basic_event_ref>>  // `Owner` is complete at the call
-  [[nodiscard]] static result<Owner> make(const System& on = detail::only<System>()) noexcept {
+  [[nodiscard]] static result<owned<basic_event_ref>> make(
+      const System& on = detail::only<System>()) noexcept {
     const result<int> fd = on.eventfd();
     if (!fd) return fd.error();
-    return Owner(basic_unique_fd<System>(*fd, on));
+    return owned<basic_event_ref>(basic_unique_fd<System>(*fd, on));
   }
   /// Adds 1 to the count.
   /// \par Errors

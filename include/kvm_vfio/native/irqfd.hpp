@@ -40,20 +40,18 @@ class basic_vm_irqfd_ref : public descriptor<System> {
   /// descriptors of the VM and of the eventfd must stay open for as long as that object exists.
   /// \par Errors
   /// - each error of `assign_irqfd`
-  template <class Guard = vm_irqfd<System>>  // `Guard` is complete at the call
-  [[nodiscard]] result<Guard> irqfd(int eventfd, std::uint32_t gsi) const noexcept {
+  [[nodiscard]] result<vm_irqfd<System>> irqfd(int eventfd, std::uint32_t gsi) const noexcept {
     if (const errc e = assign_irqfd(eventfd, gsi); e != errc::ok) return e;
-    return Guard(*this, eventfd, gsi);
+    return vm_irqfd<System>(*this, eventfd, gsi);
   }
   /// Connects two eventfds with a GSI, and returns an object that ends this in its destructor. The
   /// descriptors of the VM and of `eventfd` must stay open for as long as that object exists.
   /// \par Errors
   /// - each error of `assign_resampling_irqfd`
-  template <class Guard = vm_irqfd<System>>
-  [[nodiscard]] result<Guard> resampling_irqfd(int eventfd, std::uint32_t gsi,
-                                               int handled) const noexcept {
+  [[nodiscard]] result<vm_irqfd<System>> resampling_irqfd(int eventfd, std::uint32_t gsi,
+                                                          int handled) const noexcept {
     if (const errc e = assign_resampling_irqfd(eventfd, gsi, handled); e != errc::ok) return e;
-    return Guard(*this, eventfd, gsi);
+    return vm_irqfd<System>(*this, eventfd, gsi);
   }
   /// Lets KVM give the VM the interrupt `gsi` each time that an eventfd is signalled.
   /// \param eventfd the descriptor of the eventfd

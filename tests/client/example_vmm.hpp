@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// Machines for the tests of the client layer, and the VMM of the example on them.
+/// The VMM of example 06 on simulated machines with a device like QEMU's edu.
 
 #include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>

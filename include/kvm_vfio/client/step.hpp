@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// What the objects of all steps have in common.
+
+#include <kvm_vfio/client/shared.hpp>
+#include <kvm_vfio/errc.hpp>
+
+namespace kvm_vfio::client {
+
+/// The base of every step. It refers to an open file and to the steps that were done with the file.
+/// A step can be moved and not copied. The object that was moved from is empty.
+/// \tparam State what the steps of a file share
+template <class State>
+class step {
+ public:
+  /// Returns a view of the descriptor of the group or of the device. The view is empty if this
+  /// object is empty.
+  [[nodiscard]] auto view() const noexcept {
+    using ref = decltype(state_->file().borrow());
+    return state_ ? state_->file().borrow() : ref();
+  }
+  /// Returns true if this object is not empty. It is empty after a step has succeeded, and after it
+  /// was moved from.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+ protected:
+  /// A reference on what the steps share.
+  using state_ref = detail::shared<State>;
+
+  step() = default;
+  /// Makes a step of a state.
+  explicit step(state_ref state) noexcept : state_(static_cast<state_ref&&>(state)) {}
+  /// Takes over what `other` has. `other` is empty afterwards.
+  step(step&& other) noexcept = default;
+  /// Undoes the own steps and takes over what `other` has. `other` is empty afterwards.
+  step& operator=(step&& other) noexcept = default;
+  ~step() = default;
+
+  /// Undoes all steps at once and reports the first error. This object is empty afterwards.
+  /// \par Errors
+  /// - `errc::busy`: another object refers to the state. Nothing was changed.
+  /// - each error of the calls that undo the steps
+  [[nodiscard]] errc undo() noexcept {
+    if (!state_) return errc::ok;
+    if (!state_.sole()) return errc::busy;
+    const errc e = state_->undo();
+    state_ = {};
+    return e;
+  }
+
+  /// What the steps share. Empty: none.
+  state_ref state_;
+};
+
+}  // namespace kvm_vfio::client
