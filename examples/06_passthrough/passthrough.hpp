@@ -5,8 +5,7 @@
 #include <kvm_vfio/client/address_space.hpp>
 #include <kvm_vfio/client/container.hpp>
 #include <kvm_vfio/client/device.hpp>
-#include <kvm_vfio/client/device_file.hpp>
-#include <kvm_vfio/client/group.hpp>
+#include <kvm_vfio/client/plug.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/native/event.hpp>
 #include <kvm_vfio/native/kvm.hpp>
@@ -78,25 +77,11 @@ class passthrough {
   }
   errc from_group(int number, const char* name) {
     if (const errc e = need(container_); e != errc::ok) return e;
-    auto group = kv::client::group_file<System>::open(number, system_);
-    if (!group) return group.error();
-    auto in_container = std::move(*group).join(container_);
-    if (!in_container) return in_container.error();
-    auto with_iommu = std::move(*in_container).set_iommu();
-    if (!with_iommu) return with_iommu.error();
-    auto attached = std::move(*with_iommu).attach(files_);
-    if (!attached) return attached.error();
-    return take(attached->open_device(name));
+    return take(kv::client::plug_from_group(number, name, container_, files_));
   }
   errc from_device_file(int number) {
     if (const errc e = need(space_); e != errc::ok) return e;
-    auto file = kv::client::device_file<System>::open(number, system_);
-    if (!file) return file.error();
-    auto attached = std::move(*file).attach(files_);
-    if (!attached) return attached.error();
-    auto bound = std::move(*attached).bind(space_);
-    if (!bound) return bound.error();
-    return take(std::move(*bound).attach_to_space());
+    return take(kv::client::plug_device_file(number, space_, files_));
   }
   template <class T>
   static errc keep(T& where, kv::result<T> made) {

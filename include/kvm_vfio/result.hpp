@@ -57,6 +57,16 @@ class [[nodiscard]] result {
   ///@}
   /// Deleted for temporaries: the pointer would outlive the value. Use `value()` instead.
   constexpr const T* operator->() const&& = delete;
+  /// Passes the value to `next`, and returns what `next` returns. After a failure `next` is not
+  /// called, and the new result has the error. So calls that need each other's value stand in one
+  /// expression.
+  /// \param next a function that takes a `T` and returns a `result` of any type
+  template <class Next>
+  [[nodiscard]] constexpr std::invoke_result_t<Next, T> and_then(Next&& next) && noexcept(
+      std::is_nothrow_invocable_v<Next, T>) {
+    if (!has_value()) return error_;
+    return static_cast<Next&&>(next)(static_cast<T&&>(value_));
+  }
 
  private:
   [[nodiscard]] constexpr T& checked() noexcept {

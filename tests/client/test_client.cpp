@@ -4,6 +4,7 @@
 #include "machine.hpp"
 #include "support/catch.hpp"
 
+#include <kvm_vfio/client/plug.hpp>
 #include <kvm_vfio/native/event.hpp>
 
 #include <type_traits>
@@ -742,5 +743,48 @@ static_assert(move_only<vm_files> && move_only<container> && move_only<address_s
               move_only<attached_device_file> && move_only<bound_device> && move_only<device> &&
               move_only<client::mapped_region<sys>>);
 static_assert(move_only<attached_group>);  // `share` says what it does, a copy would not
+
+TEST_CASE("One call plugs the first device of a group, or a device file, as the steps do") {
+  vmm_machine<> m;
+  vm_files files = m.make_files();
+  container c = must(container::open(m.system));
+  const auto before = m.look();
+  m.forget_calls();
+  for (const auto request :
+       {0UL, static_cast<unsigned long>(VFIO_GROUP_SET_CONTAINER),
+        static_cast<unsigned long>(VFIO_SET_IOMMU), static_cast<unsigned long>(KVM_SET_DEVICE_ATTR),
+        static_cast<unsigned long>(VFIO_GROUP_GET_DEVICE_FD)}) {
+    if (request != 0) m.fail_ioctl(request, 1, errc::io);
+    auto d = client::plug_from_group(1, first_device, c, files);
+    CHECK(d.error() == (request == 0 ? errc::ok : errc::io));
+    CHECK(files.size() == (request == 0 ? 1 : 0));
+    if (request != 0) continue;
+    CHECK(m.calls() ==
+          "open(\"/dev/vfio/1\") = 2\n"
+          "ioctl(2, SET_CONTAINER fd 1) = 0\n"
+          "ioctl(1, SET_IOMMU) = 0\n"
+          "ioctl(0, FILE_ADD fd 2) = 0\n"
+          "ioctl(2, GET_DEVICE_FD \"0000:00:04.0\") = 3\n");
+    CHECK(d->close() == errc::ok);
+  }
+  CHECK(m.look() == before);
+  c = {};
+  address_space space = must(address_space::open(m.system));
+  const auto with_space = m.look();
+  m.forget_calls();
+  {
+    auto d = client::plug_device_file(0, space, files);
+    REQUIRE(d);
+    CHECK(m.calls() ==
+          "open(\"/dev/vfio/devices/vfio0\") = 2\n"
+          "ioctl(0, FILE_ADD fd 2) = 0\n"
+          "ioctl(2, BIND_IOMMUFD fd 1) = 0\n"
+          "ioctl(2, ATTACH_IOMMUFD_PT) = 0\n");
+  }
+  CHECK(m.look() == with_space);
+  CHECK(client::plug_from_group(1, first_device, container(), files).error() == errc::badf);
+  CHECK(client::plug_device_file(0, address_space(), files).error() == errc::badf);
+  CHECK(m.checker().reports().empty());
+}
 
 }  // namespace

@@ -51,6 +51,31 @@ TEST_CASE("result moves what cannot be copied") {
   CHECK(made.value().value == 0);
 }
 
+constexpr result<long> half(int of) noexcept {
+  if (of % 2 != 0) return errc::inval;
+  return of / 2;
+}
+static_assert(*result<int>(8).and_then(half) == 4);
+static_assert(result<int>(7).and_then(half).error() == errc::inval);
+static_assert(result<int>(errc::busy).and_then(half).error() == errc::busy);
+static_assert(noexcept(result<int>(8).and_then(half)));
+
+TEST_CASE("and_then calls the next function only after a success, and moves the value into it") {
+  struct token {
+    int value = 0;
+    token() = default;
+    explicit token(int v) noexcept : value(v) {}
+    token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
+    token& operator=(token&&) = delete;
+  };
+  int calls = 0;
+  const auto next = [&](token t) -> result<int> { return ++calls, t.value; };
+  CHECK(result<token>(token(5)).and_then(next).value() == 5);
+  CHECK(calls == 1);
+  CHECK(result<token>(errc::nodev).and_then(next).error() == errc::nodev);
+  CHECK(calls == 1);
+}
+
 using support::signal_that_ends;
 
 TEST_CASE("The value of a failure, and a failure without an error, trap") {
