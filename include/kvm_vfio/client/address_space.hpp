@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/descriptor.hpp>
 #include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/native/ioas.hpp>
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
@@ -35,21 +36,33 @@ class address_space : public dma_space<System> {
     return adopt(static_cast<native::vfio::basic_iommufd<System>&&>(*file));
   }
   /// Takes over an iommufd, for example one that a management program passed, and makes an IOAS.
+  /// \param file the iommufd. After an error `file` still owns the descriptor.
   /// \par Errors
   /// - `errc::nomem`: no memory
-  /// - each other error of IOMMU_IOAS_ALLOC. After an error the iommufd is closed.
+  /// - each other error of IOMMU_IOAS_ALLOC
   [[nodiscard]] static result<address_space> adopt(
-      native::vfio::basic_iommufd<System> file) noexcept {
+      native::vfio::basic_iommufd<System>&& file) noexcept {
     const auto id = file.alloc_ioas();
     if (!id) return id.error();
-    const auto borrowed = file.borrow();
-    address_space made;
-    made.state_ =
-        typename address_space::state_ref(new (std::nothrow) typename address_space::state(
-            static_cast<native::vfio::basic_iommufd<System>&&>(file), *id));
-    if (made.state_) return made;
-    (void)borrowed.destroy(*id);
-    return errc::nomem;
+    auto made = make(file, *id);
+    if (!made) (void)file.destroy(*id);
+    return made;
+  }
+  /// Takes over an iommufd and an IOAS of it, for example those that were made before execve(2).
+  /// Adopt each device that is attached to the IOAS after it (`device::adopt`), and each mapping
+  /// that this program will remove (`adopt_mapping`). One call asks whether the IOAS exists
+  /// (IOMMU_IOAS_IOVA_RANGES).
+  /// \param file the iommufd. After an error `file` still owns the descriptor.
+  /// \param ioas the number of the IOAS, which is destroyed at the end
+  /// \par Errors
+  /// - `errc::noent`: the iommufd has no such IOAS
+  /// - `errc::nomem`: no memory
+  /// - each other error of `native::vfio::basic_ioas_ref::iova_ranges`
+  [[nodiscard]] static result<address_space> adopt(native::vfio::basic_iommufd<System>&& file,
+                                                   native::vfio::ioas_id ioas) noexcept {
+    const native::vfio::basic_ioas_ref<System> asked(file, ioas);
+    if (const errc e = asked.iova_ranges(nullptr, 0).error(); e != errc::ok) return e;
+    return make(file, ioas);
   }
 
   /// Returns a view of the iommufd.
@@ -63,7 +76,8 @@ class address_space : public dma_space<System> {
   }
   /// Gives the iommufd to the caller, who must close it. The IOAS is not destroyed. Devices stay in
   /// it, until their own objects undo that. Mappings stay in effect, and their objects no longer
-  /// remove them. This object is empty afterwards: ask for `id` before.
+  /// remove them. The function makes no call. This object is empty afterwards: ask for `id`
+  /// before.
   [[nodiscard]] native::vfio::basic_iommufd_ref<System> release() noexcept {
     const auto file = view();
     if (this->state_) this->state_->release();
@@ -74,6 +88,20 @@ class address_space : public dma_space<System> {
  private:
   template <system>
   friend class attached_device_file;
+  template <system>
+  friend class bound_device;
+  template <system>
+  friend class device;
+
+  [[nodiscard]] static result<address_space> make(native::vfio::basic_iommufd<System>& file,
+                                                  native::vfio::ioas_id id) noexcept {
+    address_space made;
+    made.state_ =
+        typename address_space::state_ref(new (std::nothrow) typename address_space::state(
+            static_cast<native::vfio::basic_iommufd<System>&&>(file), id));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
 };
 
 }  // namespace kvm_vfio::client

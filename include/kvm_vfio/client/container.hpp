@@ -10,6 +10,7 @@
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <new>
 
@@ -32,15 +33,35 @@ class container : public dma_space<System> {
     if (!file) return file.error();
     return adopt(static_cast<native::vfio::basic_container<System>&&>(*file));
   }
-  /// Takes over a container that has no group yet.
+  /// Takes over a container that has no IOMMU driver. Groups that are in the container already are
+  /// adopted after it (`group_in_container::adopt`). Makes no call.
+  /// \param file the container. After an error `file` still owns the descriptor.
   /// \par Errors
-  /// - `errc::nomem`: no memory. The descriptor is closed.
+  /// - `errc::nomem`: no memory
   [[nodiscard]] static result<container> adopt(
-      native::vfio::basic_container<System> file) noexcept {
+      native::vfio::basic_container<System>&& file) noexcept {
     container made;
     made.state_ = typename container::state_ref(new (std::nothrow) typename container::state(
         static_cast<native::vfio::basic_container<System>&&>(file)));
     if (!made.state_) return errc::nomem;
+    return made;
+  }
+  /// Takes over a container that has an IOMMU driver, for example one that was set before
+  /// execve(2). Adopt each group that is in the container after it, and each mapping that this
+  /// program will remove (`adopt_mapping`). For a TYPE1 driver, one call asks whether the container
+  /// has it.
+  /// \param file the container. After an error `file` still owns the descriptor.
+  /// \param type the IOMMU driver that the container has
+  /// \par Errors
+  /// - `errc::inval`: the container has no IOMMU driver
+  /// - `errc::nomem`: no memory
+  /// - each other error of `native::vfio::basic_type1_info_ref::iommu_info`
+  [[nodiscard]] static result<container> adopt(native::vfio::basic_container<System>&& file,
+                                               unsigned long type) noexcept {
+    if (type == VFIO_TYPE1v2_IOMMU || type == VFIO_TYPE1_IOMMU)
+      if (const errc e = file.iommu_info().error(); e != errc::ok) return e;
+    auto made = adopt(static_cast<native::vfio::basic_container<System>&&>(file));
+    if (made) made->state_->adopt_iommu(type);
     return made;
   }
 
@@ -58,7 +79,7 @@ class container : public dma_space<System> {
   }
   /// Gives the descriptor to the caller, who must close it. Groups stay in the container, until
   /// their own objects undo that. Mappings stay in effect, and their objects no longer remove them.
-  /// This object is empty afterwards.
+  /// The function makes no call. This object is empty afterwards.
   [[nodiscard]] native::vfio::basic_container_ref<System> release() noexcept {
     const auto file = view();
     if (this->state_) this->state_->release();
@@ -69,6 +90,12 @@ class container : public dma_space<System> {
  private:
   template <system>
   friend class group_file;
+  template <system>
+  friend class group_in_container;
+  template <system>
+  friend class group_with_iommu;
+  template <system>
+  friend class attached_group;
 };
 
 }  // namespace kvm_vfio::client

@@ -24,6 +24,28 @@ namespace kvm_vfio::client {
 
 template <system>
 class attached_group;
+template <system>
+class address_space;
+
+namespace detail {
+
+// Makes the state of a device whose steps were done already: a device of an address space. `vm` may
+// be empty. After an error `file` still owns the descriptor.
+template <system System>
+[[nodiscard]] result<shared<device_state<System>>> adopt_device(
+    native::vfio::basic_device<System>& file, const shared<dma_space_state<System>>& space,
+    bool in_space, const shared<vm_files_state<System>>& vm = {},
+    const shared<group_state<System>>& group = {}) noexcept {
+  const auto info = file.info();  // EINVAL: the device is not open, because it is not bound
+  if (!info) return info.error();
+  shared<device_state<System>> made(new (std::nothrow) device_state<System>(
+      static_cast<native::vfio::basic_device<System>&&>(file), group));
+  if (!made) return errc::nomem;
+  made->adopt(space, in_space, vm, info->irqs);
+  return made;
+}
+
+}  // namespace detail
 
 /// A part of a region that is mapped into this process. Keeps its device open. The destructor
 /// removes the mapping. Move-only.
@@ -70,6 +92,47 @@ class device : public step<detail::device_state<System>> {
  public:
   device() = default;
 
+  /// Takes over a device that a group handed out already, for example to this program before
+  /// execve(2). One call asks the device whether it is open (VFIO_DEVICE_GET_INFO). Nobody can ask
+  /// which interrupts are armed: `close` and the destructor disarm all that the device has.
+  /// \param file the device. After an error `file` still owns the descriptor.
+  /// \param of   the group that handed the device out
+  /// \par Errors
+  /// - `errc::badf`: `of` is empty, or `file` has no open descriptor
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_DEVICE_GET_INFO
+  [[nodiscard]] static result<device> adopt(native::vfio::basic_device<System>&& file,
+                                            const attached_group<System>& of) noexcept {
+    if (!of) return errc::badf;
+    return made_of(detail::adopt_device<System>(file, {}, false, {}, of.state_));
+  }
+  /// Takes over a device with a file of its own that is attached to a VM and to an address space
+  /// already. One call asks the device whether it is open (VFIO_DEVICE_GET_INFO). Nobody can ask
+  /// which interrupts are armed: `close` and the destructor disarm all that the device has.
+  /// \param file the device file. After an error `file` still owns the descriptor.
+  /// \param in   the address space that the device is attached to
+  /// \param vm   the files of the VM that tracks the device file
+  /// \par Errors
+  /// - `errc::badf`: `in` or `vm` is empty, or `file` has no open descriptor
+  /// - `errc::inval`: the device is not bound
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_DEVICE_GET_INFO
+  [[nodiscard]] static result<device> adopt(native::vfio::basic_device<System>&& file,
+                                            const address_space<System>& in,
+                                            const vm_files<System>& vm) noexcept {
+    if (!in || !vm) return errc::badf;
+    return made_of(detail::adopt_device<System>(file, in.state_, true, vm.state_));
+  }
+  /// Takes over a device with a file of its own that is attached to an address space already, and
+  /// that no VM tracks.
+  /// \par Errors
+  /// - each error of the `adopt` with a VM
+  [[nodiscard]] static result<device> adopt(native::vfio::basic_device<System>&& file,
+                                            const address_space<System>& in) noexcept {
+    if (!in) return errc::badf;
+    return made_of(detail::adopt_device<System>(file, in.state_, true));
+  }
+
   /// Arms interrupts: the device then signals an eventfd for each of them (VFIO_DEVICE_SET_IRQS).
   /// They are disarmed by `disarm`, by `close`, or in the destructor.
   /// \param index    the kind of interrupt (VFIO_PCI_*_IRQ_INDEX)
@@ -114,24 +177,15 @@ class device : public step<detail::device_state<System>> {
     return mapped_region<System>(state_,
                                  static_cast<native::vfio::mapped_region<System>&&>(*mapped));
   }
-  /// Undoes all steps and reports the first error. The destructor does the same and reports none.
-  /// This object is empty afterwards.
-  /// \par Errors
-  /// - `errc::busy`: a mapped region still exists. Nothing was changed.
-  /// - each error of the calls that undo the steps
-  [[nodiscard]] errc close() noexcept { return this->undo(); }
-  /// Gives the descriptor to the caller, who undoes the steps. The group of the device stays
-  /// attached: an object from `group_of`, or another device of the group, must exist, because a
-  /// group cannot be given back while a device of it is open.
+  /// Gives the descriptor to the caller, who undoes the steps. Interrupts stay armed. The group of
+  /// the device stays attached: an object from `group_of`, or another device of the group, must
+  /// exist, because a group cannot be given back while a device of it is open.
   ///
-  /// Empty: a mapped region still exists, or this device is the last user of its group, and nothing
-  /// was changed.
+  /// Returns an empty view if a mapped region still exists, or if this device is the last user of
+  /// its group. Nothing was changed then.
   [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
-    if (!state_ || !state_.sole()) return {};
-    if (state_->group() && state_->group().sole()) return {};
-    const auto file = state_->release();
-    state_ = {};
-    return file;
+    if (state_ && state_->group() && state_->group().sole()) return {};
+    return step<state>::release();
   }
 
  private:
@@ -148,6 +202,10 @@ class device : public step<detail::device_state<System>> {
 
   explicit device(state_ref made) noexcept
       : step<detail::device_state<System>>(static_cast<state_ref&&>(made)) {}
+  [[nodiscard]] static result<device> made_of(result<state_ref> adopted) noexcept {
+    if (!adopted) return adopted.error();
+    return device(static_cast<state_ref&&>(*adopted));
+  }
   // Makes a device that a group handed out.
   [[nodiscard]] static result<device> make(native::vfio::basic_device<System> file,
                                            group_ref group) noexcept {

@@ -35,6 +35,36 @@ class bound_device : public step<detail::device_state<System>> {
  public:
   bound_device() = default;
 
+  /// Takes over a device file that is attached to a VM and bound to an iommufd already. One call
+  /// asks the device whether it is open (VFIO_DEVICE_GET_INFO).
+  /// \param file the device file. After an error `file` still owns the descriptor.
+  /// \param id   the number of the device in the iommufd, which `bind` had given it
+  /// \param to   the address space whose iommufd the device is bound to
+  /// \param vm   the files of the VM that tracks the device file
+  /// \par Errors
+  /// - `errc::badf`: `to` or `vm` is empty, or `file` has no open descriptor
+  /// - `errc::inval`: the device is not bound
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_DEVICE_GET_INFO
+  [[nodiscard]] static result<bound_device> adopt(native::vfio::basic_device<System>&& file,
+                                                  std::uint32_t id, const address_space<System>& to,
+                                                  const vm_files<System>& vm) noexcept {
+    if (!to || !vm) return errc::badf;
+    auto made = detail::adopt_device<System>(file, to.state_, false, vm.state_);
+    if (!made) return made.error();
+    return bound_device(static_cast<state_ref&&>(*made), id);
+  }
+  /// Takes over a device file that is bound to an iommufd already, and that no VM tracks.
+  /// \par Errors
+  /// - each error of the other `adopt`
+  [[nodiscard]] static result<bound_device> adopt(native::vfio::basic_device<System>&& file,
+                                                  std::uint32_t id,
+                                                  const address_space<System>& to) noexcept {
+    if (!to) return errc::badf;
+    auto made = detail::adopt_device<System>(file, to.state_, false);
+    if (!made) return made.error();
+    return bound_device(static_cast<state_ref&&>(*made), id);
+  }
   /// Attaches the device to the address space whose iommufd it is bound to
   /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
   /// \par Errors
@@ -65,6 +95,27 @@ class attached_device_file : public step<detail::device_state<System>> {
  public:
   attached_device_file() = default;
 
+  /// Takes over a device file that is attached to a VM already, and not bound. One call asks the
+  /// device whether it is open (VFIO_DEVICE_GET_INFO).
+  /// \param file the device file. After an error `file` still owns the descriptor.
+  /// \param vm   the files of the VM that tracks the device file
+  /// \par Errors
+  /// - `errc::badf`: `vm` is empty, or `file` has no open descriptor
+  /// - `errc::busy`: the device is bound, or comes from a group
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_DEVICE_GET_INFO
+  [[nodiscard]] static result<attached_device_file> adopt(native::vfio::basic_device<System>&& file,
+                                                          const vm_files<System>& vm) noexcept {
+    if (!vm) return errc::badf;
+    const errc open = file.info().error();
+    if (open == errc::ok) return errc::busy;
+    if (open != errc::inval) return open;  // EINVAL: a device file that is not bound
+    attached_device_file made(state_ref(new (std::nothrow) detail::device_state<System>(
+        static_cast<native::vfio::basic_device<System>&&>(file))));
+    if (!made.state_) return errc::nomem;
+    made.state_->adopt({}, false, vm.state_, 0);
+    return made;
+  }
   /// Binds the device to the iommufd of an address space (VFIO_DEVICE_BIND_IOMMUFD), which opens
   /// the device. The iommufd stays open for as long as the device is bound.
   /// \par Errors
@@ -104,9 +155,12 @@ class device_file : public step<detail::device_state<System>> {
     return adopt(static_cast<native::vfio::basic_device<System>&&>(*file));
   }
   /// Takes over a device file that is not bound, for example one that a management program passed.
+  /// Makes no call.
+  /// \param file the device file. After an error `file` still owns the descriptor.
   /// \par Errors
-  /// - `errc::nomem`: no memory. The descriptor is closed.
-  [[nodiscard]] static result<device_file> adopt(native::vfio::basic_device<System> file) noexcept {
+  /// - `errc::nomem`: no memory
+  [[nodiscard]] static result<device_file> adopt(
+      native::vfio::basic_device<System>&& file) noexcept {
     device_file made;
     made.state_ = state_ref(new (std::nothrow) detail::device_state<System>(
         static_cast<native::vfio::basic_device<System>&&>(file)));
@@ -127,12 +181,6 @@ class device_file : public step<detail::device_state<System>> {
   /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
   [[nodiscard]] attached_device_file<System> without_kvm() && noexcept {
     return attached_device_file<System>(static_cast<state_ref&&>(state_));
-  }
-  /// Gives the descriptor to the caller, who must close it.
-  [[nodiscard]] native::vfio::basic_device_ref<System> release() noexcept {
-    const auto file = state_ ? state_->release() : native::vfio::basic_device_ref<System>();
-    state_ = {};
-    return file;
   }
 
  private:

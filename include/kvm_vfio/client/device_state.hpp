@@ -30,6 +30,15 @@ class device_state : public counted {
   [[nodiscard]] const native::vfio::basic_device<System>& file() const noexcept { return file_; }
   [[nodiscard]] const shared<group_state<System>>& group() const noexcept { return group_; }
 
+  // The steps were done already. `space` and `vm` may be empty. Nobody knows which of the `irqs`
+  // interrupt indexes are armed. So all of them are disarmed at the end.
+  void adopt(shared<dma_space_state<System>> space, bool in_space,
+             shared<vm_files_state<System>> vm, std::uint32_t irqs) noexcept {
+    space_ = static_cast<shared<dma_space_state<System>>&&>(space);
+    in_space_ = in_space;
+    vm_.adopt(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
+    armed_ = irqs < 32 ? (std::uint32_t{1} << irqs) - 1 : ~std::uint32_t{0};
+  }
   [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
     return vm_.attach(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
   }
@@ -60,7 +69,8 @@ class device_state : public counted {
     for (std::uint32_t index = 0; armed_ && index < 32; ++index)
       if (armed_ >> index & 1) {
         const errc e = file_.disarm(index);
-        if (e != errc::inval) keep(e);  // EINVAL: they were disarmed already, through the view
+        // EINVAL, ENOTTY: they are not armed, or the device does not have them.
+        if (e != errc::inval && e != errc::notty) keep(e);
       }
     armed_ = 0;
     if (in_space_) keep(file_.detach_iommufd_pt());

@@ -59,6 +59,17 @@ class dma_space_state : public counted {
     return works();
   }
 
+  // The container has this IOMMU driver already.
+  void adopt_iommu(unsigned long type) noexcept {
+    const guard held(mutex_);
+    iommu_ = true;
+    type_ = type;
+  }
+  // The group is in the container already.
+  void adopt_group() noexcept {
+    const guard held(mutex_);
+    ++groups_;
+  }
   [[nodiscard]] errc join(const native::vfio::basic_group<System>& group) noexcept {
     const guard held(mutex_);
     const errc e = group.set_container(container_);
@@ -81,13 +92,19 @@ class dma_space_state : public counted {
   // Also puts the mappings into effect that the container did not have yet.
   [[nodiscard]] errc set_iommu(unsigned long type) noexcept {
     const guard held(mutex_);
-    if (released_) return iommu_ ? errc::ok : errc::badf;
+    if (released_ && !iommu_) return errc::badf;
     if (!iommu_) {
       const errc e = container_.set_iommu(type);
-      if (e == errc::ok) lose_driver();  // what the driver before this one had
-      else if (!left_open_ || e != errc::inval) return e;
+      if (e == errc::ok) {
+        lose_driver();  // what the driver before this one had
+        type_ = type;
+      } else if (!left_open_ || e != errc::inval) {
+        return e;
+      }
       iommu_ = true;  // inval: the group that is left keeps the driver and the mappings
     }
+    if (type != type_) return errc::busy;
+    if (released_) return errc::ok;
     for (mapped* m = first_; m; m = m->next)
       if (!m->in_effect) {
         const errc e = map_now(m->what);
@@ -97,11 +114,13 @@ class dma_space_state : public counted {
     return errc::ok;
   }
 
-  [[nodiscard]] result<mapped*> map(const dma_mapping& what) noexcept {
+  // `adopted`: the kernel has the mapping already.
+  [[nodiscard]] result<mapped*> map(const dma_mapping& what, bool adopted = false) noexcept {
     const guard held(mutex_);
-    auto* const made = new (std::nothrow) mapped{what, nullptr, false};
+    if (adopted && !works()) return errc::inval;
+    auto* const made = new (std::nothrow) mapped{what, nullptr, adopted};
     if (!made) return errc::nomem;
-    if (works()) {
+    if (works() && !adopted) {
       if (const errc e = map_now(what); e != errc::ok) {
         delete made;
         return e;
@@ -161,6 +180,7 @@ class dma_space_state : public counted {
   native::vfio::basic_iommufd<System> iommufd_;
   native::vfio::ioas_id ioas_{};
   int groups_ = 0;
+  unsigned long type_ = 0;  // the IOMMU driver, if `iommu_`
   bool iommu_ = false;
   bool released_ = false;
   // A group could not leave, because a descriptor of one of its devices is open elsewhere. The
@@ -253,6 +273,20 @@ class dma_space {
   [[nodiscard]] result<mapping<System>> map(const dma_mapping& what) const noexcept {
     if (!state_) return errc::badf;
     const auto entry = state_->map(what);
+    if (!entry) return entry.error();
+    return mapping<System>(state_, *entry);
+  }
+  /// Takes over a mapping that the kernel has already, for example one that was made before
+  /// execve(2). Makes no call. Allocates one small object.
+  /// \param what the range; only the address and the size must be those of the mapping. If the
+  ///             container gets an IOMMU driver again, the memory that `what` names is mapped.
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - `errc::inval`: the container has no IOMMU driver, so it has no mapping
+  /// - `errc::nomem`: no memory
+  [[nodiscard]] result<mapping<System>> adopt_mapping(const dma_mapping& what) const noexcept {
+    if (!state_) return errc::badf;
+    const auto entry = state_->map(what, true);
     if (!entry) return entry.error();
     return mapping<System>(state_, *entry);
   }

@@ -29,6 +29,27 @@
 
 namespace kvm_vfio::client {
 
+namespace detail {
+
+// Makes the state of a group whose steps were done already. `vm` may be empty. After an error
+// `file` still owns the descriptor.
+template <system System>
+[[nodiscard]] result<shared<group_state<System>>> adopt_group(
+    native::vfio::basic_group<System>& file, const shared<dma_space_state<System>>& in,
+    bool with_iommu, const shared<vm_files_state<System>>& vm = {}) noexcept {
+  if (!in) return errc::badf;
+  const auto joined = file.in_container();
+  if (!joined) return joined.error();
+  if (!*joined || (with_iommu && !in->has_iommu())) return errc::inval;
+  shared<group_state<System>> made(new (std::nothrow) group_state<System>(
+      static_cast<native::vfio::basic_group<System>&&>(file)));
+  if (!made) return errc::nomem;
+  made->adopt(in, vm);
+  return made;
+}
+
+}  // namespace detail
+
 /// A group that is attached to the VM, or that does not need a VM. Its devices can be opened. Each
 /// open device keeps the group attached, so this object may be destroyed before them. The group is
 /// given back after the last of them: FILE_DEL, UNSET_CONTAINER, close. Move-only.
@@ -37,6 +58,25 @@ class attached_group : public step<detail::group_state<System>> {
  public:
   attached_group() = default;
 
+  /// Takes over a group that is in a container and attached to a VM already, for example by this
+  /// program before execve(2). One call asks whether the group is in a container. Nobody can ask
+  /// whether the VM tracks the group. On POWER, call `set_spapr_tce` again after a `rebind`.
+  /// \param file the group. After an error `file` still owns the descriptor.
+  /// \param in   the container that the group is in, which has an IOMMU driver
+  /// \param vm   the files of the VM that tracks the group
+  /// \par Errors
+  /// - `errc::badf`: `in` or `vm` is empty, or `file` has no open descriptor
+  /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_GROUP_GET_STATUS
+  [[nodiscard]] static result<attached_group> adopt(native::vfio::basic_group<System>&& file,
+                                                    const container<System>& in,
+                                                    const vm_files<System>& vm) noexcept {
+    if (!vm) return errc::badf;
+    auto made = detail::adopt_group<System>(file, in.state_, true, vm.state_);
+    if (!made) return made.error();
+    return attached_group(static_cast<state_ref&&>(*made));
+  }
   /// Opens a device of the group (VFIO_GROUP_GET_DEVICE_FD).
   /// \param name the device's name in sysfs, for example "0000:06:0d.0"
   /// \par Errors
@@ -58,27 +98,14 @@ class attached_group : public step<detail::group_state<System>> {
   }
   /// Returns one more object of this group, for example to open another of its devices later.
   [[nodiscard]] attached_group share() const noexcept { return attached_group(state_); }
-  /// Gives the group back at once and reports the first error. The destructor does the same and
-  /// reports none.
-  /// \par Errors
-  /// - `errc::busy`: a device of the group is open, or another object shares the group. Nothing was
-  ///   changed.
-  /// - each error of FILE_DEL and UNSET_CONTAINER. This object is empty afterwards.
-  [[nodiscard]] errc close() noexcept { return this->undo(); }
-  /// Gives the descriptor of the group to the caller, who undoes the steps. Empty: a device of the
-  /// group is open, or another object shares the group, and nothing was changed.
-  [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
-    if (!state_ || !state_.sole()) return {};
-    const auto file = state_->release();
-    state_ = {};
-    return file;
-  }
 
  private:
   using typename step<detail::group_state<System>>::state_ref;
   using step<detail::group_state<System>>::state_;
   template <system>
   friend class group_with_iommu;
+  template <system>
+  friend class device;
   template <system S>
   friend attached_group<S> group_of(const device<S>& of) noexcept;
   explicit attached_group(state_ref state) noexcept
@@ -99,6 +126,21 @@ class group_with_iommu : public step<detail::group_state<System>> {
  public:
   group_with_iommu() = default;
 
+  /// Takes over a group that is in a container with an IOMMU driver already, and that no VM tracks.
+  /// One call asks whether the group is in a container.
+  /// \param file the group. After an error `file` still owns the descriptor.
+  /// \param in   the container that the group is in
+  /// \par Errors
+  /// - `errc::badf`: `in` is empty, or `file` has no open descriptor
+  /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_GROUP_GET_STATUS
+  [[nodiscard]] static result<group_with_iommu> adopt(native::vfio::basic_group<System>&& file,
+                                                      const container<System>& in) noexcept {
+    auto made = detail::adopt_group<System>(file, in.state_, true);
+    if (!made) return made.error();
+    return group_with_iommu(static_cast<state_ref&&>(*made));
+  }
   /// Attaches the group to a VM (FILE_ADD).
   /// \param vm the files of the VM, which share its kvm-vfio device
   /// \par Errors
@@ -142,14 +184,30 @@ class group_in_container : public step<detail::group_state<System>> {
  public:
   group_in_container() = default;
 
+  /// Takes over a group that is in a container already. One call asks whether it is.
+  /// \param file the group. After an error `file` still owns the descriptor.
+  /// \param in   the container that the group is in
+  /// \par Errors
+  /// - `errc::badf`: `in` is empty, or `file` has no open descriptor
+  /// - `errc::inval`: the group is in no container
+  /// - `errc::nomem`: no memory
+  /// - each other error of VFIO_GROUP_GET_STATUS
+  [[nodiscard]] static result<group_in_container> adopt(native::vfio::basic_group<System>&& file,
+                                                        const container<System>& in) noexcept {
+    auto made = detail::adopt_group<System>(file, in.state_, false);
+    if (!made) return made.error();
+    return group_in_container(static_cast<state_ref&&>(*made));
+  }
   /// Chooses the container's IOMMU driver (VFIO_SET_IOMMU), if the container has none yet: the
   /// first group needs it, and the first one after the last one left. Then maps the memory that the
   /// container has and the driver does not know yet.
   /// \param type the IOMMU driver
   /// \par Errors
   /// - `errc::badf`: this object is empty
-  /// - each error of `native::vfio::basic_container_ref::set_iommu` and `map`. After an error of
-  ///   `map` the container keeps the driver and the earlier mappings.
+  /// - `errc::busy`: the container has an IOMMU driver of another type, or another driver or VMM
+  ///   uses the group's DMA
+  /// - each other error of `native::vfio::basic_container_ref::set_iommu` and `map`. After an error
+  ///   of `map` the container keeps the driver and the earlier mappings.
   [[nodiscard]] result<group_with_iommu<System>> set_iommu(
       unsigned long type = VFIO_TYPE1v2_IOMMU) && noexcept {
     if (!state_) return errc::badf;
@@ -184,10 +242,11 @@ class group_file : public step<detail::group_state<System>> {
     return adopt(static_cast<native::vfio::basic_group<System>&&>(*file));
   }
   /// Takes over the open file of a group that is in no container, for example one that a management
-  /// program passed.
+  /// program passed. Makes no call.
+  /// \param file the group. After an error `file` still owns the descriptor.
   /// \par Errors
-  /// - `errc::nomem`: no memory. The descriptor is closed.
-  [[nodiscard]] static result<group_file> adopt(native::vfio::basic_group<System> file) noexcept {
+  /// - `errc::nomem`: no memory
+  [[nodiscard]] static result<group_file> adopt(native::vfio::basic_group<System>&& file) noexcept {
     group_file made;
     made.state_ = state_ref(new (std::nothrow) detail::group_state<System>(
         static_cast<native::vfio::basic_group<System>&&>(file)));
@@ -205,12 +264,6 @@ class group_file : public step<detail::group_state<System>> {
     if (!state_ || !to.state_) return errc::badf;
     if (const errc e = state_->join(to.state_); e != errc::ok) return e;
     return group_in_container<System>(static_cast<state_ref&&>(state_));
-  }
-  /// Gives the descriptor of the group to the caller, who must close it.
-  [[nodiscard]] native::vfio::basic_group_ref<System> release() noexcept {
-    const auto file = state_ ? state_->release() : native::vfio::basic_group_ref<System>();
-    state_ = {};
-    return file;
   }
 
  private:

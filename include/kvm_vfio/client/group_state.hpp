@@ -31,6 +31,13 @@ class group_state : public counted {
     if (e == errc::ok) container_ = static_cast<shared<dma_space_state<System>>&&>(container);
     return e;
   }
+  // The group is in the container already, and attached to the VM. `vm` may be empty.
+  void adopt(shared<dma_space_state<System>> container,
+             shared<vm_files_state<System>> vm) noexcept {
+    container->adopt_group();
+    container_ = static_cast<shared<dma_space_state<System>>&&>(container);
+    vm_.adopt(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
+  }
   [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
     return vm_.attach(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
   }

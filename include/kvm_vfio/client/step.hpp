@@ -23,6 +23,32 @@ class step {
   /// Returns true if this object is not empty. It is empty after a step has succeeded, and after it
   /// was moved from.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+  /// Undoes all steps up to this one at once, the last step first, and reports the first error. The
+  /// destructor does the same and reports no error. If this object is empty, returns ok.
+  /// \par Errors
+  /// - `errc::busy`: another object needs the steps: a mapped region of the device, a device of the
+  ///   group, or another object of the group. Nothing was changed.
+  /// - each error of the calls that undo the steps. This object is empty afterwards.
+  [[nodiscard]] errc close() noexcept {
+    if (!state_) return errc::ok;
+    if (!state_.sole()) return errc::busy;
+    const errc e = state_->undo();
+    state_ = {};
+    return e;
+  }
+  /// Gives the descriptor of the group or of the device to the caller, who undoes the steps and
+  /// closes the descriptor. The function makes no call. The class of this step has a function
+  /// `adopt`, which makes such an object of the descriptor again. This object is empty afterwards.
+  ///
+  /// Returns an empty view if another object needs the steps, as `close` lists them. Nothing was
+  /// changed then.
+  [[nodiscard]] auto release() noexcept {
+    using ref = decltype(state_->file().borrow());
+    if (!state_ || !state_.sole()) return ref();
+    const ref file = state_->release();
+    state_ = {};
+    return file;
+  }
 
  protected:
   /// A reference on what the steps share.
@@ -36,18 +62,6 @@ class step {
   /// Undoes the own steps and takes over what `other` has. `other` is empty afterwards.
   step& operator=(step&& other) noexcept = default;
   ~step() = default;
-
-  /// Undoes all steps at once and reports the first error. This object is empty afterwards.
-  /// \par Errors
-  /// - `errc::busy`: another object refers to the state. Nothing was changed.
-  /// - each error of the calls that undo the steps
-  [[nodiscard]] errc undo() noexcept {
-    if (!state_) return errc::ok;
-    if (!state_.sole()) return errc::busy;
-    const errc e = state_->undo();
-    state_ = {};
-    return e;
-  }
 
   /// What the steps share. Empty: none.
   state_ref state_;

@@ -13,6 +13,7 @@
 #include <kvm_vfio/native/mutex.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
 
 #include <concepts>
 #include <new>
@@ -47,12 +48,13 @@ class vm_files_state : public counted {
   [[nodiscard]] errc add(tracked_file& file) noexcept {
     const guard held(mutex_);
     if (const errc e = file_add(device_, file.fd); e != errc::ok) return e;
-    file.known = true;
-    file.next = first_;
-    file.link = &first_;
-    if (first_) first_->link = &file.next;
-    first_ = &file;
+    put_in(file);
     return errc::ok;
+  }
+  // The device tracks the file already.
+  void adopt(tracked_file& file) noexcept {
+    const guard held(mutex_);
+    put_in(file);
   }
   // The file is forgotten even if FILE_DEL fails: then only the kernel still knows it.
   errc del(tracked_file& file) noexcept {
@@ -117,6 +119,13 @@ class vm_files_state : public counted {
   }
 
  private:
+  void put_in(tracked_file& file) noexcept {
+    file.known = true;
+    file.next = first_;
+    file.link = &first_;
+    if (first_) first_->link = &file.next;
+    first_ = &file;
+  }
   static void take_out(tracked_file& file) noexcept {
     *file.link = file.next;
     if (file.next) file.next->link = file.link;
@@ -188,6 +197,12 @@ class tracking {
     if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
     return e;
   }
+  // The file is attached already. `vm` may be empty: no VM tracks the file.
+  void adopt(shared<vm_files_state<System>> vm, int fd) noexcept {
+    file_.fd = fd;
+    if (vm) vm->adopt(file_);
+    vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
+  }
   // Calls FILE_DEL, if the file is attached.
   errc detach() noexcept {
     const errc e = vm_ ? vm_->del(file_) : errc::ok;
@@ -243,22 +258,29 @@ class vm_files {
   [[nodiscard]] static result<vm_files> create(const native::basic_vm_ref<System>& vm) noexcept {
     auto device = vm.create_kvm_vfio_device();
     if (!device) return device.error();
-    return adopt(static_cast<native::basic_kvm_vfio_device<System>&&>(*device));
+    return make(*device);
   }
-  /// Takes over a kvm-vfio device that the caller owns. The device may track files already. This
-  /// object never removes those.
+  /// Takes over a kvm-vfio device that the caller owns. The device may track files already: their
+  /// objects are made by `attached_group::adopt`, `attached_device_file::adopt`,
+  /// `bound_device::adopt` and `device::adopt`. Other files that the device tracks stay tracked
+  /// until the device is closed.
+  ///
+  /// If another process made the VM, for example before execve(2), the device still keeps its
+  /// files, but refuses FILE_ADD and FILE_DEL. Adopt the files, and then call `rebind`.
+  /// \param device the kvm-vfio device. After an error `device` still owns the descriptor.
   /// \par Errors
-  /// - `errc::nomem`: no memory. The device is closed.
+  /// - `errc::nomem`: no memory
+  /// - `errc::badf`: `device` has no open descriptor
+  /// - `errc::nxio`, `errc::notty`, `errc::inval`: the descriptor is not one of a kvm-vfio device
   [[nodiscard]] static result<vm_files> adopt(
-      native::basic_kvm_vfio_device<System> device) noexcept {
-    vm_files made;
-    made.state_ = state_ref(
-        new (std::nothrow) state(static_cast<native::basic_kvm_vfio_device<System>&&>(device)));
-    if (!made.state_) return errc::nomem;
-    return made;
+      native::basic_kvm_vfio_device<System>&& device) noexcept {
+    const errc e = device.has_attr(
+        {.flags = 0, .group = uapi::dev_vfio_file, .attr = uapi::dev_vfio_file_add, .addr = 0});
+    if (e != errc::ok && e != errc::io) return e;  // io: a device, but the VM is of another process
+    return make(device);
   }
 
-  /// Returns the number of files that were attached through this object and are tracked now. Takes
+  /// Returns the number of files that have an object of a later step, and are tracked now. Takes
   /// linear time.
   [[nodiscard]] int size() const noexcept { return state_ ? state_->size() : 0; }
   /// Returns a view of the kvm-vfio device, which is valid until this object and all files are
@@ -302,8 +324,8 @@ class vm_files {
     return rebind(vm, [](int) noexcept { return -1; });
   }
   /// Gives the descriptor of the kvm-vfio device to the caller, who must close it. Files that are
-  /// attached stay tracked, and their objects no longer call FILE_DEL. This object is empty
-  /// afterwards.
+  /// attached stay tracked, and their objects no longer call FILE_DEL. The function makes no call.
+  /// This object is empty afterwards.
   [[nodiscard]] native::basic_kvm_vfio_device_ref<System> release() noexcept {
     if (!state_) return {};
     const auto device = state_->release();
@@ -319,7 +341,24 @@ class vm_files {
   template <system>
   friend class group_with_iommu;
   template <system>
+  friend class attached_group;
+  template <system>
   friend class device_file;
+  template <system>
+  friend class attached_device_file;
+  template <system>
+  friend class bound_device;
+  template <system>
+  friend class device;
+
+  [[nodiscard]] static result<vm_files> make(
+      native::basic_kvm_vfio_device<System>& device) noexcept {
+    vm_files made;
+    made.state_ = state_ref(
+        new (std::nothrow) state(static_cast<native::basic_kvm_vfio_device<System>&&>(device)));
+    if (!made.state_) return errc::nomem;
+    return made;
+  }
 
   state_ref state_;
 };

@@ -235,10 +235,12 @@ class basic_group_ref : public descriptor<System> {
   /// devices is bound to VFIO, to no driver, or to a driver that never uses DMA.
   /// \par Errors
   /// - each error of ioctl(2)
-  [[nodiscard]] result<bool> viable() const noexcept {
-    vfio_group_status status{.argsz = sizeof status, .flags = 0};
-    if (const auto done = this->request(VFIO_GROUP_GET_STATUS, &status); !done) return done.error();
-    return (status.flags & VFIO_GROUP_FLAGS_VIABLE) != 0;
+  [[nodiscard]] result<bool> viable() const noexcept { return has(VFIO_GROUP_FLAGS_VIABLE); }
+  /// Returns whether the group is in a container (VFIO_GROUP_GET_STATUS).
+  /// \par Errors
+  /// - each error of ioctl(2)
+  [[nodiscard]] result<bool> in_container() const noexcept {
+    return has(VFIO_GROUP_FLAGS_CONTAINER_SET);
   }
   /// Puts the group into a container (VFIO_GROUP_SET_CONTAINER).
   /// \par Errors
@@ -276,6 +278,13 @@ class basic_group_ref : public descriptor<System> {
     const result<int> fd = this->request(VFIO_GROUP_GET_DEVICE_FD, name);
     if (!fd) return fd.error();
     return basic_device<System>(basic_unique_fd<System>(*fd, this->system_calls()));
+  }
+
+ private:
+  [[nodiscard]] result<bool> has(std::uint32_t flag) const noexcept {
+    vfio_group_status status{.argsz = sizeof status, .flags = 0};
+    if (const auto done = this->request(VFIO_GROUP_GET_STATUS, &status); !done) return done.error();
+    return (status.flags & flag) != 0;
   }
 };
 /// A view of a descriptor of the running kernel.
