@@ -6,6 +6,8 @@
 
 #include <kvm_vfio/client/plug.hpp>
 #include <kvm_vfio/native/event.hpp>
+#include <kvm_vfio/native/host.hpp>
+#include <kvm_vfio/testing/mock_system.hpp>
 
 #include <type_traits>
 
@@ -637,9 +639,18 @@ TEST_CASE("A VM has one object for its files") {
   auto vm = m.make_vm();
   auto files = must(vm_files::create(vm));
   CHECK(vm_files::create(vm).error() == errc::busy);
-  CHECK(vm_files::create(vm_owner()).error() == errc::nosys);  // no system either
+  CHECK(vm_files::create(vm_owner()).error() == errc::badf);
   CHECK(vm_files::create(native::basic_vm_ref<sys>(-1, m.system)).error() == errc::badf);
   CHECK(m.checker().count(trace::rule::second_kvm_vfio) == 1);
+}
+
+TEMPLATE_TEST_CASE("The view of an empty object answers EBADF on every system", "", sys,
+                   native::host, kvm_vfio::testing::mock_system) {
+  CHECK(client::device<TestType>().view().info().error() == errc::badf);
+  CHECK(client::device<TestType>().view().disarm(0) == errc::badf);
+  CHECK(client::group_file<TestType>().view().viable().error() == errc::badf);
+  CHECK(client::container<TestType>().view().set_iommu() == errc::badf);
+  CHECK(client::vm_files<TestType>().device().has_attr({}) == errc::badf);
 }
 
 TEST_CASE("A mapped region keeps its device and the group") {

@@ -18,8 +18,9 @@ namespace kvm_vfio::sim {
 /// A handle of a simulated process. Models `system`. Copies refer to the same process, and each
 /// call is a system call of this process. A default-constructed handle has no process.
 ///
-/// Every function has these two errors beside those that its own comment lists:
-/// - `errc::nosys`: the handle has no process
+/// Every function has these errors beside those that its own comment lists:
+/// - `errc::badf`: the handle has no process, and the call has a descriptor as its argument
+/// - `errc::nosys`: the handle has no process, and the call has no such argument
 /// - `errc::nomem`: there is no memory for the call (the process threw std::bad_alloc)
 class process_ref {
  public:
@@ -81,9 +82,9 @@ class process_ref {
   [[nodiscard]] result<int> eventfd() const noexcept;
 
  private:
-  // Makes a call of the process.
+  // Makes a call of the process. `without` is the answer if there is none.
   template <class Function>
-  answer made(Function call) const noexcept;
+  answer made(Function call, errc without = errc::badf) const noexcept;
 
   process* process_ = nullptr;
 };

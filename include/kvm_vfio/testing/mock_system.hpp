@@ -118,30 +118,30 @@ class mock_system {
   }
   /// Answers close(2).
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   errc close(int fd) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     const errc e = state_->begin_on("close", fd);
     state_->open_.erase(fd);
     return e;
   }
   /// Answers fcntl(2) with F_DUPFD_CLOEXEC.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<int> dup(int fd) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin_on("dup", fd); e != errc::ok) return e;
     return state_->make_descriptor();
   }
   /// Answers ioctl(2), with the handler of `state.on_ioctl` or with 0.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<int> ioctl(int fd, unsigned long request,
                                   std::uintptr_t argument) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin({.name = "ioctl", .fd = fd, .request = request});
         e != errc::ok)
       return e;
@@ -152,10 +152,10 @@ class mock_system {
   }
   /// Answers read(2) of an eventfd.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> read(int fd, void* to, std::size_t size) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin_on("read", fd); e != errc::ok) return e;
     std::uint64_t& count = state_->open_[fd];
     if (size < sizeof count) return state_->answer(errc::inval);
@@ -166,11 +166,11 @@ class mock_system {
   }
   /// Answers write(2) to an eventfd.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> write(int fd, const void* from,
                                           std::size_t size) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin_on("write", fd); e != errc::ok) return e;
     std::uint64_t more = 0;
     if (size < sizeof more) return state_->answer(errc::inval);
@@ -180,11 +180,11 @@ class mock_system {
   }
   /// Answers pread(2) with the bytes of the state.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> pread(int fd, void* to, std::size_t size,
                                           std::uint64_t offset) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin_on("pread", fd); e != errc::ok) return e;
     for (std::size_t i = 0; i < size; ++i) {
       const auto byte = state_->bytes.find(offset + i);
@@ -194,11 +194,11 @@ class mock_system {
   }
   /// Answers pwrite(2), which changes the bytes of the state.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<std::size_t> pwrite(int fd, const void* from, std::size_t size,
                                            std::uint64_t offset) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin_on("pwrite", fd); e != errc::ok) return e;
     for (std::size_t i = 0; i < size; ++i)
       state_->bytes[offset + i] = static_cast<const unsigned char*>(from)[i];
@@ -206,10 +206,10 @@ class mock_system {
   }
   /// Answers mmap(2) with zeroed memory.
   /// \par Errors
-  /// - `errc::nosys`: the handle refers to no mock
+  /// - `errc::badf`: the handle refers to no mock
   /// - the error of `mock_state::fail`, and each error that the test asks for
   [[nodiscard]] result<void*> mmap(std::size_t size, int, int fd, std::uint64_t) const noexcept {
-    if (!state_) return errc::nosys;
+    if (!state_) return errc::badf;
     if (const errc e = state_->begin_on("mmap", fd); e != errc::ok) return e;
     if (size == 0) return state_->answer(errc::inval);
     std::vector<unsigned char> memory(size);

@@ -27,8 +27,8 @@ template <class Value>
 }  // namespace detail
 
 template <class Function>
-answer process_ref::made(Function call) const noexcept {
-  if (!process_) return errc::nosys;
+answer process_ref::made(Function call, errc without) const noexcept {
+  if (!process_) return without;
   try {
     return call(*process_);
   } catch (const std::bad_alloc&) {
@@ -37,7 +37,8 @@ answer process_ref::made(Function call) const noexcept {
 }
 
 KVM_VFIO_INLINE result<int> process_ref::open(const char* path, int flags) const noexcept {
-  return detail::value_as<int>(made([&](process& p) { return p.open(path, flags | O_CLOEXEC); }));
+  return detail::value_as<int>(
+      made([&](process& p) { return p.open(path, flags | O_CLOEXEC); }, errc::nosys));
 }
 
 KVM_VFIO_INLINE errc process_ref::close(int fd) const noexcept {
@@ -87,11 +88,11 @@ KVM_VFIO_INLINE result<void*> process_ref::mmap(std::size_t size, int protection
 }
 
 KVM_VFIO_INLINE errc process_ref::munmap(void* address, std::size_t size) const noexcept {
-  return made([&](process& p) { return p.munmap(address, size); }).error();
+  return made([&](process& p) { return p.munmap(address, size); }, errc::nosys).error();
 }
 
 KVM_VFIO_INLINE result<int> process_ref::eventfd() const noexcept {
-  return detail::value_as<int>(made([](process& p) { return p.eventfd(); }));
+  return detail::value_as<int>(made([](process& p) { return p.eventfd(); }, errc::nosys));
 }
 
 }  // namespace kvm_vfio::sim
