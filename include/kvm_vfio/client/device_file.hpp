@@ -75,6 +75,8 @@ class bound_device : public step<detail::device_state<System>> {
     if (const errc e = state_->attach_to_space(); e != errc::ok) return e;
     return device<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(bound).attach_to_space()`.
+  this_step_needs_std_move attach_to_space() const& = delete;
   /// Returns the number of the device in the iommufd, which stays after the step.
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 
@@ -127,6 +129,8 @@ class attached_device_file : public step<detail::device_state<System>> {
     if (!id) return id.error();
     return bound_device<System>(static_cast<state_ref&&>(state_), *id);
   }
+  /// Deleted: write `std::move(attached).bind(space)`.
+  this_step_needs_std_move bind(const address_space<System>& space) const& = delete;
 
  private:
   using typename step<detail::device_state<System>>::state_ref;
@@ -178,10 +182,14 @@ class device_file : public step<detail::device_state<System>> {
     if (const errc e = state_->attach(vm.state_); e != errc::ok) return e;
     return attached_device_file<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(file).attach(vm)`.
+  this_step_needs_std_move attach(const vm_files<System>& vm) const& = delete;
   /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
   [[nodiscard]] attached_device_file<System> without_kvm() && noexcept {
     return attached_device_file<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(file).without_kvm()`.
+  this_step_needs_std_move without_kvm() const& = delete;
 
  private:
   using typename step<detail::device_state<System>>::state_ref;

@@ -151,10 +151,14 @@ class group_with_iommu : public step<detail::group_state<System>> {
     if (const errc e = state_->attach(vm.state_); e != errc::ok) return e;
     return attached_group<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(group).attach(vm)`.
+  this_step_needs_std_move attach(const vm_files<System>& vm) const& = delete;
   /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
   [[nodiscard]] attached_group<System> without_kvm() && noexcept {
     return attached_group<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(group).without_kvm()`.
+  this_step_needs_std_move without_kvm() const& = delete;
   /// Predicts what KVM learns at FILE_ADD: whether the IOMMU makes the DMA of every group in the
   /// container coherent (VFIO_DMA_CC_IOMMU). False: FILE_ADD makes the VM's DMA noncoherent, and
   /// KVM then honours the guest's cache attributes. Changes nothing. The container answers for all
@@ -214,6 +218,8 @@ class group_in_container : public step<detail::group_state<System>> {
     if (const errc e = state_->container()->set_iommu(type); e != errc::ok) return e;
     return group_with_iommu<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(group).set_iommu(type)`.
+  this_step_needs_std_move set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const& = delete;
 
  private:
   using typename step<detail::group_state<System>>::state_ref;
@@ -265,6 +271,8 @@ class group_file : public step<detail::group_state<System>> {
     if (const errc e = state_->join(to.state_); e != errc::ok) return e;
     return group_in_container<System>(static_cast<state_ref&&>(state_));
   }
+  /// Deleted: write `std::move(file).join(to)`.
+  this_step_needs_std_move join(const container<System>& to) const& = delete;
 
  private:
   using typename step<detail::group_state<System>>::state_ref;

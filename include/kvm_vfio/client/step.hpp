@@ -8,6 +8,11 @@
 
 namespace kvm_vfio::client {
 
+/// The return type of the deleted functions that refuse a step without std::move. A step empties
+/// its object. So the caller writes `std::move(group).join(container)`, and not
+/// `group.join(container)`. This name stands in the compiler's message.
+struct this_step_needs_std_move {};
+
 /// The base of every step. It refers to an open file and to the steps that were done with the file.
 /// A step can be moved and not copied. The object that was moved from is empty.
 /// \tparam State what the steps of a file share

@@ -38,6 +38,12 @@ struct tracked_file {
   tracked_file** link = nullptr;  // what points to this element; null: not tracked
 };
 
+// What `rebind` asks for the table of the new VM.
+template <class TableOf>
+concept table_lookup = requires(TableOf& table_of, int fd) {
+  { table_of(fd) } noexcept -> std::same_as<int>;
+};
+
 /// The state that a `vm_files` and the files of the VM share.
 template <system System>
 class vm_files_state : public counted {
@@ -307,10 +313,9 @@ class vm_files {
   /// - `errc::badf`: this object has no device
   /// - each error of `create`, `file_add` and `set_spapr_tce`
   template <class TableOf>
-    requires requires(TableOf& t, int fd) {
-      { t(fd) } noexcept -> std::same_as<int>;
-    }
   [[nodiscard]] errc rebind(const native::basic_vm_ref<System>& vm, TableOf table_of) noexcept {
+    static_assert(detail::table_lookup<TableOf>,
+                  "table_of must be callable with an int, return an int, and be noexcept");
     if (!state_) return errc::badf;
     auto made = vm.create_kvm_vfio_device();
     if (!made) return made.error();
