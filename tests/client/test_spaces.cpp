@@ -98,6 +98,7 @@ TEST_CASE("A mapping that the new driver refuses fails the step, which can be tr
   auto joined = must(must(group_file::open(1, m.system)).join(c));
   CHECK(std::move(joined).set_iommu().error() == errc::inval);
   CHECK(c.has_iommu());  // the container keeps the driver and the earlier mappings
+  CHECK(must(c.refused()).iova == 0xfee00000);
   CHECK(m.look().containers.at(0).mappings.size() == 1);
   SECTION("without the mapping") {
     bad = {};
@@ -105,6 +106,7 @@ TEST_CASE("A mapping that the new driver refuses fails the step, which can be tr
     auto ready = must(std::move(joined).set_iommu());
     CHECK(m.calls() == "ioctl(1, MAP_DMA) = 0\n");  // neither SET_IOMMU nor the first one again
     CHECK(m.look().containers.at(0).mappings.size() == 2);
+    CHECK(c.refused().error() == errc::noent);
   }
   SECTION("another group meets it, too") {
     auto second = must(must(group_file::open(2, m.system)).join(c));
@@ -160,6 +162,78 @@ TEST_CASE("A group cannot leave while a descriptor of its device is open elsewhe
   CHECK_FALSE(c.has_iommu());
   auto group = m.attach(1, c, files);
   CHECK(must(group.open_device(first_device)));
+}
+
+TEST_CASE("A group that asks for another IOMMU driver than the container has is refused") {
+  vmm_machine<> m;
+  auto c = must(container::open(m.system));
+  CHECK(c.refused().error() == errc::noent);
+  CHECK(container().refused().error() == errc::badf);
+  auto first = m.with_iommu(1, c);
+  auto second = must(must(group_file::open(2, m.system)).join(c));
+  m.forget_calls();
+  CHECK(std::move(second).set_iommu(VFIO_TYPE1_IOMMU).error() == errc::busy);
+  CHECK(m.calls().empty());
+  SECTION("the step can be tried again") {
+    auto ready = must(std::move(second).set_iommu());
+    CHECK(m.calls().empty());
+  }
+  SECTION("the container has no driver any more") {
+    CHECK(first.close() == errc::ok);
+    CHECK(std::move(second).set_iommu(VFIO_TYPE1_IOMMU).error() == errc::busy);
+    CHECK(second.close() == errc::ok);
+    auto ready =
+        must(must(must(group_file::open(2, m.system)).join(c)).set_iommu(VFIO_TYPE1_IOMMU));
+    CHECK(c.has_iommu());
+  }
+  SECTION("a released container") {
+    const int fd = c.release().fd();
+    CHECK(std::move(second).set_iommu(VFIO_TYPE1_IOMMU).error() == errc::busy);
+    CHECK(std::move(second).set_iommu());
+    CHECK(m.system.close(fd) == errc::ok);
+  }
+}
+
+TEST_CASE("A space that is needed cannot be closed") {
+  vmm_machine<> m;
+  auto files = m.make_files();
+  auto c = must(container::open(m.system));
+  auto s = must(address_space::open(m.system));
+  SECTION("a device and a group") {
+    auto d = m.plug(0, s, files);
+    auto group = must(must(group_file::open(2, m.system)).join(c));
+    m.forget_calls();
+    CHECK(s.close() == errc::busy);
+    CHECK(c.close() == errc::busy);
+    CHECK(m.calls().empty());
+    CHECK(d.close() == errc::ok);
+    CHECK(group.close() == errc::ok);
+  }
+  SECTION("mappings") {
+    auto in_space = must(s.map(memory_at(0)));
+    auto in_container = must(c.map(memory_at(0)));
+    CHECK(s.close() == errc::busy);
+    CHECK(c.close() == errc::busy);
+  }
+  SECTION("a device of another program") {
+    auto other = must(native::vfio::basic_device_ref<sys>::open(0, m.system));
+    REQUIRE(other.bind_iommufd(s.view()));
+    REQUIRE(other.attach_iommufd_pt(s.id()) == errc::ok);
+    CHECK(s.close() == errc::busy);
+    CHECK(s);
+    REQUIRE(other.detach_iommufd_pt() == errc::ok);
+  }
+  const int space = s.view().fd();
+  const int in = c.view().fd();
+  m.forget_calls();
+  CHECK(s.close() == errc::ok);
+  CHECK(c.close() == errc::ok);
+  CHECK(m.calls() == "ioctl(" + std::to_string(space) + ", IOMMU_DESTROY) = 0\nclose(" +
+                         std::to_string(space) + ") = 0\nclose(" + std::to_string(in) + ") = 0\n");
+  CHECK_FALSE(s);
+  CHECK(s.close() == errc::ok);
+  CHECK(c.close() == errc::ok);
+  files = {};
 }
 
 TEST_CASE("More memory than RLIMIT_MEMLOCK allows fails the step") {

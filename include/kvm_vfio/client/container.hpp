@@ -72,6 +72,16 @@ class container : public dma_space<System> {
   [[nodiscard]] bool has_iommu() const noexcept {
     return this->state_ && this->state_->has_iommu();
   }
+  /// Returns the first mapping that the container's IOMMU driver does not have. After an error of
+  /// `group_in_container::set_iommu` in VFIO_IOMMU_MAP_DMA, this is the mapping that failed. Takes
+  /// linear time.
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - `errc::noent`: the driver has every mapping, or the container has no driver
+  [[nodiscard]] result<dma_mapping> refused() const noexcept {
+    if (!this->state_) return errc::badf;
+    return this->state_->refused();
+  }
   /// Returns a view of the container's descriptor.
   [[nodiscard]] native::vfio::basic_container_ref<System> view() const noexcept {
     return this->state_ ? this->state_->container().borrow()

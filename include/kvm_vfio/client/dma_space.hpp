@@ -132,6 +132,13 @@ class dma_space_state : public counted {
     *last = made;
     return made;
   }
+  // The first mapping that the driver does not have: `set_iommu` stops at the one that fails.
+  [[nodiscard]] result<dma_mapping> refused() noexcept {
+    const guard held(mutex_);
+    for (const mapped* m = first_; m && works(); m = m->next)
+      if (!m->in_effect) return m->what;
+    return errc::noent;
+  }
   [[nodiscard]] errc unmap(mapped* which) noexcept {
     const guard held(mutex_);
     if (which->in_effect && !released_) {
@@ -145,6 +152,14 @@ class dma_space_state : public counted {
   void drop(mapped* which) noexcept {
     const guard held(mutex_);
     forget(which);
+  }
+  // \pre no other object refers to this state
+  [[nodiscard]] errc close() noexcept {
+    if (iommufd_)
+      if (const errc e = iommufd_.destroy(ioas_); e != errc::ok) return e;
+    iommufd_ = {};
+    container_ = {};
+    return errc::ok;
   }
   // The caller owns the descriptor: no mapping is removed any more, and no IOAS destroyed.
   void release() noexcept {
@@ -289,6 +304,19 @@ class dma_space {
     const auto entry = state_->map(what, true);
     if (!entry) return entry.error();
     return mapping<System>(state_, *entry);
+  }
+  /// Closes the container, or destroys the IOAS and closes the iommufd. The destructor does the
+  /// same as soon as no device and no mapping needs the space any more, and reports no error. If
+  /// this object is empty, returns ok.
+  /// \par Errors
+  /// - `errc::busy`: a group, a device or a mapping needs this space, also one of another program
+  /// - each other error of IOMMU_DESTROY. After an error nothing was changed.
+  [[nodiscard]] errc close() noexcept {
+    if (!state_) return errc::ok;
+    if (!state_.sole()) return errc::busy;
+    if (const errc e = state_->close(); e != errc::ok) return e;
+    state_ = {};
+    return errc::ok;
   }
   /// Returns true if this object is not empty.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }

@@ -211,7 +211,8 @@ class group_in_container : public step<detail::group_state<System>> {
   /// - `errc::busy`: the container has an IOMMU driver of another type, or another driver or VMM
   ///   uses the group's DMA
   /// - each other error of `native::vfio::basic_container_ref::set_iommu` and `map`. After an error
-  ///   of `map` the container keeps the driver and the earlier mappings.
+  ///   of `map` the container keeps the driver and the earlier mappings. `container::refused` tells
+  ///   which mapping failed.
   [[nodiscard]] result<group_with_iommu<System>> set_iommu(
       unsigned long type = VFIO_TYPE1v2_IOMMU) && noexcept {
     if (!state_) return errc::badf;
