@@ -68,6 +68,31 @@ class [[nodiscard]] result {
     return static_cast<Next&&>(next)(static_cast<T&&>(value_));
   }
 
+  ///@{
+  /// Returns the value, or `other` after an error.
+  [[nodiscard]] constexpr T value_or(T other) const& noexcept
+    requires std::is_nothrow_copy_constructible_v<T>
+  {
+    return has_value() ? value_ : static_cast<T&&>(other);
+  }
+  [[nodiscard]] constexpr T value_or(T other) && noexcept {
+    return static_cast<T&&>(has_value() ? value_ : other);
+  }
+  ///@}
+
+  /// Returns true if `a` is a success and its value equals `b`.
+  [[nodiscard]] friend constexpr bool operator==(const result& a, const T& b) noexcept
+    requires requires(const T& value) {
+      { value == value } noexcept;
+    }
+  {
+    return a.has_value() && a.value_ == b;
+  }
+  /// Returns true if the error of `a` is `b`. A success equals `errc::ok`.
+  [[nodiscard]] friend constexpr bool operator==(const result& a, errc b) noexcept {
+    return a.error_ == b;
+  }
+
  private:
   [[nodiscard]] constexpr T& checked() noexcept {
     if (!has_value()) __builtin_trap();

@@ -51,6 +51,72 @@ TEST_CASE("result moves what cannot be copied") {
   CHECK(made.value().value == 0);
 }
 
+TEST_CASE("value_or: the value, or another one after an error") {
+  struct row {
+    result<int> from;
+    int other;
+    int want;
+  };
+  constexpr row rows[] = {
+      {7, 1, 7},
+      {0, 1, 0},
+      {errc::busy, 1, 1},
+      {errc::noent, -1, -1},
+  };
+  for (const row& r : rows) {
+    INFO("row " << &r - rows);
+    CHECK(r.from.value_or(r.other) == r.want);
+    CHECK(result<int>(r.from).value_or(r.other) == r.want);
+  }
+  static_assert(result<int>(7).value_or(1) == 7);
+  static_assert(result<int>(errc::busy).value_or(1) == 1);
+  static_assert(noexcept(result<int>(7).value_or(1)));
+
+  struct token {
+    int value = 0;
+    token() = default;
+    explicit token(int v) noexcept : value(v) {}
+    token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
+  };
+  CHECK(result<token>(token(5)).value_or(token(6)).value == 5);
+  CHECK(result<token>(errc::busy).value_or(token(6)).value == 6);
+}
+
+template <class A, class B>
+constexpr bool comparable = requires(const A& a, const B& b) { a == b; };
+
+TEST_CASE("A result equals its value or its error") {
+  struct row {
+    result<int> from;
+    int value;
+    errc error;
+    bool equals_value;
+    bool equals_error;
+  };
+  constexpr row rows[] = {
+      {7, 7, errc::ok, true, true},
+      {7, 8, errc::busy, false, false},
+      {0, 0, errc::ok, true, true},
+      {errc::busy, 0, errc::busy, false, true},  // no value, although there is a default one
+      {errc::busy, 7, errc::ok, false, false},
+      {errc::busy, 7, errc::noent, false, false},
+  };
+  for (const row& r : rows) {
+    INFO("row " << &r - rows);
+    CHECK((r.from == r.value) == r.equals_value);
+    CHECK((r.value == r.from) == r.equals_value);
+    CHECK((r.from != r.value) == !r.equals_value);
+    CHECK((r.from == r.error) == r.equals_error);
+    CHECK((r.error == r.from) == r.equals_error);
+    CHECK((r.from != r.error) == !r.equals_error);
+  }
+  static_assert(result<long>(7) == 7);
+  static_assert(result<int>(errc::busy) == errc::busy);
+  struct without {};
+  CHECK(result<without>(errc::busy) == errc::busy);
+  static_assert(comparable<result<int>, int> && !comparable<result<without>, without>);
+}
+
 constexpr result<long> half(int of) noexcept {
   if (of % 2 != 0) return errc::inval;
   return of / 2;
