@@ -318,7 +318,7 @@ TEST_CASE("An object that was moved from is empty") {
   CHECK(std::move(ready).attach(no_files).error() == errc::badf);
   auto attached = must(std::move(ready).attach(files));
   CHECK(std::move(ready).attach(files).error() == errc::badf);
-  CHECK(ready.enforces_coherency().error() == errc::badf);
+  CHECK(ready.forecast().error() == errc::badf);
   CHECK_FALSE(std::move(ready).without_kvm());
   auto group = moved_from(attached);
   CHECK(group);

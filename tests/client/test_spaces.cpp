@@ -398,13 +398,4 @@ TEST_CASE("Devices of one address space share its mappings") {
   CHECK(m.finish() == "");
 }
 
-TEST_CASE("Coherency of a group with an IOMMU driver is known before FILE_ADD") {
-  for (const bool snoops : {true, false}) {
-    vmm_machine<> m(two_groups(snoops));
-    auto c = must(container::open(m.system));
-    auto ready = m.with_iommu(1, c);
-    CHECK(must(ready.enforces_coherency()) == snoops);
-  }
-}
-
 }  // namespace

@@ -12,6 +12,7 @@
 /// \see [The orders of doing and of undoing](docs/orders.md)
 
 #include <kvm_vfio/client/address_space.hpp>
+#include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/device.hpp>
 #include <kvm_vfio/client/device_state.hpp>
 #include <kvm_vfio/client/step.hpp>
@@ -77,6 +78,18 @@ class bound_device : public step<detail::device_state<System>> {
   }
   /// Deleted: write `std::move(bound).attach_to_space()`.
   this_step_needs_std_move attach_to_space() const& = delete;
+  /// Tells whether FILE_ADD of this device file makes the VM's DMA noncoherent: KVM then honours
+  /// the guest's cache attributes. Asks the iommufd about the device's IOMMU (IOMMU_GET_HW_INFO),
+  /// which needs a bound device. So after `device_file::attach` this function tells what KVM has
+  /// learnt already. To know it before, bind the device `without_kvm` before there is a VM, ask,
+  /// and destroy this object. Changes nothing.
+  /// \par Errors
+  /// - `errc::badf`: this object is empty
+  /// - each error of `native::vfio::basic_iommufd_ref::hardware` except `errc::noent`
+  [[nodiscard]] result<coherency_forecast> forecast() const noexcept {
+    if (!state_) return errc::badf;
+    return state_->forecast(id_);
+  }
   /// Returns the number of the device in the iommufd, which stays after the step.
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
 

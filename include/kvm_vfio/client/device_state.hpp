@@ -3,6 +3,8 @@
 /// \file
 /// What a device and the guards on it share.
 
+#include <kvm_vfio/client/ask_coherency.hpp>
+#include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/dma_space.hpp>
 #include <kvm_vfio/client/group_state.hpp>
 #include <kvm_vfio/client/shared.hpp>
@@ -48,6 +50,10 @@ class device_state : public counted {
     // A binding ends with the file. So the iommufd stays open until then.
     if (id) space_ = static_cast<shared<dma_space_state<System>>&&>(space);
     return id;
+  }
+  // \pre the device is bound
+  [[nodiscard]] result<coherency_forecast> forecast(std::uint32_t id) const noexcept {
+    return forecast_device<System>(space_->iommufd(), id);
   }
   [[nodiscard]] errc attach_to_space() noexcept {
     const errc e = file_.attach_iommufd_pt(space_->ioas());

@@ -4,6 +4,8 @@
 /// What a container and an address space of an iommufd have in common: the DMA mappings that all
 /// devices in it share.
 
+#include <kvm_vfio/client/ask_coherency.hpp>
+#include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
@@ -70,6 +72,13 @@ class dma_space_state : public counted {
     const guard held(mutex_);
     ++groups_;
   }
+  // Predicts for a group in this container. No group joins or leaves meanwhile.
+  [[nodiscard]] result<coherency_forecast> forecast() noexcept {
+    const guard held(mutex_);
+    if (released_) return errc::badf;
+    return forecast_group<System>(container_, groups_ == 1 && !left_open_);
+  }
+
   [[nodiscard]] errc join(const native::vfio::basic_group<System>& group) noexcept {
     const guard held(mutex_);
     const errc e = group.set_container(container_);

@@ -12,6 +12,7 @@
 /// steps up to it, the last one first.
 /// \see [The orders of doing and of undoing](docs/orders.md)
 
+#include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/container.hpp>
 #include <kvm_vfio/client/device.hpp>
 #include <kvm_vfio/client/group_state.hpp>
@@ -159,18 +160,16 @@ class group_with_iommu : public step<detail::group_state<System>> {
   }
   /// Deleted: write `std::move(group).without_kvm()`.
   this_step_needs_std_move without_kvm() const& = delete;
-  /// Predicts what KVM learns at FILE_ADD: whether the IOMMU makes the DMA of every group in the
-  /// container coherent (VFIO_DMA_CC_IOMMU). False: FILE_ADD makes the VM's DMA noncoherent, and
-  /// KVM then honours the guest's cache attributes. Changes nothing. The container answers for all
-  /// of its groups together, and from Linux 6.12 on KVM asks for this group alone. So the
-  /// prediction can be wrong if another group in the container differs, or if the group has
-  /// mediated devices, which are never coherent there.
+  /// Predicts whether FILE_ADD of this group makes the VM's DMA noncoherent: KVM then honours the
+  /// guest's cache attributes. Changes nothing, and makes one to three ioctls. The prediction holds
+  /// as long as no group joins or leaves the container. A group that joined through a descriptor of
+  /// the container, and not through `group_file::join`, is not counted.
   /// \par Errors
-  /// - `errc::badf`: this object is empty
-  /// - each error of VFIO_CHECK_EXTENSION
-  [[nodiscard]] result<bool> enforces_coherency() const noexcept {
+  /// - `errc::badf`: this object is empty, or the descriptor of the container was released
+  /// - each other error of VFIO_CHECK_EXTENSION and VFIO_IOMMU_GET_INFO
+  [[nodiscard]] result<coherency_forecast> forecast() const noexcept {
     if (!state_) return errc::badf;
-    return state_->container()->container().check_extension(VFIO_DMA_CC_IOMMU);
+    return state_->container()->forecast();
   }
 
  private:

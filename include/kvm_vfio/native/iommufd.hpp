@@ -29,6 +29,15 @@ struct dma_mapping {
 /// The number of an IOAS (an I/O address space) of an iommufd. 0 means none.
 enum class ioas_id : std::uint32_t {};
 
+/// What the kernel tells of the IOMMU in front of a device.
+struct iommu_hardware {
+  /// Whose IOMMU it is (`uapi::hw_info_type_intel_vtd`, or another IOMMU_HW_INFO_TYPE_*), or
+  /// `uapi::hw_info_type_none`: the kernel does not describe it.
+  std::uint32_t type = uapi::hw_info_type_none;
+  std::uint64_t vtd_cap = 0;   ///< the capability register of Intel's IOMMU
+  std::uint64_t vtd_ecap = 0;  ///< the extended capability register of Intel's IOMMU
+};
+
 /// A view of an iommufd, the file /dev/iommu (from Linux 6.2 on). It does not own the descriptor.
 /// \tparam System the system whose descriptor it is
 template <system System>
@@ -94,6 +103,29 @@ class basic_iommufd_ref : public descriptor<System> {
     if (const auto done = this->request(uapi::request_ioas_unmap, &unmap); !done)
       return done.error();
     return unmap.length;
+  }
+  /// Asks what the IOMMU in front of a device is (IOMMU_GET_HW_INFO, from Linux 6.6 on).
+  /// \param device the number of the device in the iommufd, as `bind_iommufd` returns it
+  /// \par Errors
+  /// - `errc::noent`: the iommufd has no device with this number, or no IOMMU stands in front of
+  /// the
+  ///   device, because it is a mediated device
+  /// - `errc::notty`: the kernel is older
+  /// - `errc::proto`: the kernel says that the IOMMU is Intel's, and does not give its registers
+  [[nodiscard]] result<iommu_hardware> hardware(std::uint32_t device) const noexcept {
+    uapi::iommu_hw_info_vtd registers{};
+    uapi::iommu_hw_info info{};
+    info.size = sizeof info;
+    info.dev_id = device;
+    info.data_len = sizeof registers;
+    info.data_uptr = reinterpret_cast<std::uintptr_t>(&registers);
+    if (const auto done = this->request(uapi::request_get_hw_info, &info); !done)
+      return done.error();
+    if (info.out_data_type != uapi::hw_info_type_intel_vtd)
+      return iommu_hardware{.type = info.out_data_type, .vtd_cap = 0, .vtd_ecap = 0};
+    if (info.data_len < sizeof registers) return errc::proto;
+    return iommu_hardware{
+        .type = info.out_data_type, .vtd_cap = registers.cap_reg, .vtd_ecap = registers.ecap_reg};
   }
 };
 /// A view of an iommufd of the running kernel.

@@ -85,6 +85,13 @@ struct iommu_hw_info {
   std::uint32_t reserved;
   std::uint64_t out_capabilities;
 };
+/// The kernel's `iommu_hw_info_vtd`, field by field.
+struct iommu_hw_info_vtd {
+  std::uint32_t flags;
+  std::uint32_t reserved;
+  std::uint64_t cap_reg;
+  std::uint64_t ecap_reg;
+};
 
 /// Flag of IOMMU_IOAS_MAP: the caller chooses the IOVA (IOMMU_IOAS_MAP_FIXED_IOVA).
 inline constexpr std::uint32_t map_fixed_iova = 1;
@@ -108,6 +115,14 @@ inline constexpr std::uint32_t request_hwpt_alloc = _IO(';', 0x89);
 /// IOMMU_GET_HW_INFO: asks for facts about the IOMMU of a device.
 inline constexpr std::uint32_t request_get_hw_info = _IO(';', 0x8a);
 
+/// Type of IOMMU_GET_HW_INFO: the kernel does not describe the IOMMU (IOMMU_HW_INFO_TYPE_NONE).
+inline constexpr std::uint32_t hw_info_type_none = 0;
+/// Type of IOMMU_GET_HW_INFO: the IOMMU is Intel's, and an `iommu_hw_info_vtd` describes it
+/// (IOMMU_HW_INFO_TYPE_INTEL_VTD).
+inline constexpr std::uint32_t hw_info_type_intel_vtd = 1;
+/// Bit of the extended capability register of Intel's IOMMUs: snoop control.
+inline constexpr std::uint64_t vtd_ecap_snoop_control = std::uint64_t{1} << 7;
+
 #ifdef IOMMU_HWPT_ALLOC
 static_assert(request_destroy == IOMMU_DESTROY && sizeof(iommu_destroy) == sizeof(::iommu_destroy));
 static_assert(request_ioas_alloc == IOMMU_IOAS_ALLOC &&
@@ -123,6 +138,10 @@ static_assert(request_hwpt_alloc == IOMMU_HWPT_ALLOC &&
 static_assert(request_get_hw_info == IOMMU_GET_HW_INFO &&
               offsetof(iommu_hw_info, out_capabilities) ==
                   offsetof(::iommu_hw_info, out_capabilities));
+static_assert(hw_info_type_none == IOMMU_HW_INFO_TYPE_NONE &&
+              hw_info_type_intel_vtd == IOMMU_HW_INFO_TYPE_INTEL_VTD &&
+              sizeof(iommu_hw_info_vtd) == sizeof(::iommu_hw_info_vtd) &&
+              offsetof(iommu_hw_info_vtd, ecap_reg) == offsetof(::iommu_hw_info_vtd, ecap_reg));
 #endif
 
 }  // namespace kvm_vfio::uapi

@@ -300,15 +300,27 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   uapi::iommu_hw_info c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
   if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
-  constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; only 0 exists
+  constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; 0: any type
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->mediated) return errc::noent;
-  if ((c.flags & with_type) && c.out_data_type != 0) return errc::opnotsupp;
+  // Linux gives such names to Intel's IOMMUs, and to no others.
+  const iommu_spec& hardware = d->group->iommu();
+  const bool intel = hardware.name.starts_with("dmar");
+  const std::uint32_t kind = intel ? uapi::hw_info_type_intel_vtd : uapi::hw_info_type_none;
+  if ((c.flags & with_type) && c.out_data_type != uapi::hw_info_type_none &&
+      c.out_data_type != kind)
+    return errc::opnotsupp;
+  uapi::iommu_hw_info_vtd registers{};
+  if (hardware.snoop_control) registers.ecap_reg = uapi::vtd_ecap_snoop_control;
+  unsigned char bytes[sizeof registers];
+  __builtin_memcpy(bytes, &registers, sizeof registers);
+  const std::uint32_t known = intel ? sizeof registers : 0;
   for (std::uint32_t i = 0; i < c.data_len; ++i)
-    if (!task.copy_to_user(c.data_uptr + i, char{0})) return errc::fault;
-  c.data_len = 0;
-  c.out_data_type = 0;  // IOMMU_HW_INFO_TYPE_NONE
+    if (!task.copy_to_user(c.data_uptr + i, i < known ? bytes[i] : static_cast<unsigned char>(0)))
+      return errc::fault;
+  c.data_len = known;
+  c.out_data_type = kind;
   c.out_capabilities = 0;
   return respond(task, argument, c);
 }
