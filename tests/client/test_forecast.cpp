@@ -114,7 +114,17 @@ struct cut_short : sys {
     return 0;
   }
 };
-static_assert(kvm_vfio::system<cut_short>);
+// A system whose container is an iommufd, which never has the extension VFIO_UPDATE_VADDR.
+struct like_iommufd : sys {
+  using sys::sys;
+  like_iommufd() noexcept = default;
+
+  result<int> ioctl(int fd, unsigned long request, std::uintptr_t argument) const noexcept {
+    if (request == VFIO_CHECK_EXTENSION && argument == uapi::update_vaddr_extension) return 0;
+    return sys::ioctl(fd, request, argument);
+  }
+};
+static_assert(kvm_vfio::system<cut_short> && kvm_vfio::system<like_iommufd>);
 
 TEMPLATE_TEST_CASE("A group's prediction and what KVM learns at FILE_ADD", "[client]",
                    kvm_vfio::linux_6_1, kvm_vfio::linux_6_12, kvm_vfio::linux_7_3) {
@@ -165,16 +175,22 @@ TEST_CASE("A mediated group that took the place of a real one is still perhaps m
   CHECK(must(ready.forecast()) == coherency_forecast{perhaps_mediated});
 }
 
-TEST_CASE("A container that does not know the extension: the IOVAs tell of a mediated group") {
-  for (const int which : {snoops, mediated}) {
-    machine<kvm_vfio::linux_7_3> m;
-    auto c = must(container::open(m.system));
-    auto ready = m.with_iommu(which, c);
-    auto beside = m.with_iommu(which == snoops ? mediated : snoops, c);
-    CHECK(must(ready.forecast()) == coherency_forecast{perhaps_mediated});
-    beside = {};
-    CHECK(must(ready.forecast()).reason == (which == snoops ? iommu_enforces : perhaps_mediated));
+TEST_CASE("An iommufd in the place of a container: the IOVAs tell of a mediated group") {
+  machine<kvm_vfio::linux_7_3> m;
+  const like_iommufd system(m.process());
+  auto c = must(client::container<like_iommufd>::open(system));
+  const auto with_iommu = [&c, &system](int n) {
+    auto joined = must(must(client::group_file<like_iommufd>::open(n, system)).join(c));
+    return must(std::move(joined).set_iommu());
+  };
+  {
+    const auto alone = with_iommu(snoops);
+    CHECK(must(alone.forecast()) == coherency_forecast{iommu_enforces});
+    const auto beside = with_iommu(snoops_too);
+    CHECK(must(beside.forecast()) == coherency_forecast{perhaps_mediated});
   }
+  CHECK(must(with_iommu(mediated).forecast()) == coherency_forecast{perhaps_mediated});
+  CHECK(must(with_iommu(plain).forecast()) == coherency_forecast{iommu_does_not_enforce});
 }
 
 TEMPLATE_TEST_CASE("A device file's prediction, before there is a VM and after FILE_ADD",
@@ -189,11 +205,14 @@ TEMPLATE_TEST_CASE("A device file's prediction, before there is a VM and after F
         file_row{mediated, no_iommu, true}, file_row{mediated_plain, no_iommu, true},
         file_row{nameless, iommu_not_described, false}}) {  // unknown
     machine<TestType> m;
+    const auto unopened = must(device_file::forecast(r.which, m.system));
+    CHECK(m.process().descriptors() == 0);
     auto s = must(address_space::open(m.system));
     const auto open = [&m, &r] { return must(device_file::open(r.which, m.system)); };
     const auto before = must(must(open().without_kvm().bind(s)).forecast());
     INFO("vfio" << r.which << ": " << before.explain());
     CHECK(before == coherency_forecast{r.reason});
+    CHECK(unopened == before);
 
     auto files = m.make_files();
     auto attached = must(open().attach(files));
@@ -209,6 +228,66 @@ TEMPLATE_TEST_CASE("A device file's prediction, before there is a VM and after F
     s = {};
     CHECK(m.finish() == "");
   }
+}
+
+TEST_CASE("A device file's prediction from sysfs: what it reads, and its errors") {
+  machine<kvm_vfio::linux_7_3> m;
+  const auto forecast = [&m](int n) { return device_file::forecast(n, m.system); };
+  CHECK(must(forecast(snoops)).reason == iommu_enforces);
+  CHECK(m.calls() ==
+        "open(\"/sys/class/vfio-dev/vfio1/device/iommu/intel-iommu/ecap\") = 0\n"
+        "read(0) = 3\n"
+        "close(0) = 0\n");
+  CHECK(must(forecast(mediated)).reason == no_iommu);
+  CHECK(m.calls() ==
+        "open(\"/sys/class/vfio-dev/vfio3/device/iommu/intel-iommu/ecap\") = ENOENT\n"
+        "open(\"/sys/class/vfio-dev/vfio3/device/mdev_type\") = 0\n"
+        "close(0) = 0\n");
+  CHECK(must(forecast(99)).reason == iommu_not_described);
+  CHECK(must(forecast(-1)).reason == iommu_not_described);
+  for (const std::size_t nth : {1U, 2U}) {
+    m.process().fail({.kind = trace::call_kind::open, .nth = nth, .error = errc::access});
+    CHECK(forecast(nameless).error() == errc::access);
+  }
+  m.process().fail({.kind = trace::call_kind::read, .error = errc::io});
+  CHECK(forecast(plain).error() == errc::io);
+  CHECK(m.finish() == "");
+
+  machine<kvm_vfio::linux_6_1> old;  // no device files
+  CHECK(must(device_file::forecast(snoops, old.system)).reason == iommu_not_described);
+}
+
+TEST_CASE("A register in sysfs is a hexadecimal number and a line break") {
+  const auto read = [](std::string_view text) {
+    return native::hexadecimal(text.data(), text.size());
+  };
+  CHECK(must(read("0\n")) == 0);
+  CHECK(must(read("f050da\n")) == 0xf050da);
+  CHECK(must(read("ffffffffffffffff\n")) == ~std::uint64_t{0});
+  for (const char* wrong : {"", "\n", "80", "0x80\n", "-1\n", "8 \n", "10000000000000000\n"})
+    CHECK(read(wrong).error() == errc::proto);
+}
+
+TEST_CASE("The simulator's sysfs files are read like files") {
+  machine<kvm_vfio::linux_7_3> m;
+  const auto path = [](int n, const std::string& entry) {
+    return "/sys/class/vfio-dev/vfio" + std::to_string(n) + entry;
+  };
+  const std::string ecap = "/device/iommu/intel-iommu/ecap";
+  const auto open = [&m](const std::string& at) { return m.system.open(at.c_str(), 0); };
+  const int fd = must(open(path(plain, ecap)));
+  char text[8] = {};
+  CHECK(must(m.system.pread(fd, text, 1, 0)) == 1);
+  CHECK(must(m.system.read(fd, text, 1)) == 1);
+  CHECK(must(m.system.read(fd, text + 1, 7)) == 1);
+  CHECK(must(m.system.read(fd, text, 8)) == 0);
+  CHECK(std::string_view(text) == "0\n");
+  CHECK(m.system.close(fd) == errc::ok);
+  for (const std::string& none :
+       {path(nameless, ecap), path(mediated, ecap), path(plain, "/device/mdev_type"),
+        path(plain, ""), path(plain, "/device"), path(99, ecap),
+        "/sys/class/vfio-dev/vfio/" + ecap})
+    CHECK(open(none).error() == errc::noent);
 }
 
 TEST_CASE("A prediction makes no call but its questions, and each of their errors is returned") {

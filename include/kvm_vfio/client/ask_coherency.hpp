@@ -7,6 +7,8 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/iommufd.hpp>
 #include <kvm_vfio/native/iova_range.hpp>
+#include <kvm_vfio/native/path.hpp>
+#include <kvm_vfio/native/sysfs_entry.hpp>
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
@@ -16,6 +18,12 @@
 #include <cstdint>
 
 namespace kvm_vfio::client::detail {
+
+/// Returns the reason that the extended capability register of Intel's IOMMU gives.
+[[nodiscard]] constexpr coherency_reason snoops(std::uint64_t ecap) noexcept {
+  return ecap & uapi::vtd_ecap_snoop_control ? coherency_reason::iommu_enforces
+                                             : coherency_reason::iommu_does_not_enforce;
+}
 
 /// Predicts for a group in a container with an IOMMU driver. Makes at most three ioctls.
 /// \param container the container
@@ -44,6 +52,30 @@ template <system System>
   return coherency_forecast{limited ? iommu_enforces : perhaps_mediated};
 }
 
+/// Predicts for a device with a device file that need not be open, from sysfs. Opens one or two
+/// paths and closes them again.
+/// \param number the N of /dev/vfio/devices/vfioN
+/// \param on     the system that has the device
+/// \par Errors
+/// - `errc::proto`: the register in sysfs is not a hexadecimal number
+/// - each error of open(2) except `errc::noent`, and of read(2)
+template <system System>
+[[nodiscard]] result<coherency_forecast> forecast_unopened(unsigned number,
+                                                           const System& on) noexcept {
+  using enum coherency_reason;
+  const auto entry = [number](const char* name) noexcept {
+    native::path at;
+    at << "/sys/class/vfio-dev/vfio" << number << "/device/" << name;
+    return at;
+  };
+  const auto ecap = native::hexadecimal_entry(entry("iommu/intel-iommu/ecap").get(), on);
+  if (ecap) return coherency_forecast{snoops(*ecap)};
+  if (ecap.error() != errc::noent) return ecap.error();
+  const errc mediated = native::find_entry(entry("mdev_type").get(), on);
+  if (mediated != errc::ok && mediated != errc::noent) return mediated;
+  return coherency_forecast{mediated == errc::ok ? no_iommu : iommu_not_described};
+}
+
 /// Predicts for a device that is bound to an iommufd. Makes one ioctl.
 /// \param iommufd the iommufd
 /// \param device  the number of the device in the iommufd
@@ -58,8 +90,7 @@ template <system System>
   if (found.error() == errc::noent) return coherency_forecast{no_iommu};
   if (!found) return found.error();
   if (found->type != uapi::hw_info_type_intel_vtd) return coherency_forecast{iommu_not_described};
-  return coherency_forecast{
-      found->vtd_ecap & uapi::vtd_ecap_snoop_control ? iommu_enforces : iommu_does_not_enforce};
+  return coherency_forecast{snoops(found->vtd_ecap)};
 }
 
 }  // namespace kvm_vfio::client::detail

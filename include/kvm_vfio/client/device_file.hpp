@@ -12,6 +12,7 @@
 /// \see [The orders of doing and of undoing](docs/orders.md)
 
 #include <kvm_vfio/client/address_space.hpp>
+#include <kvm_vfio/client/ask_coherency.hpp>
 #include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/device.hpp>
 #include <kvm_vfio/client/device_state.hpp>
@@ -81,8 +82,8 @@ class bound_device : public step<detail::device_state<System>> {
   /// Tells whether FILE_ADD of this device file makes the VM's DMA noncoherent: KVM then honours
   /// the guest's cache attributes. Asks the iommufd about the device's IOMMU (IOMMU_GET_HW_INFO),
   /// which needs a bound device. So after `device_file::attach` this function tells what KVM has
-  /// learnt already. To know it before, bind the device `without_kvm` before there is a VM, ask,
-  /// and destroy this object. Changes nothing.
+  /// learnt already. `device_file::forecast` predicts it before, from sysfs. A program without
+  /// sysfs can bind the device `without_kvm` before there is a VM, ask, and destroy this object.
   /// \par Errors
   /// - `errc::badf`: this object is empty
   /// - each error of `native::vfio::basic_iommufd_ref::hardware` except `errc::noent`
@@ -183,6 +184,19 @@ class device_file : public step<detail::device_state<System>> {
         static_cast<native::vfio::basic_device<System>&&>(file)));
     if (!made.state_) return errc::nomem;
     return made;
+  }
+  /// Predicts whether FILE_ADD of a device file makes the VM's DMA noncoherent: KVM then honours
+  /// the guest's cache attributes. Reads sysfs, and does not open the device file. The answer is
+  /// known for a device behind Intel's IOMMU and for a mediated device. It is unknown for another
+  /// IOMMU, if sysfs is not mounted, and if there is no such device file.
+  /// \param number the N of /dev/vfio/devices/vfioN
+  /// \param on     the system that has the device
+  /// \par Errors
+  /// - `errc::proto`: the register in sysfs is not a hexadecimal number
+  /// - each error of open(2) except `errc::noent`, and of read(2)
+  [[nodiscard]] static result<coherency_forecast> forecast(
+      int number, const System& on = native::detail::only<System>()) noexcept {
+    return detail::forecast_unopened(static_cast<unsigned>(number), on);
   }
   /// Attaches the device file to a VM (FILE_ADD).
   /// \param vm the files of the VM, which share its kvm-vfio device

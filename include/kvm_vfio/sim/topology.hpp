@@ -45,7 +45,8 @@ struct reserved_region {
 
 /// The description of an IOMMU and of what its domains can do.
 struct iommu_spec {
-  /// The name by which `group_spec::iommu` refers to this IOMMU.
+  /// The name by which `group_spec::iommu` refers to this IOMMU. Linux names Intel's IOMMUs dmar0,
+  /// dmar1 and so on. An IOMMU with such a name describes itself as Intel's to a VMM.
   std::string name = "iommu0";
   /// Whether the IOMMU can ignore the no-snoop mark. Then DMA through its domains can be enforced
   /// coherent.

@@ -28,8 +28,10 @@
 namespace kvm_vfio::sim {
 
 /// The VFIO of one simulated host. A world opens the paths /dev/vfio/vfio, /dev/vfio/N,
-/// /dev/vfio/devices/vfioN and /dev/iommu. Any thread may open and use the files: the world has
-/// one lock for all of its state. The world must outlive every file that it opened.
+/// /dev/vfio/devices/vfioN and /dev/iommu, and two entries of sysfs for a device with a device
+/// file: the register ecap of Intel's IOMMU, and mdev_type of a mediated device. Any thread may
+/// open and use the files: the world has one lock for all of its state. The world must outlive
+/// every file that it opened.
 class world : public filesystem {
  public:
   /// Makes the groups and the devices of a topology. Every group is closed and in no container.
@@ -96,6 +98,7 @@ class world : public filesystem {
  private:
   static constexpr std::string_view group_prefix = "/dev/vfio/";
   static constexpr std::string_view device_prefix = "/dev/vfio/devices/vfio";
+  static constexpr std::string_view class_prefix = "/sys/class/vfio-dev/vfio";
 
   // The open file of an open(2) with O_PATH. It knows only the path, and the node is not opened.
   class path_file final : public file {
@@ -105,6 +108,20 @@ class world : public filesystem {
 
    private:
     std::string path_;
+  };
+  // An open file of sysfs. Reading it advances the position.
+  class sysfs_file final : public file {
+   public:
+    sysfs_file(const char* path, const char* text)
+        : file(file_kind::other), path_(path), text_(text) {}
+    [[nodiscard]] const char* name() const noexcept override { return path_.c_str(); }
+    answer pread(void* to, std::size_t size, std::uint64_t offset) override;
+    answer read(void* to, std::size_t size) override;
+
+   private:
+    std::string path_;
+    std::string_view text_;
+    std::uint64_t position_ = 0;
   };
   [[nodiscard]] bool exists(std::string_view p) const noexcept;
   // Reserves each number of a device file that the topology names. So no other device gets it.
@@ -117,6 +134,8 @@ class world : public filesystem {
   static int number_after(std::string_view path, std::string_view prefix) noexcept;
   result<file*> open_group(int number);
   result<file*> open_device(int number);
+  // Opens an entry of sysfs below /sys/class/vfio-dev/vfioN.
+  result<file*> open_class(const char* path);
 
   vfio_state state_;
   iommufd_shared iommufds_{.lock = state_.lock, .options = state_.options};

@@ -78,6 +78,7 @@ KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(state_));
   if (p == "/dev/iommu" && state_.options.device_files)
     return static_cast<file*>(new iommufd_file(iommufds_));
+  if (p.starts_with(class_prefix)) return open_class(path);
   if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
   if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
   return errc::noent;
@@ -156,6 +157,35 @@ KVM_VFIO_INLINE result<file*> world::open_device(int number) {
   const auto found = by_number_.find(number);
   if (!state_.options.device_files || found == by_number_.end()) return errc::noent;
   return static_cast<file*>(new device_file(state_, *found->second, nullptr));
+}
+
+KVM_VFIO_INLINE result<file*> world::open_class(const char* path) {
+  const std::string_view p = path;
+  const std::size_t end = p.find('/', class_prefix.size());
+  const auto found = by_number_.find(number_after(p.substr(0, end), class_prefix));
+  if (!state_.options.device_files || found == by_number_.end() || end == p.npos)
+    return errc::noent;
+  const std::string_view entry = p.substr(end);
+  const vfio_device& d = *found->second;
+  const auto ecap = d.group().hardware.vtd_ecap();
+  if (d.spec().mediated && entry == "/device/mdev_type")
+    return static_cast<file*>(new path_file(path));
+  if (!d.spec().mediated && ecap && entry == "/device/iommu/intel-iommu/ecap")
+    return static_cast<file*>(new sysfs_file(path, *ecap ? "80\n" : "0\n"));
+  return errc::noent;
+}
+
+KVM_VFIO_INLINE answer world::sysfs_file::pread(void* to, std::size_t size, std::uint64_t offset) {
+  if (offset >= text_.size()) return 0;
+  const std::string_view left = text_.substr(static_cast<std::size_t>(offset), size);
+  __builtin_memcpy(to, left.data(), left.size());
+  return static_cast<int>(left.size());
+}
+
+KVM_VFIO_INLINE answer world::sysfs_file::read(void* to, std::size_t size) {
+  const answer got = pread(to, size, __atomic_load_n(&position_, __ATOMIC_RELAXED));
+  __atomic_fetch_add(&position_, static_cast<std::uint64_t>(got.value()), __ATOMIC_RELAXED);
+  return got;
 }
 
 }  // namespace kvm_vfio::sim

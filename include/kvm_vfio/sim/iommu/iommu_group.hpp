@@ -9,6 +9,8 @@
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -43,6 +45,10 @@ class iommu_group {
   [[nodiscard]] bool can_enforce_coherency() const noexcept;
   /// Returns true if the IOMMU can enforce coherency for one device of the group.
   [[nodiscard]] bool can_enforce_coherency(const device_spec& device) const noexcept;
+  /// Returns the extended capability register of the IOMMU, of which only the bit for snoop control
+  /// is simulated. Nothing: the IOMMU is not Intel's. Linux names Intel's IOMMUs dmar0, dmar1 and
+  /// so on.
+  [[nodiscard]] std::optional<std::uint64_t> vtd_ecap() const noexcept;
   /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim
   /// the DMA several times, and gives each claim back with `release_dma`.
   /// \param owner the address of the object that claims the DMA. Different addresses are different

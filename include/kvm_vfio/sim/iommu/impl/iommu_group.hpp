@@ -9,6 +9,8 @@
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <utility>
 
 namespace kvm_vfio::sim {
@@ -40,6 +42,12 @@ KVM_VFIO_INLINE bool iommu_group::can_enforce_coherency() const noexcept {
 
 KVM_VFIO_INLINE bool iommu_group::can_enforce_coherency(const device_spec& device) const noexcept {
   return iommu_.snoop_control && !device.mediated;
+}
+
+KVM_VFIO_INLINE std::optional<std::uint64_t> iommu_group::vtd_ecap() const noexcept {
+  constexpr std::uint64_t snoop_control = std::uint64_t{1} << 7;
+  if (!iommu_.name.starts_with("dmar")) return std::nullopt;
+  return iommu_.snoop_control ? snoop_control : 0;
 }
 
 KVM_VFIO_INLINE errc iommu_group::claim_dma(const void* owner) noexcept {

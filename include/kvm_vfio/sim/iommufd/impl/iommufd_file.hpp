@@ -304,18 +304,16 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->mediated) return errc::noent;
-  // Linux gives such names to Intel's IOMMUs, and to no others.
-  const iommu_spec& hardware = d->group->iommu();
-  const bool intel = hardware.name.starts_with("dmar");
-  const std::uint32_t kind = intel ? uapi::hw_info_type_intel_vtd : uapi::hw_info_type_none;
+  const auto ecap = d->group->vtd_ecap();
+  const std::uint32_t kind = ecap ? uapi::hw_info_type_intel_vtd : uapi::hw_info_type_none;
   if ((c.flags & with_type) && c.out_data_type != uapi::hw_info_type_none &&
       c.out_data_type != kind)
     return errc::opnotsupp;
-  uapi::iommu_hw_info_vtd registers{};
-  if (hardware.snoop_control) registers.ecap_reg = uapi::vtd_ecap_snoop_control;
+  const uapi::iommu_hw_info_vtd registers{
+      .flags = 0, .reserved = 0, .cap_reg = 0, .ecap_reg = ecap.value_or(0)};
   unsigned char bytes[sizeof registers];
   __builtin_memcpy(bytes, &registers, sizeof registers);
-  const std::uint32_t known = intel ? sizeof registers : 0;
+  const std::uint32_t known = ecap ? sizeof registers : 0;
   for (std::uint32_t i = 0; i < c.data_len; ++i)
     if (!task.copy_to_user(c.data_uptr + i, i < known ? bytes[i] : static_cast<unsigned char>(0)))
       return errc::fault;
