@@ -8,32 +8,7 @@
 #include <kvm_vfio/trace/checker.hpp>
 #include <kvm_vfio/trace/watched_system.hpp>
 
-#include <fcntl.h>
-
-#include <cstdint>
 #include <cstdlib>
-
-namespace {
-
-// The System of this test: the system calls of this host, which the checker sees.
-class watched_host {
- public:
-  explicit watched_host(kvm_vfio::trace::call_observer& observer) : calls_({}, observer) {}
-
-  long open(const char* path) { return value(calls_.open(path, O_RDWR)); }
-  long close(int fd) { return -static_cast<long>(calls_.close(fd)); }
-  long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
-    return value(calls_.ioctl(fd, request, argument));
-  }
-
- private:
-  static long value(const kvm_vfio::result<int>& answer) {
-    return answer ? *answer : -static_cast<long>(answer.error());
-  }
-  kvm_vfio::trace::watched_system<kvm_vfio::native::host> calls_;
-};
-
-}  // namespace
 
 int main(int argc, char** argv) {
   const char* const group = argc == 3 ? argv[1] : std::getenv("VMM_TEST_GROUP");
@@ -42,8 +17,9 @@ int main(int argc, char** argv) {
     std::puts("SKIPPED: VMM_TEST_GROUP and VMM_TEST_DEVICE are not set");
     return 77;
   }
+  // The system calls of this host, which the checker sees.
   kvm_vfio::trace::checker checker;
-  watched_host system(checker);
+  const kvm_vfio::trace::watched_system<kvm_vfio::native::host> system({}, checker);
   const int kvm_vfio = kvm_vfio_of_new_vm(system);
   CHECK(kvm_vfio >= 0);
   if (kvm_vfio < 0) return 1;

@@ -3,8 +3,13 @@
 #pragma once
 #include "../passthrough.hpp"
 
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/system.hpp>
+
 #include <atomic>
 #include <cstdio>
+
+using kvm_vfio::errc;
 
 inline std::atomic<int> failures = 0;
 inline void check(bool holds, const char* what, int line) {
@@ -14,25 +19,25 @@ inline void check(bool holds, const char* what, int line) {
 }
 #define CHECK(...) check((__VA_ARGS__), #__VA_ARGS__, __LINE__)
 
-// A VM's kvm-vfio, made by the System's own calls; -1: there is no KVM.
-template <class System>
-int kvm_vfio_of_new_vm(System& system) {
-  const long kvm = system.open("/dev/kvm");
-  if (kvm < 0) return -1;
-  const long vm = system.ioctl(static_cast<int>(kvm), KVM_CREATE_VM, 0);
-  (void)system.close(static_cast<int>(kvm));
-  if (vm < 0) return -1;
-  const long kvm_vfio = vmm::create_kvm_vfio(system, static_cast<int>(vm));
-  (void)system.close(static_cast<int>(vm));  // kvm-vfio keeps the VM alive
-  return static_cast<int>(kvm_vfio);
+// Makes the kvm-vfio of a new VM. Returns -1 if there is no KVM.
+template <kvm_vfio::system System>
+int kvm_vfio_of_new_vm(const System& system) {
+  const auto kvm = system.open("/dev/kvm", O_RDWR);
+  if (!kvm) return -1;
+  const auto vm = system.ioctl(*kvm, KVM_CREATE_VM, 0);
+  (void)system.close(*kvm);
+  if (!vm) return -1;
+  const auto made = vmm::create_kvm_vfio(system, *vm);
+  (void)system.close(*vm);  // kvm-vfio keeps the VM alive
+  return made.value_or(-1);
 }
 
 // The device can be plugged, unplugged, and plugged again; a name that is not there is refused.
-template <class System>
-void plug_and_unplug(System& system, int kvm_vfio, const char* group, const char* device) {
+template <kvm_vfio::system System>
+void plug_and_unplug(const System& system, int kvm_vfio, const char* group, const char* device) {
   vmm::passthrough plugged(system, kvm_vfio);
-  CHECK(plugged.plug(group, device) == 0);
+  CHECK(plugged.plug(group, device) == errc::ok);
   plugged.unplug();
-  CHECK(plugged.plug(group, "no-such-device") < 0);
-  CHECK(plugged.plug(group, device) == 0);
+  CHECK(plugged.plug(group, "no-such-device") == errc::nodev);
+  CHECK(plugged.plug(group, device) == errc::ok);
 }

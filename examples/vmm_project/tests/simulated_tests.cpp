@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
-// The passthrough code on simulated machines with the VFIO and the KVM of three Linux releases.
+// The passthrough code on simulated machines with the VFIO and the KVM of three Linux releases, and
+// on a mock.
 #include "scenario.hpp"
 
-#include <kvm_vfio/sim/kernel.hpp>
-#include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/sim/machine.hpp>
+#include <kvm_vfio/sim/process_ref.hpp>
+#include <kvm_vfio/testing/mock_system.hpp>
 
-#include <cerrno>
+#include <string>
 #include <thread>
 
 namespace sim = kvm_vfio::sim;
-namespace trace = kvm_vfio::trace;
 
 namespace {
 
@@ -27,84 +28,83 @@ sim::topology three_groups() {
   return machine;
 }
 
-// A simulated machine with one process on it: the System of these tests.
-template <class Release>
-class simulated {
- public:
-  simulated() { task_.observe(checker_); }
-
-  long open(const char* path) { return value(task_.open(path)); }
-  long close(int fd) { return value(task_.close(fd)); }
-  long ioctl(int fd, unsigned long request, std::uintptr_t argument) {
-    return value(task_.ioctl(fd, request, argument));
-  }
-
-  // Whether KVM was told that the VM has noncoherent DMA.
-  bool noncoherent() { return kernel_.look().vms.at(0).noncoherent != 0; }
-  // How many files the VM's kvm-vfio tracks.
-  std::size_t tracked() { return kernel_.look().vms.at(0).tracked.size(); }
-  std::size_t descriptors() const { return task_.descriptors(); }
-  void limit_descriptors(std::size_t most) { task_.limit(most); }
-  // What the checker found.
-  std::string findings() const { return checker_.text(); }
-
- private:
-  static long value(const sim::answer& a) {
-    return a ? static_cast<long>(*a) : -static_cast<long>(a.error());
-  }
-  sim::kernel<Release> kernel_{three_groups()};
-  sim::memory memory_;
-  sim::process task_{kernel_, memory_};
-  trace::checker checker_;
-};
-
 template <class Release>
 void test() {
   std::printf("%s\n", Release::name);
-  simulated<Release> machine;
-  const int kvm_vfio = kvm_vfio_of_new_vm(machine);
+  sim::machine<Release> machine(three_groups());
+  sim::process& process = machine.process();
+  const sim::process_ref system(process);
+  // Whether KVM was told that the VM has noncoherent DMA, and how many files kvm-vfio tracks.
+  const auto noncoherent = [&] { return machine.look().vms.at(0).noncoherent != 0; };
+  const auto tracked = [&] { return machine.look().vms.at(0).tracked.size(); };
+  const int kvm_vfio = kvm_vfio_of_new_vm(system);
   CHECK(kvm_vfio >= 0);
-  const std::size_t before = machine.descriptors();
+  const std::size_t before = process.descriptors();
 
-  plug_and_unplug(machine, kvm_vfio, "1", "0000:01:00.0");
-  CHECK(machine.descriptors() == before);
-  CHECK(machine.tracked() == 0);
+  plug_and_unplug(system, kvm_vfio, "1", "0000:01:00.0");
+  CHECK(process.descriptors() == before);
+  CHECK(tracked() == 0);
 
   {  // KVM hears of noncoherent DMA for as long as the device is plugged.
-    vmm::passthrough first(machine, kvm_vfio);
-    vmm::passthrough second(machine, kvm_vfio);
-    CHECK(first.plug("1", "0000:01:00.0") == 0 && !machine.noncoherent());
-    CHECK(second.plug("2", "0000:02:00.0") == 0 && machine.noncoherent());
-    CHECK(machine.tracked() == 2);
+    vmm::passthrough first(system, kvm_vfio);
+    vmm::passthrough second(system, kvm_vfio);
+    CHECK(first.plug("1", "0000:01:00.0") == errc::ok && !noncoherent());
+    CHECK(second.plug("2", "0000:02:00.0") == errc::ok && noncoherent());
+    CHECK(tracked() == 2);
     second.unplug();
-    CHECK(!machine.noncoherent());
+    CHECK(!noncoherent());
   }
   {  // The group is not viable.
-    vmm::passthrough refused(machine, kvm_vfio);
-    CHECK(refused.plug("3", "0000:03:00.0") == -EPERM);
-    CHECK(machine.descriptors() == before);
+    vmm::passthrough refused(system, kvm_vfio);
+    CHECK(refused.plug("3", "0000:03:00.0") == errc::perm);
+    CHECK(process.descriptors() == before);
   }
   {  // Descriptors run out at each step in turn.
-    vmm::passthrough starved(machine, kvm_vfio);
+    vmm::passthrough starved(system, kvm_vfio);
     for (std::size_t free = 0; free < 3; ++free) {
-      machine.limit_descriptors(before + free);
-      CHECK(starved.plug("1", "0000:01:00.0") == -EMFILE);
-      CHECK(machine.descriptors() == before && machine.tracked() == 0);
+      process.limit(before + free);
+      CHECK(starved.plug("1", "0000:01:00.0") == errc::mfile);
+      CHECK(process.descriptors() == before && tracked() == 0);
     }
-    machine.limit_descriptors(before + 3);
-    CHECK(starved.plug("1", "0000:01:00.0") == 0);
-    machine.limit_descriptors(1000);
+    process.limit(before + 3);
+    CHECK(starved.plug("1", "0000:01:00.0") == errc::ok);
+    process.limit(1000);
   }
   {  // Two threads plug at the same time.
     std::thread other([&] {
-      for (int i = 0; i < 50; ++i) plug_and_unplug(machine, kvm_vfio, "2", "0000:02:00.0");
+      for (int i = 0; i < 50; ++i) plug_and_unplug(system, kvm_vfio, "2", "0000:02:00.0");
     });
-    for (int i = 0; i < 50; ++i) plug_and_unplug(machine, kvm_vfio, "1", "0000:01:00.0");
+    for (int i = 0; i < 50; ++i) plug_and_unplug(system, kvm_vfio, "1", "0000:01:00.0");
     other.join();
-    CHECK(machine.descriptors() == before && machine.tracked() == 0);
+    CHECK(process.descriptors() == before && tracked() == 0);
   }
-  std::printf("%s", machine.findings().c_str());
-  CHECK(machine.findings().empty());
+  CHECK(system.close(kvm_vfio) == errc::ok);
+  // What the code left behind, and what the checker found.
+  const std::string left = machine.finish();
+  std::printf("%s", left.c_str());
+  CHECK(left.empty());
+}
+
+// Each call of a plug fails once, with an error that this host may never give.
+void test_on_mock() {
+  std::puts("mock");
+  for (std::size_t nth = 1;; ++nth) {
+    kvm_vfio::testing::mock_state state;
+    state.on_ioctl(VFIO_GROUP_GET_DEVICE_FD, [&](int, std::uintptr_t) {
+      return kvm_vfio::result<int>(state.make_descriptor());
+    });
+    const kvm_vfio::testing::mock_system system(state);
+    const int kvm_vfio = state.make_descriptor();
+    vmm::passthrough plugged(system, kvm_vfio);
+    state.fail(nth, errc::io);
+    const errc e = plugged.plug("1", "0000:01:00.0");
+    if (e == errc::ok) {
+      CHECK(nth == 7);  // a plug makes 6 calls
+      return;
+    }
+    CHECK(e == errc::io);
+    CHECK(state.descriptors() == 1);  // kvm-vfio
+  }
 }
 
 }  // namespace
@@ -113,5 +113,6 @@ int main() {
   test<kvm_vfio::linux_6_1>();
   test<kvm_vfio::linux_6_12>();
   test<kvm_vfio::linux_7_3>();
+  test_on_mock();
   return failures == 0 ? 0 : 1;
 }
