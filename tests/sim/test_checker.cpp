@@ -2,6 +2,7 @@
 // Every rule of the checker, the mistakes that VMMs have made, and a VMM that makes none.
 #include "fixture.hpp"
 #include "support/catch.hpp"
+#include "watched.hpp"
 
 #include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/trace/checker.hpp>
@@ -18,34 +19,7 @@
 #include <string>
 #include <vector>
 
-namespace {
 using trace::rule;
-
-template <class Profile = kvm_vfio::linux_7_3>
-struct watched : machine_under_test<Profile> {
-  watched() { this->task.observe(check); }
-  trace::checker check;
-  /// The rules that were broken, in order.
-  [[nodiscard]] std::vector<rule> broken() const {
-    std::vector<rule> out;
-    for (const trace::report& r : check.reports()) out.push_back(r.broken);
-    return out;
-  }
-};
-using rules = std::vector<rule>;
-constexpr const char* device_name = "0000:00:04.0";
-
-struct irq_argument {
-  std::uint32_t words[6];
-};
-irq_argument arm(std::uint32_t index, int event) {
-  return {{24, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, 1,
-           static_cast<std::uint32_t>(event)}};
-}
-irq_argument disarm(std::uint32_t index) {
-  return {{20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, 0, 0}};
-}
-}  // namespace
 
 TEST_CASE("a VMM that does everything in order is not reported") {
   watched<> m;

@@ -181,7 +181,8 @@ class process {
   /// Ends the process. First tells the observers of a call of the kind `exit`. Then removes the
   /// mappings, and closes every descriptor, the lowest first. No observer is told of these.
   void exit() noexcept;
-  /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does.
+  /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does. Then
+  /// tells a call of the kind `fork` to each observer that observes both processes.
   /// \pre `child` has no descriptors and no mappings, and its address space has another number
   void fork_into(process& child);
 
@@ -189,7 +190,7 @@ class process {
 
   /// Puts a file behind a given descriptor, as dup2(2) does. If the descriptor is open, it is
   /// closed first. An interposer uses this function, because it cannot choose the number: the real
-  /// system has chosen the number already.
+  /// system has chosen the number already. The observers are told of a call of the kind `install`.
   /// \param fd    the descriptor
   /// \param owned the file; the process takes over the reference of the caller
   /// \param use   what calls may do with the descriptor
@@ -298,6 +299,9 @@ class process {
   errc drop(int fd, number then) noexcept;
   void give_number_back(int fd) noexcept;
   answer told(trace::call& c, answer a) noexcept;
+  static void tell(trace::call_observer& o, const trace::call& c) noexcept;
+  static trace::file_type type_of(const file& f) noexcept;
+  void copy_into(process& child);
 
   filesystem& filesystem_;
   memory& memory_;

@@ -34,6 +34,19 @@ enum class call_kind : unsigned char {
   mmap,     ///< mmap(2)
   munmap,   ///< munmap(2)
   exit,     ///< the end of the process; its descriptors and mappings still exist
+  fork,     ///< fork(2): a child has copies of all descriptors and mappings of the process
+  install,  ///< a file got a descriptor with a number that the caller chose, as by dup2(2)
+};
+
+/// The type of an open file, as far as observers need it.
+enum class file_type : unsigned char {
+  other,      ///< any other file
+  container,  ///< /dev/vfio/vfio
+  group,      ///< /dev/vfio/N
+  device,     ///< /dev/vfio/devices/vfioN, or what VFIO_GROUP_GET_DEVICE_FD returns
+  iommufd,    ///< /dev/iommu
+  vm,         ///< what KVM_CREATE_VM returns
+  kvm_vfio,   ///< what KVM_CREATE_DEVICE makes for the type KVM_DEV_TYPE_VFIO
 };
 
 /// One system call. A member that a call does not use keeps its default value.
@@ -43,9 +56,11 @@ struct call {
   /// The number of the process that made the call. Simulated processes use the number of their
   /// address space.
   int process = 0;
-  /// The descriptor that the call was made on.
+  /// The descriptor that the call was made on. For a call of the kind `install`, it is another
+  /// descriptor of the process for the file, or -1 if there is none.
   int fd = -1;
   /// The text argument: the path of open, or the name of the device for VFIO_GROUP_GET_DEVICE_FD.
+  /// For a call of the kind `install`, it is the name of the file.
   std::string text{};
   /// The request of an ioctl, 32 bits.
   std::uint32_t request = 0;
@@ -61,19 +76,31 @@ struct call {
   /// The descriptor that the call made. After a successful KVM_CREATE_DEVICE it is the `fd` of the
   /// struct, which a call with the TEST flag does not set.
   int made = -1;
-  /// The type of KVM_CREATE_DEVICE or VFIO_SET_IOMMU, the index of VFIO_DEVICE_SET_IRQS, or the
-  /// `pt_id` of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+  /// The type of KVM_CREATE_DEVICE or VFIO_SET_IOMMU, the index of VFIO_DEVICE_SET_IRQS, the
+  /// `pt_id` of VFIO_DEVICE_ATTACH_IOMMUFD_PT, or the number of the IOAS of IOMMU_IOAS_MAP or
+  /// IOMMU_IOAS_UNMAP.
   std::uint32_t number = 0;
-  /// The flags of KVM_CREATE_DEVICE or VFIO_DEVICE_SET_IRQS.
+  /// The flags of KVM_CREATE_DEVICE, VFIO_DEVICE_SET_IRQS, VFIO_IOMMU_MAP_DMA,
+  /// VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_MAP.
   std::uint32_t flags = 0;
   /// The number of interrupts that VFIO_DEVICE_SET_IRQS names.
   std::uint32_t count = 0;
   /// The error of the call; `errc::ok` if it succeeded.
   errc error = errc::ok;
-  /// The value that the call returned, for mmap the address; -1 if the call failed.
+  /// The value that the call returned, for mmap the address, for fork the number of the child; -1
+  /// if the call failed.
   std::int64_t value = 0;
-  /// The number of bytes that read, write, pread, pwrite, mmap or munmap was given.
+  /// The number of bytes that read, write, pread, pwrite, mmap or munmap was given. For
+  /// VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA, IOMMU_IOAS_MAP and IOMMU_IOAS_UNMAP, it is the size
+  /// of the range in bytes.
   std::uint64_t size = 0;
+  /// The first IOVA of the range of VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA, IOMMU_IOAS_MAP or
+  /// IOMMU_IOAS_UNMAP.
+  std::uint64_t iova = 0;
+  /// The number of bytes that VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP unmapped.
+  std::uint64_t unmapped = 0;
+  /// The type of the file of a call of the kind `install`.
+  file_type type = file_type::other;
 };
 
 /// The interface of an observer. The observer is called after each system call, in the thread that

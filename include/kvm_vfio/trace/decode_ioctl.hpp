@@ -16,6 +16,8 @@ template <class T>
   return from.read(address, &object, sizeof object);
 }
 void decode_attr(call& c, memory& from) noexcept;
+void decode_range(call& c, memory& from) noexcept;
+void decode_unmapped(call& c, memory& from) noexcept;
 }  // namespace detail
 
 /// Fills the members of a call that stand in its argument. Call this function before the ioctl is
@@ -25,7 +27,8 @@ void decode_attr(call& c, memory& from) noexcept;
 /// \param from the memory of the process that makes the call
 void decode_argument(call& c, memory& from);
 
-/// Fills `error`, `value` and `made` of a call. Call this function after the call is executed.
+/// Fills `error`, `value`, `made` and `unmapped` of a call. Call this function after the call is
+/// executed.
 /// \param c    the call
 /// \param from the memory of the process that made the call
 /// \param a    the answer

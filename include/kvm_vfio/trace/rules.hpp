@@ -22,9 +22,15 @@ enum class rule : unsigned char {
   irqs_armed,            ///< the last descriptor of a device with armed interrupts is closed
   second_kvm_vfio,       ///< a second kvm-vfio is created for a VM (EBUSY)
   test_create_closed,    ///< the `fd` of a KVM_CREATE_DEVICE with the TEST flag is closed
+  unset_while_open,      ///< VFIO_GROUP_UNSET_CONTAINER while a device of the group is open (EBUSY)
+  unmapped_less,         ///< an UNMAP removed no mapping, or less than the VMM asked for
+  closed_while_tracking,  ///< the kvm-vfio is closed while a device that it tracks is in use
+  attr_after_close,       ///< FILE_ADD or FILE_DEL on the number of a closed kvm-vfio
+  mappings_lost,          ///< a device works without the mappings that went with the last group
+  ignored_error,          ///< a call needs an earlier call that failed
 };
 /// The number of rules.
-inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::test_create_closed) + 1;
+inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::ignored_error) + 1;
 
 /// The texts of a rule. All strings live as long as the program.
 struct rule_text {
@@ -101,6 +107,43 @@ struct rule_text {
               "with the TEST flag. Such a call makes no descriptor, so the "
               "number belongs to an unrelated file (0 is standard input)",
               "do not use the `fd` of a KVM_CREATE_DEVICE with the TEST flag as a descriptor"};
+    case rule::unset_while_open:
+      return {"unset-while-open",
+              "VFIO_GROUP_UNSET_CONTAINER failed with EBUSY: a device of the group is still open, "
+              "so the group stays in the container. A dup, a child process or an mmap of a BAR "
+              "keeps a device open after the VMM has closed its own descriptor",
+              "first munmap each BAR and close each descriptor of each device of the group, then "
+              "call VFIO_GROUP_UNSET_CONTAINER again"};
+    case rule::unmapped_less:
+      return {"unmapped-less",
+              "an UNMAP removed no mapping, or fewer bytes than the VMM asked for. "
+              "VFIO_IOMMU_UNMAP_DMA succeeds in this case, and only `size` tells it. Memory that "
+              "the VMM takes for unmapped may be open to the device's DMA",
+              "compare `size` (iommufd: `length`) after the call with the size before it, and "
+              "unmap with the IOVA and the size of the MAP"};
+    case rule::closed_while_tracking:
+      return {"closed-while-tracking",
+              "the last descriptor of a kvm-vfio was closed while a device that it tracks is in "
+              "use: KVM forgets the device's noncoherent DMA, and the device loses its VM",
+              "close the devices first, call FILE_DEL for each tracked file, and close the "
+              "kvm-vfio last"};
+    case rule::attr_after_close:
+      return {"attr-after-close",
+              "FILE_ADD or FILE_DEL was called on the number of a kvm-vfio that the VMM has closed "
+              "already. Closing the kvm-vfio has removed each file, and now the number may belong "
+              "to an unrelated file",
+              "keep the kvm-vfio open as long as the VM, and call FILE_DEL before its close"};
+    case rule::mappings_lost:
+      return {"mappings-lost",
+              "the VMM uses a device, or unmaps memory, as if the container still had its "
+              "mappings. All mappings went when the last group left the container",
+              "after the next VFIO_SET_IOMMU, call VFIO_IOMMU_MAP_DMA again for all memory, before "
+              "the device starts DMA"};
+    case rule::ignored_error:
+      return {"ignored-error",
+              "the VMM made a call that needs an earlier call, but the earlier call failed",
+              "check the error of the earlier call, and undo the steps before it instead of going "
+              "on"};
   }
   return {"", "", ""};
 }

@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -247,6 +248,15 @@ KVM_VFIO_INLINE void process::end() noexcept {
 }
 
 KVM_VFIO_INLINE void process::fork_into(process& child) {
+  copy_into(child);
+  trace::call c{.kind = trace::call_kind::fork, .process = space_};
+  trace::decode_answer(c, memory_, child.space_);
+  for (trace::call_observer* o : observers_)
+    if (std::find(child.observers_.begin(), child.observers_.end(), o) != child.observers_.end())
+      tell(*o, c);
+}
+
+KVM_VFIO_INLINE void process::copy_into(process& child) {
   const guard held(mutex_);
   for (const mapping& m : mappings_) {
     m.mapped->get();
@@ -261,14 +271,38 @@ KVM_VFIO_INLINE void process::fork_into(process& child) {
 }
 
 KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use use) {
+  trace::call c{.kind = trace::call_kind::install,
+                .process = space_,
+                .text = owned->name(),
+                .made = fd,
+                .type = type_of(*owned)};
   file_ref old;
-  const guard held(mutex_);
-  const auto i = static_cast<std::size_t>(fd);
-  if (i >= slots_.size()) slots_.resize(i + 1);
-  if (slots_[i].open) old.reset(slots_[i].open);
-  else ++open_;
-  slots_[i] = {owned, use};
-  return fd;
+  {
+    const guard held(mutex_);
+    const auto i = static_cast<std::size_t>(fd);
+    for (std::size_t at = 0; at < slots_.size() && c.fd < 0; ++at)
+      if (at != i && slots_[at].open == owned) c.fd = static_cast<int>(at);
+    if (i >= slots_.size()) slots_.resize(i + 1);
+    if (slots_[i].open) old.reset(slots_[i].open);
+    else ++open_;
+    slots_[i] = {owned, use};
+  }
+  old.reset();
+  return told(c, fd);
+}
+
+KVM_VFIO_INLINE trace::file_type process::type_of(const file& f) noexcept {
+  switch (f.kind()) {
+    case file_kind::container: return trace::file_type::container;
+    case file_kind::group: return trace::file_type::group;
+    case file_kind::device: return trace::file_type::device;
+    case file_kind::iommufd: return trace::file_type::iommufd;
+    default: break;
+  }
+  const std::string_view name = f.name();
+  if (f.kind() != file_kind::kvm) return trace::file_type::other;
+  if (name == "kvm-vfio") return trace::file_type::kvm_vfio;
+  return name == "kvm-vm" ? trace::file_type::vm : trace::file_type::other;
 }
 
 KVM_VFIO_INLINE file* process::file_of(int fd) noexcept {
@@ -338,15 +372,17 @@ KVM_VFIO_INLINE void process::give_number_back(int fd) noexcept {
 KVM_VFIO_INLINE answer process::told(trace::call& c, answer a) noexcept {
   if (observers_.empty()) return a;
   trace::decode_answer(c, memory_, a);
-  for (trace::call_observer* o : observers_) {
-    // The call was executed, so an observer without memory must not make the call fail.
-    try {
-      o->called(c);
-    } catch (const std::bad_alloc&) {
-      continue;
-    }
-  }
+  for (trace::call_observer* o : observers_) tell(*o, c);
   return a;
+}
+
+KVM_VFIO_INLINE void process::tell(trace::call_observer& o, const trace::call& c) noexcept {
+  // The call was executed, so an observer without memory must not make the call fail.
+  try {
+    o.called(c);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
 }
 
 // After an error the model still owns `made`, so it must not be released here. Therefore the free

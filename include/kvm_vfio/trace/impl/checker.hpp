@@ -10,6 +10,8 @@
 #include <kvm_vfio/trace/call_text.hpp>
 #include <kvm_vfio/trace/checker.hpp>
 #include <kvm_vfio/trace/rules.hpp>
+#include <kvm_vfio/trace/seen_files.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
@@ -23,21 +25,22 @@
 
 namespace kvm_vfio::trace {
 
-KVM_VFIO_INLINE std::string to_string(const report& r) {
-  const rule_text t = text_of(r.broken);
-  return "call " + std::to_string(r.number) + ": " + to_string(r.by) +
-         (r.about.empty() ? "" : " [" + r.about + "]") + "\n  " + t.id + ": " + t.what +
-         "\n  fix: " + t.fix + "\n";
-}
-
 KVM_VFIO_INLINE checker::checker() noexcept = default;
 
 KVM_VFIO_INLINE checker::~checker() = default;
 
 KVM_VFIO_INLINE void checker::called(const call& c) {
   const guard held(mutex_);
-  ++number_;
+  files_.call = ++number_;
+  const std::size_t before = reports_.size();
   see(c);
+  // A report about this call has told the VMM's author already.
+  const bool request = c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM ||
+                       c.request == KVM_CREATE_DEVICE;
+  if (c.kind != call_kind::open && (!request || c.fd < 0)) return;
+  if (c.error != errc::ok && reports_.size() == before)
+    unmade_[c.process] = {number_, to_string(c)};
+  else unmade_.erase(c.process);
 }
 
 KVM_VFIO_INLINE std::vector<report> checker::reports() const {
@@ -58,134 +61,196 @@ KVM_VFIO_INLINE std::size_t checker::count(rule r) const {
 }
 
 KVM_VFIO_INLINE void checker::see(const call& c) {
+  const bool ok = c.error == errc::ok;
   // A number that a call has made now is a real descriptor, and closing it is right.
   if (c.made >= 0 && !is_test(c)) tested_.erase({c.process, c.made});
   switch (c.kind) {
     case call_kind::open: return opened(c);
     case call_kind::dup:
-      if (c.error == errc::ok) copy(c);
+      if (ok) files_.copy(files_.id_at({c.process, c.fd}), {c.process, c.made});
       return;
     case call_kind::eventfd:
-      if (c.error == errc::ok) add_file(c, what::other, "eventfd");
+      if (ok) add_file(c, file_type::other, "eventfd");
       return;
     case call_kind::close: return closed(c);
-    case call_kind::ioctl: return controlled(c);
+    case call_kind::ioctl:
+      if (!on_no_descriptor(c)) controlled(c);
+      return;
+    case call_kind::mmap:
+      if (ok)
+        files_.map({c.process, static_cast<std::uint64_t>(c.value), c.size,
+                    files_.id_at({c.process, c.fd})});
+      return;
+    case call_kind::munmap:
+      if (ok) files_.unmap(c.process, c.argument, c.size);
+      return;
+    case call_kind::exit: return exited(c);
+    case call_kind::fork:
+      if (ok) files_.fork(c.process, static_cast<int>(c.value));
+      return;
+    case call_kind::install: return installed(c);
     case call_kind::pread:
     case call_kind::pwrite:
     case call_kind::read:
-    case call_kind::write:
-    case call_kind::mmap:
-    case call_kind::munmap:
-    case call_kind::exit: return;
+    case call_kind::write: return;
   }
 }
 
 KVM_VFIO_INLINE void checker::opened(const call& c) {
   const std::string_view path = c.text;
   if (c.error == errc::busy) {
-    for (const auto& [id, f] : files_)
-      if (f.kind == what::group && f.name == path && f.descriptors == 0 && !f.trackers.empty())
+    for (const auto& [id, f] : files_.all())
+      if (f.type == file_type::group && f.name == path && f.descriptors == 0 && !f.trackers.empty())
         return tell(rule::reopen_while_tracked, c, f.name);
   }
   if (c.error != errc::ok) return;
-  what kind = what::other;
-  if (path == "/dev/vfio/vfio") kind = what::container;
-  else if (path.starts_with("/dev/vfio/devices/")) kind = what::device;
-  else if (path.starts_with("/dev/vfio/")) kind = what::group;
-  add_file(c, kind, c.text);
+  file_type type = file_type::other;
+  if (path == "/dev/vfio/vfio") type = file_type::container;
+  else if (path == "/dev/iommu") type = file_type::iommufd;
+  else if (path.starts_with("/dev/vfio/devices/")) type = file_type::device;
+  else if (path.starts_with("/dev/vfio/")) type = file_type::group;
+  add_file(c, type, c.text);
+}
+
+KVM_VFIO_INLINE void checker::installed(const call& c) {
+  if (c.error != errc::ok) return;
+  const detail::file_id of = files_.id_at({c.process, c.fd});
+  dropped(c, {c.process, c.made});
+  if (of == detail::no_file) add_file(c, c.type, c.text);
+  else files_.copy(of, {c.process, c.made});
 }
 
 KVM_VFIO_INLINE void checker::closed(const call& c) {
-  if (tested_.erase({c.process, c.fd}) != 0) tell(rule::test_create_closed, c, "");
+  const slot at{c.process, c.fd};
+  if (tested_.erase(at) != 0) tell(rule::test_create_closed, c, "");
   // After every other error the descriptor is closed.
-  if (c.error == errc::badf) return;
-  const auto found = slots_.find({c.process, c.fd});
-  if (found == slots_.end()) return;
-  const file_id id = found->second;
-  slots_.erase(found);
-  seen_file& f = files_[id];
-  if (--f.descriptors != 0) return;
-  if (!f.trackers.empty()) tell(rule::close_without_del, c, f.name);
-  if (f.kind == what::group && f.container != none) tell(rule::left_in_container, c, f.name);
-  if (f.armed != 0) tell(rule::irqs_armed, c, f.name);
-  if (f.kind == what::kvm_vfio)
-    for (auto& [other, g] : files_) g.trackers.erase(id);
-  forget_unused();
+  if (c.error != errc::badf) dropped(c, at);
+}
+
+KVM_VFIO_INLINE void checker::dropped(const call& c, slot at) {
+  const detail::file_id id = files_.id_at(at);
+  const seen_file* const f = files_.find(id);
+  if (!f) return;
+  if (f->type == file_type::kvm_vfio) closed_.insert(at);
+  if (f->descriptors == 1) {
+    if (!f->trackers.empty()) tell(rule::close_without_del, c, f->name);
+    if (f->type == file_type::group && f->holds != detail::no_file)
+      tell(rule::left_in_container, c, f->name);
+    if (f->type == file_type::device) works(c, *f);
+    if (f->armed != 0) tell(rule::irqs_armed, c, f->name);
+    if (f->type == file_type::kvm_vfio)
+      for (const auto& [other, g] : files_.all())
+        if (g.trackers.count(id) != 0 && in_use(other))
+          tell(rule::closed_while_tracking, c, g.name, files_.open_devices(other, c.process));
+  }
+  files_.drop(at);
+}
+
+// Linux cleans up behind a process that ends: it closes devices, disarms their interrupts and takes
+// groups out of containers. So only one thing is a fault: a kvm-vfio that another process keeps
+// open still tracks a file that nobody can name any more.
+KVM_VFIO_INLINE void checker::exited(const call& c) {
+  const auto gone = files_.end(c.process);
+  for (const detail::file_id id : gone)
+    if (const seen_file* const f = files_.find(id); f && f->type == file_type::kvm_vfio)
+      files_.forget_tracker(id);
+  for (const detail::file_id id : gone) {
+    if (const seen_file* const f = files_.find(id); f && !f->trackers.empty())
+      tell(rule::close_without_del, c, f->name);
+    files_.release_unused(id);
+  }
+  const auto of_process = [&](const slot& at) { return at.first == c.process; };
+  std::erase_if(tested_, of_process);
+  std::erase_if(closed_, of_process);
+  unmade_.erase(c.process);
 }
 
 KVM_VFIO_INLINE void checker::controlled(const call& c) {
-  seen_file* const f = find(c.process, c.fd);
+  seen_file* const f = files_.find({c.process, c.fd});
   const bool ok = c.error == errc::ok;
   switch (c.request) {
     case KVM_CREATE_VM:
-      if (ok) add_file(c, what::vm, "vm");
+      if (ok) add_file(c, file_type::vm, "vm");
       return;
     case KVM_CREATE_DEVICE: return created(c);
     case KVM_SET_DEVICE_ATTR: return attribute(c);
-    case VFIO_GROUP_SET_CONTAINER:
-      if (ok && f) f->container = id_at(c.process, c.subject);
-      return;
-    case VFIO_GROUP_UNSET_CONTAINER:
-      if (ok && f) f->container = none;
-      return;
-    case VFIO_SET_IOMMU:
-      if (ok && f) f->iommu = true;
-      return;
-    case VFIO_GROUP_GET_DEVICE_FD:
-      if (f && opens(c) && f->trackers.empty() && has_vm()) tell(rule::open_before_add, c, c.text);
-      if (ok) add_file(c, what::device, c.text);
-      return;
-    case uapi::request_bind_iommufd:
-      if (f && opens(c) && f->trackers.empty() && has_vm()) tell(rule::bind_before_add, c, f->name);
-      return;
-    case VFIO_DEVICE_SET_IRQS:
-      if (ok && f) armed(c, *f);
-      return;
-    default: return;
+    case VFIO_GROUP_GET_DEVICE_FD: return got_device(c, f);
+    default: break;
+  }
+  if (!f) return;
+  if (f->type == file_type::group) {
+    if (c.request == VFIO_GROUP_SET_CONTAINER) set_container(c, *f);
+    else if (c.request == VFIO_GROUP_UNSET_CONTAINER) unset_container(c, *f);
+  } else if (f->type == file_type::container) {
+    if (c.request == VFIO_SET_IOMMU) return set_iommu(c, *f);
+    if (c.request == VFIO_GET_API_VERSION || c.request == VFIO_CHECK_EXTENSION) return;
+    if (!f->iommu && ignored(c, f, VFIO_SET_IOMMU)) return;
+    if (c.request == VFIO_IOMMU_MAP_DMA) mapped(c, *f);
+    else if (c.request == VFIO_IOMMU_UNMAP_DMA) unmapped(c, *f);
+  } else if (f->type == file_type::iommufd) {
+    if (c.request == uapi::request_ioas_alloc) keep(c, *f, c.request);
+    else if (c.error == errc::noent && ignored(c, f, uapi::request_ioas_alloc)) return;
+    else if (c.request == uapi::request_ioas_map) mapped(c, *f);
+    else if (c.request == uapi::request_ioas_unmap) unmapped(c, *f);
+  } else if (f->type == file_type::device) {
+    if (c.request == uapi::request_bind_iommufd) return bound(c, *f);
+    if (ignored(c, f, uapi::request_bind_iommufd)) return;
+    if (c.request == uapi::request_attach_iommufd_pt) attached(c, *f);
+    else if (ok && c.request == VFIO_DEVICE_SET_IRQS) armed(c, *f);
   }
 }
 
 KVM_VFIO_INLINE void checker::created(const call& c) {
-  if (c.number != KVM_DEV_TYPE_VFIO) return;
+  const bool vfio = c.number == KVM_DEV_TYPE_VFIO;
   if (is_test(c)) {
-    if (c.error == errc::ok) tested_.insert({c.process, c.made});
-  } else if (c.error == errc::busy) {
+    if (vfio && c.error == errc::ok) tested_.insert({c.process, c.made});
+  } else if (vfio && c.error == errc::busy) {
     tell(rule::second_kvm_vfio, c, "");
   } else if (c.error == errc::ok) {
-    add_file(c, what::kvm_vfio, "kvm-vfio");
+    closed_.erase({c.process, c.made});
+    add_file(c, vfio ? file_type::kvm_vfio : file_type::other, vfio ? "kvm-vfio" : "kvm device");
   }
 }
 
 KVM_VFIO_INLINE void checker::attribute(const call& c) {
-  const file_id tracker = id_at(c.process, c.fd);
-  // The checker did not see this file being opened, so it knows only the descriptor.
-  if (c.error == errc::ok && id_at(c.process, c.subject) == none)
-    add_file(c.process, c.subject, what::other, "fd " + std::to_string(c.subject));
-  seen_file* const f = find(c.process, c.subject);
-  const std::string name = f ? f->name : "";
-  if (c.attribute == kvm_vfio::uapi::dev_vfio_file_add) {
-    if (c.error == errc::exists) return tell(rule::add_repeated, c, name);
-    if (c.error != errc::ok) return;
-    if (f->kind == what::group && (f->container == none || !files_[f->container].iommu))
-      tell(rule::add_before_iommu, c, name);
-    if (!f->trackers.empty()) tell(rule::file_in_two_vms, c, name);
-    f->trackers.insert(tracker);
-  } else if (c.attribute == kvm_vfio::uapi::dev_vfio_file_del) {
-    if (c.error == errc::noent) return tell(rule::del_untracked, c, name);
-    if (c.error == errc::ok) f->trackers.erase(tracker);
+  const bool adds = c.attribute == kvm_vfio::uapi::dev_vfio_file_add;
+  if (!adds && c.attribute != kvm_vfio::uapi::dev_vfio_file_del) return;
+  // Other devices of KVM have attributes with the same numbers.
+  const seen_file* const tracker = files_.find({c.process, c.fd});
+  const bool is_kvm_vfio = tracker && tracker->type == file_type::kvm_vfio;
+  if (!is_kvm_vfio && closed_.count({c.process, c.fd}) != 0) {
+    const seen_file* const named = files_.find({c.process, c.subject});
+    return tell(rule::attr_after_close, c, named ? named->name : "");
   }
+  if (!is_kvm_vfio) return;
+  // The checker did not see this file being opened, so it knows only the descriptor.
+  if (c.error == errc::ok && !files_.find({c.process, c.subject}))
+    files_.add({c.process, c.subject}, file_type::other, "fd " + std::to_string(c.subject));
+  seen_file* const f = files_.find({c.process, c.subject});
+  if (!adds) return deleted(c, f);
+  if (f) return added(c, *f);
+  if (c.error == errc::exists) tell(rule::add_repeated, c, "");
 }
 
-KVM_VFIO_INLINE void checker::armed(const call& c, seen_file& f) noexcept {
-  if (!(c.flags & VFIO_IRQ_SET_ACTION_TRIGGER)) return;
-  const std::uint32_t bit = std::uint32_t{1} << (c.number & 31);
-  const bool single = c.number >= VFIO_PCI_ERR_IRQ_INDEX;
-  if (c.flags & VFIO_IRQ_SET_DATA_EVENTFD) {
-    if (single && c.subject < 0) f.armed &= ~bit;
-    else if (c.count != 0) f.armed |= bit;
-  } else if ((c.flags & VFIO_IRQ_SET_DATA_NONE) && c.count == 0) {
-    f.armed &= ~bit;
+KVM_VFIO_INLINE void checker::added(const call& c, seen_file& f) {
+  if (c.error == errc::exists) return tell(rule::add_repeated, c, f.name);
+  keep(c, f, c.request);
+  if (c.error != errc::ok) return;
+  if (f.type == file_type::group) {
+    seen_file* const container = files_.find(f.holds);
+    const bool told = container ? !container->iommu && ignored(c, container, VFIO_SET_IOMMU)
+                                : ignored(c, &f, VFIO_GROUP_SET_CONTAINER);
+    if (!told && (!container || !container->iommu)) tell(rule::add_before_iommu, c, f.name);
   }
+  if (!f.trackers.empty()) tell(rule::file_in_two_vms, c, f.name);
+  files_.track(files_.id_at({c.process, c.fd}), files_.id_at({c.process, c.subject}), true);
+}
+
+KVM_VFIO_INLINE void checker::deleted(const call& c, seen_file* f) {
+  if (c.error == errc::noent && !ignored(c, f, c.request))
+    tell(rule::del_untracked, c, f ? f->name : "");
+  if (c.error == errc::ok)
+    files_.track(files_.id_at({c.process, c.fd}), files_.id_at({c.process, c.subject}), false);
 }
 
 KVM_VFIO_INLINE bool checker::is_test(const call& c) noexcept {
@@ -193,54 +258,29 @@ KVM_VFIO_INLINE bool checker::is_test(const call& c) noexcept {
          (c.flags & kvm_vfio::uapi::create_device_test);
 }
 
-KVM_VFIO_INLINE bool checker::opens(const call& c) noexcept {
-  return c.error == errc::ok || c.error == errc::srch;
-}
-
-KVM_VFIO_INLINE bool checker::has_vm() const noexcept {
-  for (const auto& [id, f] : files_)
-    if (f.kind == what::vm || f.kind == what::kvm_vfio) return true;
+KVM_VFIO_INLINE bool checker::in_use(detail::file_id id) const noexcept {
+  for (const auto& [other, f] : files_.all()) {
+    if (other == id && f.bound != detail::no_file) return true;
+    if (f.type == file_type::device && f.holds == id) return true;
+  }
   return false;
 }
 
-KVM_VFIO_INLINE void checker::tell(rule r, const call& c, std::string about) {
-  reports_.push_back({r, c, number_, std::move(about)});
+KVM_VFIO_INLINE void checker::add_file(const call& c, file_type type, std::string name) {
+  (void)files_.add({c.process, c.made}, type, std::move(name));
 }
 
-KVM_VFIO_INLINE void checker::add_file(const call& c, what kind, std::string name) {
-  add_file(c.process, c.made, kind, std::move(name));
-}
-
-KVM_VFIO_INLINE void checker::add_file(int process, int fd, what kind, std::string name) {
-  files_[++last_] = {.kind = kind, .name = std::move(name), .descriptors = 1};
-  slots_[{process, fd}] = last_;
-}
-
-KVM_VFIO_INLINE void checker::copy(const call& c) {
-  const file_id id = id_at(c.process, c.fd);
-  if (id == none) return;
-  ++files_[id].descriptors;
-  slots_[{c.process, c.made}] = id;
-}
-
-KVM_VFIO_INLINE checker::file_id checker::id_at(int process, int fd) const noexcept {
-  const auto found = slots_.find({process, fd});
-  return found == slots_.end() ? none : found->second;
-}
-
-KVM_VFIO_INLINE checker::seen_file* checker::find(int process, int fd) noexcept {
-  const file_id id = id_at(process, fd);
-  return id == none ? nullptr : &files_[id];
-}
-
-KVM_VFIO_INLINE void checker::forget_unused() {
-  std::erase_if(files_, [this](const auto& entry) {
-    const auto& [id, f] = entry;
-    if (f.descriptors != 0 || !f.trackers.empty()) return false;
-    for (const auto& [other, g] : files_)
-      if (g.container == id) return false;
-    return true;
-  });
+KVM_VFIO_INLINE bool checker::on_no_descriptor(const call& c) {
+  const bool names = c.attribute != 0 || c.request == VFIO_GROUP_SET_CONTAINER ||
+                     c.request == uapi::request_bind_iommufd;
+  if (c.error != errc::badf || (c.fd >= 0 && (!names || c.subject >= 0))) return false;
+  const auto found = unmade_.find(c.process);
+  if (found != unmade_.end()) {
+    tell(rule::ignored_error, c, "",
+         "call " + std::to_string(found->second.number) + ": " + found->second.text);
+    unmade_.erase(found);
+  }
+  return true;
 }
 
 }  // namespace kvm_vfio::trace

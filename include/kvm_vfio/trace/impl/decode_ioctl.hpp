@@ -7,6 +7,7 @@
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
@@ -22,6 +23,53 @@ KVM_VFIO_INLINE void decode_attr(call& c, memory& from) noexcept {
   // The struct of attribute 3 (GROUP_SET_SPAPR_TCE) also starts with the descriptor of the group.
   std::int32_t fd = -1;
   if (peek(from, attr.addr, fd)) c.subject = fd;
+}
+
+// VFIO_DEVICE_PCI_HOT_RESET and VFIO_DEVICE_QUERY_GFX_PLANE have the numbers of MAP_DMA and
+// UNMAP_DMA, but may have shorter structs. So nothing is read behind the size that `argsz` names.
+template <class T>
+[[nodiscard]] bool peek_argsz(memory& from, std::uint64_t address, T& object) noexcept {
+  std::uint32_t argsz = 0;
+  return peek(from, address, argsz) && argsz >= sizeof object && peek(from, address, object);
+}
+
+KVM_VFIO_INLINE void decode_range(call& c, memory& from) noexcept {
+  if (c.request == VFIO_IOMMU_MAP_DMA) {
+    vfio_iommu_type1_dma_map map{};
+    if (!peek_argsz(from, c.argument, map)) return;
+    c.flags = map.flags;
+    c.iova = map.iova;
+    c.size = map.size;
+  } else if (c.request == VFIO_IOMMU_UNMAP_DMA) {
+    vfio_iommu_type1_dma_unmap unmap{};
+    if (!peek_argsz(from, c.argument, unmap)) return;
+    c.flags = unmap.flags;
+    c.iova = unmap.iova;
+    c.size = unmap.size;
+  } else if (c.request == uapi::request_ioas_map) {
+    uapi::iommu_ioas_map map{};
+    if (!peek_argsz(from, c.argument, map)) return;
+    c.flags = map.flags;
+    c.number = map.ioas_id;
+    c.iova = map.iova;
+    c.size = map.length;
+  } else {
+    uapi::iommu_ioas_unmap unmap{};
+    if (!peek_argsz(from, c.argument, unmap)) return;
+    c.number = unmap.ioas_id;
+    c.iova = unmap.iova;
+    c.size = unmap.length;
+  }
+}
+
+KVM_VFIO_INLINE void decode_unmapped(call& c, memory& from) noexcept {
+  if (c.request == VFIO_IOMMU_UNMAP_DMA) {
+    vfio_iommu_type1_dma_unmap unmap{};
+    if (peek_argsz(from, c.argument, unmap)) c.unmapped = unmap.size;
+  } else {
+    uapi::iommu_ioas_unmap unmap{};
+    if (peek_argsz(from, c.argument, unmap)) c.unmapped = unmap.length;
+  }
 }
 
 }  // namespace kvm_vfio::trace::detail
@@ -63,6 +111,10 @@ KVM_VFIO_INLINE void decode_argument(call& c, memory& from) {
       if (detail::peek(from, c.argument, bind)) c.subject = bind.iommufd;
       return;
     }
+    case VFIO_IOMMU_MAP_DMA:
+    case VFIO_IOMMU_UNMAP_DMA:
+    case u::request_ioas_map:
+    case u::request_ioas_unmap: return detail::decode_range(c, from);
     case u::request_attach_iommufd_pt: {
       u::device_attach_iommufd_pt attach{};
       if (detail::peek(from, c.argument, attach)) c.number = attach.pt_id;
@@ -88,10 +140,14 @@ KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) noexc
     case call_kind::write:
     case call_kind::mmap:
     case call_kind::munmap:
-    case call_kind::exit: return;
+    case call_kind::exit:
+    case call_kind::fork:
+    case call_kind::install: return;
   }
   if (c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM)
     c.made = static_cast<int>(*a);
+  if (c.request == VFIO_IOMMU_UNMAP_DMA || c.request == uapi::request_ioas_unmap)
+    return detail::decode_unmapped(c, from);
   if (c.request != kvm_vfio::uapi::create_device) return;
   // With the TEST flag the kernel makes no descriptor and leaves `fd` as it was. The checker needs
   // this number to notice a VMM that closes it.

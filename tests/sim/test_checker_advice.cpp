@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: BSL-1.0
+// The rules of the checker about mappings, open devices, ignored errors and several processes: each
+// rule with calls that break it and with calls that nearly do.
+#include "fixture.hpp"
+#include "support/catch.hpp"
+#include "watched.hpp"
+
+#include <kvm_vfio/sim/system/event_file.hpp>
+#include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+using trace::rule;
+namespace u = kvm_vfio::uapi;
+
+namespace {
+constexpr std::uint64_t page = 0x1000;
+
+/// A VMM that has opened a device of group 1 in the right order.
+template <class Profile = kvm_vfio::linux_7_3>
+struct with_device : watched<Profile> {
+  int vm = this->create_vm();
+  int dev = this->create_kvm_vfio(vm);
+  int container = -1;
+  int group = this->group_with_iommu("/dev/vfio/1", &container);
+  errc tracked = this->add(dev, group);
+  int device = this->device_fd(group, device_name).value();
+
+  [[nodiscard]] std::string first_detail() const {
+    const auto all = this->check.reports();
+    return all.empty() ? "" : all.front().detail;
+  }
+};
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+}  // namespace
+
+TEST_CASE("unset-while-open names each descriptor and mapping that is still open") {
+  with_device<> m;
+  const int copy = static_cast<int>(m.task.dup(m.device).value());
+  const auto bar = m.task.mmap(page, PROT_READ, m.device, 0).value();
+  REQUIRE(m.task.close(m.device));
+  CHECK(m.unset_container(m.group) == errc::busy);
+  REQUIRE(m.task.close(copy));
+  CHECK(m.unset_container(m.group) == errc::busy);
+  REQUIRE(m.broken() == rules{rule::unset_while_open, rule::unset_while_open});
+  const auto all = m.check.reports();
+  CHECK(all[0].about == "/dev/vfio/1");
+  const std::string mapping = "the mapping of 4096 bytes at 0x";
+  CHECK(all[0].detail.starts_with("still open: descriptor " + std::to_string(copy) +
+                                  " (0000:00:04.0), " + mapping));
+  CHECK(all[1].detail.starts_with("still open: " + mapping));
+  CHECK(has(m.check.text(), "\n  here: still open: "));
+  REQUIRE(m.task.munmap(reinterpret_cast<void*>(bar), page));
+  CHECK(m.unset_container(m.group) == errc::ok);
+  CHECK(m.broken().size() == 2);
+}
+
+TEST_CASE("unset-while-open: an EBUSY that the checker cannot explain is not reported") {
+  with_device<> m;
+  REQUIRE(m.task.close(m.device));
+  m.task.fail({.kind = trace::call_kind::ioctl,
+               .request = VFIO_GROUP_UNSET_CONTAINER,
+               .nth = 1,
+               .error = errc::busy});
+  CHECK(m.unset_container(m.group) == errc::busy);
+  CHECK(m.broken().empty());
+}
+
+TEST_CASE("unset-while-open: a child has the device open") {
+  with_device<> m;
+  sim::process child(m.kernel, m.memory, 7);
+  child.observe(m.check);
+  m.task.fork_into(child);
+  REQUIRE(m.task.close(m.device));
+  CHECK(m.unset_container(m.group) == errc::busy);
+  REQUIRE(m.broken() == rules{rule::unset_while_open});
+  CHECK(has(m.first_detail(), " of process 7 (0000:00:04.0)"));
+  child.exit();
+  CHECK(m.unset_container(m.group) == errc::ok);
+  CHECK(m.broken().size() == 1);
+}
+
+TEST_CASE("unmapped-less: nothing is unmapped, or less than the VMM asked for") {
+  const unsigned long type = GENERATE(VFIO_TYPE1_IOMMU + 0UL, VFIO_TYPE1v2_IOMMU + 0UL);
+  watched<> m;
+  const int g = m.open("/dev/vfio/1");
+  const int c = m.open("/dev/vfio/vfio");
+  REQUIRE(m.set_container(g, c) == errc::ok);
+  REQUIRE(m.set_iommu(c, type) == errc::ok);
+  REQUIRE(map_dma(m, c, page, page) == errc::ok);
+  REQUIRE(unmap_dma(m, c, 4 * page, page) == errc::ok);
+  CHECK(m.broken() == rules{rule::unmapped_less});
+  REQUIRE(unmap_dma(m, c, page, 2 * page) == errc::ok);
+  CHECK(m.broken() == rules{rule::unmapped_less, rule::unmapped_less});
+  CHECK(m.check.reports()[1].detail ==
+        "asked to unmap 8192 bytes at IOVA 0x1000, unmapped 4096 bytes");
+}
+
+TEST_CASE("unmapped-less: version 1 removes nothing if the range starts inside a mapping") {
+  watched<> m;
+  const int g = m.open("/dev/vfio/1");
+  const int c = m.open("/dev/vfio/vfio");
+  REQUIRE(m.set_container(g, c) == errc::ok);
+  REQUIRE(m.set_iommu(c, VFIO_TYPE1_IOMMU) == errc::ok);
+  REQUIRE(map_dma(m, c, page, 2 * page) == errc::ok);
+  REQUIRE(unmap_dma(m, c, 2 * page, page) == errc::ok);
+  CHECK(m.broken() == rules{rule::unmapped_less});
+  // Version 1 unmaps more than it was asked for. That is no mistake that this rule names.
+  REQUIRE(unmap_dma(m, c, page, page) == errc::ok);
+  CHECK(m.broken().size() == 1);
+}
+
+TEST_CASE("unmapped-less: right calls, and those that unmap everything, are not reported") {
+  watched<> m;
+  int c = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/1", &c) >= 0);
+  REQUIRE(map_dma(m, c, page, page) == errc::ok);
+  REQUIRE(map_dma(m, c, 2 * page, page) == errc::ok);
+  REQUIRE(unmap_dma(m, c, page, 2 * page) == errc::ok);
+  REQUIRE(unmap_dma(m, c, 0, 0, u::dma_unmap_all) == errc::ok);
+  REQUIRE(unmap_dma(m, c, 0, std::uint64_t{1} << 63) == errc::ok);
+  REQUIRE(unmap_dma(m, c, std::uint64_t{1} << 63, std::uint64_t{1} << 63) == errc::ok);
+  CHECK(m.broken().empty());
+}
+
+namespace {
+/// An iommufd with an IOAS.
+struct with_ioas : watched<> {
+  int fd = open("/dev/iommu");
+  u::iommu_ioas_alloc made{.size = sizeof made, .flags = 0, .out_ioas_id = 0};
+  errc alloc() { return ioctl_at(fd, u::request_ioas_alloc, made); }
+  errc map(std::uint64_t iova, std::uint64_t size) {
+    u::iommu_ioas_map map{};
+    map.size = sizeof map;
+    map.flags = u::map_fixed_iova | u::map_readable;
+    map.ioas_id = made.out_ioas_id;
+    map.user_va = iova;
+    map.length = size;
+    map.iova = iova;
+    return ioctl_at(fd, u::request_ioas_map, map);
+  }
+  errc unmap(std::uint64_t iova, std::uint64_t size) {
+    u::iommu_ioas_unmap unmap{
+        .size = sizeof unmap, .ioas_id = made.out_ioas_id, .iova = iova, .length = size};
+    return ioctl_at(fd, u::request_ioas_unmap, unmap);
+  }
+};
+}  // namespace
+
+TEST_CASE("unmapped-less: iommufd") {
+  with_ioas m;
+  REQUIRE(m.alloc() == errc::ok);
+  REQUIRE(m.map(page, page) == errc::ok);
+  CHECK(m.unmap(2 * page, page) == errc::noent);
+  CHECK(m.unmap(page, 2 * page) == errc::ok);
+  CHECK(m.broken() == rules{rule::unmapped_less, rule::unmapped_less});
+  REQUIRE(m.map(page, page) == errc::ok);
+  CHECK(m.unmap(page, page) == errc::ok);
+  CHECK(m.unmap(0, ~std::uint64_t{0}) != errc::badf);
+  CHECK(m.broken().size() == 2);
+}
+
+TEST_CASE("closed-while-tracking and attr-after-close") {
+  with_device<> m;
+  REQUIRE(m.task.close(m.dev));
+  REQUIRE(m.broken() == rules{rule::closed_while_tracking});
+  CHECK(m.check.reports()[0].about == "/dev/vfio/1");
+  CHECK(m.first_detail() == "descriptor " + std::to_string(m.device) + " (0000:00:04.0)");
+  CHECK(m.del(m.dev, m.group) == errc::badf);
+  CHECK(m.broken() == rules{rule::closed_while_tracking, rule::attr_after_close});
+  REQUIRE(m.open("/dev/vfio/2") == m.dev);  // the number belongs to another file now
+  CHECK(m.del(m.dev, m.group) == errc::notty);
+  CHECK(m.broken().size() == 3);
+  CHECK(m.check.count(rule::attr_after_close) == 2);
+}
+
+TEST_CASE("closed-while-tracking: a dup keeps kvm-vfio open, and an idle group is no fault") {
+  with_device<> m;
+  const int copy = static_cast<int>(m.task.dup(m.dev).value());
+  REQUIRE(m.task.close(m.dev));
+  CHECK(m.broken().empty());
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(m.task.close(copy));
+  CHECK(m.broken().empty());
+  const int again = m.create_kvm_vfio(m.create_vm());
+  CHECK(m.add(again, m.group) == errc::ok);
+  CHECK(m.broken().empty());
+}
+
+TEST_CASE("closed-while-tracking: a device file that is bound") {
+  watched<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int d = m.open("/dev/vfio/devices/vfio0");
+  u::device_bind_iommufd bind{
+      .argsz = sizeof bind, .flags = 0, .iommufd = m.open("/dev/iommu"), .out_devid = 0};
+  REQUIRE(m.add(dev, d) == errc::ok);
+  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::ok);
+  REQUIRE(m.task.close(dev));
+  CHECK(m.broken() == rules{rule::closed_while_tracking});
+}
+
+namespace {
+/// Takes the only group out of the container, which still has a mapping, and puts it in again.
+template <class Machine>
+void leave_and_return(Machine& m) {
+  REQUIRE(map_dma(m, m.container, page, page) == errc::ok);
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(m.unset_container(m.group) == errc::ok);
+  REQUIRE(m.set_container(m.group, m.container) == errc::ok);
+  REQUIRE(m.set_iommu(m.container) == errc::ok);
+  m.device = m.device_fd(m.group, device_name).value();
+}
+}  // namespace
+
+TEST_CASE("mappings-lost: a device works, or ends, without the mappings") {
+  const bool works = GENERATE(false, true);
+  with_device<> m;
+  leave_and_return(m);
+  CHECK(m.broken().empty());  // a MAP may still come
+  if (works) {
+    auto on = arm(VFIO_PCI_MSI_IRQ_INDEX, static_cast<int>(m.task.eventfd().value()));
+    REQUIRE(m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, on) == errc::ok);
+  } else {
+    REQUIRE(m.task.close(m.device));
+  }
+  REQUIRE(m.broken() == rules{rule::mappings_lost});
+  CHECK(has(m.first_detail(), "removed the mappings of 4096 bytes"));
+}
+
+TEST_CASE("mappings-lost: the VMM unmaps what is gone") {
+  with_device<> m;
+  leave_and_return(m);
+  REQUIRE(unmap_dma(m, m.container, page, page) == errc::ok);
+  CHECK(m.broken() == rules{rule::mappings_lost});
+}
+
+TEST_CASE("mappings-lost: MAP again is right, also after the device is opened") {
+  with_device<> m;
+  leave_and_return(m);
+  REQUIRE(map_dma(m, m.container, page, page) == errc::ok);
+  REQUIRE(unmap_dma(m, m.container, page, page) == errc::ok);
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(m.unset_container(m.group) == errc::ok);
+  CHECK(m.broken().empty());
+}
+
+TEST_CASE("mappings-lost: a second group keeps the mappings") {
+  with_device<> m;
+  const int second = m.open("/dev/vfio/2");
+  REQUIRE(m.set_container(second, m.container) == errc::ok);
+  REQUIRE(map_dma(m, m.container, page, page) == errc::ok);
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(m.unset_container(m.group) == errc::ok);
+  REQUIRE(m.set_container(m.group, m.container) == errc::ok);
+  m.device = m.device_fd(m.group, device_name).value();
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(unmap_dma(m, m.container, page, page) == errc::ok);
+  CHECK(m.broken().empty());
+}
+
+TEST_CASE("ignored-error: FILE_ADD") {
+  watched<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  m.task.fail({.kind = trace::call_kind::ioctl,
+               .request = KVM_SET_DEVICE_ATTR,
+               .nth = 1,
+               .error = errc::nomem});
+  REQUIRE(m.add(dev, g) == errc::nomem);
+  CHECK(m.broken().empty());
+  SECTION("FILE_DEL follows") { CHECK(m.del(dev, g) == errc::noent); }
+  SECTION("GET_DEVICE_FD follows") { CHECK(m.device_fd(g, device_name)); }
+  SECTION("a second FILE_ADD succeeds") {
+    CHECK(m.add(dev, g) == errc::ok);
+    CHECK(m.device_fd(g, device_name));
+    CHECK(m.broken().empty());
+    return;
+  }
+  REQUIRE(m.broken() == rules{rule::ignored_error});
+  CHECK(has(m.check.reports()[0].detail, "FILE_ADD fd " + std::to_string(g) + ") = ENOMEM"));
+}
+
+TEST_CASE("ignored-error: SET_CONTAINER and SET_IOMMU") {
+  watched<> m;
+  const int g = m.open("/dev/vfio/1");
+  const int c = m.open("/dev/vfio/vfio");
+  SECTION("SET_CONTAINER failed, and SET_IOMMU follows") {
+    m.task.fail_call(1, errc::perm);
+    REQUIRE(m.set_container(g, c) == errc::perm);
+    CHECK(m.set_iommu(c) == errc::inval);
+    REQUIRE(m.broken() == rules{rule::ignored_error});
+    CHECK(has(m.check.reports()[0].detail, "SET_CONTAINER fd "));
+  }
+  SECTION("SET_CONTAINER failed, and GET_DEVICE_FD follows") {
+    m.task.fail_call(1, errc::perm);
+    REQUIRE(m.set_container(g, c) == errc::perm);
+    CHECK_FALSE(m.device_fd(g, device_name));
+    CHECK(m.broken() == rules{rule::ignored_error});
+  }
+  SECTION("SET_IOMMU failed, and MAP follows") {
+    REQUIRE(m.set_container(g, c) == errc::ok);
+    m.task.fail_call(1, errc::busy);
+    REQUIRE(m.set_iommu(c) == errc::busy);
+    CHECK(map_dma(m, c, page, page) == errc::inval);
+    CHECK_FALSE(m.device_fd(g, device_name));
+    REQUIRE(m.broken() == rules{rule::ignored_error});
+    CHECK(has(m.check.reports()[0].detail, "SET_IOMMU) = EBUSY"));
+  }
+  SECTION("one type fails and the next succeeds") {
+    REQUIRE(m.set_container(g, c) == errc::ok);
+    REQUIRE(m.set_iommu(c, VFIO_SPAPR_TCE_IOMMU) != errc::ok);
+    REQUIRE(m.set_iommu(c, VFIO_TYPE1_IOMMU) == errc::ok);
+    REQUIRE(m.set_iommu(c) == errc::inval);  // the container has a driver
+    CHECK(map_dma(m, c, page, page) == errc::ok);
+    CHECK(m.broken().empty());
+  }
+}
+
+TEST_CASE("ignored-error: MAP, and UNMAP of the same range") {
+  watched<> m;
+  int c = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/1", &c) >= 0);
+  m.task.fail_call(1, errc::nomem);
+  REQUIRE(map_dma(m, c, page, page) == errc::nomem);
+  REQUIRE(unmap_dma(m, c, page, page) == errc::ok);
+  CHECK(m.broken() == rules{rule::ignored_error});
+  m.task.fail_call(1, errc::nomem);
+  REQUIRE(map_dma(m, c, page, page) == errc::nomem);
+  REQUIRE(map_dma(m, c, page, page) == errc::ok);
+  REQUIRE(unmap_dma(m, c, page, page) == errc::ok);
+  CHECK(m.broken().size() == 1);
+}
+
+TEST_CASE("ignored-error: BIND, and ATTACH") {
+  watched<> m;
+  const int d = m.open("/dev/vfio/devices/vfio0");
+  const int fd = m.open("/dev/iommu");
+  u::device_bind_iommufd bind{.argsz = sizeof bind, .flags = 0, .iommufd = d, .out_devid = 0};
+  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::badfd);
+  u::device_attach_iommufd_pt attach{.argsz = sizeof attach, .flags = 0, .pt_id = 1};
+  REQUIRE(m.ioctl_at(d, u::request_attach_iommufd_pt, attach) != errc::ok);
+  CHECK(m.broken() == rules{rule::ignored_error});
+  bind.iommufd = fd;
+  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::ok);
+  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::inval);  // it is bound already
+  REQUIRE(m.ioctl_at(d, u::request_attach_iommufd_pt, attach) != errc::ok);
+  CHECK(m.broken().size() == 1);
+}
+
+TEST_CASE("ignored-error: IOAS_ALLOC") {
+  with_ioas m;
+  m.task.fail_call(1, errc::nomem);
+  REQUIRE(m.alloc() == errc::nomem);
+  CHECK(m.map(page, page) == errc::noent);
+  CHECK(m.unmap(page, page) == errc::noent);
+  REQUIRE(m.broken().size() == 2);
+  CHECK(m.broken()[0] == rule::ignored_error);
+}
+
+TEST_CASE("ignored-error: a call on the descriptor that a failed call did not make") {
+  watched<> m;
+  const int g = m.open("/dev/vfio/1");
+  REQUIRE_FALSE(m.task.open("/dev/vfio/vfio0"));
+  CHECK(m.set_container(g, -1) == errc::badf);
+  CHECK(m.set_iommu(-1) == errc::badf);  // only the first one is reported
+  REQUIRE(m.broken() == rules{rule::ignored_error});
+  CHECK(has(m.check.reports()[0].detail, "open(\"/dev/vfio/vfio0\") = ENOENT"));
+}
+
+TEST_CASE("a process that exits is cleaned up by Linux: nothing is reported") {
+  with_device<> m;
+  auto on = arm(VFIO_PCI_MSI_IRQ_INDEX, static_cast<int>(m.task.eventfd().value()));
+  REQUIRE(m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, on) == errc::ok);
+  REQUIRE(m.task.mmap(page, PROT_READ, m.device, 0));
+  m.task.exit();
+  INFO(m.check.text());
+  CHECK(m.broken().empty());
+}
+
+TEST_CASE("close-without-del: a child that exits had the last descriptor of a tracked file") {
+  watched<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  sim::process child(m.kernel, m.memory, 2);
+  child.observe(m.check);
+  m.task.fork_into(child);
+  REQUIRE(m.task.close(g));
+  CHECK(m.broken().empty());  // the child has it open
+  SECTION("the child ends") { child.exit(); }
+  SECTION("the child closes") {
+    REQUIRE(child.close(g));
+    CHECK(m.broken().size() == 2);  // left-in-container, too: this process goes on
+    return;
+  }
+  CHECK(m.broken() == rules{rule::close_without_del});
+}
+
+TEST_CASE("a fork of which the checker sees only the parent changes nothing") {
+  with_device<> m;
+  sim::process child(m.kernel, m.memory, 2);
+  m.task.fork_into(child);
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(m.task.close(m.group));
+  CHECK(m.broken() == rules{rule::close_without_del, rule::left_in_container});
+}
+
+TEST_CASE("the same number in two processes is two descriptors") {
+  with_device<> m;
+  sim::process other(m.kernel, m.memory, 2);
+  other.observe(m.check);
+  for (int fd = 0; fd <= m.device; ++fd) REQUIRE(other.open("/dev/kvm").value() == fd);
+  for (int fd = 0; fd <= m.device; ++fd) REQUIRE(other.close(fd));
+  CHECK(m.broken().empty());
+  CHECK(m.check.count(rule::close_without_del) == 0);
+}
+
+TEST_CASE("only a kvm-vfio has FILE_ADD: other devices of KVM are not taken for one") {
+  trace::checker check;
+  const auto tell = [&](trace::call c) {
+    c.kind = trace::call_kind::ioctl;
+    check.called(c);
+  };
+  tell({.request = KVM_CREATE_DEVICE, .made = 5, .number = KVM_DEV_TYPE_VFIO + 1});
+  tell({.fd = 5, .request = KVM_SET_DEVICE_ATTR, .attribute = 2, .error = errc::noent});
+  tell({.fd = 5, .request = KVM_SET_DEVICE_ATTR, .attribute = 1, .subject = 3});
+  tell({.fd = 5,
+        .request = KVM_SET_DEVICE_ATTR,
+        .attribute = 1,
+        .subject = 3,
+        .error = errc::exists});
+  CHECK(check.reports().empty());
+}
+
+TEST_CASE("a file that is installed at a number is followed") {
+  watched<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  sim::file* const group = m.task.file_of(g);
+  group->get();
+  REQUIRE(m.task.install_at(40, group));
+  REQUIRE(m.task.close(g));
+  CHECK(m.broken().empty());
+  // An interposer does this when the program calls dup2(2): the old file loses its descriptor.
+  REQUIRE(m.task.install_at(40, new sim::event_file));
+  CHECK(m.task.descriptors() != 0);
+  sim::process other(m.kernel, m.memory, 2);
+  other.observe(m.check);
+  sim::file* const kvm_vfio = m.task.file_of(dev);
+  kvm_vfio->get();
+  REQUIRE(other.install_at(9, kvm_vfio));
+  CHECK(m.del(dev, 40) == errc::noent);
+  CHECK(m.check.count(rule::close_without_del) == 1);
+}
