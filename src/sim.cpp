@@ -14,6 +14,7 @@
 #include <kvm_vfio/sim/iommu/impl/iova_ranges.hpp>
 #include <kvm_vfio/sim/iommufd/impl/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
+#include <kvm_vfio/sim/iommufd/impl/vfio_requests.hpp>
 #include <kvm_vfio/sim/kvm/impl/tce_table.hpp>
 #include <kvm_vfio/sim/observe/impl/json_writer.hpp>
 #include <kvm_vfio/sim/pci/impl/config.hpp>

@@ -35,6 +35,9 @@ struct linux_release {
   /// Whether VFIO_DEVICE_BIND_IOMMUFD reads the whole struct that `argsz` announces, and refuses
   /// unknown members that are not zero with E2BIG.
   bool bind_checks_rest;
+  /// Whether the ioctls that attach and detach device files know PASIDs. The simulator refuses
+  /// them.
+  bool pasids;
   /// The size in bytes of the longest vfio_device_info that VFIO writes.
   std::uint32_t device_info_size;
 };
@@ -51,6 +54,7 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .error_irq_always = false,
                                         .nesting = true,
                                         .bind_checks_rest = false,
+                                        .pasids = false,
                                         .device_info_size = 20};
 /// VFIO and iommufd of Linux 6.12.
 inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
@@ -62,6 +66,7 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .error_irq_always = false,
                                          .nesting = true,
                                          .bind_checks_rest = false,
+                                         .pasids = false,
                                          .device_info_size = 24};
 /// VFIO and iommufd of Linux 7.3.
 inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
@@ -73,6 +78,7 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .error_irq_always = true,
                                         .nesting = false,
                                         .bind_checks_rest = true,
+                                        .pasids = true,
                                         .device_info_size = 24};
 
 namespace detail {

@@ -90,6 +90,9 @@ struct group_state {
   bool viable = true;
   /// The index in `snapshot::containers` of the container that the group is in. -1: none.
   int container = -1;
+  /// The index in `snapshot::iommufds` of the iommufd that the group uses instead of a container.
+  /// -1: none.
+  int iommufd = -1;
   /// The name of the VM that the last set_kvm gave to the group. Empty: no VM.
   std::string vm{};
   /// The devices of the group, in the order of the topology.
@@ -166,6 +169,8 @@ struct iommufd_state {
   std::vector<ioas_state> spaces{};
   /// The page tables, by their numbers.
   std::vector<table_state> tables{};
+  /// The number of the address space for VFIO (IOMMU_VFIO_IOAS). 0: there is none.
+  std::uint32_t vfio_ioas = 0;
   /// The names of the bound devices, by the numbers of their objects.
   std::vector<std::string> devices{};
   /// Compares all members.

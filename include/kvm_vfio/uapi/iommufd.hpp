@@ -92,7 +92,20 @@ struct iommu_hw_info_vtd {
   std::uint64_t cap_reg;
   std::uint64_t ecap_reg;
 };
+/// The kernel's `iommu_vfio_ioas`, field by field.
+struct iommu_vfio_ioas {
+  std::uint32_t size;
+  std::uint32_t ioas_id;
+  std::uint16_t op;
+  std::uint16_t reserved;
+};
 
+/// Operation of IOMMU_VFIO_IOAS: asks for the address space for VFIO (IOMMU_VFIO_IOAS_GET).
+inline constexpr std::uint16_t vfio_ioas_get = 0;
+/// Operation of IOMMU_VFIO_IOAS: chooses the address space for VFIO (IOMMU_VFIO_IOAS_SET).
+inline constexpr std::uint16_t vfio_ioas_set = 1;
+/// Operation of IOMMU_VFIO_IOAS: VFIO has no address space from now on (IOMMU_VFIO_IOAS_CLEAR).
+inline constexpr std::uint16_t vfio_ioas_clear = 2;
 /// Flag of IOMMU_IOAS_MAP: the caller chooses the IOVA (IOMMU_IOAS_MAP_FIXED_IOVA).
 inline constexpr std::uint32_t map_fixed_iova = 1;
 /// Flag of IOMMU_IOAS_MAP: devices may write (IOMMU_IOAS_MAP_WRITEABLE).
@@ -110,6 +123,8 @@ inline constexpr std::uint32_t request_ioas_iova_ranges = _IO(';', 0x84);
 inline constexpr std::uint32_t request_ioas_map = _IO(';', 0x85);
 /// IOMMU_IOAS_UNMAP: unmaps memory.
 inline constexpr std::uint32_t request_ioas_unmap = _IO(';', 0x86);
+/// IOMMU_VFIO_IOAS: tells or changes which address space answers VFIO's requests.
+inline constexpr std::uint32_t request_vfio_ioas = _IO(';', 0x88);
 /// IOMMU_HWPT_ALLOC: makes a page table.
 inline constexpr std::uint32_t request_hwpt_alloc = _IO(';', 0x89);
 /// IOMMU_GET_HW_INFO: asks for facts about the IOMMU of a device.
@@ -133,6 +148,9 @@ static_assert(request_ioas_map == IOMMU_IOAS_MAP &&
               sizeof(iommu_ioas_map) == sizeof(::iommu_ioas_map));
 static_assert(request_ioas_unmap == IOMMU_IOAS_UNMAP &&
               sizeof(iommu_ioas_unmap) == sizeof(::iommu_ioas_unmap));
+static_assert(request_vfio_ioas == IOMMU_VFIO_IOAS &&
+              sizeof(iommu_vfio_ioas) == sizeof(::iommu_vfio_ioas) &&
+              vfio_ioas_clear == IOMMU_VFIO_IOAS_CLEAR);
 static_assert(request_hwpt_alloc == IOMMU_HWPT_ALLOC &&
               offsetof(iommu_hwpt_alloc, data_uptr) == offsetof(::iommu_hwpt_alloc, data_uptr));
 static_assert(request_get_hw_info == IOMMU_GET_HW_INFO &&

@@ -125,6 +125,11 @@ class generator {
     const group& g = m_.groups[static_cast<std::size_t>(group_number())];
     const int c = r_.percent(70) ? 0 : i;
     open(kind::group, i, g.path);
+    if (m_.iommufd && r_.percent(30)) {
+      join_iommufd({kind::group, i});
+      if (r_.percent(80)) get_device({kind::group, i}, g.device, i);
+      return;
+    }
     open(kind::container, c, "/dev/vfio/vfio");
     if (r_.percent(5)) return;
     set_container({kind::group, i}, {kind::container, c});
@@ -194,10 +199,6 @@ class generator {
   }
   void unknown() {
     const ref on = anything();
-    if (on.what == kind::iommufd) {  // VFIO's are its compatibility mode's, which is not modelled
-      call(on, "unknown", _IO(';', 0xff), bytes(std::uint32_t{16}, 0, 0, 0));
-      return;
-    }
     // TIOCGWINSZ and friends are every file's; these are nobody's, or another file's.
     const std::uint32_t request =
         r_.of<std::uint32_t>({_IO(VFIO_TYPE, VFIO_BASE + 99), VFIO_GET_API_VERSION,
@@ -208,7 +209,6 @@ class generator {
   }
 
   void set_container(ref on, ref to) {
-    if (to.what == kind::iommufd) return;  // its compatibility mode
     call(on, "SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, bytes(std::int32_t{-1}), {{0, to}});
   }
   // The last slot is for devices whose own calls are not compared, the one before for those
@@ -235,7 +235,7 @@ class generator {
         return;
       }
       case 1:
-      case 2: return set_container(on, mostly(kind::container));
+      case 2: return set_container(on, mostly(some_container()));
       case 3: call(on, "UNSET_CONTAINER", VFIO_GROUP_UNSET_CONTAINER, 0); return;
       default:
         return get_device(on,
@@ -249,9 +249,8 @@ class generator {
     return (on.what == kind::device || on.what == kind::cdev) && on.slot == slots - 1;
   }
   void container_call() {
-    const ref on = mostly(kind::container);
-    // An iommufd would answer as a container (its compatibility mode), which is not modelled.
-    if (on.what == kind::iommufd || not_compared(on)) return;
+    const ref on = mostly(some_container());
+    if (not_compared(on)) return;
     switch (r_.below(12)) {
       case 0: call(on, "GET_API_VERSION", VFIO_GET_API_VERSION, 0); return;
       case 1: {
@@ -280,7 +279,7 @@ class generator {
   }
   void get_info(ref on) {
     vfio_iommu_type1_info info{};
-    info.argsz = argsz(24, {8, 12, 16, 20, 24, 32, 72, 100, 104, 128, 256});
+    info.argsz = argsz(24, {8, 12, 16, 20, 24, 32, 39, 40, 72, 88, 100, 104, 128, 256});
     info.flags = flags(0);
     if (r_.percent(40)) info.argsz = 256;
     auto argument = bytes(info);
@@ -504,12 +503,34 @@ class generator {
       }
     }
   }
+  // The compatibility mode of iommufd: an iommufd as a container.
+
+  kind some_container() { return m_.iommufd && r_.percent(25) ? kind::iommufd : kind::container; }
+  void join_iommufd(ref group) {
+    const ref fd{kind::iommufd, r_.percent(80) ? 0 : group.slot};
+    open(kind::iommufd, fd.slot, "/dev/iommu");
+    if (r_.percent(30)) ioas_alloc(fd);
+    if (r_.percent(20)) vfio_ioas(fd);
+    set_container(group, fd);
+    if (r_.percent(50))
+      call(fd, "SET_IOMMU", VFIO_SET_IOMMU, r_.percent(70) ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU);
+  }
+  void vfio_ioas(ref on) {
+    const u::iommu_vfio_ioas v{
+        .size = argsz(sizeof v),
+        .ioas_id = id(),
+        .op = static_cast<std::uint16_t>(r_.percent(90) ? r_.below(3) : r_.below(100)),
+        .reserved = static_cast<std::uint16_t>(flags(0))};
+    call(on, "VFIO_IOAS", u::request_vfio_ioas, bytes(v));
+  }
+
   void ioas_alloc(ref on) {
     const u::iommu_ioas_alloc a{.size = argsz(sizeof a), .flags = flags(0), .out_ioas_id = 0};
     call(on, "IOAS_ALLOC", u::request_ioas_alloc, bytes(a));
   }
   void iommufd_call() {
     const ref on = mostly(kind::iommufd);
+    if (r_.percent(10)) return vfio_ioas(on);
     switch (r_.below(10)) {
       case 0: return ioas_alloc(on);
       case 1: {

@@ -71,7 +71,7 @@ KVM_VFIO_INLINE container_state state_of(const container& c) {
 
 KVM_VFIO_INLINE iommufd_state state_of(const iommufd_file& f) {
   using type = iommufd_object::type;
-  iommufd_state s;
+  iommufd_state s{.vfio_ioas = f.vfio_ioas()};
   const auto id_of = [&](const iommufd_object* wanted) -> std::uint32_t {
     for (const auto& [id, o] : f.objects())
       if (&o == wanted) return id;
@@ -143,6 +143,7 @@ KVM_VFIO_INLINE snapshot canonical(const snapshot& s) {
     std::string text;
     for (const std::string& d : f.devices) text += d + "\n";
     for (const ioas_state& x : f.spaces) text += std::to_string(x.id) + ": " + text_of(x.mappings);
+    text += std::to_string(f.vfio_ioas);
     iommufds.push_back(std::move(text));
   }
   const auto vm_order = sorted(vms);
@@ -168,6 +169,7 @@ KVM_VFIO_INLINE snapshot canonical(const snapshot& s) {
   for (group_state& g : out.groups) {
     renamed(g.vm);
     g.container = moved(container_order, g.container);
+    g.iommufd = moved(iommufd_order, g.iommufd);
     for (device_state& d : g.devices) {
       renamed(d.vm);
       d.iommufd = moved(iommufd_order, d.iommufd);
@@ -221,12 +223,13 @@ KVM_VFIO_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
   for (const auto& [number, g] : w.groups()) {
     group_state& state = *to++;
     state.open = g->opened != nullptr;
-    state.viable = g->in_container || !g->hardware.dma_owner_claimed();
+    state.viable = g->has_container() || !g->hardware.dma_owner_claimed();
     if (g->in_container != last) {
       last = g->in_container;
       last_index = index_in(w.all_containers(), last);
     }
     state.container = last_index;
+    state.iommufd = g->iommufd ? index_in(w.all_iommufds(), g->iommufd) : -1;
     state.vm = detail::name_of(g->vm);
     for (std::size_t i = 0; i < g->devices.size(); ++i) {
       const vfio_device& from = *g->devices[i];
@@ -234,7 +237,8 @@ KVM_VFIO_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
       d.open_count = from.open_count;
       d.vm = detail::name_of(from.vm);
       d.holds_vm = from.holds_vm;
-      d.iommufd = from.bound ? index_in(w.all_iommufds(), from.bound->iommufd()) : -1;
+      const iommufd_file* const bound = from.bound ? from.bound->iommufd() : from.group_iommufd;
+      d.iommufd = bound ? index_in(w.all_iommufds(), bound) : -1;
       d.interrupts = detail::state_of(from.pci.irqs);
     }
   }

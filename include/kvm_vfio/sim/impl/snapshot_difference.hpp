@@ -36,7 +36,8 @@ KVM_VFIO_INLINE std::vector<std::string> facts_of(const snapshot& s, bool many) 
   for (const group_state& g : s.groups) {
     const std::string id = "group " + std::to_string(g.number);
     out.push_back(id + (g.open ? ": open" : ": closed") + (g.viable ? "" : ", not viable") +
-                  (g.container < 0 ? "" : ", in a container") + of(g.vm));
+                  (g.container < 0 ? "" : ", in a container") +
+                  (g.iommufd < 0 ? "" : ", in an iommufd") + of(g.vm));
     for (const device_state& d : g.devices) {
       out.push_back("device " + d.name + ": opened " + counted(d.open_count, "times") + of(d.vm) +
                     (d.holds_vm ? ", holds it" : "") + (d.iommufd < 0 ? "" : ", in an iommufd"));
@@ -61,7 +62,7 @@ KVM_VFIO_INLINE std::vector<std::string> facts_of(const snapshot& s, bool many) 
     out.push_back(id + names(f.devices));
     for (const ioas_state& x : f.spaces) {
       const std::string space = id + ": IOAS " + std::to_string(x.id);
-      out.push_back(space + names(x.devices));
+      out.push_back(space + (x.id == f.vfio_ioas ? ", for VFIO" : "") + names(x.devices));
       for (const mapping_state& m : x.mappings) out.push_back(space + ": mapping " + text_of(m));
     }
     for (const table_state& t : f.tables)

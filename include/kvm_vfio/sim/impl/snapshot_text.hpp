@@ -71,6 +71,7 @@ KVM_VFIO_INLINE std::string to_text(const snapshot& s) {
     for (const ioas_state& x : f.spaces) {
       out +=
           "  IOAS " + std::to_string(x.id) + ": " + std::to_string(x.mappings.size()) + " mappings";
+      if (x.id == f.vfio_ioas) out += ", for VFIO";
       for (const std::string& d : x.devices) out += ", " + d;
       out += "\n";
       list_mappings(x.mappings);
@@ -94,6 +95,7 @@ KVM_VFIO_INLINE std::string to_text(const snapshot& s) {
     out += "group " + std::to_string(g.number) + ":" + (g.open ? " open" : " closed") +
            (g.viable ? "" : ", not viable") +
            (g.container < 0 ? "" : ", in container " + std::to_string(g.container)) +
+           (g.iommufd < 0 ? "" : ", in iommufd " + std::to_string(g.iommufd)) +
            (g.vm.empty() ? "" : ", of " + g.vm) + "\n" + devices;
   }
   return out;
@@ -129,7 +131,7 @@ KVM_VFIO_INLINE std::string to_json(const snapshot& s) {
   });
   w.array("groups", s.groups, [&](const group_state& g) {
     w.field("number", g.number).field("open", g.open).field("viable", g.viable);
-    w.field("container", g.container).field("vm", g.vm);
+    w.field("container", g.container).field("iommufd", g.iommufd).field("vm", g.vm);
     w.array("devices", g.devices, [&](const device_state& d) {
       w.field("name", d.name).field("open_count", d.open_count).field("vm", d.vm);
       w.field("holds_vm", d.holds_vm).field("iommufd", d.iommufd);
@@ -154,6 +156,7 @@ KVM_VFIO_INLINE std::string to_json(const snapshot& s) {
       w.field("id", t.id).field("ioas", t.ioas);
       w.field("enforce_coherency", t.pages.enforce_coherency).field("groups", t.pages.groups);
     });
+    w.field("vfio_ioas", f.vfio_ioas);
     names("devices", f.devices);
   });
   return w.close('}').take() + "\n";
@@ -198,6 +201,7 @@ KVM_VFIO_INLINE std::string to_dot(const snapshot& s) {
       if (d.iommufd >= 0) edge(d.name, "iommufd " + std::to_string(d.iommufd), "");
     }
     if (g.container >= 0) edge(id, "container " + std::to_string(g.container), "");
+    if (g.iommufd >= 0) edge(id, "iommufd " + std::to_string(g.iommufd), "");
   }
   for (std::size_t i = 0; i < s.containers.size(); ++i) {
     const std::string id = "container " + std::to_string(i);
@@ -217,7 +221,9 @@ KVM_VFIO_INLINE std::string to_dot(const snapshot& s) {
     node(id, id, "");
     for (const ioas_state& x : s.iommufds[i].spaces) {
       const std::string space = id + " IOAS " + std::to_string(x.id);
-      node(space, "IOAS " + std::to_string(x.id), "");
+      node(space,
+           "IOAS " + std::to_string(x.id) + (x.id == s.iommufds[i].vfio_ioas ? " for VFIO" : ""),
+           "");
       edge(id, space, "");
       map_nodes(space, x.mappings);
       for (const std::string& d : x.devices) edge(d, space, " [style=dotted]");

@@ -41,6 +41,9 @@ class dma_map {
   /// Removes the addresses in [first, last] from all mappings. A mapping that reaches over an end
   /// of the range is made smaller.
   void cut(std::uint64_t first, std::uint64_t last);
+  /// Makes two mappings of a mapping that reaches over the end of an address: the first one ends
+  /// with the address. Does nothing if no mapping does so.
+  void split_behind(std::uint64_t last);
   /// Removes all mappings.
   void clear() noexcept { by_iova_.clear(); }
   /// The number of mappings.

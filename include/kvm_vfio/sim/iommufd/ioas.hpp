@@ -25,6 +25,22 @@ class ioas {
   /// \param alignment what addresses and sizes must be multiples of, in bytes: the smallest page of
   ///                  the IOMMU; 1 if no device is attached
   void set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment);
+  /// Uses no pages that are larger than `page` from now on, so that `cut` can cut mappings
+  /// (iopt_disable_large_pages). Then addresses and sizes must be multiples of `page`.
+  /// \par Errors
+  /// - `errc::inval`: a page table translates mappings already, maybe with large pages
+  /// - `errc::addrinuse`: a mapping is not aligned to pages
+  [[nodiscard]] errc use_small_pages();
+  /// Whether `use_small_pages` has succeeded.
+  [[nodiscard]] bool small_pages() const noexcept { return small_pages_; }
+  /// Cuts the mapping that contains an address into two. The first of them ends with this address.
+  /// Does nothing if no mapping contains the address, or a mapping ends with it.
+  /// \param last the address
+  /// \par Errors
+  /// - `errc::inval`: `last + 1` is not a multiple of `page`
+  [[nodiscard]] errc cut(std::uint64_t last);
+  /// Sets whether a page table translates the mappings.
+  void set_translated(bool yes) noexcept { translated_ = yes; }
   /// What addresses and sizes must be multiples of, in bytes.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
   /// The addresses that the attached devices allow.
@@ -34,8 +50,8 @@ class ioas {
 
   /// Adds a mapping at the address that it contains.
   /// \par Errors
-  /// - `errc::inval`: the size is 0, the mapping is not aligned, or a device does not allow its
-  ///   addresses
+  /// - `errc::inval`: the size is 0, the mapping is not aligned, a device does not allow its
+  ///   addresses, or the mapping allows no access and a page table would have to translate it
   /// - `errc::overflow`: the address and the size wrap around
   /// - `errc::exists`: another mapping has one of the addresses
   [[nodiscard]] errc map(const dma_mapping& m);
@@ -61,14 +77,19 @@ class ioas {
   ///   range. The mappings before that one are removed.
   [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
 
+  /// Whether a mapping allows no access. No page table translates such a mapping.
+  [[nodiscard]] bool unreachable() const noexcept;
   /// Whether every mapping has an alignment, in bytes.
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:
+  static bool reachable(const dma_mapping& m) noexcept;
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
 
   std::vector<iova_range> ranges_ = every_address();
   std::uint64_t alignment_ = 1;
+  bool small_pages_ = false;
+  bool translated_ = false;
   dma_map maps_;
 };
 

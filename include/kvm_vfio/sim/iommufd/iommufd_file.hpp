@@ -3,13 +3,15 @@
 /// \file
 /// The open file of an iommufd, /dev/iommu. It has numbered objects: I/O address spaces, page
 /// tables and bound devices. A bound device holds a reference on the file, so the file can outlive
-/// close(2).
+/// close(2). One of the address spaces can be the address space for VFIO: then the file also
+/// answers as a VFIO container (vfio_requests.hpp).
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -38,6 +40,8 @@ struct iommufd_object {
   iommufd_object* attached_to = nullptr;
   /// hwpt: whether an attach made the page table. Then it is deleted with the last detach.
   bool automatic = false;
+  /// hwpt: the IOMMU whose page table it is.
+  const iommu_spec* iommu = nullptr;
   /// hwpt: the IOMMU domain.
   domain pages{};
   /// device: the group of the device.
@@ -70,14 +74,18 @@ class iommufd_file final : public file {
   /// - `errc::notty`: the request is unknown
   /// - `errc::fault`: the struct, or memory that it points to, cannot be read or written
   /// - `errc::inval`: the struct is too short; IOAS_MAP: no access flag; IOAS_UNMAP: the length is
-  ///   0; HWPT_ALLOC: `pt_id` names no address space and no page table
+  ///   0; HWPT_ALLOC: `pt_id` names no address space and no page table, or a mapping allows no
+  ///   access
   /// - `errc::toobig`: a longer struct than the kernel knows is not zero behind its known part
   /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
   /// - `errc::noent`: there is no object with this number and of the kind that the request needs
   /// - `errc::busy`: DESTROY: the object is in use
+  /// - `errc::addrinuse`: HWPT_ALLOC: the IOMMU cannot translate a mapping, or a mapping is not
+  ///   aligned to its pages
   /// - `errc::overflow`: an address and a length wrap around
   /// - `errc::msgsize`: IOAS_IOVA_RANGES: the array is too small for all ranges
-  /// - further errors: those of `ioas::map`, `ioas::find_free` and `ioas::unmap`
+  /// - `errc::nodev`: VFIO_IOAS with GET: there is no address space for VFIO
+  /// - further errors: those of `ioas::map`, `ioas::find_free`, `ioas::unmap` and `vfio_request`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
   // A device file calls the next functions with the world's lock held.
@@ -105,9 +113,14 @@ class iommufd_file final : public file {
   ///   object
   /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
   ///   to the pages of its IOMMU
+  /// - `errc::inval`: a mapping allows no access, and the device needs a new page table
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
+  /// Makes an address space for VFIO, if there is none (VFIO_GROUP_SET_CONTAINER with an iommufd).
+  void make_vfio_ioas();
+  /// The number of the address space for VFIO (IOMMU_VFIO_IOAS). 0: there is none.
+  [[nodiscard]] std::uint32_t vfio_ioas() const noexcept { return vfio_ioas_; }
   /// The objects by their numbers.
   [[nodiscard]] const std::map<std::uint32_t, iommufd_object>& objects() const noexcept;
 
@@ -144,7 +157,10 @@ class iommufd_file final : public file {
   [[nodiscard]] std::uint32_t id_of(const iommufd_object& wanted) const noexcept;
   // The page table that the devices of a group are attached to, except the device `but`.
   iommufd_object* table_of(const iommu_group& group, const iommufd_object* but) noexcept;
-  iommufd_object& automatic_table(iommufd_object& space, const iommu_group& group);
+  // The page table that an attach of the group uses. Null: it does not exist yet.
+  iommufd_object* automatic_table(const iommufd_object& space, const iommu_group& group) noexcept;
+  // Checks that a page table of an IOMMU can translate all mappings of an address space.
+  static errc check_table(const ioas& space, const iommu_spec& iommu) noexcept;
   std::uint32_t make_table(iommufd_object& space, const iommu_group& group);
   void drop_if_unused(iommufd_object& o) noexcept;
   void update_ranges();
@@ -156,9 +172,12 @@ class iommufd_file final : public file {
   answer unmap(process& task, std::uint64_t argument);
   answer alloc_hwpt(process& task, std::uint64_t argument);
   answer get_hw_info(process& task, std::uint64_t argument);
+  answer set_vfio_ioas(process& task, std::uint64_t argument);
+  [[nodiscard]] vfio_space space_for_vfio();
 
   iommufd_shared& state_;
   std::map<std::uint32_t, iommufd_object> objects_;
+  std::uint32_t vfio_ioas_ = 0;
 };
 
 }  // namespace kvm_vfio::sim

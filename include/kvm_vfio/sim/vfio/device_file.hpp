@@ -53,6 +53,9 @@ class device_file final : public file {
   /// \par Errors
   /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
   /// - `errc::srch`: the driver needs a VM, and the group has none
+  /// - `errc::nodev`: the group uses an iommufd that has no address space for VFIO
+  /// - further errors: if the group uses an iommufd, those of `iommufd_file::bind` and
+  ///   `iommufd_file::attach`
   [[nodiscard]] errc open_from_group();
 
   /// Answers an ioctl of the device. Takes the world's lock.
@@ -68,6 +71,8 @@ class device_file final : public file {
   /// - `errc::badfd`: BIND_IOMMUFD: the file is not an iommufd
   /// - `errc::perm`: BIND_IOMMUFD: another owner has claimed the DMA of the group, or its
   ///   interrupts are unsafe
+  /// - `errc::opnotsupp`: ATTACH or DETACH of a mediated device with a PASID
+  ///   (`linux_release::pasids`)
   /// - `errc::srch`: BIND_IOMMUFD: the driver needs a VM, and the file has none
   /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no feature
   /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:
@@ -113,12 +118,16 @@ class device_file final : public file {
   // Opens the device once more (vfio_df_open). The first open shows the VM `from` to the driver.
   errc open(vm_base* from);
   void close() noexcept;
+  // Binds the device to the iommufd that its group uses, opens it, and attaches it.
+  errc open_in_iommufd();
   void release() noexcept override;
 
   answer bind(process& task, std::uint64_t argument);
   errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
   answer attach(process& task, std::uint64_t argument);
   answer detach(process& task, std::uint64_t argument);
+  // The error of ATTACH and DETACH with flags. Mediated devices have no PASIDs.
+  [[nodiscard]] errc refuse_flags(std::uint32_t flags) const noexcept;
   // VFIO_DEVICE_FEATURE. The device has no feature: the answer is notty if the struct is valid.
   static answer feature(process& task, std::uint64_t argument);
 

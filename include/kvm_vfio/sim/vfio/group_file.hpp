@@ -33,10 +33,17 @@ class group_file final : public file {
   ///   name is too long, or the group has no container with an IOMMU driver. GET_STATUS: argsz is
   ///   too small
   /// - `errc::badf`: SET_CONTAINER: the descriptor is not open
-  /// - `errc::badfd`: SET_CONTAINER: the file is not a container
+  /// - `errc::badfd`: SET_CONTAINER: the file is neither a container nor an iommufd
   /// - `errc::busy`: UNSET_CONTAINER: a device of the group is open
-  /// - `errc::nodev`: GET_DEVICE_FD: VFIO drives no device with this name in the group
+  /// - `errc::nodev`: GET_DEVICE_FD: VFIO drives no device with this name in the group; or the
+  /// group
+  ///   uses an iommufd that has no address space for VFIO
   /// - `errc::srch`: GET_DEVICE_FD: the device needs a VM, and the group has none
+  /// - `errc::perm`: GET_DEVICE_FD: the group uses an iommufd, and another owner has claimed its
+  /// DMA,
+  ///   or its interrupts are unsafe
+  /// - `errc::addrinuse`: GET_DEVICE_FD: the group uses an iommufd, and the device cannot use a
+  ///   mapping of the address space for VFIO
   /// - `errc::mfile`: GET_DEVICE_FD: the process has no free descriptor
   /// - further errors: SET_CONTAINER: those of `container::attach`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
@@ -46,6 +53,7 @@ class group_file final : public file {
   answer get_status(process& task, std::uint64_t argument) const;
   answer set_container(process& task, std::uint64_t argument);
   errc unset_container() noexcept;
+  void leave_iommufd() noexcept;
   answer get_device_fd(process& task, std::uint64_t argument);
 
   vfio_state& state_;

@@ -13,6 +13,8 @@
 namespace kvm_vfio::sim {
 
 class device_file;
+class file;
+class iommufd_file;  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes itself
 class vfio_group;
 
 /// A passed-through device of the simulated host, or another device of its group.
@@ -47,6 +49,14 @@ class vfio_device {
   bool holds_vm = false;
   /// The file of the character device that is bound to an iommufd. Null: none is.
   device_file* bound = nullptr;
+  /// The file of the group, on which the device holds a reference while it uses the container of
+  /// the group. Null: the device does not use a container.
+  file* group_file = nullptr;
+  /// The iommufd of the group, to which the device is bound because the group uses it instead of a
+  /// container. The device holds a reference on it. Null: none.
+  iommufd_file* group_iommufd = nullptr;
+  /// The number of the device in `group_iommufd`.
+  std::uint32_t group_device_id = 0;
   /// The PCI function of the device, which answers ioctls, reads and writes.
   pci_endpoint pci;
 };

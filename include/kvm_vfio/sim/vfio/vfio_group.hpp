@@ -16,6 +16,7 @@
 namespace kvm_vfio::sim {
 
 class container;
+class iommufd_file;  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes itself
 
 /// A group of VFIO, with the file /dev/vfio/N (the kernel's struct vfio_group).
 class vfio_group {
@@ -38,9 +39,14 @@ class vfio_group {
   int bound_devices = 0;
   /// The container that the group is in. Null: none.
   container* in_container = nullptr;
+  /// The iommufd that the group uses instead of a container. The group holds a reference on it.
+  /// Null: none.
+  iommufd_file* iommufd = nullptr;
   /// The number of users of the container: 1 for VFIO_GROUP_SET_CONTAINER, and 1 for each open
   /// device of the group.
   int container_users = 0;
+  /// Whether the group is in a container or uses an iommufd instead.
+  [[nodiscard]] bool has_container() const noexcept { return in_container || iommufd; }
   /// The VM that the last set_kvm gave to the group. Null: none.
   vm_base* vm = nullptr;
 };

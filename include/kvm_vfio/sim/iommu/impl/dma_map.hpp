@@ -42,6 +42,16 @@ KVM_VFIO_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
   }
 }
 
+KVM_VFIO_INLINE void dma_map::split_behind(std::uint64_t last) {
+  const dma_mapping* const found = find(last, last);
+  if (!found || found->last() == last) return;
+  const dma_mapping m = *found;
+  remove(m);
+  const std::uint64_t size = last - m.iova + 1;
+  add({m.iova, size, m.address, m.flags, m.stale});
+  add({last + 1, m.size - size, m.address + size, m.flags, m.stale});
+}
+
 KVM_VFIO_INLINE const std::map<std::uint64_t, dma_mapping>& dma_map::all() const noexcept {
   return by_iova_;
 }

@@ -9,6 +9,7 @@
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -21,7 +22,24 @@ namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE void ioas::set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment) {
   ranges_ = std::move(ranges);
-  alignment_ = alignment;
+  alignment_ = small_pages_ ? std::max(alignment, page) : alignment;
+}
+
+KVM_VFIO_INLINE errc ioas::use_small_pages() {
+  if (small_pages_) return errc::ok;
+  if (translated_ && maps_.size() != 0) return errc::inval;
+  if (!fits(page)) return errc::addrinuse;
+  small_pages_ = true;
+  alignment_ = std::max(alignment_, page);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc ioas::cut(std::uint64_t last) {
+  const dma_mapping* const m = maps_.find(last, last);
+  if (!m || m->last() == last) return errc::ok;
+  if ((last + 1) % page != 0) return errc::inval;
+  maps_.split_behind(last);
+  return errc::ok;
 }
 
 KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m) {
@@ -30,6 +48,7 @@ KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m) {
   if (m.last() < m.iova) return errc::overflow;
   if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
   if (maps_.find(m.iova, m.last())) return errc::exists;
+  if (translated_ && !reachable(m)) return errc::inval;
   maps_.add(m);
   return errc::ok;
 }
@@ -68,6 +87,16 @@ KVM_VFIO_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
     maps_.remove(*m);
   }
   return done ? errc::ok : errc::noent;
+}
+
+KVM_VFIO_INLINE bool ioas::unreachable() const noexcept {
+  for (const auto& [iova, m] : maps_.all())
+    if (!reachable(m)) return true;
+  return false;
+}
+
+KVM_VFIO_INLINE bool ioas::reachable(const dma_mapping& m) noexcept {
+  return (m.flags & (uapi::map_readable | uapi::map_writeable)) != 0;
 }
 
 KVM_VFIO_INLINE bool ioas::fits(std::uint64_t alignment) const noexcept {

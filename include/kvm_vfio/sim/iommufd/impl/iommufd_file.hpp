@@ -43,7 +43,8 @@ KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
     case uapi::request_ioas_unmap: return unmap(task, argument);
     case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
     case uapi::request_get_hw_info: return get_hw_info(task, argument);
-    default: return errc::notty;
+    case uapi::request_vfio_ioas: return set_vfio_ioas(task, argument);
+    default: return vfio_request(task, request, argument, space_for_vfio());
   }
 }
 
@@ -87,7 +88,13 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
       const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
       if (to != wanted) return errc::inval;
     }
-    if (to->kind == type::ioas) to = shared ? shared : &automatic_table(*to, group);
+    if (to->kind == type::ioas) {
+      iommufd_object* const table = shared ? shared : automatic_table(*to, group);
+      if (!table)
+        if (const errc e = check_table(space, group.iommu()); e != errc::ok) return e;
+      to = table ? table : &objects_[make_table(*to, group)];
+      if (!table) to->automatic = true;
+    }
   }
   ++to->users;
   detach(id);
@@ -112,6 +119,10 @@ KVM_VFIO_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
   }
   drop_if_unused(*from);
   update_ranges();
+}
+
+KVM_VFIO_INLINE void iommufd_file::make_vfio_ioas() {
+  if (vfio_ioas_ == 0) vfio_ioas_ = make(type::ioas);
 }
 
 KVM_VFIO_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::objects()
@@ -158,16 +169,22 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::table_of(const iommu_group& group,
   return nullptr;
 }
 
-KVM_VFIO_INLINE iommufd_object& iommufd_file::automatic_table(iommufd_object& space,
-                                                              const iommu_group& group) {
+KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_object& space,
+                                                              const iommu_group& group) noexcept {
   const bool enforce = group.iommu().snoop_control;
   for (auto& [id, o] : objects_)
     if (o.kind == type::hwpt && o.automatic && o.address_space == &space &&
         o.pages.enforce_coherency == enforce)
-      return o;
-  iommufd_object& made = objects_[make_table(space, group)];
-  made.automatic = true;
-  return made;
+      return &o;
+  return nullptr;
+}
+
+KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space,
+                                               const iommu_spec& iommu) noexcept {
+  if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
+  for (const auto& [iova, m] : space.mappings().all())
+    if (!allowed({iommu.aperture}, m.iova, m.last())) return errc::addrinuse;
+  return space.unreachable() ? errc::inval : errc::ok;
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space,
@@ -175,6 +192,7 @@ KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space,
   const std::uint32_t id = make(type::hwpt);
   iommufd_object& o = objects_[id];
   o.address_space = &space;
+  o.iommu = &group.iommu();
   o.pages.enforce_coherency = group.iommu().snoop_control;
   ++space.users;
   return id;
@@ -191,15 +209,18 @@ KVM_VFIO_INLINE void iommufd_file::update_ranges() {
     if (o.kind != type::ioas) continue;
     auto ranges = every_address();
     std::uint64_t align = 1;
+    bool translated = false;
     for (const auto& [other, user] : objects_) {
       if (user.kind == type::device && user.attached_to == &o) align = std::max(align, ioas::page);
       if (user.kind != type::hwpt || user.address_space != &o) continue;
-      for (const iommu_group* g : user.pages.groups) {
-        ranges = narrowed(ranges, g->iommu());
-        align = std::max(align, smallest_page(g->iommu().page_sizes));
-      }
+      // A page table has the addresses of its IOMMU; each attached device has reserved regions.
+      translated = true;
+      ranges = intersection(ranges, user.iommu->aperture);
+      align = std::max(align, smallest_page(user.iommu->page_sizes));
+      for (const iommu_group* g : user.pages.groups) ranges = narrowed(ranges, g->iommu());
     }
     o.space.set_ranges(std::move(ranges), align);
+    o.space.set_translated(translated);
   }
 }
 
@@ -210,7 +231,9 @@ KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argume
   if (!o) return errc::noent;
   if (o->users != 0 || o->automatic) return errc::busy;
   if (o->kind == type::hwpt) --o->address_space->users;
+  if (c.id == vfio_ioas_) vfio_ioas_ = 0;
   objects_.erase(c.id);
+  update_ranges();
   return 0;
 }
 
@@ -288,11 +311,14 @@ KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t arg
   if (!d || d->device->mediated) return errc::noent;
   if (!space || space->kind == type::device) return errc::inval;
   if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
+  if (const errc e = check_table(space->space, d->group->iommu()); e != errc::ok) return e;
   c.out_hwpt_id = make_table(*space, *d->group);
   const answer a = respond(task, argument, c);
-  if (a) return a;
-  --space->users;
-  objects_.erase(c.out_hwpt_id);
+  if (!a) {
+    --space->users;
+    objects_.erase(c.out_hwpt_id);
+  }
+  update_ranges();
   return a;
 }
 
@@ -321,6 +347,36 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   c.out_data_type = kind;
   c.out_capabilities = 0;
   return respond(task, argument, c);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t argument) {
+  uapi::iommu_vfio_ioas c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  switch (c.op) {
+    case uapi::vfio_ioas_get:
+      if (vfio_ioas_ == 0) return errc::nodev;
+      c.ioas_id = vfio_ioas_;
+      return respond(task, argument, c);
+    case uapi::vfio_ioas_set:
+      if (!find(c.ioas_id, type::ioas)) return errc::noent;
+      vfio_ioas_ = c.ioas_id;
+      return 0;
+    case uapi::vfio_ioas_clear: vfio_ioas_ = 0; return 0;
+    default: return errc::opnotsupp;
+  }
+}
+
+KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio() {
+  if (vfio_ioas_ == 0) return {};
+  iommufd_object& o = objects_[vfio_ioas_];
+  vfio_space s{.space = &o.space, .page_sizes = ~std::uint64_t{0} << 12};
+  for (const auto& [id, table] : objects_) {
+    if (table.kind != type::hwpt || table.address_space != &o) continue;
+    s.coherent = s.coherent && table.pages.enforce_coherency;
+    s.page_sizes &= table.iommu->page_sizes;
+  }
+  return s;
 }
 
 }  // namespace kvm_vfio::sim

@@ -22,6 +22,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace kvm_vfio::sim {
 
@@ -31,8 +32,8 @@ KVM_VFIO_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
 
 KVM_VFIO_INLINE errc device_file::open_from_group() {
   const vfio_group& g = device_.group();
-  if (!g.in_container || !g.in_container->driver()) return errc::inval;
-  const errc e = open(g.vm);
+  if (!g.iommufd && (!g.in_container || !g.in_container->driver())) return errc::inval;
+  const errc e = g.iommufd && device_.open_count == 0 ? open_in_iommufd() : open(g.vm);
   opened_ = e == errc::ok;
   return e;
 }
@@ -100,8 +101,9 @@ KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
     device_.vm = seen;
     device_.holds_vm = seen && state_.release.device_holds_vm;
     if (device_.holds_vm) seen->get();
-    if (group_) {
+    if (group_ && !device_.group_iommufd) {
       group_->get();
+      device_.group_file = group_;
       ++device_.group().container_users;
     }
   }
@@ -112,14 +114,37 @@ KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
 KVM_VFIO_INLINE void device_file::close() noexcept {
   if (--device_.open_count != 0) return;
   device_.pci.close();
-  if (group_) {
+  if (file* const held = std::exchange(device_.group_file, nullptr)) {
     --device_.group().container_users;
-    group_->put();
+    held->put();
+  }
+  if (iommufd_file* const bound = std::exchange(device_.group_iommufd, nullptr)) {
+    bound->unbind(device_.group_device_id);
+    bound->put();
   }
   vm_base* const seen = device_.vm;
   device_.vm = nullptr;
   if (device_.holds_vm) seen->put();
   device_.holds_vm = false;
+}
+
+KVM_VFIO_INLINE errc device_file::open_in_iommufd() {
+  const vfio_group& g = device_.group();
+  const result<std::uint32_t> id = g.iommufd->bind(device_.group().hardware, device_.spec());
+  if (!id) return id.error();
+  device_.group_iommufd = g.iommufd;
+  device_.group_device_id = *id;
+  g.iommufd->get();
+  if (const errc e = open(g.vm); e != errc::ok) {
+    device_.group_iommufd = nullptr;
+    g.iommufd->unbind(*id);
+    g.iommufd->put();
+    return e;
+  }
+  std::uint32_t space = g.iommufd->vfio_ioas();
+  const errc e = space == 0 ? errc::nodev : g.iommufd->attach(*id, space);
+  if (e != errc::ok) close();
+  return e;
 }
 
 KVM_VFIO_INLINE void device_file::release() noexcept {
@@ -184,7 +209,7 @@ KVM_VFIO_INLINE errc device_file::read_bind(process& task, std::uint64_t argumen
 KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument) {
   uapi::device_attach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
-  if (c.flags) return errc::inval;
+  if (c.flags) return refuse_flags(c.flags);
   if (const errc e = iommufd_->attach(devid_, c.pt_id); e != errc::ok) return e;
   const answer a = detail::write_back(task, argument, c, sizeof c);
   if (!a) iommufd_->detach(devid_);
@@ -194,9 +219,15 @@ KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument
 KVM_VFIO_INLINE answer device_file::detach(process& task, std::uint64_t argument) {
   uapi::device_detach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
-  if (c.flags) return errc::inval;
+  if (c.flags) return refuse_flags(c.flags);
   iommufd_->detach(devid_);
   return 0;
+}
+
+KVM_VFIO_INLINE errc device_file::refuse_flags(std::uint32_t flags) const noexcept {
+  constexpr std::uint32_t with_pasid = 1;
+  const bool unsupported = state_.release.pasids && flags == with_pasid && device_.spec().mediated;
+  return unsupported ? errc::opnotsupp : errc::inval;
 }
 
 KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argument) {

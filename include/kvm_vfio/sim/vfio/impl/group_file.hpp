@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
@@ -49,6 +50,7 @@ KVM_VFIO_INLINE answer group_file::ioctl(process& task, std::uint32_t request,
 KVM_VFIO_INLINE void group_file::release() noexcept {
   const guard held(state_.lock);
   if (group_.in_container) group_.in_container->detach(group_);
+  leave_iommufd();
   group_.opened = nullptr;
 }
 
@@ -56,7 +58,7 @@ KVM_VFIO_INLINE answer group_file::get_status(process& task, std::uint64_t argum
   vfio_group_status s{};
   if (const errc e = detail::read_argsz(task, argument, s, sizeof s); e != errc::ok) return e;
   s.flags = 0;
-  if (group_.in_container) s.flags = VFIO_GROUP_FLAGS_CONTAINER_SET | VFIO_GROUP_FLAGS_VIABLE;
+  if (group_.has_container()) s.flags = VFIO_GROUP_FLAGS_CONTAINER_SET | VFIO_GROUP_FLAGS_VIABLE;
   else if (!group_.hardware.dma_owner_claimed()) s.flags = VFIO_GROUP_FLAGS_VIABLE;
   return detail::write_back(task, argument, s, sizeof s);
 }
@@ -66,18 +68,32 @@ KVM_VFIO_INLINE answer group_file::set_container(process& task, std::uint64_t ar
   if (!task.copy_from_user(argument, fd)) return errc::fault;
   const result<file*> f = task.fget(fd);
   if (!f) return f.error();
-  const file_ref held(*f);
-  if (group_.in_container) return errc::inval;
+  file_ref held(*f);
+  if (group_.has_container()) return errc::inval;
+  if (held->kind() == file_kind::iommufd) {
+    group_.iommufd = static_cast<iommufd_file*>(held.take());
+    group_.iommufd->make_vfio_ioas();
+    return 0;
+  }
   if (held->kind() != file_kind::container)
     return state_.release.device_files ? errc::badfd : errc::inval;
   return to_answer(static_cast<container_file*>(held.get())->get_container().attach(group_));
 }
 
 KVM_VFIO_INLINE errc group_file::unset_container() noexcept {
-  if (!group_.in_container) return errc::inval;
+  if (!group_.has_container()) return errc::inval;
+  if (group_.iommufd) {  // open devices stay bound to the iommufd
+    leave_iommufd();
+    return errc::ok;
+  }
   if (group_.container_users != 1) return errc::busy;
   group_.in_container->detach(group_);
   return errc::ok;
+}
+
+KVM_VFIO_INLINE void group_file::leave_iommufd() noexcept {
+  iommufd_file* const left = std::exchange(group_.iommufd, nullptr);
+  if (left) left->put();
 }
 
 KVM_VFIO_INLINE answer group_file::get_device_fd(process& task, std::uint64_t argument) {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The requests of a VFIO container that an iommufd answers: its compatibility mode (the kernel's
+/// drivers/iommu/iommufd/vfio_compat.c). They work on one address space of the iommufd, the address
+/// space for VFIO.
+
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+
+#include <cstdint>
+
+namespace kvm_vfio::sim {
+
+/// The address space of an iommufd as VFIO's requests see it.
+struct vfio_space {
+  /// The address space for VFIO. Null: the iommufd has none.
+  ioas* space = nullptr;
+  /// Whether every page table of the address space enforces coherency. True if there is none.
+  bool coherent = true;
+  /// The page sizes as a bitmap: bit n stands for pages of 2^n bytes.
+  std::uint64_t page_sizes = 0;
+};
+
+/// Answers a request of a VFIO container on an iommufd: VFIO_GET_API_VERSION, CHECK_EXTENSION,
+/// SET_IOMMU, VFIO_IOMMU_GET_INFO, MAP_DMA and UNMAP_DMA. The caller holds the world's lock.
+/// \par Errors
+/// - `errc::notty`: the request is another one
+/// - `errc::nodev`: the iommufd has no address space for VFIO
+/// - `errc::fault`: the struct cannot be read or written
+/// - `errc::inval`: argsz or flags are wrong. SET_IOMMU: the type is not a version of type 1.
+///   UNMAP_DMA: the size is 0, or version 1 would have to cut a mapping inside of a page
+/// - `errc::addrinuse`: SET_IOMMU with version 1: a mapping is not aligned to pages
+/// - `errc::noent`: UNMAP_DMA: a mapping reaches over an end of the range. The mappings before that
+///   one are removed.
+/// - `errc::overflow`: UNMAP_DMA: the address and the size wrap around
+/// - further errors: MAP_DMA: those of `ioas::map`
+answer vfio_request(process& task, std::uint32_t request, std::uint64_t argument,
+                    const vfio_space& on);
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/iommufd/impl/vfio_requests.hpp>
+#endif
