@@ -8,10 +8,10 @@
 
 namespace kvm_vfio::native {
 
-/// A path like "/dev/vfio/26". A path that is too long is cut.
+/// A path like "/dev/vfio/26", of at most 63 characters.
 class path {
  public:
-  /// Appends text to the path.
+  /// Appends text to the path. Text that is too long is cut.
   constexpr path& operator<<(const char* text) noexcept {
     if (std::is_constant_evaluated()) {
       while (*text && size_ + 1 < sizeof text_) text_[size_++] = *text++;
@@ -24,13 +24,15 @@ class path {
     size_ += n;
     return *this;
   }
-  /// Appends a decimal number to the path.
+  /// Appends a decimal number to the path. A number that does not fit is left out.
   constexpr path& operator<<(unsigned number) noexcept {
-    char digits[12] = {};
-    char* first = digits + sizeof digits - 1;
-    do *--first = static_cast<char>('0' + number % 10);
-    while (number /= 10);
-    return *this << first;
+    std::size_t end = size_ + 1;
+    for (unsigned rest = number; rest > 9; rest /= 10) ++end;
+    if (end >= sizeof text_) return *this;
+    for (std::size_t at = end; at > size_; number /= 10)
+      text_[--at] = static_cast<char>('0' + number % 10);
+    size_ = end;
+    return *this;
   }
   /// Returns the path, which is valid as long as this object exists.
   [[nodiscard]] constexpr const char* get() const noexcept { return text_; }
