@@ -25,24 +25,30 @@ class KVM_VFIO_CAPABILITY("mutex") mutex {
   /// Waits until no other thread holds the mutex, and then holds it.
   void lock() noexcept KVM_VFIO_ACQUIRE() {
     int seen = free;
-    if (__atomic_compare_exchange_n(&state_, &seen, held, false, __ATOMIC_ACQUIRE,
-                                    __ATOMIC_RELAXED))
-      return;
-    // A thread that waits marks the mutex. It marks it again after it wakes, because other threads
-    // may wait, too.
-    while (__atomic_exchange_n(&state_, waited_for, __ATOMIC_ACQUIRE) != free)
-      (void)::syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, waited_for, nullptr, nullptr, 0);
+    if (!__atomic_compare_exchange_n(&state_, &seen, held, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
+      wait();
   }
   /// Releases the mutex, and wakes one thread that waits for it.
   void unlock() noexcept KVM_VFIO_RELEASE() {
-    if (__atomic_exchange_n(&state_, free, __ATOMIC_RELEASE) == waited_for)
-      (void)::syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    if (__atomic_exchange_n(&state_, free, __ATOMIC_RELEASE) == waited_for) wake();
   }
 
  private:
   static constexpr int free = 0;
   static constexpr int held = 1;
   static constexpr int waited_for = 2;
+
+  // Two functions of their own, so that `lock` and `unlock` are a few instructions in each caller.
+  [[gnu::noinline]] void wait() noexcept {
+    // A thread that waits marks the mutex. The thread marks the mutex again after it wakes, because
+    // other threads may wait, too.
+    while (__atomic_exchange_n(&state_, waited_for, __ATOMIC_ACQUIRE) != free)
+      (void)::syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, waited_for, nullptr, nullptr, 0);
+  }
+  [[gnu::noinline]] void wake() noexcept {
+    (void)::syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
 
   int state_ = free;
 };
