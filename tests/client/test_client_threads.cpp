@@ -146,4 +146,25 @@ TEST_CASE("The last users of a group go at the same time") {
   CHECK(m.finish() == "");
 }
 
+TEST_CASE("Threads open and close devices of one group at the same time") {
+  vmm_machine<> m(many(1, threads));
+  auto files = m.make_files();
+  auto c = must(container::open(m.system));
+  auto group = m.attach(0, c, files);
+  std::atomic<int> failed = 0;
+  support::on_threads(threads, [&](int t) {
+    const auto mine = name_of_many(0, t);
+    for (int n = 0; n < rounds; ++n) {
+      auto d = group.open_device(mine.c_str());
+      if (!d || !group_of(*d) || d->close() != errc::ok) ++failed;
+    }
+  });
+  CHECK(failed == 0);
+  CHECK(group.close() == errc::ok);
+  CHECK(files.size() == 0);
+  c = {};
+  files = {};
+  CHECK(m.finish() == "");
+}
+
 }  // namespace

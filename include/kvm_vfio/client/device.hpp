@@ -18,7 +18,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
 
 namespace kvm_vfio::client {
 
@@ -207,10 +206,10 @@ class device : public step<detail::device_state<System>> {
     return device(static_cast<state_ref&&>(*adopted));
   }
   // Makes a device that a group handed out.
-  [[nodiscard]] static result<device> make(native::vfio::basic_device<System> file,
-                                           group_ref group) noexcept {
-    device made(state_ref(new (std::nothrow) state(
-        static_cast<native::vfio::basic_device<System>&&>(file), static_cast<group_ref&&>(group))));
+  [[nodiscard]] static result<device> make(native::vfio::basic_device<System>&& file,
+                                           const group_ref& group) noexcept {
+    device made(
+        state_ref(state::make(static_cast<native::vfio::basic_device<System>&&>(file), group)));
     if (!made.state_) return errc::nomem;
     return made;
   }

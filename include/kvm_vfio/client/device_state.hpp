@@ -6,7 +6,6 @@
 #include <kvm_vfio/client/ask_coherency.hpp>
 #include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/dma_space.hpp>
-#include <kvm_vfio/client/group_state.hpp>
 #include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
@@ -15,22 +14,47 @@
 #include <kvm_vfio/system.hpp>
 
 #include <cstdint>
+#include <new>
 
 namespace kvm_vfio::client::detail {
+
+template <system System>
+class group_state;
 
 /// An open device file, from a group or a file of its own. The destructor undoes what was done, the
 /// last step first: the interrupts, the address space, FILE_DEL, close, and then the group.
 template <system System>
 class device_state : public counted {
  public:
-  explicit device_state(native::vfio::basic_device<System> file,
-                        shared<group_state<System>> group = {}) noexcept
-      : group_(static_cast<shared<group_state<System>>&&>(group)),
+  using group_ref = shared<group_state<System>>;
+
+  explicit device_state(native::vfio::basic_device<System>&& file, group_ref group = {}) noexcept
+      : group_(static_cast<group_ref&&>(group)),
         file_(static_cast<native::vfio::basic_device<System>&&>(file)) {}
-  ~device_state() { (void)undo(); }
+  // Makes the state of a device that the group handed out. The group has memory for the state of
+  // one device, and other states are allocated. Null: no memory.
+  [[nodiscard]] static device_state* make(native::vfio::basic_device<System>&& file,
+                                          const group_ref& group) noexcept {
+    if (void* const memory = group->memory_of_device().take())
+      return new (memory)
+          device_state(static_cast<native::vfio::basic_device<System>&&>(file), group);
+    return new (std::nothrow)
+        device_state(static_cast<native::vfio::basic_device<System>&&>(file), group);
+  }
+  // What `delete` calls instead of the destructor. The group may have the memory of the state, so
+  // the group is kept until the state is destroyed.
+  static void operator delete(device_state* gone, std::destroying_delete_t) noexcept {
+    const group_ref group = static_cast<group_ref&&>(gone->group_);
+    if (!group || !group->memory_of_device().has(gone)) return ::delete gone;
+    gone->~device_state();
+    group->memory_of_device().give_back();
+  }
+  ~device_state() {
+    if (file_) (void)undo();  // no file: undone or released already
+  }
 
   [[nodiscard]] const native::vfio::basic_device<System>& file() const noexcept { return file_; }
-  [[nodiscard]] const shared<group_state<System>>& group() const noexcept { return group_; }
+  [[nodiscard]] const group_ref& group() const noexcept { return group_; }
 
   // The steps were done already. `space` and `vm` may be empty. Nobody knows which of the `irqs`
   // interrupt indexes are armed. So all of them are disarmed at the end.
@@ -41,14 +65,14 @@ class device_state : public counted {
     vm_.adopt(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
     armed_ = irqs < 32 ? (std::uint32_t{1} << irqs) - 1 : ~std::uint32_t{0};
   }
-  [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
-    return vm_.attach(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
+  [[nodiscard]] errc attach(const shared<vm_files_state<System>>& vm) noexcept {
+    return vm_.attach(vm, file_.fd());
   }
-  [[nodiscard]] result<std::uint32_t> bind(shared<dma_space_state<System>> space) noexcept {
+  [[nodiscard]] result<std::uint32_t> bind(const shared<dma_space_state<System>>& space) noexcept {
     const auto id = vm_.open_device(
         [this, &space]() noexcept { return file_.bind_iommufd(space->iommufd().borrow()); });
     // A binding ends with the file. So the iommufd stays open until then.
-    if (id) space_ = static_cast<shared<dma_space_state<System>>&&>(space);
+    if (id) space_ = space;
     return id;
   }
   // \pre the device is bound
@@ -85,7 +109,6 @@ class device_state : public counted {
     file_ = {};
     space_ = {};
     if (group_ && group_.sole()) keep(group_->undo());  // the destructor would report no error
-    group_ = {};
     return first;
   }
   // The caller undoes the steps itself.
@@ -97,7 +120,7 @@ class device_state : public counted {
   }
 
  private:
-  shared<group_state<System>> group_;
+  group_ref group_;
   shared<dma_space_state<System>> space_;
   tracking<System> vm_;
   native::vfio::basic_device<System> file_;

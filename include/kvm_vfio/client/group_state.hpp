@@ -3,6 +3,7 @@
 /// \file
 /// What the steps of a group and the devices of the group share.
 
+#include <kvm_vfio/client/device_state.hpp>
 #include <kvm_vfio/client/dma_space.hpp>
 #include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
@@ -20,15 +21,17 @@ class group_state : public counted {
  public:
   explicit group_state(native::vfio::basic_group<System> file) noexcept
       : file_(static_cast<native::vfio::basic_group<System>&&>(file)) {}
-  ~group_state() { (void)undo(); }
+  ~group_state() {
+    if (file_) (void)undo();  // no file: undone or released already
+  }
 
   [[nodiscard]] const native::vfio::basic_group<System>& file() const noexcept { return file_; }
   [[nodiscard]] const shared<dma_space_state<System>>& container() const noexcept {
     return container_;
   }
-  [[nodiscard]] errc join(shared<dma_space_state<System>> container) noexcept {
+  [[nodiscard]] errc join(const shared<dma_space_state<System>>& container) noexcept {
     const errc e = container->join(file_);
-    if (e == errc::ok) container_ = static_cast<shared<dma_space_state<System>>&&>(container);
+    if (e == errc::ok) container_ = container;
     return e;
   }
   // The group is in the container already, and attached to the VM. `vm` may be empty.
@@ -38,12 +41,16 @@ class group_state : public counted {
     container_ = static_cast<shared<dma_space_state<System>>&&>(container);
     vm_.adopt(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
   }
-  [[nodiscard]] errc attach(shared<vm_files_state<System>> vm) noexcept {
-    return vm_.attach(static_cast<shared<vm_files_state<System>>&&>(vm), file_.fd());
+  [[nodiscard]] errc attach(const shared<vm_files_state<System>>& vm) noexcept {
+    return vm_.attach(vm, file_.fd());
   }
   [[nodiscard]] result<native::vfio::basic_device<System>> open_device(
       const char* name) const noexcept {
     return vm_.open_device([this, name]() noexcept { return file_.get_device(name); });
+  }
+  // Memory for the state of one open device of the group.
+  [[nodiscard]] place<device_state<System>>& memory_of_device() noexcept {
+    return memory_of_device_;
   }
   [[nodiscard]] errc set_spapr_tce(int tablefd) noexcept { return vm_.set_table(tablefd); }
   // Undoes every step, even if one of them fails. Returns the first error.
@@ -67,6 +74,7 @@ class group_state : public counted {
   native::vfio::basic_group<System> file_;
   shared<dma_space_state<System>> container_;
   tracking<System> vm_;
+  place<device_state<System>> memory_of_device_;
 };
 
 }  // namespace kvm_vfio::client::detail

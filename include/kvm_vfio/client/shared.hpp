@@ -36,15 +36,16 @@ class shared {
     if (state_) state_->references_.get();
   }
   shared(shared&& other) noexcept : state_(other.state_) { other.state_ = nullptr; }
-  shared& operator=(shared other) noexcept {
+  shared& operator=(const shared& other) noexcept { return *this = shared(other); }
+  shared& operator=(shared&& other) noexcept {
+    State* const taken = other.state_;
+    other.state_ = nullptr;  // first, so that an object may be assigned to itself
     State* const mine = state_;
-    state_ = other.state_;
-    other.state_ = mine;
+    state_ = taken;
+    put(mine);
     return *this;
   }
-  ~shared() {
-    if (state_ && state_->references_.put()) delete state_;
-  }
+  ~shared() { put(state_); }
 
   /// Returns true if no other reference on the state exists.
   [[nodiscard]] bool sole() const noexcept { return state_->references_.value() == 1; }
@@ -54,7 +55,34 @@ class shared {
   [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
 
  private:
+  static void put(State* state) noexcept {
+    if (state && state->references_.put()) destroy(state);
+  }
+  // Its own function, so that `put` is a few instructions in each caller.
+  [[gnu::noinline]] static void destroy(State* state) noexcept { delete state; }
+
   State* state_ = nullptr;
+};
+
+/// Memory for one object inside another object, so that the first object needs no allocation.
+/// Different threads may use the functions at the same time.
+template <class T>
+class place {
+ public:
+  /// Returns the memory, which now is taken. Null: the memory is taken already.
+  [[nodiscard]] void* take() noexcept {
+    return __atomic_exchange_n(&taken_, true, __ATOMIC_ACQUIRE) ? nullptr : bytes_;
+  }
+  /// Makes the memory free again. The object in the memory must be destroyed already.
+  void give_back() noexcept { __atomic_store_n(&taken_, false, __ATOMIC_RELEASE); }
+  /// Returns true if an object is in this memory.
+  [[nodiscard]] bool has(const T* object) const noexcept {
+    return static_cast<const void*>(object) == bytes_;
+  }
+
+ private:
+  alignas(T) unsigned char bytes_[sizeof(T)];
+  bool taken_ = false;
 };
 
 }  // namespace kvm_vfio::client::detail

@@ -197,10 +197,10 @@ class vm_files_state : public counted {
 template <system System>
 class tracking {
  public:
-  [[nodiscard]] errc attach(shared<vm_files_state<System>> vm, int fd) noexcept {
+  [[nodiscard]] errc attach(const shared<vm_files_state<System>>& vm, int fd) noexcept {
     file_.fd = fd;
     const errc e = vm->add(file_);
-    if (e == errc::ok) vm_ = static_cast<shared<vm_files_state<System>>&&>(vm);
+    if (e == errc::ok) vm_ = vm;
     return e;
   }
   // The file is attached already. `vm` may be empty: no VM tracks the file.
