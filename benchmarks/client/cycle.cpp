@@ -3,7 +3,12 @@
 // in C, with the classes of native/, and with the client layer. Each way makes its system calls on
 // one system: on a simulated process, on a system that answers at once, so that almost only the
 // instructions of the caller remain, or on the running kernel.
-// Usage: cycle sim|at_once c|snprintf|native|client cycle|second ROUNDS
+// Usage: cycle sim|at_once c|native_path|snprintf|native|client cycle|second ROUNDS
+//   c            by hand; the path of a group is a constant, which no real VMM has
+//   native_path  native/; the path of a group is a constant
+//   snprintf     by hand; snprintf makes the path of a group from its number
+//   native       native/; the class of a group makes the path from the number
+//   client       the client layer; the class of a group makes the path from the number
 //   cycle   opens a container and a group, does all steps up to the open device, and undoes them
 //   second  attaches one more group to a VM that has a group already, and detaches the group
 // Prints the number of system calls of the rounds. With ROUNDS 0 one round is made, and its system
@@ -37,6 +42,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <utility>
 
 // Headers before Linux 6.6 have the older names.
@@ -56,6 +62,23 @@ using kv::errc;
 using kv::result;
 
 constexpr const char* device_name = "0000:00:04.0";
+
+// The only way that this program has. Empty: all ways. One way in a program is what a VMM has: the
+// compiler inlines fewer functions if several ways use them.
+#ifndef CYCLE_WAY
+#define CYCLE_WAY ""
+#endif
+constexpr bool has(std::string_view way) {
+  constexpr std::string_view only = CYCLE_WAY;
+  return only.empty() || way == only;
+}
+
+// The number of a group. The compiler must not know the number, because a VMM gets the number from
+// its user.
+[[maybe_unused]] int opaque(int number) {
+  asm volatile("" : "+r"(number));
+  return number;
+}
 
 // A system whose calls all succeed at once. The calls are not inlined, and the compiler must assume
 // that they read and write the memory of the caller, as system calls do.
@@ -146,7 +169,7 @@ class by_hand {
   bool plug(int number, const char* path, bool needs_iommu) {
     char made[32];
     if constexpr (!Constant) {
-      std::snprintf(made, sizeof made, "/dev/vfio/%d", number);
+      std::snprintf(made, sizeof made, "/dev/vfio/%d", opaque(number));
       path = made;
     }
     const auto group = sys_.open(path, O_RDWR | O_CLOEXEC);
@@ -175,8 +198,9 @@ result<native::basic_vm<System>> make_vm(const System& sys) {
   return kvm->create_vm();
 }
 
-// The steps with the classes of native/.
-template <kv::system System>
+// The steps with the classes of native/. The path of a group is a constant, or the class of a group
+// makes the path from the number.
+template <kv::system System, bool Constant>
 class with_native {
  public:
   explicit with_native(const System& sys) : sys_(sys) {}
@@ -189,7 +213,7 @@ class with_native {
   }
   bool first() {
     auto container = container_ref::open("/dev/vfio/vfio", sys_);
-    auto group = group_ref::open(1, sys_);
+    auto group = open_group(1, "/dev/vfio/1");
     if (!container || !group || group->set_container(container->borrow()) != errc::ok ||
         container->set_iommu() != errc::ok || kv::file_add(files_, group->fd()) != errc::ok)
       return false;
@@ -200,7 +224,7 @@ class with_native {
   bool cycle() {
     auto container = container_ref::open("/dev/vfio/vfio", sys_);
     if (!container) return false;
-    auto group = group_ref::open(1, sys_);
+    auto group = open_group(1, "/dev/vfio/1");
     if (!group || group->set_container(container->borrow()) != errc::ok ||
         container->set_iommu() != errc::ok)
       return false;
@@ -212,7 +236,7 @@ class with_native {
     return attached->detach() == errc::ok && group->unset_container() == errc::ok;
   }
   bool second() {
-    auto group = group_ref::open(2, sys_);
+    auto group = open_group(2, "/dev/vfio/2");
     if (!group || group->set_container(container_.borrow()) != errc::ok) return false;
     auto attached = files_.attach(group->fd());
     return attached && attached->detach() == errc::ok && group->unset_container() == errc::ok;
@@ -221,6 +245,11 @@ class with_native {
  private:
   using container_ref = native::vfio::basic_container_ref<System>;
   using group_ref = native::vfio::basic_group_ref<System>;
+
+  result<native::vfio::basic_group<System>> open_group(int number, const char* path) const {
+    if constexpr (Constant) return group_ref::open(path, sys_);
+    else return group_ref::open(opaque(number), sys_);
+  }
 
   System sys_;
   native::basic_kvm_vfio_device<System> files_;
@@ -266,7 +295,7 @@ class with_client {
  private:
   result<client::attached_group<System>> attach(int number,
                                                 const client::container<System>& to) const {
-    auto group = client::group_file<System>::open(number, sys_);
+    auto group = client::group_file<System>::open(opaque(number), sys_);
     if (!group) return group.error();
     auto in_container = std::move(*group).join(to);
     if (!in_container) return in_container.error();
@@ -316,10 +345,17 @@ int run(const System& sys, const std::string& what, int rounds, Ready ready, Fin
 template <kv::system System, class Ready, class Finished>
 int run(const System& sys, const std::string& way, const std::string& what, int rounds, Ready ready,
         Finished finished) {
-  if (way == "c") return run<by_hand<System, true>>(sys, what, rounds, ready, finished);
-  if (way == "snprintf") return run<by_hand<System, false>>(sys, what, rounds, ready, finished);
-  if (way == "native") return run<with_native<System>>(sys, what, rounds, ready, finished);
-  if (way == "client") return run<with_client<System>>(sys, what, rounds, ready, finished);
+  if constexpr (has("c"))
+    if (way == "c") return run<by_hand<System, true>>(sys, what, rounds, ready, finished);
+  if constexpr (has("native_path"))
+    if (way == "native_path")
+      return run<with_native<System, true>>(sys, what, rounds, ready, finished);
+  if constexpr (has("snprintf"))
+    if (way == "snprintf") return run<by_hand<System, false>>(sys, what, rounds, ready, finished);
+  if constexpr (has("native"))
+    if (way == "native") return run<with_native<System, false>>(sys, what, rounds, ready, finished);
+  if constexpr (has("client"))
+    if (way == "client") return run<with_client<System>>(sys, what, rounds, ready, finished);
   return -1;
 }
 
