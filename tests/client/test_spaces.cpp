@@ -28,6 +28,33 @@ TEST_CASE("Two devices of one group: the group goes with the last one") {
   CHECK(m.finish() == "");
 }
 
+TEST_CASE("The group of a further device is found by its number") {
+  vmm_machine<> m;
+  auto files = m.make_files();
+  auto c = must(container::open(m.system));
+  auto s = must(address_space::open(m.system));
+  std::vector<device> devices(2);  // empty ones
+  CHECK_FALSE(client::find_group(devices.data(), devices.size(), 2));
+  devices.push_back(m.plug(0, s, files));
+  devices.push_back(must(m.attach(2, c, files).open_device(second_device)));
+  auto group = client::find_group(devices.data(), devices.size(), 2);
+  REQUIRE(group);
+  CHECK(group.number() == 2);
+  devices.push_back(must(group.open_device(third_device)));
+  CHECK(files.size() == 2);
+  CHECK_FALSE(client::find_group(devices.data(), devices.size(), 1));
+  CHECK_FALSE(client::find_group(devices.data(), devices.size(), -1));
+  CHECK_FALSE(client::find_group(devices.data(), 0, 2));
+  CHECK(attached_group().number() == -1);
+  group = {};
+  devices.clear();
+  CHECK(files.size() == 0);
+  c = {};
+  s = {};
+  files = {};
+  CHECK(m.finish() == "");
+}
+
 TEST_CASE("Two groups in one container: SET_IOMMU once, and every mapping again after the last") {
   vmm_machine<> m;
   auto files = m.make_files();

@@ -26,6 +26,7 @@
 #include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
+#include <cstddef>
 #include <new>
 
 namespace kvm_vfio::client {
@@ -37,13 +38,13 @@ namespace detail {
 template <system System>
 [[nodiscard]] result<shared<group_state<System>>> adopt_group(
     native::vfio::basic_group<System>& file, const shared<dma_space_state<System>>& in,
-    bool with_iommu, const shared<vm_files_state<System>>& vm = {}) noexcept {
+    bool with_iommu, int number, const shared<vm_files_state<System>>& vm = {}) noexcept {
   if (!in) return errc::badf;
   const auto joined = file.in_container();
   if (!joined) return joined.error();
   if (!*joined || (with_iommu && !in->has_iommu())) return errc::inval;
   shared<group_state<System>> made(new (std::nothrow) group_state<System>(
-      static_cast<native::vfio::basic_group<System>&&>(file)));
+      static_cast<native::vfio::basic_group<System>&&>(file), number));
   if (!made) return errc::nomem;
   made->adopt(in, vm);
   return made;
@@ -65,6 +66,7 @@ class attached_group : public step<detail::group_state<System>> {
   /// \param file the group. After an error `file` still owns the descriptor.
   /// \param in   the container that the group is in, which has an IOMMU driver
   /// \param vm   the files of the VM that tracks the group
+  /// \param number the N of /dev/vfio/N, for `number` and `find_group`; -1: not known
   /// \par Errors
   /// - `errc::badf`: `in` or `vm` is empty, or `file` has no open descriptor
   /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
@@ -72,9 +74,10 @@ class attached_group : public step<detail::group_state<System>> {
   /// - each other error of VFIO_GROUP_GET_STATUS
   [[nodiscard]] static result<attached_group> adopt(native::vfio::basic_group<System>&& file,
                                                     const container<System>& in,
-                                                    const vm_files<System>& vm) noexcept {
+                                                    const vm_files<System>& vm,
+                                                    int number = -1) noexcept {
     if (!vm) return errc::badf;
-    auto made = detail::adopt_group<System>(file, in.state_, true, vm.state_);
+    auto made = detail::adopt_group<System>(file, in.state_, true, number, vm.state_);
     if (!made) return made.error();
     return attached_group(static_cast<state_ref&&>(*made));
   }
@@ -97,6 +100,9 @@ class attached_group : public step<detail::group_state<System>> {
   [[nodiscard]] errc set_spapr_tce(int tablefd) const noexcept {
     return state_ ? state_->set_spapr_tce(tablefd) : errc::badf;
   }
+  /// Returns the N of /dev/vfio/N, or -1 if this object is empty or the number was not given to
+  /// `adopt`.
+  [[nodiscard]] int number() const noexcept { return state_ ? state_->number() : -1; }
   /// Returns one more object of this group, for example to open another of its devices later.
   [[nodiscard]] attached_group share() const noexcept { return attached_group(state_); }
 
@@ -121,6 +127,22 @@ template <system System>
   return attached_group<System>(of.state_->group());
 }
 
+/// Finds the group with a number among the groups of open devices. A VMM calls this function before
+/// it opens a group, because a group can be open once only: if the group is found, the VMM opens
+/// the further device of the group from it. Takes linear time.
+/// \param devices the open devices of the VMM; empty ones and those with files of their own may be
+///                among them
+/// \param count   the number of devices
+/// \param number  the N of /dev/vfio/N
+/// \return one more object of the group; empty: no device is of this group
+template <system System>
+[[nodiscard]] attached_group<System> find_group(const device<System>* devices, std::size_t count,
+                                                int number) noexcept {
+  for (std::size_t i = 0; number >= 0 && i < count; ++i)
+    if (auto group = group_of(devices[i]); group.number() == number) return group;
+  return {};
+}
+
 /// A group in a container that has an IOMMU driver. Move-only.
 template <system System = native::host>
 class group_with_iommu : public step<detail::group_state<System>> {
@@ -131,14 +153,16 @@ class group_with_iommu : public step<detail::group_state<System>> {
   /// One call asks whether the group is in a container.
   /// \param file the group. After an error `file` still owns the descriptor.
   /// \param in   the container that the group is in
+  /// \param number the N of /dev/vfio/N, for `number` and `find_group`; -1: not known
   /// \par Errors
   /// - `errc::badf`: `in` is empty, or `file` has no open descriptor
   /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
   /// - `errc::nomem`: no memory
   /// - each other error of VFIO_GROUP_GET_STATUS
   [[nodiscard]] static result<group_with_iommu> adopt(native::vfio::basic_group<System>&& file,
-                                                      const container<System>& in) noexcept {
-    auto made = detail::adopt_group<System>(file, in.state_, true);
+                                                      const container<System>& in,
+                                                      int number = -1) noexcept {
+    auto made = detail::adopt_group<System>(file, in.state_, true, number);
     if (!made) return made.error();
     return group_with_iommu(static_cast<state_ref&&>(*made));
   }
@@ -190,14 +214,16 @@ class group_in_container : public step<detail::group_state<System>> {
   /// Takes over a group that is in a container already. One call asks whether it is.
   /// \param file the group. After an error `file` still owns the descriptor.
   /// \param in   the container that the group is in
+  /// \param number the N of /dev/vfio/N, for `number` and `find_group`; -1: not known
   /// \par Errors
   /// - `errc::badf`: `in` is empty, or `file` has no open descriptor
   /// - `errc::inval`: the group is in no container
   /// - `errc::nomem`: no memory
   /// - each other error of VFIO_GROUP_GET_STATUS
   [[nodiscard]] static result<group_in_container> adopt(native::vfio::basic_group<System>&& file,
-                                                        const container<System>& in) noexcept {
-    auto made = detail::adopt_group<System>(file, in.state_, false);
+                                                        const container<System>& in,
+                                                        int number = -1) noexcept {
+    auto made = detail::adopt_group<System>(file, in.state_, false, number);
     if (!made) return made.error();
     return group_in_container(static_cast<state_ref&&>(*made));
   }
@@ -245,17 +271,19 @@ class group_file : public step<detail::group_state<System>> {
       int number, const System& on = native::detail::only<System>()) noexcept {
     auto file = native::vfio::basic_group_ref<System>::open(number, on);
     if (!file) return file.error();
-    return adopt(static_cast<native::vfio::basic_group<System>&&>(*file));
+    return adopt(static_cast<native::vfio::basic_group<System>&&>(*file), number);
   }
   /// Takes over the open file of a group that is in no container, for example one that a management
   /// program passed. Makes no call.
   /// \param file the group. After an error `file` still owns the descriptor.
+  /// \param number the N of /dev/vfio/N, for `number` and `find_group`; -1: not known
   /// \par Errors
   /// - `errc::nomem`: no memory
-  [[nodiscard]] static result<group_file> adopt(native::vfio::basic_group<System>&& file) noexcept {
+  [[nodiscard]] static result<group_file> adopt(native::vfio::basic_group<System>&& file,
+                                                int number = -1) noexcept {
     group_file made;
     made.state_ = state_ref(new (std::nothrow) detail::group_state<System>(
-        static_cast<native::vfio::basic_group<System>&&>(file)));
+        static_cast<native::vfio::basic_group<System>&&>(file), number));
     if (!made.state_) return errc::nomem;
     return made;
   }

@@ -19,13 +19,14 @@ namespace kvm_vfio::client::detail {
 template <system System>
 class group_state : public counted {
  public:
-  explicit group_state(native::vfio::basic_group<System> file) noexcept
-      : file_(static_cast<native::vfio::basic_group<System>&&>(file)) {}
+  explicit group_state(native::vfio::basic_group<System> file, int number = -1) noexcept
+      : file_(static_cast<native::vfio::basic_group<System>&&>(file)), number_(number) {}
   ~group_state() {
     if (file_) (void)undo();  // no file: undone or released already
   }
 
   [[nodiscard]] const native::vfio::basic_group<System>& file() const noexcept { return file_; }
+  [[nodiscard]] int number() const noexcept { return number_; }
   [[nodiscard]] const shared<dma_space_state<System>>& container() const noexcept {
     return container_;
   }
@@ -72,6 +73,7 @@ class group_state : public counted {
 
  private:
   native::vfio::basic_group<System> file_;
+  int number_;  // the N of /dev/vfio/N; -1: not known
   shared<dma_space_state<System>> container_;
   tracking<System> vm_;
   place<device_state<System>> memory_of_device_;
