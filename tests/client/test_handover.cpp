@@ -31,24 +31,24 @@ namespace vfio = native::vfio;
 using vfio::ioas_id;
 
 /// An owner of a descriptor of a process.
-template <template <kvm_vfio::system> class Ref>
-native::owned<Ref<sys>> owner(const sys& of, int fd) {
-  return native::owned<Ref<sys>>(native::basic_unique_fd<sys>(fd, of));
+template <class Owner>
+Owner owner(const sys& of, int fd) {
+  return Owner(native::basic_unique_fd<sys>(fd, of));
 }
 native::basic_kvm_vfio_device<sys> kvm_vfio_at(const sys& of, int fd) {
-  return native::basic_kvm_vfio_device<sys>(native::basic_unique_fd<sys>(fd, of));
+  return owner<native::basic_kvm_vfio_device<sys>>(of, fd);
 }
 vfio::basic_group<sys> group_at(const sys& of, int fd) {
-  return owner<vfio::basic_group_ref>(of, fd);
+  return owner<vfio::basic_group<sys>>(of, fd);
 }
 vfio::basic_device<sys> device_at(const sys& of, int fd) {
-  return owner<vfio::basic_device_ref>(of, fd);
+  return owner<vfio::basic_device<sys>>(of, fd);
 }
 vfio::basic_container<sys> container_at(const sys& of, int fd) {
-  return owner<vfio::basic_container_ref>(of, fd);
+  return owner<vfio::basic_container<sys>>(of, fd);
 }
 vfio::basic_iommufd<sys> iommufd_at(const sys& of, int fd) {
-  return owner<vfio::basic_iommufd_ref>(of, fd);
+  return owner<vfio::basic_iommufd<sys>>(of, fd);
 }
 
 /// What a process passes to the next one, as numbers.
