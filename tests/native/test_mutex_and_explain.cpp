@@ -128,7 +128,7 @@ TEST_CASE("Every error that has a name is printed with its name and a sentence, 
     const auto why = kv::to_errc(number);
     if (!has_name(why)) continue;
     ++named;
-    for (int call = 0; call <= static_cast<int>(native::operation::map_dma); ++call) {
+    for (std::size_t call = 0; call < native::operation_count; ++call) {
       const auto what = static_cast<native::operation>(call);
       const std::string text = explained(what, why);
       INFO(text);
