@@ -170,10 +170,19 @@ TEST_CASE("unmapped-less: iommufd") {
 
 TEST_CASE("closed-while-tracking and attr-after-close") {
   with_device<> m;
+  const int event = static_cast<int>(m.task.eventfd().value());
   REQUIRE(m.task.close(m.dev));
+  REQUIRE(m.broken().empty());  // a FILE_ADD on another kvm-vfio may follow
+  if (GENERATE(false, true)) {
+    auto on = arm(VFIO_PCI_INTX_IRQ_INDEX, event);
+    (void)m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, on);
+    auto off = disarm(VFIO_PCI_INTX_IRQ_INDEX);
+    (void)m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, off);
+  }
+  REQUIRE(m.task.close(m.device));
   REQUIRE(m.broken() == rules{rule::closed_while_tracking});
-  CHECK(m.check.reports()[0].about == "/dev/vfio/1");
-  CHECK(m.first_detail() == "descriptor " + std::to_string(m.device) + " (0000:00:04.0)");
+  CHECK(m.check.reports()[0].about == device_name);
+  CHECK(has(m.first_detail(), " closed the kvm-vfio that tracked /dev/vfio/1"));
   CHECK(m.del(m.dev, m.group) == errc::badf);
   CHECK(m.broken() == rules{rule::closed_while_tracking, rule::attr_after_close});
   REQUIRE(m.open("/dev/vfio/2") == m.dev);  // the number belongs to another file now
@@ -204,7 +213,26 @@ TEST_CASE("closed-while-tracking: a device file that is bound") {
   REQUIRE(m.add(dev, d) == errc::ok);
   REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::ok);
   REQUIRE(m.task.close(dev));
-  CHECK(m.broken() == rules{rule::closed_while_tracking});
+  SECTION("it is closed") {
+    REQUIRE(m.task.close(d));
+    CHECK(m.broken() == rules{rule::closed_while_tracking});
+  }
+  SECTION("it moves to another VM") {
+    const int other = m.create_kvm_vfio(m.create_vm());
+    REQUIRE(m.add(other, d) == errc::ok);
+    REQUIRE(m.del(other, d) == errc::ok);
+    REQUIRE(m.task.close(d));
+    CHECK(m.broken().empty());
+  }
+}
+
+TEST_CASE("closed-while-tracking: the VM is dead, so FILE_DEL is not possible") {
+  with_device<> m;
+  m.task.fail_call(1, errc::io);
+  REQUIRE(m.del(m.dev, m.group) == errc::io);
+  REQUIRE(m.task.close(m.dev));
+  REQUIRE(m.task.close(m.device));
+  CHECK(m.broken().empty());
 }
 
 namespace {

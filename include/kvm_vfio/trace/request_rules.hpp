@@ -36,6 +36,8 @@ class request_rules {
   void armed(const call& c, seen_file& device);
   // Tells of a device that works without the mappings that its container lost.
   void works(const call& c, const seen_file& device);
+  // Tells of a device that the VMM uses or closes after the kvm-vfio that tracked it was closed.
+  void without_vm(const call& c, file_id device);
 
   // Whether the call reached the driver's function that opens the device. A call that failed with
   // ESRCH reached the function, which found no VM.

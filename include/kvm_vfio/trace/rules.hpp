@@ -123,10 +123,11 @@ struct rule_text {
               "unmap with the IOVA and the size of the MAP"};
     case rule::closed_while_tracking:
       return {"closed-while-tracking",
-              "the last descriptor of a kvm-vfio was closed while a device that it tracks is in "
-              "use: KVM forgets the device's noncoherent DMA, and the device loses its VM",
+              "the last descriptor of a kvm-vfio was closed while a device that it tracked was "
+              "in use, and the VMM went on with the device: KVM has forgotten the device's "
+              "noncoherent DMA, and the device has lost its VM",
               "close the devices first, call FILE_DEL for each tracked file, and close the "
-              "kvm-vfio last"};
+              "kvm-vfio last; to move a file to another VM, call FILE_ADD there at once"};
     case rule::attr_after_close:
       return {"attr-after-close",
               "FILE_ADD or FILE_DEL was called on the number of a kvm-vfio that the VMM has closed "

@@ -42,7 +42,10 @@ struct seen_file {
   bool iommu = false;            ///< of a container: SET_IOMMU has succeeded
   std::uint64_t mapped = 0;      ///< of a container: the number of bytes that are mapped
   std::uint64_t lost = 0;        ///< of a container: the bytes that went with its last group
-  std::size_t lost_at = 0;       ///< of a container: the number of the call that lost them
+  bool dead = false;             ///< of a kvm-vfio: a request failed with EIO
+  std::size_t untracked_at =
+      0;                    ///< the call that closed the kvm-vfio; 0: none, or FILE_ADD followed
+  std::size_t lost_at = 0;  ///< of a container: the number of the call that lost them
   /// The first failure of each request, until the request succeeds.
   std::map<std::uint32_t, failed_call> failed{};
   /// Of a container or an iommufd: the failures of MAP, by the number of the IOAS and the IOVA.

@@ -136,12 +136,14 @@ KVM_VFIO_INLINE void checker::dropped(const call& c, slot at) {
     if (!f->trackers.empty()) tell(rule::close_without_del, c, f->name);
     if (f->type == file_type::group && f->holds != detail::no_file)
       tell(rule::left_in_container, c, f->name);
-    if (f->type == file_type::device) works(c, *f);
+    if (f->type == file_type::device) {
+      works(c, *f);
+      without_vm(c, id);
+    }
     if (f->armed != 0) tell(rule::irqs_armed, c, f->name);
-    if (f->type == file_type::kvm_vfio)
+    if (f->type == file_type::kvm_vfio && !f->dead)
       for (const auto& [other, g] : files_.all())
-        if (g.trackers.count(id) != 0 && in_use(other))
-          tell(rule::closed_while_tracking, c, g.name, files_.open_devices(other, c.process));
+        if (g.trackers.count(id) != 0 && in_use(other)) files_.find(other)->untracked_at = number_;
   }
   files_.drop(at);
 }
@@ -216,13 +218,15 @@ KVM_VFIO_INLINE void checker::attribute(const call& c) {
   const bool adds = c.attribute == kvm_vfio::uapi::dev_vfio_file_add;
   if (!adds && c.attribute != kvm_vfio::uapi::dev_vfio_file_del) return;
   // Other devices of KVM have attributes with the same numbers.
-  const seen_file* const tracker = files_.find({c.process, c.fd});
+  seen_file* const tracker = files_.find({c.process, c.fd});
   const bool is_kvm_vfio = tracker && tracker->type == file_type::kvm_vfio;
   if (!is_kvm_vfio && closed_.count({c.process, c.fd}) != 0) {
     const seen_file* const named = files_.find({c.process, c.subject});
     return tell(rule::attr_after_close, c, named ? named->name : "");
   }
   if (!is_kvm_vfio) return;
+  // The VM is dead. Then closing its kvm-vfio is the only way to take the files out.
+  if (c.error == errc::io) tracker->dead = true;
   // The checker did not see this file being opened, so it knows only the descriptor.
   if (c.error == errc::ok && !files_.find({c.process, c.subject}))
     files_.add({c.process, c.subject}, file_type::other, "fd " + std::to_string(c.subject));
@@ -233,6 +237,7 @@ KVM_VFIO_INLINE void checker::attribute(const call& c) {
 }
 
 KVM_VFIO_INLINE void checker::added(const call& c, seen_file& f) {
+  f.untracked_at = 0;  // the VMM knows that the file has no VM, even if the call failed
   if (c.error == errc::exists) return tell(rule::add_repeated, c, f.name);
   keep(c, f, c.request);
   if (c.error != errc::ok) return;

@@ -129,6 +129,7 @@ KVM_VFIO_INLINE void request_rules::armed(const call& c, seen_file& device) {
     // A driver in the guest that enables MSI is about to start DMA.
     const bool msi = c.number == VFIO_PCI_MSI_IRQ_INDEX || c.number == VFIO_PCI_MSIX_IRQ_INDEX;
     if (msi && c.count != 0) works(c, device);
+    if (c.count != 0) without_vm(c, files_.id_at({c.process, c.fd}));
   } else if ((c.flags & VFIO_IRQ_SET_DATA_NONE) && c.count == 0) {
     device.armed &= ~bit;
   }
@@ -142,6 +143,16 @@ KVM_VFIO_INLINE void request_rules::works(const call& c, const seen_file& device
        "call " + std::to_string(container->lost_at) + " removed the mappings of " +
            std::to_string(container->lost) + " bytes, and no MAP_DMA followed");
   container->lost = 0;
+}
+
+KVM_VFIO_INLINE void request_rules::without_vm(const call& c, file_id device) {
+  const seen_file* const f = files_.find(device);
+  seen_file* const tracked = files_.find(f->holds == no_file ? device : f->holds);
+  if (!tracked || tracked->untracked_at == 0) return;
+  tell(rule::closed_while_tracking, c, f->name,
+       "call " + std::to_string(tracked->untracked_at) + " closed the kvm-vfio that tracked " +
+           tracked->name);
+  tracked->untracked_at = 0;
 }
 
 KVM_VFIO_INLINE bool request_rules::opens(const call& c) noexcept {
