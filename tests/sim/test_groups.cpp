@@ -228,3 +228,63 @@ TEST_CASE("no descriptor is left: the device is closed again") {
   CHECK(m.world.find_device("0000:00:04.0")->open_count == 0);
   CHECK(m.ioctl(g, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
 }
+
+namespace {
+// The error of SET_CONTAINER of a group with a region of the type `direct`.
+template <class Profile>
+errc set_container_of_direct(bool relaxable) {
+  sim::topology t = two_groups();
+  t.iommus[0].reserved.push_back(
+      {.first = 0xf0000,
+       .last = 0xfffff,
+       .type = relaxable ? sim::region_type::direct_relaxable : sim::region_type::direct});
+  machine_under_test<Profile> m(t);
+  const int group = m.open("/dev/vfio/1");
+  const errc e = m.set_container(group, m.open("/dev/vfio/vfio"));
+  CHECK(m.kernel.look().groups[0].viable);
+  return e;
+}
+}  // namespace
+
+TEST_CASE("nobody gets a group whose firmware needs a mapping") {
+  CHECK(set_container_of_direct<kvm_vfio::linux_6_1>(false) == errc::perm);
+  CHECK(set_container_of_direct<kvm_vfio::linux_6_12>(false) == errc::inval);
+  CHECK(set_container_of_direct<kvm_vfio::linux_7_3>(false) == errc::inval);
+  CHECK(set_container_of_direct<kvm_vfio::linux_7_3>(true) == errc::ok);
+
+  sim::topology t = two_groups();
+  t.iommus[0].reserved.push_back(
+      {.first = 0xf0000, .last = 0xfffff, .type = sim::region_type::direct});
+  machine_under_test<> m(t);
+  const int iommufd = m.open("/dev/iommu");
+  const int device = m.open("/dev/vfio/devices/vfio0");
+  kvm_vfio::uapi::device_bind_iommufd bind{
+      .argsz = sizeof bind, .flags = 0, .iommufd = iommufd, .out_devid = 0};
+  CHECK(m.ioctl_at(device, kvm_vfio::uapi::request_bind_iommufd, bind) == errc::inval);
+  const int group = m.open("/dev/vfio/2");
+  CHECK(m.set_container(group, iommufd) == errc::ok);
+  CHECK(m.device_fd(group, "0000:00:05.0").error() == errc::inval);
+}
+
+TEST_CASE("blanks may follow the name of a device, and other text may not") {
+  machine_under_test<> m;
+  const int group = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(group >= 0);
+  const auto error = [&](const char* name) {
+    const auto device = m.device_fd(group, name);
+    return device ? errc::ok : device.error();
+  };
+  CHECK(error("0000:00:04.0 ") == errc::ok);
+  CHECK(error("0000:00:04.0   ") == errc::ok);
+  CHECK(error("0000:00:04.0 vf_token=00000000-0000-0000-0000-000000000001") == errc::inval);
+  CHECK(error("0000:00:04.0 other") == errc::inval);
+  CHECK(error("0000:00:04.0 \t") == errc::inval);
+  CHECK(error("0000:00:04.0\t") == errc::nodev);
+  CHECK(error("0000:00:04.00") == errc::nodev);
+  CHECK(error(" 0000:00:04.0") == errc::nodev);
+
+  machine_under_test<> mediated(mixed());
+  const int other = mediated.group_with_iommu("/dev/vfio/3");
+  CHECK(mediated.device_fd(other, "m").error() == errc::ok);
+  CHECK(mediated.device_fd(other, "m ").error() == errc::nodev);
+}

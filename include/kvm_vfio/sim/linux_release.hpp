@@ -4,6 +4,7 @@
 /// The differences between the Linux releases that the simulator knows. All of them are in VFIO or
 /// in iommufd.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/profile.hpp>
 
 #include <cstdint>
@@ -38,6 +39,8 @@ struct linux_release {
   /// Whether the ioctls that attach and detach device files know PASIDs. The simulator refuses
   /// them.
   bool pasids;
+  /// The error with which a group is refused whose IOMMU has a region of the type `direct`.
+  errc direct_error;
   /// The size in bytes of the longest vfio_device_info that VFIO writes.
   std::uint32_t device_info_size;
 };
@@ -55,6 +58,7 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .nesting = true,
                                         .bind_checks_rest = false,
                                         .pasids = false,
+                                        .direct_error = errc::perm,
                                         .device_info_size = 20};
 /// VFIO and iommufd of Linux 6.12.
 inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
@@ -67,6 +71,7 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .nesting = true,
                                          .bind_checks_rest = false,
                                          .pasids = false,
+                                         .direct_error = errc::inval,
                                          .device_info_size = 24};
 /// VFIO and iommufd of Linux 7.3.
 inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
@@ -79,6 +84,7 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .nesting = false,
                                         .bind_checks_rest = true,
                                         .pasids = true,
+                                        .direct_error = errc::inval,
                                         .device_info_size = 24};
 
 namespace detail {

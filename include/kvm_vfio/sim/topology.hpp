@@ -26,7 +26,8 @@ struct iova_range {
 /// Why a range of addresses is reserved. The names are those of the sysfs file `reserved_regions`.
 enum class region_type : unsigned char {
   reserved,          ///< the IOMMU cannot translate these addresses
-  direct,            ///< the firmware needs each address mapped to the equal physical address
+  direct,            ///< the firmware needs each address mapped to the equal physical address;
+                     ///< no VMM can use the groups behind the IOMMU
   direct_relaxable,  ///< like `direct`, but a VMM may map other memory there
   msi,               ///< writes to these addresses are message signalled interrupts
 };

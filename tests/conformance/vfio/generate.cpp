@@ -220,11 +220,19 @@ class generator {
   void get_device(ref on, const std::string& name, int to) {
     for (const group& g : m_.groups)
       if (g.device == name) to = device_slot(g, to);
-    std::vector<unsigned char> argument(name.begin(), name.end());
+    const std::string with_options = name + device_options();
+    std::vector<unsigned char> argument(with_options.begin(), with_options.end());
     argument.insert(argument.end(), 1, 0);
     step& s = call(on, "GET_DEVICE_FD", VFIO_GROUP_GET_DEVICE_FD, std::move(argument));
     s.made = {kind::device, to};
     s.makes = true;
+  }
+  // What may follow the name of a device: blanks, and the token of a virtual function.
+  std::string device_options() {
+    if (careful_ || r_.percent(80)) return {};
+    const std::string token = "vf_token=00000000-0000-0000-0000-000000000001";
+    return r_.of<std::string>(
+        {" ", "  ", "\n", " \t", " " + token, token, " vf_token=", " other", "  " + token + " "});
   }
   void group_call() {
     const ref on = mostly(kind::group);

@@ -49,12 +49,16 @@ class iommu_group {
   /// is simulated. Nothing: the IOMMU is not Intel's. Linux names Intel's IOMMUs dmar0, dmar1 and
   /// so on.
   [[nodiscard]] std::optional<std::uint64_t> vtd_ecap() const noexcept;
+  /// Returns true if the IOMMU has a reserved region of the type `direct`. Nobody can claim the DMA
+  /// of such a group, because the firmware needs the mapping of this region.
+  [[nodiscard]] bool needs_direct() const noexcept;
   /// Claims the DMA of the group for an owner (iommu_group_claim_dma_owner). An owner may claim
   /// the DMA several times, and gives each claim back with `release_dma`.
   /// \param owner the address of the object that claims the DMA. Different addresses are different
   ///              owners.
   /// \par Errors
   /// - `errc::perm`: `owned_by_host()` is true, or another owner has claimed the DMA
+  /// - `direct_error`: `needs_direct()` is true
   [[nodiscard]] errc claim_dma(const void* owner) noexcept;
   /// Gives one claim back (iommu_group_release_dma_owner).
   void release_dma() noexcept;
@@ -63,6 +67,8 @@ class iommu_group {
   /// is viable.
   [[nodiscard]] bool dma_owner_claimed() const noexcept;
 
+  /// The error of `claim_dma` if `needs_direct()` is true (`linux_release::direct_error`).
+  errc direct_error = errc::inval;
   /// The number of references that file_iommu_group took and that iommu_group_put has not given
   /// back yet (POWER).
   int references = 0;

@@ -97,6 +97,7 @@ class iommufd_file final : public file {
   /// \par Errors
   /// - `errc::perm`: a driver of the host drives a device of the group, another owner has claimed
   ///   its DMA, or its interrupts are unsafe
+  /// - `linux_release::direct_error`: the IOMMU of the group has a region of the type `direct`
   result<std::uint32_t> bind(iommu_group& group, const device_spec& device);
   /// Detaches a device and deletes its object, when the device is closed.
   void unbind(std::uint32_t id) noexcept;

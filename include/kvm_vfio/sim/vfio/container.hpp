@@ -35,6 +35,7 @@ class container {
   /// \par Errors
   /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
   ///   claimed its DMA
+  /// - `linux_release::direct_error`: the IOMMU of the group has a region of the type `direct`
   /// - further errors: those of `iommu_driver::attach`, if the container has an IOMMU driver
   [[nodiscard]] errc attach(vfio_group& group);
   /// Takes a group out of the container. When the last group leaves, the container loses its IOMMU

@@ -50,9 +50,15 @@ KVM_VFIO_INLINE std::optional<std::uint64_t> iommu_group::vtd_ecap() const noexc
   return iommu_.snoop_control ? snoop_control : 0;
 }
 
+KVM_VFIO_INLINE bool iommu_group::needs_direct() const noexcept {
+  return std::ranges::any_of(
+      iommu_.reserved, [](const reserved_region& r) { return r.type == region_type::direct; });
+}
+
 KVM_VFIO_INLINE errc iommu_group::claim_dma(const void* owner) noexcept {
   if (mediated()) return errc::ok;
   if (owned_by_host() || (dma_claims_ > 0 && dma_owner_ != owner)) return errc::perm;
+  if (needs_direct()) return direct_error;
   dma_owner_ = owner;
   ++dma_claims_;
   return errc::ok;

@@ -15,6 +15,7 @@
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
 #include <kvm_vfio/sim/vfio/group_file.hpp>
+#include <kvm_vfio/sim/vfio/vfio_device.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/trace/memory.hpp>
@@ -23,9 +24,24 @@
 #include <cerrno>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace kvm_vfio::sim {
+
+namespace detail {
+
+// The options behind the name of a device in the argument of VFIO_GROUP_GET_DEVICE_FD, with the
+// blank before them. Empty: `argument` has no options for this device. Mediated devices have none.
+KVM_VFIO_INLINE std::string_view behind_name(const vfio_device& device,
+                                             std::string_view argument) noexcept {
+  const std::string& name = device.name();
+  if (device.spec().mediated || !argument.starts_with(name)) return {};
+  argument.remove_prefix(name.size());
+  return argument.starts_with(' ') ? argument : std::string_view();
+}
+
+}  // namespace detail
 
 KVM_VFIO_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
     : file(file_kind::group),
@@ -100,7 +116,11 @@ KVM_VFIO_INLINE answer group_file::get_device_fd(process& task, std::uint64_t ar
   std::string wanted;
   if (const errc e = trace::read_string(task.mem(), argument, wanted); e != errc::ok) return e;
   for (const auto& d : group_.devices) {
-    if (d->name() != wanted || d->spec().bound != driver::vfio) continue;
+    if (d->spec().bound != driver::vfio) continue;
+    const std::string_view options = detail::behind_name(*d, wanted);
+    if (wanted != d->name() && options.empty()) continue;
+    // The only option is the token of a virtual function, which no device here needs.
+    if (options.find_first_not_of(' ') != std::string_view::npos) return errc::inval;
     file_ref made(new device_file(state_, *d, this));
     if (const errc e = device_of(*made.get())->open_from_group(); e != errc::ok) return e;
     return task.insert(std::move(made));
