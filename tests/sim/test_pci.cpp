@@ -13,11 +13,16 @@
 namespace {
 constexpr const char* device_name = "0000:00:04.0";
 
-struct plugged : machine_under_test<> {
-  explicit plugged(const sim::topology& t = two_groups()) : machine_under_test<>(t) {
-    device = static_cast<int>(device_fd(group, device_name).value());
+template <class Profile>
+struct plugged_of : machine_under_test<Profile> {
+  using base = machine_under_test<Profile>;
+  using base::task, base::world;
+
+  explicit plugged_of(const sim::topology& t = two_groups(), const sim::world_options& options = {})
+      : base(t, options) {
+    device = static_cast<int>(base::device_fd(group, device_name).value());
   }
-  int group = group_with_iommu("/dev/vfio/1");
+  int group = base::group_with_iommu("/dev/vfio/1");
   int device = -1;
 
   static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
@@ -38,18 +43,28 @@ struct plugged : machine_under_test<> {
     while (at != 0 && get<std::uint8_t>(config + at) != id) at = get<std::uint8_t>(config + at + 1);
     return at;
   }
-  errc arm(std::uint32_t index, std::uint32_t start, std::vector<std::int32_t> fds) {
+  // SET_IRQS with the action TRIGGER, and one vector for each descriptor.
+  long arm_answer(std::uint32_t index, std::uint32_t start, const std::vector<std::int32_t>& fds,
+                  std::uint32_t data = VFIO_IRQ_SET_DATA_EVENTFD) {
     std::vector<std::uint32_t> words{static_cast<std::uint32_t>(20 + 4 * fds.size()),
-                                     VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, index,
-                                     start, static_cast<std::uint32_t>(fds.size())};
+                                     data | VFIO_IRQ_SET_ACTION_TRIGGER, index, start,
+                                     static_cast<std::uint32_t>(fds.size())};
     for (const std::int32_t fd : fds) words.push_back(static_cast<std::uint32_t>(fd));
-    return ioctl(device, VFIO_DEVICE_SET_IRQS, reinterpret_cast<std::uintptr_t>(words.data()));
+    const sim::answer a =
+        task.ioctl(device, VFIO_DEVICE_SET_IRQS, reinterpret_cast<std::uintptr_t>(words.data()));
+    return a ? static_cast<long>(*a) : kvm_vfio::kernel_return(a.error());
   }
+  errc arm(std::uint32_t index, std::uint32_t start, const std::vector<std::int32_t>& fds) {
+    const long a = arm_answer(index, start, fds);
+    return a < 0 ? static_cast<errc>(-a) : errc::ok;
+  }
+  const sim::pci_irqs& irqs() { return world.find_device(device_name)->pci.irqs; }
   std::uint64_t count(int event) {
     std::uint64_t n = 0;
     return task.pread(event, &n, 8, 0) ? n : 0;
   }
 };
+using plugged = plugged_of<kvm_vfio::linux_7_3>;
 }  // namespace
 
 TEST_CASE("a 64-bit BAR is sized over both registers, an absent one reads as nothing") {
@@ -105,6 +120,63 @@ TEST_CASE("each vector signals its event, and a bad descriptor undoes the call")
   CHECK(p.task.file_of(a)->references() == 2);
   REQUIRE(p.task.close(p.device));
   CHECK(p.task.file_of(a)->references() == 1);
+}
+
+TEST_CASE("without interrupt remapping a function gets one MSI vector, and is told so") {
+  sim::topology t = two_groups();
+  t.iommus[0].interrupt_remapping = false;
+  plugged p(t, {.allow_unsafe_interrupts = true});
+  const int event = static_cast<int>(p.task.eventfd().value());
+  CHECK(p.arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 0, {event, event, event}) == 1);
+  CHECK(p.arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 1, {event}) == 1);
+  CHECK(p.irqs().armed() == VFIO_PCI_NUM_IRQS);
+  CHECK(p.arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 0, {event}) == 0);
+  CHECK(p.irqs().armed() == VFIO_PCI_MSI_IRQ_INDEX);
+  // MSI-X has as many as the function has.
+  CHECK(p.arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0);
+  CHECK(p.arm_answer(VFIO_PCI_MSIX_IRQ_INDEX, 0, std::vector<std::int32_t>(8, event)) == 0);
+}
+
+TEST_CASE("armed MSI-X gets more vectors from 6.12 on, armed MSI never") {
+  const auto look = [](auto& p, bool grows) {
+    const int event = static_cast<int>(p.task.eventfd().value());
+    vfio_irq_info info{
+        .argsz = sizeof info, .flags = 0, .index = VFIO_PCI_MSIX_IRQ_INDEX, .count = 0};
+    REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_GET_IRQ_INFO, info) == errc::ok);
+    CHECK(((info.flags & VFIO_IRQ_INFO_NORESIZE) == 0) == grows);
+    REQUIRE(p.arm(VFIO_PCI_MSIX_IRQ_INDEX, 0, {event, event}) == errc::ok);
+    CHECK(p.arm(VFIO_PCI_MSIX_IRQ_INDEX, 2, {event}) == (grows ? errc::ok : errc::inval));
+    CHECK(p.irqs().connected(VFIO_PCI_MSIX_IRQ_INDEX, 2) == grows);
+    // Vectors that are not there are triggered in vain, or may not be named.
+    CHECK(p.arm_answer(VFIO_PCI_MSIX_IRQ_INDEX, 3, {0}, VFIO_IRQ_SET_DATA_NONE) ==
+          (grows ? 0 : -EINVAL));
+    REQUIRE(p.arm_answer(VFIO_PCI_MSIX_IRQ_INDEX, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0);
+    REQUIRE(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {event, event}) == errc::ok);
+    CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 2, {event}) == errc::inval);
+    CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 2, {-1}) == (grows ? errc::ok : errc::inval));
+  };
+  plugged_of<kvm_vfio::linux_6_1> old;
+  look(old, false);
+  plugged_of<kvm_vfio::linux_6_12> newer;
+  look(newer, true);
+  plugged newest;
+  look(newest, true);
+}
+
+TEST_CASE("the number of enabled MSI vectors is at most what armed MSI last") {
+  plugged p;
+  const std::uint64_t flags = p.config + p.capability(PCI_CAP_ID_MSI) + PCI_MSI_FLAGS;
+  const auto most = [&] {
+    p.put<std::uint16_t>(flags, PCI_MSI_FLAGS_QSIZE);
+    return (p.get<std::uint16_t>(flags) & PCI_MSI_FLAGS_QSIZE) >> 4;
+  };
+  CHECK(most() == 0);
+  const int event = static_cast<int>(p.task.eventfd().value());
+  REQUIRE(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {event, event, event}) == errc::ok);
+  CHECK(most() == 2);
+  REQUIRE(p.task.close(p.device));
+  p.device = static_cast<int>(p.device_fd(p.group, device_name).value());
+  CHECK(most() == 2);
 }
 
 TEST_CASE("INTx masks itself until it is unmasked") {
@@ -207,7 +279,7 @@ TEST_CASE("capabilities are where the topology lists them, with its bytes") {
   // MSI without a 64-bit address: the data follow it directly.
   p.put(p.config + 0xd4, 0xfee00003U);
   p.put(p.config + 0xd8, 0x12345678U);
-  CHECK(p.get(p.config + 0xd4) == 0xfee00000);
+  CHECK(p.get(p.config + 0xd4) == 0xfee00003);
   CHECK(p.get(p.config + 0xd8) == 0x5678);
   p.put(p.config + 0xcc, 0xffffffffU);  // power management can only be read
   CHECK(p.get(p.config + 0xcc) == 0);
@@ -285,4 +357,35 @@ TEST_CASE("a mapping is a BAR of at least a page, or EINVAL") {
   CHECK(f.find_region(0x1000, 0x4000).error() == errc::inval);
   CHECK(f.find_region(std::uint64_t{2} << 40, 0x100).error() == errc::inval);  // 256 bytes
   CHECK(f.find_region(p.config, 0x100).error() == errc::inval);
+}
+
+TEST_CASE("a memory BAR of less than a page is mapped if the page has no other BAR") {
+  sim::topology t = two_groups();
+  const auto maps = [&t] {
+    plugged p(t);
+    const sim::answer at = p.task.mmap(0x1000, 3, p.device, std::uint64_t{2} << 40);
+    if (!at) CHECK(at.error() == errc::inval);
+    return at.has_value();
+  };
+  CHECK_FALSE(maps());  // nothing is known of the address
+  sim::bar_spec& small = t.groups[0].devices[0].pci.bars[2];
+  small.address = 0xfe300000;
+  CHECK(maps());
+  small.address = 0xfe300100;
+  CHECK_FALSE(maps());
+  small.address = 0xfe300000;
+  t.groups[1].devices[0].pci.bars[2].address = 0xfe300100;
+  CHECK_FALSE(maps());
+  t.groups[1].devices[0].pci.bars[2].address = 0xfe301000;
+  CHECK(maps());
+  small.io = true;
+  CHECK_FALSE(maps());
+}
+
+TEST_CASE("nothing is written of nothing, wherever it goes") {
+  plugged p;
+  CHECK(p.task.pwrite(p.device, nullptr, 0, std::uint64_t{8} << 40).value() == 0);
+  CHECK(p.task.pwrite(p.device, nullptr, 0, 0x4000).value() == 0);
+  CHECK(p.task.pread(p.device, nullptr, 0, std::uint64_t{9} << 40).value() == 0);
+  CHECK(p.task.pread(p.device, nullptr, 0, p.config + 0x2000).value() == 0);
 }

@@ -510,3 +510,32 @@ TEST_CASE("this host's topology is right, and the same after it was written and 
   CHECK(again.machine == r.machine);
 #endif
 }
+
+TEST_CASE("a reset of the bus is no reset of a function that has neighbours") {
+  const sysfs_tree tree;
+  sysfs_tree::function card = network_card();
+  tree.add(card);
+  const auto resets = [&tree] {
+    return sim::topology_from_sysfs(tree.root()).machine.groups.at(0).devices.at(0).pci.resets;
+  };
+  const std::string methods = "devices/pci0000:00/0000:00:02.0/reset_method";
+  tree.write(methods, "bus\n");
+  CHECK(resets());
+  card.name = "0000:00:03.0";
+  tree.add(card);
+  CHECK_FALSE(resets());
+  tree.write(methods, "flr bus\n");
+  CHECK(resets());
+}
+
+TEST_CASE("the power state of a function that sleeps is left out") {
+  const sysfs_tree tree;
+  sysfs_tree::function card = network_card();
+  sysfs_tree::put(card.config, 0xa1, {0xc8});
+  sysfs_tree::put(card.config, 0xc8, {PCI_CAP_ID_PM, 0, 0x02, 0, 0x0b, 0x20});  // D3hot
+  tree.add(card);
+  const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+  const sim::capability_spec& power = only_device(r).pci.capabilities.back();
+  REQUIRE(power.id == PCI_CAP_ID_PM);
+  CHECK(power.bytes == std::vector<std::uint8_t>{0x02, 0, 0x08, 0x20});
+}

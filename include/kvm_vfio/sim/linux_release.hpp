@@ -41,6 +41,9 @@ struct linux_release {
   bool pasids;
   /// The error with which a group is refused whose IOMMU has a region of the type `direct`.
   errc direct_error;
+  /// Whether the vectors of an armed MSI-X interrupt may become more. False: SET_IRQS refuses
+  /// vectors behind those that armed it with EINVAL, as always for MSI.
+  bool dynamic_msix;
   /// The size in bytes of the longest vfio_device_info that VFIO writes.
   std::uint32_t device_info_size;
 };
@@ -59,6 +62,7 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .bind_checks_rest = false,
                                         .pasids = false,
                                         .direct_error = errc::perm,
+                                        .dynamic_msix = false,
                                         .device_info_size = 20};
 /// VFIO and iommufd of Linux 6.12.
 inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
@@ -72,6 +76,7 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .bind_checks_rest = false,
                                          .pasids = false,
                                          .direct_error = errc::inval,
+                                         .dynamic_msix = true,
                                          .device_info_size = 24};
 /// VFIO and iommufd of Linux 7.3.
 inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
@@ -85,6 +90,7 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .bind_checks_rest = true,
                                         .pasids = true,
                                         .direct_error = errc::inval,
+                                        .dynamic_msix = true,
                                         .device_info_size = 24};
 
 namespace detail {

@@ -53,7 +53,8 @@ struct iommu_spec {
   /// coherent.
   bool snoop_control = true;
   /// Whether the IOMMU remaps interrupts. If it does not, VFIO refuses its groups with EPERM,
-  /// unless `world_options::allow_unsafe_interrupts` is set.
+  /// unless `world_options::allow_unsafe_interrupts` is set, and gives a function at most one MSI
+  /// vector, as on x86.
   bool interrupt_remapping = true;
   /// The page sizes as a bitmap: bit n stands for pages of 2^n bytes. The default is 4 KiB, 2 MiB
   /// and 1 GiB.
@@ -77,7 +78,8 @@ struct bar_spec {
   bool prefetchable = false;
   /// Whether the block consists of I/O ports; otherwise it is memory.
   bool io = false;
-  /// The address that the register holds.
+  /// The address that the register holds. VFIO lets a process map a memory BAR of less than a page
+  /// if this address is a multiple of the page size, is not 0, and no other BAR is in the page.
   std::uint64_t address = 0;
   /// Compares all members.
   friend bool operator==(const bar_spec&, const bar_spec&) = default;

@@ -42,6 +42,12 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
     : state_{.release = release, .options = options}, iommus_(machine.get().iommus) {
   if (!release.device_files) state_.options.device_files = false;
   reserve_numbers(machine.get());
+  std::map<std::uint64_t, int> small_bars;  // how many of them start in a page
+  for (const group_spec& spec : machine.get().groups)
+    for (const device_spec& d : spec.devices)
+      for (const bar_spec& bar : d.pci.bars)
+        if (bar.size != 0 && bar.size < pci_endpoint::page && !bar.io)
+          ++small_bars[bar.address / pci_endpoint::page];
   int free_number = 0;
   for (const group_spec& spec : machine.get().groups) {
     auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
@@ -50,6 +56,7 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
     for (const device_spec& d : g->hardware.devices()) {
       const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;
       g->devices.push_back(std::make_unique<vfio_device>(d, *g, number, release));
+      g->devices.back()->pci.allow_small(small_bars);
       if (number >= 0) by_number_[number] = g->devices.back().get();
       by_name_[d.name] = g->devices.back().get();
     }

@@ -40,8 +40,11 @@ class pci_config {
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
   /// The offset of the MSI-X capability. 0: the function has none.
   [[nodiscard]] std::size_t msix() const noexcept { return msix_; }
-  /// Sets or clears the enable bit of MSI, when VFIO_DEVICE_SET_IRQS arms or disarms MSI.
-  void enable_msi(bool on) noexcept;
+  /// Sets or clears the enable bit of MSI, when VFIO_DEVICE_SET_IRQS arms or disarms MSI. A process
+  /// can write at most the number of vectors that armed MSI last as the number of enabled vectors
+  /// (vdev->msi_qmax), also after the device is closed.
+  /// \param vectors the number of vectors; 0: MSI is not armed
+  void enable_msi(std::uint32_t vectors) noexcept;
   /// Sets or clears the enable bit of MSI-X, when VFIO_DEVICE_SET_IRQS arms or disarms MSI-X.
   void enable_msix(bool on) noexcept;
 
@@ -50,7 +53,7 @@ class pci_config {
   void allow(std::size_t offset, std::uint64_t mask, std::size_t width) noexcept;
   void set_bit(std::size_t offset, unsigned bit, bool on) noexcept;
   // Corrects the flags of MSI after a write. The enable bit stays clear while MSI is not armed, and
-  // the number of enabled vectors is limited to the number of vectors.
+  // the number of enabled vectors is limited to the number that armed MSI last.
   void limit_msi() noexcept;
 
   void build_header(const pci_spec& spec) noexcept;
@@ -63,7 +66,7 @@ class pci_config {
   std::vector<std::uint8_t> initial_;
   std::size_t msi_ = 0;
   std::size_t msix_ = 0;
-  unsigned most_msi_ = 0;  // the binary logarithm of the number of MSI vectors
+  unsigned most_msi_ = 0;  // the binary logarithm of the number of vectors that armed MSI last
   bool msi_armed_ = false;
 };
 

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 
 namespace kvm_vfio::sim {
 
@@ -31,8 +32,12 @@ class pci_endpoint {
   static constexpr std::uint64_t page = 4096;
 
   /// Makes a function in the state after a reset.
+  /// \param spec     the description of the function
+  /// \param release  the Linux release whose VFIO is simulated
+  /// \param most_msi the most MSI vectors that the host gives to one function
   explicit pci_endpoint(const pci_spec& spec,
-                        const linux_release& release = release_of<linux_7_3>());
+                        const linux_release& release = release_of<linux_7_3>(),
+                        std::uint32_t most_msi = 32);
 
   /// The interrupts of the function.
   pci_irqs irqs;
@@ -42,10 +47,16 @@ class pci_endpoint {
   [[nodiscard]] int resets() const noexcept { return resets_; }
   /// The size of a region in bytes. 0: the function does not have the region.
   [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept;
-  /// Whether a region can be mapped with mmap(2). Memory BARs of at least one page can.
+  /// Whether a region can be mapped with mmap(2). Memory BARs of at least one page can, and those
+  /// that `allow_small` found.
   [[nodiscard]] bool mappable(std::uint32_t index) const noexcept;
   /// Whether a region is a BAR of I/O ports.
   [[nodiscard]] bool is_io(std::uint32_t index) const noexcept;
+  /// Lets memory BARs of less than a page be mapped, each whose address is known (not 0), is a
+  /// multiple of `page`, and has no other BAR in its page (vfio_pci_probe_mmaps).
+  /// \param in_page how many memory BARs of less than a page start in a page, for each number of a
+  ///                page (the address divided by `page`)
+  void allow_small(const std::map<std::uint64_t, int>& in_page);
   /// The memory behind a BAR. \pre index < PCI_STD_NUM_BARS
   [[nodiscard]] sparse_bytes& bar(std::uint32_t index) noexcept { return bars_[index]; }
 
@@ -131,6 +142,7 @@ class pci_endpoint {
   pci_config config_;
   sparse_bytes bars_[PCI_STD_NUM_BARS];
   int resets_ = 0;
+  unsigned small_ = 0;  // one bit for each BAR of less than a page that can be mapped
 };
 
 }  // namespace kvm_vfio::sim

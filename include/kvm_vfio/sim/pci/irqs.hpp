@@ -21,14 +21,23 @@ namespace kvm_vfio::sim {
 class pci_irqs {
  public:
   /// Makes the interrupts; none is armed.
-  /// \param spec    the description of the function
-  /// \param release the Linux release whose VFIO is simulated
-  pci_irqs(const pci_spec& spec, const linux_release& release) noexcept;
+  /// \param spec     the description of the function
+  /// \param release  the Linux release whose VFIO is simulated
+  /// \param most_msi the most MSI vectors that the host gives to one function
+  pci_irqs(const pci_spec& spec, const linux_release& release, std::uint32_t most_msi) noexcept;
 
   /// The number of interrupts of an index. \pre `index < VFIO_PCI_NUM_IRQS`
   [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept;
+  /// Whether SET_IRQS can add vectors to those of an armed index.
+  [[nodiscard]] bool grows(std::uint32_t index) const noexcept {
+    return dynamic_msix_ && msix_ != 0 && index == VFIO_PCI_MSIX_IRQ_INDEX;
+  }
   /// The index of the armed interrupt: INTx, MSI or MSI-X. VFIO_PCI_NUM_IRQS: none is armed.
   [[nodiscard]] std::uint32_t armed() const noexcept { return armed_; }
+  /// The number of vectors of the armed interrupt, also of those without an eventfd.
+  [[nodiscard]] std::uint32_t armed_vectors() const noexcept {
+    return static_cast<std::uint32_t>(vectors_.size());
+  }
   /// Whether any interrupt is armed, or the error or request interrupt has an eventfd.
   [[nodiscard]] bool any() const noexcept;
   /// Whether a vector of an index has an eventfd.
@@ -45,6 +54,8 @@ class pci_irqs {
   void reset() noexcept;
 
   /// Executes VFIO_DEVICE_SET_IRQS.
+  /// \return 0. If the host has fewer MSI vectors than are asked for, the number of vectors that it
+  ///         has; then no interrupt is armed
   /// \par Errors
   /// - `errc::fault`: the struct or its data cannot be read
   /// - `errc::inval`: argsz, flags, index, start or count are wrong; another interrupt is armed;
@@ -52,7 +63,7 @@ class pci_irqs {
   /// - `errc::notty`: there is no such action for this index
   /// - `errc::badf`: a descriptor is not open
   /// - `errc::range`: an interrupt is to be armed with no vector at all
-  [[nodiscard]] errc set(process& task, std::uint64_t argument);
+  [[nodiscard]] answer set(process& task, std::uint64_t argument);
 
  private:
   using header = vfio_irq_set;
@@ -66,7 +77,8 @@ class pci_irqs {
   [[nodiscard]] static errc connect(process& task, std::int32_t fd, file_ref& to) noexcept;
 
   // The action TRIGGER of INTx, MSI and MSI-X.
-  errc trigger(process& task, const header& h, const bytes& data) noexcept;
+  answer trigger(process& task, const header& h, const bytes& data) noexcept;
+  answer arm(process& task, const header& h, const bytes& data) noexcept;
   errc connect_all(process& task, const header& h, const bytes& data) noexcept;
   errc mask(const header& h, const bytes& data, bool on) noexcept;
   // The action TRIGGER of the error and of the request interrupt, which have one eventfd each.
@@ -78,6 +90,8 @@ class pci_irqs {
   std::uint32_t msi_;
   std::uint32_t msix_;
   std::uint32_t errors_;
+  std::uint32_t most_msi_;
+  bool dynamic_msix_;
   std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
   bool intx_masked_ = false;
   std::vector<file_ref> vectors_;

@@ -111,7 +111,7 @@ class device_file final : public file {
   /// \param size   the number of bytes
   /// \par Errors
   /// - `errc::inval`: the device is not open, the size is 0, the region cannot be mapped, or the
-  ///   range ends behind the region
+  ///   range ends behind the last page of the region
   [[nodiscard]] result<region_span> find_region(std::uint64_t offset, std::uint64_t size);
 
  private:

@@ -11,6 +11,7 @@
 #include <linux/pci_regs.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -47,10 +48,11 @@ KVM_VFIO_INLINE bool pci_config::memory_enabled() const noexcept {
   return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0;
 }
 
-KVM_VFIO_INLINE void pci_config::enable_msi(bool on) noexcept {
+KVM_VFIO_INLINE void pci_config::enable_msi(std::uint32_t vectors) noexcept {
   if (msi_ == 0) return;
-  msi_armed_ = on;
-  set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, on);
+  msi_armed_ = vectors != 0;
+  if (msi_armed_) most_msi_ = static_cast<unsigned>(std::bit_width(vectors - 1));
+  set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, msi_armed_);
 }
 
 KVM_VFIO_INLINE void pci_config::enable_msix(bool on) noexcept {
@@ -147,10 +149,9 @@ KVM_VFIO_INLINE void pci_config::build_msi(std::size_t at) noexcept {
   msi_ = at;
   const unsigned flags = at16(at + PCI_MSI_FLAGS);
   const msi_layout layout = msi_layout_of(flags);
-  most_msi_ = (flags & PCI_MSI_FLAGS_QMASK) >> 1;
   // VFIO lets a process write all flags, and limits them afterwards (see limit_msi).
   allow(at + PCI_MSI_FLAGS, 0xff, 2);
-  allow(at + PCI_MSI_ADDRESS_LO, 0xfffffffc, 4);
+  allow(at + PCI_MSI_ADDRESS_LO, 0xffffffff, 4);
   if (flags & PCI_MSI_FLAGS_64BIT) allow(at + PCI_MSI_ADDRESS_HI, 0xffffffff, 4);
   allow(at + layout.data, 0xffff, 2);
   if (flags & PCI_MSI_FLAGS_MASKBIT) allow(at + layout.data + 4, 0xffffffff, 4);

@@ -21,11 +21,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release)
-    : irqs(spec, release), spec_(spec), release_(release), config_(spec) {}
+KVM_VFIO_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release,
+                                           std::uint32_t most_msi)
+    : irqs(spec, release, most_msi), spec_(spec), release_(release), config_(spec) {}
 
 KVM_VFIO_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
   if (index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.size();
@@ -34,7 +36,18 @@ KVM_VFIO_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noex
 }
 
 KVM_VFIO_INLINE bool pci_endpoint::mappable(std::uint32_t index) const noexcept {
-  return index <= VFIO_PCI_BAR5_REGION_INDEX && size(index) >= page && !is_io(index);
+  if (index > VFIO_PCI_BAR5_REGION_INDEX || is_io(index)) return false;
+  return size(index) >= page || (small_ >> index & 1) != 0;
+}
+
+KVM_VFIO_INLINE void pci_endpoint::allow_small(const std::map<std::uint64_t, int>& in_page) {
+  for (std::size_t i = 0; i < spec_.bars.size() && i < PCI_STD_NUM_BARS; ++i) {
+    const bar_spec& bar = spec_.bars[i];
+    if (bar.size == 0 || bar.size >= page || bar.io) continue;
+    if (bar.address == 0 || bar.address % page != 0) continue;
+    const auto found = in_page.find(bar.address / page);
+    if (found == in_page.end() || found->second == 1) small_ |= 1U << i;
+  }
 }
 
 KVM_VFIO_INLINE bool pci_endpoint::is_io(std::uint32_t index) const noexcept {
@@ -48,9 +61,9 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
     case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(task, argument);
     case VFIO_DEVICE_GET_IRQ_INFO: return get_irq_info(task, argument);
     case VFIO_DEVICE_SET_IRQS: {
-      const errc e = irqs.set(task, argument);
+      const answer a = irqs.set(task, argument);
       follow_irqs();
-      return to_answer(e);
+      return a;
     }
     case VFIO_DEVICE_RESET:
       if (!spec_.resets) return errc::inval;
@@ -63,9 +76,9 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
 }
 
 KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint64_t offset) const {
+  if (size == 0) return 0;
   const span s = find(offset, size);
   if (s.error != errc::ok) return s.error;
-  if (s.size == 0) return 0;
   auto* const bytes = static_cast<unsigned char*>(to);
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
     const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
@@ -82,10 +95,10 @@ KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint6
 
 KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
                                            std::uint64_t offset) {
+  if (size == 0) return 0;
   const span s = find(offset, size);
   if (s.error != errc::ok) return s.error;
   if (s.index == VFIO_PCI_ROM_REGION_INDEX) return errc::inval;
-  if (s.size == 0) return 0;
   const auto* const bytes = static_cast<const unsigned char*>(from);
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
     const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
@@ -170,7 +183,8 @@ KVM_VFIO_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t a
   info.flags = VFIO_IRQ_INFO_EVENTFD;
   info.flags |= info.index == VFIO_PCI_INTX_IRQ_INDEX
                     ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
-                    : VFIO_IRQ_INFO_NORESIZE;
+                : irqs.grows(info.index) ? 0U
+                                         : std::uint32_t{VFIO_IRQ_INFO_NORESIZE};
   info.count = irqs.count(info.index);
   return detail::write_back(task, argument, info, sizeof info);
 }
@@ -220,7 +234,7 @@ KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::table_in(const span& s) const n
 }
 
 KVM_VFIO_INLINE void pci_endpoint::follow_irqs() noexcept {
-  config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);
+  config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX ? irqs.armed_vectors() : 0);
   config_.enable_msix(irqs.armed() == VFIO_PCI_MSIX_IRQ_INDEX);
 }
 

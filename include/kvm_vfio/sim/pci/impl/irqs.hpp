@@ -23,11 +23,14 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, const linux_release& release) noexcept
+KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, const linux_release& release,
+                                   std::uint32_t most_msi) noexcept
     : intx_(spec.intx ? 1 : 0),
       msi_(spec.msi_vectors),
       msix_(spec.msix_vectors),
-      errors_(spec.express || release.error_irq_always ? 1 : 0) {}
+      errors_(spec.express || release.error_irq_always ? 1 : 0),
+      most_msi_(most_msi),
+      dynamic_msix_(release.dynamic_msix) {}
 
 KVM_VFIO_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noexcept {
   switch (index) {
@@ -69,7 +72,7 @@ KVM_VFIO_INLINE void pci_irqs::reset() noexcept {
   request_.reset();
 }
 
-KVM_VFIO_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
+KVM_VFIO_INLINE answer pci_irqs::set(process& task, std::uint64_t argument) {
   vfio_irq_set h{};
   constexpr std::size_t size = offsetof(vfio_irq_set, data);
   if (const errc e = detail::read_argsz(task, argument, h, size); e != errc::ok) return e;
@@ -83,15 +86,18 @@ KVM_VFIO_INLINE errc pci_irqs::set(process& task, std::uint64_t argument) {
     case VFIO_PCI_INTX_IRQ_INDEX:
       if (action == VFIO_IRQ_SET_ACTION_TRIGGER) return trigger(task, h, data);
       if (action == VFIO_IRQ_SET_ACTION_MASK || action == VFIO_IRQ_SET_ACTION_UNMASK)
-        return mask(h, data, action == VFIO_IRQ_SET_ACTION_MASK);
+        return to_answer(mask(h, data, action == VFIO_IRQ_SET_ACTION_MASK));
       return errc::notty;
     case VFIO_PCI_MSI_IRQ_INDEX:
     case VFIO_PCI_MSIX_IRQ_INDEX:
-      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? trigger(task, h, data) : errc::notty;
+      if (action != VFIO_IRQ_SET_ACTION_TRIGGER) return errc::notty;
+      return trigger(task, h, data);
     case VFIO_PCI_ERR_IRQ_INDEX:
-      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(task, h, data, error_) : errc::notty;
+      if (action != VFIO_IRQ_SET_ACTION_TRIGGER) return errc::notty;
+      return to_answer(single(task, h, data, error_));
     default:
-      return action == VFIO_IRQ_SET_ACTION_TRIGGER ? single(task, h, data, request_) : errc::notty;
+      if (action != VFIO_IRQ_SET_ACTION_TRIGGER) return errc::notty;
+      return to_answer(single(task, h, data, request_));
   }
 }
 
@@ -129,37 +135,51 @@ KVM_VFIO_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_ref&
   return errc::ok;
 }
 
-KVM_VFIO_INLINE errc pci_irqs::trigger(process& task, const header& h, const bytes& data) noexcept {
+KVM_VFIO_INLINE answer pci_irqs::trigger(process& task, const header& h,
+                                         const bytes& data) noexcept {
   const bool intx = h.index == VFIO_PCI_INTX_IRQ_INDEX;
   if (armed_ == h.index && h.count == 0 && (h.flags & VFIO_IRQ_SET_DATA_NONE)) {
     disarm();
-    return errc::ok;
+    return 0;
   }
   if (armed_ != h.index && armed_ != VFIO_PCI_NUM_IRQS) return errc::inval;
   if (intx && (h.start != 0 || h.count != 1)) return errc::inval;
-  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return connect_all(task, h, data);
+  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD)
+    return armed_ == h.index ? to_answer(connect_all(task, h, data)) : arm(task, h, data);
   if (armed_ != h.index) return errc::inval;
+  if (!dynamic_msix_ && h.start + h.count > vectors_.size()) return errc::inval;
   for (std::uint32_t i = 0; i < h.count; ++i)
     if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[i]) (void)raise(h.index, h.start + i);
-  return errc::ok;
+  return 0;
+}
+
+KVM_VFIO_INLINE answer pci_irqs::arm(process& task, const header& h, const bytes& data) noexcept {
+  const std::uint32_t wanted = h.start + h.count;
+  if (wanted == 0) return errc::range;
+  if (h.index == VFIO_PCI_MSI_IRQ_INDEX && wanted > most_msi_)
+    return static_cast<std::int64_t>(most_msi_);
+  armed_ = h.index;
+  intx_masked_ = false;
+  vectors_.resize(wanted);
+  const errc e = connect_all(task, h, data);
+  if (e != errc::ok) disarm();
+  return to_answer(e);
 }
 
 KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h,
                                            const bytes& data) noexcept {
-  const bool arms = armed_ == VFIO_PCI_NUM_IRQS;
-  if (arms) {
-    if (h.start + h.count == 0) return errc::range;
-    armed_ = h.index;
-    intx_masked_ = false;
-  }
-  if (vectors_.size() < h.start + h.count) vectors_.resize(h.start + h.count);
+  const std::size_t end = std::size_t{h.start} + h.count;
+  if (!dynamic_msix_ && (h.start >= vectors_.size() || end > vectors_.size())) return errc::inval;
+  if (grows(h.index) && vectors_.size() < end) vectors_.resize(end);
   errc e = errc::ok;
   for (std::uint32_t i = 0; i < h.count && e == errc::ok; ++i) {
-    e = connect(task, fd_at(data, i), vectors_[h.start + i]);
+    const std::size_t vector = std::size_t{h.start} + i;
+    const std::int32_t fd = fd_at(data, i);
+    if (vector < vectors_.size()) e = connect(task, fd, vectors_[vector]);
+    else if (fd >= 0) e = errc::inval;  // the function has no such vector now
     if (e == errc::ok) continue;
-    for (std::uint32_t j = 0; j < i; ++j) vectors_[h.start + j].reset();
+    for (std::size_t j = h.start; j < vector && j < vectors_.size(); ++j) vectors_[j].reset();
   }
-  if (e != errc::ok && arms) disarm();
   return e;
 }
 

@@ -44,7 +44,7 @@ class pci_sysfs_reader {
     pci_.revision = number<std::uint8_t>("revision", "revision");
     pci_.subsystem_vendor = number<std::uint16_t>("subsystem_vendor", "subsystem_vendor");
     pci_.subsystem = number<std::uint16_t>("subsystem_device", "subsystem");
-    pci_.resets = path_exists(device_ / "reset");
+    pci_.resets = path_exists(device_ / "reset") && !resets_with_neighbours();
     read_resources();
     read_config();
     return std::move(pci_);
@@ -62,6 +62,22 @@ class pci_sysfs_reader {
                      (n ? " contains a number that is too large" : " cannot be read") +
                      ": 0 is assumed");
     return 0;
+  }
+
+  // Whether the only reset is that of the bus, and the bus has other functions. The kernel offers
+  // such a reset if it finds this function first, but VFIO_DEVICE_RESET cannot use the reset.
+  [[nodiscard]] bool resets_with_neighbours() const {
+    std::string methods = file_text(device_ / "reset_method").value_or("");
+    while (!methods.empty() && (methods.back() == '\n' || methods.back() == ' '))
+      methods.pop_back();
+    if (methods != "bus") return false;
+    const std::string name = device_.filename().string();
+    const std::string bus = name.substr(0, name.rfind(':') + 1);
+    std::error_code none;
+    const std::vector<std::string> all = names_in(device_ / "..", none);
+    return std::any_of(all.begin(), all.end(), [&](const std::string& other) {
+      return other != name && !bus.empty() && other.starts_with(bus);
+    });
   }
 
   // The file `resource` has one line for each BAR and one for the ROM: first address, last address,
@@ -239,6 +255,9 @@ class pci_sysfs_reader {
       c.bytes[0] &=
           static_cast<std::uint8_t>(~unsigned{PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE});
       pci_.msi_vectors = 1U << ((word_of(c, PCI_MSI_FLAGS) & PCI_MSI_FLAGS_QMASK) >> 1);
+    } else if (!is_extended(c) && c.id == PCI_CAP_ID_PM && c.bytes.size() > 2) {
+      // The host lets a function sleep that nobody uses.
+      c.bytes[2] &= static_cast<std::uint8_t>(~unsigned{PCI_PM_CTRL_STATE_MASK});
     } else if (!is_extended(c) && c.id == PCI_CAP_ID_MSIX) {
       c.bytes[1] &= static_cast<std::uint8_t>(
           ~unsigned{(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8});
