@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,6 +31,11 @@ class real_system {
   }
   long pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset) {
     return value(::pwrite64(fd, from, size, static_cast<off64_t>(offset)));
+  }
+  long mmap(int fd, std::uint64_t size, std::uint64_t offset) {
+    void* const at = ::mmap64(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                              static_cast<off64_t>(offset));
+    return at == MAP_FAILED ? -errno : value(::munmap(at, size));
   }
   long eventfd() { return value(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
   long read_event(int fd, std::uint64_t& count) { return value(::read(fd, &count, 8)); }

@@ -8,6 +8,7 @@
 #include "support/system.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,11 @@ class sim_system {
   }
   long pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset) {
     return value(task_.pwrite(fd, from, size, offset));
+  }
+  long mmap(int fd, std::uint64_t size, std::uint64_t offset) {
+    const kvm_vfio::sim::answer at = task_.mmap(size, PROT_READ | PROT_WRITE, fd, offset);
+    if (!at) return kvm_vfio::kernel_return(at.error());
+    return value(task_.munmap(reinterpret_cast<void*>(static_cast<std::uintptr_t>(*at)), size));
   }
   long eventfd() { return value(task_.eventfd()); }
   long read_event(int fd, std::uint64_t& count) { return value(task_.pread(fd, &count, 8, 0)); }

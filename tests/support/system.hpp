@@ -24,6 +24,8 @@ concept system =
       // pread(2) and pwrite(2) at the offset `number`.
       { sys.pread(fd, to, size, number) } -> std::same_as<long>;
       { sys.pwrite(fd, from, size, number) } -> std::same_as<long>;
+      // mmap(2) of a file at the offset `number` to read and write, then munmap(2); 0: both worked.
+      { sys.mmap(fd, number, number) } -> std::same_as<long>;
       // A new event file of count 0; a read of its count, which does not wait.
       { sys.eventfd() } -> std::same_as<long>;
       { sys.read_event(fd, number) } -> std::same_as<long>;

@@ -1,6 +1,27 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSL-1.0
-# Sourced: machine NAME SNOOP CLOCK sets qemu, an array, and append, for a machine with KVM, an IOMMU and six VFIO groups.
+# Sourced: machine NAME SNOOP CLOCK DEVICES sets qemu, an array, and append, for a machine with KVM, an IOMMU and VFIO
+# groups. DEVICES few: six groups of one device each. DEVICES many: on q35 also the devices of other_devices.
+
+# Devices of q35 that differ in what VFIO shows of them: PCI Express, resets, vectors, BARs, and groups of several devices.
+other_devices() {
+  qemu+=(
+    # PCI Express with a function level reset; 5 MSI-X vectors, whose table is alone in BAR 3.
+    -netdev user,id=net0,restrict=on -device e1000e,addr=a,netdev=net0,romfile=
+    # 16 MSI vectors.
+    -device nec-usb-xhci,msi=on,msix=off,addr=b
+    # Two functions of one slot are one group.
+    -device edu,addr=c.0,multifunction=on -device pci-testdev,addr=c.1
+    # A root port has a secondary bus, which can be reset. The drive has its MSI-X table in the middle of BAR 0.
+    -device pcie-root-port,id=port0,addr=d,chassis=1,slot=9 -blockdev null-co,node-name=disk0,size=1048576
+    -device nvme,bus=port0,drive=disk0,serial=1
+    # The devices behind a conventional bridge are one group. The first has a memory BAR of 256 bytes.
+    -device pcie-pci-bridge,id=bridge0,addr=e
+    -netdev user,id=net1,restrict=on -device rtl8139,bus=bridge0,addr=1,netdev=net1,romfile=
+    -device edu,bus=bridge0,addr=2
+    # A 64-bit prefetchable BAR of 64 GiB.
+    -device pci-testdev,membar=64G,addr=f)
+}
 
 machine() {
   local n devices=(edu pci-testdev edu edu pci-testdev edu)
@@ -32,6 +53,7 @@ machine() {
       *) qemu+=(-device "${devices[n]},addr=$((n + 4))") ;;
     esac
   done
+  [[ $4 == few || $1 != q35 ]] || other_devices
   case $3 in
     time) qemu+=(-accel "tcg,thread=multi") ;;
     instructions) qemu+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off") ;;

@@ -3,6 +3,8 @@
 
 #include "support/attribute.hpp"
 
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/pci_capabilities.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
@@ -10,6 +12,7 @@
 #include <linux/kvm.h>
 #include <linux/pci_regs.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -62,10 +65,13 @@ class generator {
   // What is called.
 
   step& add(step s) { return steps_.emplace_back(std::move(s)); }
-  void open(kind k, int slot, const std::string& path) {
-    add({.what = verb::open, .made = {k, slot}, .makes = true, .name = path});
+  void open(kind k, int slot, const std::string& path, const std::string& device = {}) {
+    add({.what = verb::open, .made = {k, slot}, .makes = true, .device = device, .name = path});
   }
-  void close(ref on) { add({.what = verb::close, .on = on}); }
+  void close(ref on) {
+    add({.what = verb::close, .on = on});
+    if (static_cast<int>(on.what) < kinds_with_slots) expected(on) = nullptr;
+  }
   step& call(ref on, const char* name, std::uint64_t request, std::vector<unsigned char> argument,
              std::vector<patch> patches = {}) {
     return add({.what = verb::ioctl,
@@ -95,8 +101,24 @@ class generator {
   ref some(kind k) { return {k, slot()}; }
   ref anything() { return some(static_cast<kind>(r_.below(static_cast<int>(kind::closed) + 1))); }
   ref mostly(kind k) { return r_.percent(90) ? some(k) : anything(); }
-  const group& some_group() { return m_.groups[static_cast<std::size_t>(group_number())]; }
-  int group_number() { return r_.below(static_cast<int>(m_.groups.size())); }
+  const target& some_target() {
+    return m_.targets[static_cast<std::size_t>(r_.below(static_cast<int>(m_.targets.size())))];
+  }
+  // The device that a slot probably holds, or, for a group, the device that it was opened for.
+  // Null: none.
+  const target*& expected(ref on) {
+    return expected_[static_cast<std::size_t>(on.what)][static_cast<std::size_t>(on.slot)];
+  }
+  void expect(ref on, const target& t) {
+    if (!expected(on) || r_.percent(25)) expected(on) = &t;
+  }
+  // Another device of the group, if there is one.
+  const target& neighbour(const target& t) {
+    std::vector<const target*> of_group;
+    for (const target& other : m_.targets)
+      if (other.group == t.group) of_group.push_back(&other);
+    return *of_group[static_cast<std::size_t>(r_.below(static_cast<int>(of_group.size())))];
+  }
   // A struct's size, mostly the right one.
   std::uint32_t argsz(std::size_t right, std::initializer_list<std::uint32_t> others = {}) {
     if (careful_ || !r_.percent(15)) return static_cast<std::uint32_t>(right);
@@ -122,12 +144,12 @@ class generator {
     careful_ = false;
   }
   void opened_device(int i) {
-    const group& g = m_.groups[static_cast<std::size_t>(group_number())];
+    const target& t = some_target();
     const int c = r_.percent(70) ? 0 : i;
-    open(kind::group, i, g.path);
+    open_group(i, t);
     if (m_.iommufd && r_.percent(30)) {
       join_iommufd({kind::group, i});
-      if (r_.percent(80)) get_device({kind::group, i}, g.device, i);
+      if (r_.percent(80)) get_device({kind::group, i}, t, i);
       return;
     }
     open(kind::container, c, "/dev/vfio/vfio");
@@ -139,14 +161,24 @@ class generator {
          : r_.percent(70) ? VFIO_TYPE1v2_IOMMU
                           : VFIO_TYPE1_IOMMU);
     if (m_.spapr && r_.percent(80)) call({kind::container, c}, "ENABLE", VFIO_IOMMU_ENABLE, 0);
-    if (r_.percent(80)) get_device({kind::group, i}, g.device, i);
+    if (r_.percent(80)) get_device({kind::group, i}, t, i);
+    if (r_.percent(25)) get_device({kind::group, i}, neighbour(t), i + 1);
+  }
+  void open_group(int i, const target& t) {
+    open(kind::group, i, t.group);
+    expect({kind::group, i}, t);
+  }
+  void open_cdev(int i, const target& t) {
+    i = device_slot(t, i);
+    open(kind::cdev, i, t.cdev.empty() ? "/dev/vfio/devices/vfio99" : t.cdev, t.device);
+    expect({kind::cdev, i}, t);
   }
   void bound_device(int i) {
-    const group& g = some_group();
-    if (g.cdev.empty()) return;
+    const target& t = some_target();
+    if (t.cdev.empty()) return;
     open(kind::iommufd, 0, "/dev/iommu");
-    i = device_slot(g, i);
-    open(kind::cdev, i, g.cdev);
+    open_cdev(i, t);
+    i = device_slot(t, i);
     bind({kind::cdev, i}, {kind::iommufd, 0});
     ioas_alloc({kind::iommufd, 0});
     if (r_.percent(70)) attach({kind::cdev, i}, id());
@@ -172,21 +204,21 @@ class generator {
     unknown();
   }
   void open_something() {
-    const group& g = some_group();
+    const target& t = some_target();
     switch (r_.below(m_.iommufd ? 8 : 5)) {
       case 0:
-      case 1: return open(kind::group, slot(), g.path);
+      case 1: return open_group(slot(), t);
       case 2: return open(kind::container, slot(), "/dev/vfio/vfio");
-      case 3: return open(kind::group, slot(), r_.percent(50) ? "/dev/vfio/99" : g.path);
+      case 3:
+        if (r_.percent(50)) return open(kind::group, slot(), "/dev/vfio/99");
+        return open_group(slot(), t);
       case 4:
         if (r_.percent(25))
-          add({.what = verb::open_path, .made = some(kind::path), .makes = true, .name = g.path});
+          add({.what = verb::open_path, .made = some(kind::path), .makes = true, .name = t.group});
         else add({.what = verb::eventfd, .made = some(kind::event), .makes = true});
         return;
       case 5:
-      case 6:
-        return open(kind::cdev, device_slot(g, slot()),
-                    g.cdev.empty() ? "/dev/vfio/devices/vfio99" : g.cdev);
+      case 6: return open_cdev(slot(), t);
       default: return open(kind::iommufd, slot(), "/dev/iommu");
     }
   }
@@ -194,7 +226,8 @@ class generator {
     const ref from = some(static_cast<kind>(r_.below(kinds_with_slots)));
     const bool device = from.what == kind::device || from.what == kind::cdev;
     int to = r_.below(slots);
-    if (device) to = from.slot < slots - 2 ? to % (slots - 2) : from.slot;
+    if (device) to = from.slot < slots - 1 ? to % (slots - 1) : from.slot;
+    if (device && expected(from)) expect({from.what, to}, *expected(from));
     add({.what = verb::dup, .on = from, .made = {from.what, to}, .makes = true});
   }
   void unknown() {
@@ -211,21 +244,24 @@ class generator {
   void set_container(ref on, ref to) {
     call(on, "SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, bytes(std::int32_t{-1}), {{0, to}});
   }
-  // The last slot is for devices whose own calls are not compared, the one before for those
-  // without MSI.
-  static int device_slot(const group& g, int wanted) {
-    if (!g.comparable) return slots - 1;
-    return g.msi ? wanted % (slots - 2) : slots - 2;
+  // The last slot is for devices whose own calls are not compared.
+  static int device_slot(const target& t, int wanted) {
+    return t.comparable ? wanted % (slots - 1) : slots - 1;
   }
-  void get_device(ref on, const std::string& name, int to) {
-    for (const group& g : m_.groups)
-      if (g.device == name) to = device_slot(g, to);
+  step& get_device(ref on, const std::string& name, int to) {
     const std::string with_options = name + device_options();
     std::vector<unsigned char> argument(with_options.begin(), with_options.end());
     argument.insert(argument.end(), 1, 0);
     step& s = call(on, "GET_DEVICE_FD", VFIO_GROUP_GET_DEVICE_FD, std::move(argument));
     s.made = {kind::device, to};
+    s.device = name;
     s.makes = true;
+    return s;
+  }
+  void get_device(ref on, const target& t, int to) {
+    to = device_slot(t, to);
+    get_device(on, t.device, to);
+    expect({kind::device, to}, t);
   }
   // What may follow the name of a device: blanks, and the token of a virtual function.
   std::string device_options() {
@@ -246,10 +282,13 @@ class generator {
       case 2: return set_container(on, mostly(some_container()));
       case 3: call(on, "UNSET_CONTAINER", VFIO_GROUP_UNSET_CONTAINER, 0); return;
       default:
-        return get_device(on,
-                          r_.percent(90) ? some_group().device
-                                         : r_.of<std::string>({"", "nosuch", "0000:ff:1f.7"}),
-                          slot());
+        if (r_.percent(10)) {
+          get_device(on, r_.of<std::string>({"", "nosuch", "0000:ff:1f.7"}), r_.below(slots - 1));
+          return;
+        }
+        if (on.what == kind::group && expected(on) && r_.percent(70))
+          return get_device(on, neighbour(*expected(on)), slot());
+        return get_device(on, some_target(), slot());
     }
   }
 
@@ -259,6 +298,7 @@ class generator {
   void container_call() {
     const ref on = mostly(some_container());
     if (not_compared(on)) return;
+    const bool device = on.what == kind::device || on.what == kind::cdev;
     switch (r_.below(12)) {
       case 0: call(on, "GET_API_VERSION", VFIO_GET_API_VERSION, 0); return;
       case 1: {
@@ -278,7 +318,10 @@ class generator {
         return;
       }
       case 4:
-      case 5: return m_.spapr ? spapr_info(on) : get_info(on);
+      case 5:
+        // A device's request of this number is GET_PCI_HOT_RESET_INFO, which is not modelled.
+        if (device) return;
+        return m_.spapr ? spapr_info(on) : get_info(on);
       case 6:
       case 7:
       case 8: return map(on);
@@ -352,7 +395,7 @@ class generator {
     const bool event = on.what == kind::event;
     if (k == kind::cdev && (r_.percent(50) || not_compared(on))) return cdev_call(on);
     if (not_compared(on)) return;
-    switch (r_.below(12)) {
+    switch (r_.below(14)) {
       case 0: {
         vfio_device_info info{};
         info.argsz = argsz(sizeof info, {16, 20, 24, 32});
@@ -385,6 +428,8 @@ class generator {
         else read_event();
         return;
       case 9: return event ? read_event() : write_config(on);
+      case 10: return map_region(on);
+      case 11: return event ? read_event() : write_region(on);
       default: return event ? read_event() : read_device(on);
     }
   }
@@ -393,27 +438,61 @@ class generator {
     s.argument = bytes(std::uint64_t{0});
   }
   void set_irqs(ref on) {
-    std::uint32_t data = 1U << r_.below(3);
+    std::uint32_t data = r_.percent(45) ? VFIO_IRQ_SET_DATA_EVENTFD : 1U << r_.below(3);
     std::uint32_t action = 8U << r_.below(3);
     if (r_.percent(60)) action = VFIO_IRQ_SET_ACTION_TRIGGER;
-    const std::uint32_t index = r_.percent(90) ? static_cast<std::uint32_t>(r_.below(5)) : 5U;
-    const std::uint32_t count = r_.percent(75) ? 1 : r_.of({0U, 0U, 2U, 33U, ~0U});
-    const std::uint32_t start = r_.percent(90) ? 0 : r_.of({1U, 7U, ~0U});
-    const std::uint32_t each = data == 1 ? 0 : data == 2 ? 1 : 4;
-    const std::uint32_t right = 20 + each * (count < 64 ? count : 0);
+    if (r_.percent(3)) data = r_.of({0U, 3U, 6U});
+    if (r_.percent(3)) action = r_.of({0U, 0x18U, 0x30U});
+    std::uint32_t index = r_.percent(90) ? static_cast<std::uint32_t>(r_.below(5)) : 5U;
+    std::uint32_t count = r_.percent(75) ? 1 : r_.of({0U, 0U, 2U, 33U, ~0U});
+    std::uint32_t start = r_.percent(90) ? 0 : r_.of({1U, 7U, ~0U});
+    const target* const t = device_in(on);
+    // Several vectors at once: mostly a part of what the device has, sometimes more.
+    if (t && vectors(t->pci, 1) + vectors(t->pci, 2) > 1 && r_.percent(65)) {
+      index = vectors(t->pci, 1) > 1 ? 1 : 2;
+      if (r_.percent(6)) index = 3 - index;
+      const std::uint32_t all = vectors(t->pci, index);
+      const auto some = [&] {
+        return static_cast<std::uint32_t>(r_.below(static_cast<int>(std::max(all, 1U))));
+      };
+      start = r_.percent(60) ? 0 : r_.percent(90) ? some() : r_.of({all - 1, all, all + 1});
+      count = r_.percent(25)   ? all - std::min(start, all)
+              : r_.percent(80) ? 1 + some() / (r_.percent(50) ? 2 : 8)
+                               : r_.of({0U, 1U, all, all - 1, all + 1});
+      if (start <= all && r_.percent(90)) count = std::min(count, all - start);
+    }
+    const std::uint32_t each = data == 2 ? 1 : data == 4 ? 4 : 0;
+    constexpr std::uint32_t most = 80;
+    const std::uint32_t right = 20 + each * (count < most ? count : 0);
     auto argument = bytes(argsz(right), flags(data | action), index, start, count);
     std::vector<patch> patches;
-    const int entries = count < 64 ? static_cast<int>(count) : 1;
+    const int entries = count < most ? static_cast<int>(count) : 1;
     for (int i = 0; i < entries && each != 0; ++i) {
       if (each == 1) {
         argument.push_back(static_cast<unsigned char>(r_.below(2)));
       } else {
         argument.resize(argument.size() + 4, 0xff);
-        patches.push_back({argument.size() - 4, r_.percent(85) ? some(kind::event) : anything()});
+        patches.push_back({argument.size() - 4, vector_file(entries)});
       }
     }
     call(on, "SET_IRQS", VFIO_DEVICE_SET_IRQS, std::move(argument), std::move(patches));
     if (r_.percent(60)) read_event();
+  }
+  // Of many descriptors, only a few are not eventfds: a call with one of them fails.
+  ref vector_file(int of_how_many) {
+    if (r_.percent(15)) return {kind::minus_one};
+    if (of_how_many == 1 ? r_.percent(10) : r_.below(10 * of_how_many) == 0) return anything();
+    return {kind::event, r_.percent(90) ? 0 : r_.below(slots)};
+  }
+  static std::uint32_t vectors(const kvm_vfio::sim::pci_spec& pci, std::uint32_t index) {
+    return index == VFIO_PCI_MSI_IRQ_INDEX    ? pci.msi_vectors
+           : index == VFIO_PCI_MSIX_IRQ_INDEX ? pci.msix_vectors
+                                              : 1;
+  }
+  // The device that a descriptor probably is of. Null: it is no device, or nothing is known of it.
+  const target* device_in(ref on) {
+    if ((on.what != kind::device && on.what != kind::cdev) || not_compared(on)) return nullptr;
+    return expected(on);
   }
   void feature(ref on) {
     // A container's request of the same number tracks dirty pages, which is not modelled.
@@ -434,24 +513,130 @@ class generator {
   }
   static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
   void read_device(ref on) {
-    const std::uint64_t region = r_.percent(70) ? 7 : static_cast<std::uint64_t>(r_.below(11));
-    const std::uint64_t at =
-        r_.percent(85) ? 4 * static_cast<std::uint64_t>(r_.below(64))
-                       : r_.of<std::uint64_t>({1, 0x0e, 0xfc, 0xfe, 0xff, 0x100, 0xfff, 0x1000});
-    const std::size_t size = r_.percent(80) ? 4 : r_.of<std::size_t>({1, 2, 3, 8, 64});
+    const target* const t = device_in(on);
+    if (t && r_.percent(50)) return read_config(on, *t);
+    if (t && r_.percent(60)) return read_region(on, *t);
+    // A region of any device, or the start of a configuration space.
+    const std::uint64_t region = static_cast<std::uint64_t>(r_.below(11));
+    const std::uint64_t at = r_.percent(85)
+                                 ? 4 * static_cast<std::uint64_t>(r_.below(16))
+                                 : r_.of<std::uint64_t>({1, 0x0e, 0x100, 0xfff, 0x1000, 0x1004});
     step& s = add({.what = verb::pread, .on = on, .name = "region " + std::to_string(region)});
     s.number = (region << 40) + (region == 7 ? at : at & ~std::uint64_t{3});
-    s.argument.resize(region == 7 ? size : 4);
-    // What a BAR holds is the device's own business.
-    if (region != 7) s.masks.push_back({0, 4});
+    s.argument.resize(r_.percent(95) ? 4 : 0);
+    // What a BAR holds is the device's own business. What is behind the header differs.
+    if (region != 7 || at >= PCI_CAPABILITY_LIST) s.masks.push_back({0, 4});
+  }
+  void read_config(ref on, const target& t) {
+    const int end = t.pci.express ? 4096 : 256;
+    const std::uint64_t at =
+        r_.percent(70) ? 4 * static_cast<std::uint64_t>(r_.below(64))
+        : r_.percent(60)
+            ? static_cast<std::uint64_t>(r_.below(end))
+            : r_.of<std::uint64_t>({1, 0x0e, 0xfc, 0xfe, 0xff, 0x100, 0x104, 0xfff, 0x1000});
+    const std::size_t size = r_.percent(70) ? 4 : r_.of<std::size_t>({0, 1, 2, 3, 8, 64, 64, 256});
+    step& s = add({.what = verb::pread, .on = on, .only_for = t.device, .name = "config"});
+    s.number = config + at;
+    s.argument.resize(size);
+    // The topology does not have what is between the header and the first capability, and no
+    // pointer to capabilities that the status register does not announce.
+    std::uint64_t first = 256;
+    for (const kvm_vfio::sim::capability_spec& c : t.pci.capabilities)
+      first = std::min<std::uint64_t>(first, c.offset);
+    for (std::size_t i = 0; i < size; ++i)
+      if ((at + i >= PCI_STD_HEADER_SIZEOF && at + i < first) ||
+          (at + i == PCI_CAPABILITY_LIST && t.pci.capabilities.empty()))
+        s.masks.push_back({i, 1});
+  }
+  // An offset in a region of this size: near its ends, or near its MSI-X table.
+  std::uint64_t place_in(const kvm_vfio::sim::pci_spec& pci, std::uint64_t region,
+                         std::uint64_t size) {
+    if (pci.msix_vectors != 0 && region == pci.msix_table.bar && r_.percent(60)) {
+      const std::uint64_t start = pci.msix_table.offset;
+      const std::uint64_t end = start + 16 * std::uint64_t{pci.msix_vectors};
+      return r_.of<std::uint64_t>({start, start + 4, start + 8, start >= 8 ? start - 8 : start,
+                                   end - 4, end - 8, end, end + 4, start + 16});
+    }
+    return r_.of<std::uint64_t>({0, 4, 8, size / 2, size - 4, size - 8, size, size + 4});
+  }
+  std::uint64_t region_of(const kvm_vfio::sim::pci_spec& pci) {
+    std::vector<std::uint64_t> there;
+    for (std::size_t i = 0; i < pci.bars.size(); ++i)
+      if (pci.bars[i].size != 0) there.push_back(i);
+    if (there.empty() || r_.percent(10)) return static_cast<std::uint64_t>(r_.below(11));
+    return there[static_cast<std::size_t>(r_.below(static_cast<int>(there.size())))];
+  }
+  static std::uint64_t size_of_region(const kvm_vfio::sim::pci_spec& pci, std::uint64_t region) {
+    return region < pci.bars.size() ? pci.bars[static_cast<std::size_t>(region)].size : 0;
+  }
+  // What is read of a BAR is the device's own business, but for the MSI-X table.
+  void read_region(ref on, const target& t) {
+    const std::uint64_t region = region_of(t.pci);
+    if (region == VFIO_PCI_CONFIG_REGION_INDEX) return read_config(on, t);
+    const std::uint64_t at = place_in(t.pci, region, size_of_region(t.pci, region));
+    step& s = add({.what = verb::pread,
+                   .on = on,
+                   .only_for = t.device,
+                   .name = "region " + std::to_string(region)});
+    s.number = (region << 40) + (at & ((std::uint64_t{1} << 40) - 1));
+    s.argument.resize(r_.of<std::size_t>({4, 4, 8, 16, 32, 3, 0}));
+    for (std::size_t i = 0; i < s.argument.size(); ++i)
+      if (!in_table(t.pci, region, at + i)) s.masks.push_back({i, 1});
+  }
+  static bool in_table(const kvm_vfio::sim::pci_spec& pci, std::uint64_t region, std::uint64_t at) {
+    return pci.msix_vectors != 0 && region == pci.msix_table.bar && at >= pci.msix_table.offset &&
+           at < pci.msix_table.offset + 16 * std::uint64_t{pci.msix_vectors};
+  }
+  // A write that reaches the device could make it act, so only what VFIO keeps for itself, what is
+  // behind the end, and memory without a device behind it is written.
+  void write_region(ref on) {
+    const target* const t = device_in(on);
+    if (!t) return read_event();
+    const std::uint64_t region = region_of(t->pci);
+    const std::uint64_t size = size_of_region(t->pci, region);
+    if (region == VFIO_PCI_CONFIG_REGION_INDEX) return write_config(on);
+    const std::uint64_t at = place_in(t->pci, region, size);
+    std::size_t count = r_.of<std::size_t>({4, 4, 8, 16, 0});
+    constexpr std::uint64_t large = std::uint64_t{1} << 32;
+    for (std::size_t i = 0; i < count; ++i)
+      if (size < large && at + i < size && !in_table(t->pci, region, at + i)) count = i;
+    step& s = add({.what = verb::pwrite,
+                   .on = on,
+                   .only_for = t->device,
+                   .name = "region " + std::to_string(region)});
+    s.number = (region << 40) + (at & ((std::uint64_t{1} << 40) - 1));
+    s.argument.assign(count, 0x5a);
+  }
+  void map_region(ref on) {
+    // An iommufd maps objects, which are not modelled.
+    if (on.what == kind::iommufd || on.what == kind::vm) return;
+    const target* const t = device_in(on);
+    const std::uint64_t region = t ? region_of(t->pci) : static_cast<std::uint64_t>(r_.below(11));
+    const std::uint64_t p = m_.page;
+    const std::uint64_t whole = t ? size_of_region(t->pci, region) : p;
+    const std::uint64_t at =
+        r_.percent(50)
+            ? 0
+            : r_.of<std::uint64_t>({0, p, whole >= p ? whole - p : p, whole, 16, whole / 2});
+    add({.what = verb::mmap,
+         .on = on,
+         .name = "region " + std::to_string(region),
+         .number = (region << 40) + (at & ((std::uint64_t{1} << 40) - 1)),
+         .size = r_.of<std::uint64_t>({p, p, whole, whole + 1, whole + p, 1, 2 * p, 0})});
   }
   void write_config(ref on) {
     step& s = add({.what = verb::pwrite, .on = on, .name = "config"});
+    const target* const t = device_in(on);
+    std::uint64_t msi = 0;
+    if (t)
+      for (const kvm_vfio::sim::capability_spec& c : t->pci.capabilities)
+        if (c.id == PCI_CAP_ID_MSI && !is_extended(c)) msi = c.offset;
     std::uint64_t at = 0;
     switch (r_.below(6)) {
       case 0:  // a BAR is sized
         at = PCI_BASE_ADDRESS_0 + 4 * static_cast<unsigned>(r_.below(6));
-        s.argument = bytes(~std::uint32_t{0});
+        s.argument =
+            bytes(r_.percent(80) ? ~std::uint32_t{0} : static_cast<std::uint32_t>(r_.next()));
         break;
       case 1:
         at = PCI_COMMAND;  // without parity, which not every function implements
@@ -462,7 +647,7 @@ class generator {
         s.argument = {static_cast<unsigned char>(r_.below(256))};
         break;
       case 3:  // nothing here can be written
-        at = r_.of<std::uint64_t>({0, 8, 0x2c, 0x34});
+        at = r_.of<std::uint64_t>({0, 8, 0x2c});
         s.argument = bytes(static_cast<std::uint32_t>(r_.next()));
         break;
       case 4:
@@ -470,9 +655,15 @@ class generator {
         s.argument = bytes(r_.of({~0U, 0xfffff800U, 0U}));
         break;
       default:
-        at = 0x42;  // the flags of MSI; without it, the function's own
-        if (on.slot >= slots - 2) at = PCI_INTERRUPT_LINE;
+        at = PCI_INTERRUPT_LINE;
+        s.argument = {static_cast<unsigned char>(r_.below(256))};
+        if (msi == 0) break;
+        s.only_for = t->device;
+        at = msi + PCI_MSI_FLAGS;
         s.argument = bytes(static_cast<std::uint16_t>(r_.below(256)));
+        if (r_.percent(60)) break;
+        at = msi + r_.of({4U, 8U});
+        s.argument = bytes(static_cast<std::uint32_t>(r_.next()));
         break;
     }
     s.number = config + at;
@@ -641,6 +832,7 @@ class generator {
   random r_;
   const machine& m_;
   bool careful_ = false;
+  const target* expected_[kinds_with_slots][slots] = {};
   std::vector<step> steps_;
 };
 

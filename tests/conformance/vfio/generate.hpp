@@ -5,22 +5,25 @@
 
 #include "step.hpp"
 
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace vfio_lockstep {
 
-/// A VFIO group of the machine and its first device.
-struct group {
-  std::string path;
-  std::string device;
+/// A device that VFIO drives.
+struct target {
+  std::string group;        ///< the path of its group
+  std::string device;       ///< its name
   std::string cdev{};       ///< its character device; empty: there is none
-  bool msi = false;         ///< MSI is the first capability, at 0x40
-  bool comparable = false;  ///< the simulated device is the machine's: its own ioctls are compared
+  bool comparable = false;  ///< the simulated device is the machine's: its ioctls are compared
+  kvm_vfio::sim::pci_spec pci{};  ///< what the simulator is told of the device
 };
 
 struct machine {
-  std::vector<group> groups;
+  std::vector<target> targets;
   bool iommufd = false;
   bool spapr = false;
   std::uint64_t page = 4096;

@@ -26,6 +26,7 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -94,10 +95,10 @@ struct facts {
 void ask_for_iommu(facts& f) {
   using kvm_vfio::errc;
   support::vmm sys{support::real_system()};
-  for (const group& g : f.has.groups) {
-    const int number = std::atoi(g.path.c_str() + std::strlen("/dev/vfio/"));
+  for (const target& t : f.has.targets) {
+    const int number = std::atoi(t.group.c_str() + std::strlen("/dev/vfio/"));
     const auto container = sys.open("/dev/vfio/vfio");
-    const auto fd = sys.open(g.path.c_str());
+    const auto fd = sys.open(t.group.c_str());
     struct {
       vfio_iommu_type1_info info;
       unsigned char more[1024];
@@ -151,12 +152,12 @@ facts find(const options& o) {
   for (const sim::group_spec& g : f.topology.groups)
     for (const sim::device_spec& d : g.devices) {
       if (d.bound != sim::driver::vfio) continue;
-      group found{.path = "/dev/vfio/" + std::to_string(g.number), .device = d.name};
+      target found{.group = "/dev/vfio/" + std::to_string(g.number),
+                   .device = d.name,
+                   .comparable = !d.mediated,
+                   .pci = d.pci};
       if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
-      found.msi = d.pci.msi_vectors != 0;
-      found.comparable = !d.mediated;
-      f.has.groups.push_back(std::move(found));
-      break;
+      f.has.targets.push_back(std::move(found));
     }
   if (!f.has.spapr) ask_for_iommu(f);
   return f;
@@ -194,8 +195,8 @@ class comparison {
   long scenarios_differ() {
     long differ = 0;
     for (const char* name : scenarios::names) {
-      const group& g = facts_.has.groups.front();
-      const scenarios::target on{.group = g.path, .device = g.device, .device_file = g.cdev};
+      const target& t = facts_.has.targets.front();
+      const scenarios::target on{.group = t.group, .device = t.device, .device_file = t.cdev};
       std::vector<std::string> simulated;
       on_simulator([&](sim::process& task) {
         support::sim_system s(task);
@@ -281,7 +282,7 @@ class comparison {
 int run(const options& o) {
   const auto start = std::chrono::steady_clock::now();
   facts found = find(o);
-  if (found.has.groups.empty()) {
+  if (found.has.targets.empty()) {
     std::puts("SKIPPED: no VFIO groups");
     return 77;
   }
@@ -306,16 +307,19 @@ int run(const options& o) {
     for (const step& s : shortest) std::printf("  %s\n", to_string(s).c_str());
     if (const auto again = c.run(shortest, false)) std::printf("  %s\n", again->what.c_str());
   }
+  std::set<std::string> groups;
+  for (const target& t : c.has().targets) groups.insert(t.group);
   utsname u{};
   ::uname(&u);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::printf(
-      "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu iommufd=%d seeds=%llu..%llu "
+      "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
+      "seeds=%llu..%llu "
       "operations=%ld passthrough=%ld plugged=%ld mismatches=%ld seconds=%.1f\n",
-      u.release, o.profile.c_str(), static_cast<int>(o.coherent), c.has().groups.size(),
-      static_cast<int>(c.has().iommufd), static_cast<unsigned long long>(o.seed),
-      static_cast<unsigned long long>(seed - 1), c.operations, c.passthrough, c.plugged, mismatches,
-      seconds.count());
+      u.release, o.profile.c_str(), static_cast<int>(o.coherent), groups.size(),
+      c.has().targets.size(), static_cast<int>(c.has().iommufd),
+      static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
+      c.operations, c.passthrough, c.plugged, mismatches, seconds.count());
   return mismatches == 0 ? 0 : 1;
 }
 

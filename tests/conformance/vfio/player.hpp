@@ -15,6 +15,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
+#include <vector>
 
 namespace vfio_lockstep {
 
@@ -114,6 +116,7 @@ class player {
     const bool needs = s.what != verb::open && s.what != verb::open_path && s.what != verb::eventfd;
     if (needs && number(s.on) < 0 && s.on.what != kind::minus_one) return {};
     if (s.makes && fds_[static_cast<int>(s.made.what)][s.made.slot] >= 0) return {};
+    if (!s.only_for.empty() && name_of(s.on) != s.only_for) return {};
     for (const patch& p : s.patches)
       if (static_cast<int>(p.to.what) < kinds_with_slots && number(p.to) < 0) return {};
     if (s.pointee.what != kind::dma_memory) {
@@ -134,6 +137,9 @@ class player {
     if (o.answer < 0) return o;
     if (s.what == verb::close) fds_[static_cast<int>(s.on.what)][s.on.slot] = -1;
     if (!s.makes) return o;
+    if (static_cast<int>(s.made.what) < kinds_with_slots)
+      names_[static_cast<int>(s.made.what)][s.made.slot] =
+          s.what == verb::dup ? name_of(s.on) : s.device;
     int& made = fds_[static_cast<int>(s.made.what)][s.made.slot];
     if (s.made_at < 0) {
       made = static_cast<int>(o.answer);
@@ -149,6 +155,10 @@ class player {
     if (static_cast<int>(r.what) < kinds_with_slots) return fds_[static_cast<int>(r.what)][r.slot];
     if (r.what == kind::kvm) return kvm_;
     return r.what == kind::closed ? 9999 : -1;
+  }
+  std::string name_of(const ref& r) const {
+    if (static_cast<int>(r.what) >= kinds_with_slots) return {};
+    return names_[static_cast<int>(r.what)][r.slot];
   }
   void apply(const patch& p, std::vector<unsigned char>& argument) const {
     const bool address = p.to.what == kind::dma_memory || p.to.what == kind::out_memory;
@@ -184,6 +194,7 @@ class player {
         std::memcpy(at, &count, sizeof count);
         return a;
       }
+      case verb::mmap: return sys_.mmap(fd, s.size, s.number);
     }
     return 0;
   }
@@ -191,6 +202,7 @@ class player {
   System& sys_;
   memory& memory_;
   int fds_[kinds_with_slots][slots];
+  std::string names_[kinds_with_slots][slots];
   int kvm_ = -1;
 };
 

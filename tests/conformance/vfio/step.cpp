@@ -27,15 +27,17 @@ std::string hex(std::uint64_t n) {
 }  // namespace
 
 std::string to_string(const step& s) {
-  constexpr const char* verbs[] = {"open",  "open O_PATH", "dup",    "close",     "eventfd",
-                                   "ioctl", "pread",       "pwrite", "read event"};
+  constexpr const char* verbs[] = {"open",  "open O_PATH", "dup",    "close",      "eventfd",
+                                   "ioctl", "pread",       "pwrite", "read event", "mmap"};
   std::string text = verbs[static_cast<int>(s.what)];
   if (s.what != verb::open && s.what != verb::open_path && s.what != verb::eventfd)
     text += " " + to_string(s.on);
   if (!s.name.empty()) text += " " + s.name;
-  if (s.what == verb::pread || s.what == verb::pwrite || s.where == place::value)
+  if (s.what == verb::pread || s.what == verb::pwrite || s.what == verb::mmap ||
+      s.where == place::value)
     text += " 0x" + hex(s.number);
   if (s.what == verb::pread) text += " size " + std::to_string(s.argument.size());
+  if (s.what == verb::mmap) text += " size 0x" + hex(s.size);
   if (!s.argument.empty() && s.what != verb::pread) {
     text += " {";
     for (std::size_t i = 0; i < s.argument.size() && i < 64; i += 4) {
@@ -50,6 +52,8 @@ std::string to_string(const step& s) {
   if (s.pointee.what != kind::dma_memory) text += " of " + to_string(s.pointee);
   if (s.what == verb::ioctl && s.where != place::value && s.where != place::good)
     text += std::string(" at ") + name(s.where);
+  if (!s.only_for.empty()) text += " only for " + s.only_for;
+  if (!s.device.empty()) text += " (" + s.device + ")";
   if (s.makes) text += " -> " + to_string(s.made);
   return text;
 }

@@ -48,7 +48,8 @@ enum class verb : unsigned char {
   ioctl,
   pread,
   pwrite,
-  read_event
+  read_event,
+  mmap  ///< and munmap, if it succeeds
 };
 
 using conformance::place;
@@ -69,10 +70,13 @@ struct step {
   ref on{};    ///< the descriptor that is called on; open, open_path, eventfd: none
   ref made{};  ///< the slot that a new descriptor goes to
   bool makes = false;
-  int made_at = -1;    ///< where in the argument the new descriptor is; -1: it is the answer
-  std::string name{};  ///< open: the path; otherwise what the call is, for people
+  int made_at = -1;        ///< where in the argument the new descriptor is; -1: it is the answer
+  std::string device{};    ///< the device that a new descriptor is of
+  std::string only_for{};  ///< nothing is called on the descriptor of another device; empty: called
+  std::string name{};      ///< open: the path; otherwise what the call is, for people
   std::uint64_t request = 0;
-  std::uint64_t number = 0;               ///< place::value: the argument; pread, pwrite: the offset
+  std::uint64_t number = 0;  ///< place::value: the argument; pread, pwrite, mmap: the offset
+  std::uint64_t size = 0;    ///< mmap: how many bytes
   std::vector<unsigned char> argument{};  ///< pread: as many bytes are read
   place where = place::good;
   std::vector<patch> patches{};
