@@ -389,3 +389,115 @@ TEST_CASE("nothing is written of nothing, wherever it goes") {
   CHECK(p.task.pread(p.device, nullptr, 0, std::uint64_t{9} << 40).value() == 0);
   CHECK(p.task.pread(p.device, nullptr, 0, p.config + 0x2000).value() == 0);
 }
+
+namespace {
+// Two functions behind a bridge, each in a group of its own, and one on the root bus.
+sim::topology behind_a_bridge() {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].name = "0000:02:01.0";
+  t.groups[1].devices[0].name = "0000:02:1f.7";
+  t.groups[0].devices[0].pci.bus_resets = t.groups[1].devices[0].pci.bus_resets = true;
+  return t;
+}
+struct hot_reset_info {
+  std::uint32_t argsz, flags, count;
+  struct {
+    std::int32_t number;
+    std::uint16_t segment;
+    std::uint8_t bus, devfn;
+  } devices[2];
+};
+template <class Profile>
+struct bridged : machine_under_test<Profile> {
+  using base = machine_under_test<Profile>;
+  explicit bridged(const sim::topology& t = behind_a_bridge()) : base(t) {}
+  int group = base::group_with_iommu("/dev/vfio/1");
+  int device = static_cast<int>(base::device_fd(group, "0000:02:01.0").value());
+  int other = base::group_with_iommu("/dev/vfio/2");
+
+  errc info(int fd, hot_reset_info& i, std::uint32_t argsz = sizeof(hot_reset_info)) {
+    i.argsz = argsz;
+    return base::ioctl_at(fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, i);
+  }
+  errc reset(int fd, std::vector<std::int32_t> groups) {
+    std::vector<std::int32_t> words{static_cast<std::int32_t>(12 + 4 * groups.size()), 0,
+                                    static_cast<std::int32_t>(groups.size())};
+    words.insert(words.end(), groups.begin(), groups.end());
+    return base::ioctl(fd, VFIO_DEVICE_PCI_HOT_RESET,
+                       reinterpret_cast<std::uintptr_t>(words.data()));
+  }
+  int resets(const char* name) { return base::world.find_device(name)->pci.resets(); }
+};
+}  // namespace
+
+TEST_CASE("a hot reset names the functions of the bus and resets them together") {
+  bridged<kvm_vfio::linux_7_3> p;
+  hot_reset_info i{};
+  CHECK(p.info(p.device, i, 8) == errc::inval);
+  CHECK(p.info(p.device, i, 20) == errc::nospc);
+  CHECK(i.count == 2);
+  CHECK(i.devices[0].number == 0);  // nothing is written but the count
+  REQUIRE(p.info(p.device, i) == errc::ok);
+  CHECK((i.flags == 0 && i.count == 2));
+  CHECK((i.devices[0].number == 1 && i.devices[0].bus == 2 && i.devices[0].devfn == 8));
+  CHECK((i.devices[1].number == 2 && i.devices[1].bus == 2 && i.devices[1].devfn == 0xff));
+  CHECK(p.reset(p.device, {}) == errc::inval);
+  CHECK(p.reset(p.device, {p.group}) == errc::inval);  // the other function is in another group
+  CHECK(p.reset(p.device, {p.group, p.other, p.other}) == errc::inval);
+  CHECK(p.reset(p.device, {p.group, -1}) == errc::badf);
+  CHECK(p.reset(p.device, {p.group, p.device}) == errc::inval);
+  CHECK(p.resets("0000:02:1f.7") == 0);
+  CHECK(p.reset(p.device, {p.group, p.other}) == errc::ok);
+  CHECK((p.resets("0000:02:01.0") == 1 && p.resets("0000:02:1f.7") == 1));
+  CHECK(p.resets("0000:00:05.1") == 0);
+  // A root bus cannot be reset.
+  const int alone = static_cast<int>(p.device_fd(p.other, "0000:00:05.1").value());
+  CHECK(p.info(alone, i) == errc::nodev);
+  CHECK(p.reset(alone, {p.other}) == errc::nodev);
+  CHECK(p.reset(alone, {}) == errc::inval);
+}
+
+TEST_CASE("a function without a VFIO driver prevents the hot reset of its bus") {
+  sim::topology t = behind_a_bridge();
+  t.groups[1].devices[0].bound = sim::driver::none;
+  bridged<kvm_vfio::linux_7_3> p(t);
+  CHECK(p.reset(p.device, {p.group, p.other}) == errc::inval);
+}
+
+TEST_CASE("Linux 6.1 looks for the bus before it looks at the number of groups") {
+  bridged<kvm_vfio::linux_6_1> p;
+  const int alone = static_cast<int>(p.device_fd(p.other, "0000:00:05.1").value());
+  CHECK(p.reset(alone, {}) == errc::nodev);
+  CHECK(p.reset(p.device, {}) == errc::inval);
+  CHECK(p.reset(p.device, {p.group, p.other}) == errc::ok);
+}
+
+TEST_CASE("a device file resets its bus if its iommufd owns all functions of the bus") {
+  machine_under_test<> p(behind_a_bridge());
+  const auto bound = [&p](const char* path, int iommufd) {
+    const int fd = p.open(path);
+    std::uint32_t bind[] = {16, 0, static_cast<std::uint32_t>(iommufd), 0};
+    REQUIRE(p.ioctl_at(fd, kvm_vfio::uapi::request_bind_iommufd, bind) == errc::ok);
+    return fd;
+  };
+  const int iommufd = p.open("/dev/iommu");
+  const int device = bound("/dev/vfio/devices/vfio0", iommufd);
+  hot_reset_info i{.argsz = sizeof i, .flags = 0, .count = 0, .devices = {}};
+  REQUIRE(p.ioctl_at(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, i) == errc::ok);
+  CHECK(i.flags == 1);  // numbers of the iommufd; it does not own all
+  CHECK((i.devices[0].number == 1 && i.devices[1].number == -1));
+  std::uint32_t reset[] = {12, 0, 0};
+  CHECK(p.ioctl_at(device, VFIO_DEVICE_PCI_HOT_RESET, reset) == errc::inval);
+  // Of the second group the iommufd gets the other device: the group is enough.
+  const int neighbour = bound("/dev/vfio/devices/vfio2", iommufd);
+  REQUIRE(p.ioctl_at(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, i) == errc::ok);
+  CHECK(i.flags == 3);
+  CHECK((i.devices[0].number == 1 && i.devices[1].number == 0));
+  CHECK(p.ioctl_at(device, VFIO_DEVICE_PCI_HOT_RESET, reset) == errc::ok);
+  // Another iommufd.
+  REQUIRE(p.task.close(neighbour));
+  (void)bound("/dev/vfio/devices/vfio1", p.open("/dev/iommu"));
+  CHECK(p.ioctl_at(device, VFIO_DEVICE_PCI_HOT_RESET, reset) == errc::inval);
+  std::uint32_t groups[] = {16, 0, 1, static_cast<std::uint32_t>(iommufd)};
+  CHECK(p.ioctl_at(device, VFIO_DEVICE_PCI_HOT_RESET, groups) == errc::inval);
+}

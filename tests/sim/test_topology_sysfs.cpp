@@ -528,6 +528,17 @@ TEST_CASE("a reset of the bus is no reset of a function that has neighbours") {
   CHECK(resets());
 }
 
+TEST_CASE("a bus behind a bridge can be reset") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  const auto resets = [&tree] {
+    return sim::topology_from_sysfs(tree.root()).machine.groups.at(0).devices.at(0).pci.bus_resets;
+  };
+  CHECK_FALSE(resets());
+  tree.write("devices/pci0000:00/config", "");  // the folder is a bridge's
+  CHECK(resets());
+}
+
 TEST_CASE("the power state of a function that sleeps is left out") {
   const sysfs_tree tree;
   sysfs_tree::function card = network_card();

@@ -151,6 +151,10 @@ struct pci_spec {
   bool express = true;
   /// Whether the function can be reset on its own (VFIO_DEVICE_RESET).
   bool resets = true;
+  /// Whether the bus of the function can be reset (VFIO_DEVICE_PCI_HOT_RESET), which needs a bridge
+  /// in front of the bus. The functions of one bus are those whose names begin with the same domain
+  /// and bus ("0000:02:").
+  bool bus_resets = false;
   /// The capabilities in the order of the list, first the ordinary ones, then the extended ones. If
   /// none is given, the simulator places PCI Express, MSI and MSI-X from 0x40 on, each only if the
   /// function has it.

@@ -13,7 +13,7 @@ other_devices() {
     # Two functions of one slot are one group.
     -device edu,addr=c.0,multifunction=on -device pci-testdev,addr=c.1
     # A root port has a secondary bus, which can be reset. The drive has its MSI-X table in the middle of BAR 0.
-    -device pcie-root-port,id=port0,addr=d,chassis=1,slot=9 -blockdev null-co,node-name=disk0,size=1048576
+    -device pcie-root-port,id=port0,addr=d,chassis=1,slot=9,x-speed=5 -blockdev null-co,node-name=disk0,size=1048576
     -device nvme,bus=port0,drive=disk0,serial=1
     # The devices behind a conventional bridge are one group. The first has a memory BAR of 256 bytes.
     -device pcie-pci-bridge,id=bridge0,addr=e

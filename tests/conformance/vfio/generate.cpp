@@ -298,7 +298,6 @@ class generator {
   void container_call() {
     const ref on = mostly(some_container());
     if (not_compared(on)) return;
-    const bool device = on.what == kind::device || on.what == kind::cdev;
     switch (r_.below(12)) {
       case 0: call(on, "GET_API_VERSION", VFIO_GET_API_VERSION, 0); return;
       case 1: {
@@ -318,10 +317,7 @@ class generator {
         return;
       }
       case 4:
-      case 5:
-        // A device's request of this number is GET_PCI_HOT_RESET_INFO, which is not modelled.
-        if (device) return;
-        return m_.spapr ? spapr_info(on) : get_info(on);
+      case 5: return m_.spapr ? spapr_info(on) : get_info(on);
       case 6:
       case 7:
       case 8: return map(on);
@@ -395,6 +391,8 @@ class generator {
     const bool event = on.what == kind::event;
     if (k == kind::cdev && (r_.percent(50) || not_compared(on))) return cdev_call(on);
     if (not_compared(on)) return;
+    const target* const t = device_in(on);
+    if (t && t->pci.bus_resets && r_.percent(12)) return hot_reset(on);
     switch (r_.below(14)) {
       case 0: {
         vfio_device_info info{};
@@ -493,6 +491,29 @@ class generator {
   const target* device_in(ref on) {
     if ((on.what != kind::device && on.what != kind::cdev) || not_compared(on)) return nullptr;
     return expected(on);
+  }
+  void hot_reset(ref on) {
+    if (r_.percent(60)) {
+      const std::uint32_t size = r_.percent(90) ? r_.of({12U, 16U, 20U, 28U, 28U, 36U, 100U}) : 11U;
+      call(on, "GET_PCI_HOT_RESET_INFO", VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+           bytes(size, flags(0), std::uint32_t{7}, std::uint64_t{}, std::uint64_t{}));
+      return;
+    }
+    const std::uint32_t count =
+        r_.percent(75) ? (on.what == kind::cdev ? 0U : 1U) : r_.of({0U, 1U, 2U, 3U});
+    auto argument = bytes(argsz(12 + 4 * count), flags(0), count);
+    std::vector<patch> patches;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      argument.resize(argument.size() + 4, 0xff);
+      ref to = r_.percent(85) ? some(kind::group) : anything();
+      // Mostly the group of the device.
+      for (int j = 0; j < slots && r_.percent(80); ++j) {
+        const target* const of = expected({kind::group, j});
+        if (of && expected(on) && of->group == expected(on)->group) to = {kind::group, j};
+      }
+      patches.push_back({argument.size() - 4, to});
+    }
+    call(on, "PCI_HOT_RESET", VFIO_DEVICE_PCI_HOT_RESET, std::move(argument), std::move(patches));
   }
   void feature(ref on) {
     // A container's request of the same number tracks dirty pages, which is not modelled.

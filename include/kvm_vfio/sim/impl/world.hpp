@@ -62,6 +62,14 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
     }
     groups_[spec.number] = std::move(g);
   }
+  // by_name_ is in the order of the addresses, because their digits have fixed places.
+  for (const auto& [name, d] : by_name_) {
+    if (!d->spec().pci.bus_resets) continue;
+    const std::string_view bus = std::string_view(name).substr(0, name.rfind(':') + 1);
+    for (auto at = by_name_.lower_bound(bus);
+         at != by_name_.end() && std::string_view(at->first).starts_with(bus); ++at)
+      if (!at->second->spec().mediated) d->on_bus.push_back(at->second);
+  }
 }
 
 KVM_VFIO_INLINE world::~world() = default;

@@ -43,8 +43,10 @@ class pci_endpoint {
   pci_irqs irqs;
   /// The configuration space of the function.
   [[nodiscard]] const pci_config& config() const noexcept { return config_; }
-  /// How often VFIO_DEVICE_RESET reset the function.
+  /// How often VFIO_DEVICE_RESET or VFIO_DEVICE_PCI_HOT_RESET reset the function.
   [[nodiscard]] int resets() const noexcept { return resets_; }
+  /// Resets the function with its bus. The kernel saves and restores the configuration space.
+  void hot_reset() noexcept { ++resets_; }
   /// The size of a region in bytes. 0: the function does not have the region.
   [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept;
   /// Whether a region can be mapped with mmap(2). Memory BARs of at least one page can, and those
@@ -66,7 +68,6 @@ class pci_endpoint {
   /// - `errc::fault`: the struct cannot be read or written
   /// - `errc::inval`: argsz is too small; there is no such region or interrupt; DEVICE_RESET: the
   ///   function cannot be reset
-  /// - `errc::nodev`: PCI_HOT_RESET and GET_PCI_HOT_RESET_INFO: the bus cannot be reset
   /// - further errors: those of `pci_irqs::set`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
   /// Reads from the device's file (pread). A ROM and the MSI-X table read as ones.
@@ -120,15 +121,6 @@ class pci_endpoint {
   answer get_region_info(process& task, std::uint64_t argument) const;
   answer get_irq_info(process& task, std::uint64_t argument) const;
 
-  // The members before the array in vfio_pci_hot_reset_info and vfio_pci_hot_reset.
-  struct hot_reset_head {
-    std::uint32_t argsz;
-    std::uint32_t flags;
-    std::uint32_t count;
-  };
-  // Neither the slot nor the bus can be reset: these two answer nodev if the struct is valid.
-  static answer hot_reset_info(process& task, std::uint64_t argument);
-  static answer hot_reset(process& task, std::uint64_t argument);
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept;
   [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept;
   // The part of a range in a BAR that is in the MSI-X table. VFIO keeps the table for itself: a

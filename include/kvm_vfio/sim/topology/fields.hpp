@@ -123,6 +123,7 @@ void visit_fields(T& p, Visit&& visit) {
   visit("interrupt_line", p.interrupt_line, field_form::plain);
   visit("express", p.express, field_form::plain);
   visit("resets", p.resets, field_form::plain);
+  visit("bus_resets", p.bus_resets, field_form::plain);
   visit("capabilities", p.capabilities, field_form::plain);
 }
 /// Visits the members of a `device_spec`.

@@ -74,6 +74,13 @@ class device_file final : public file {
   /// - `errc::opnotsupp`: ATTACH or DETACH of a mediated device with a PASID
   ///   (`linux_release::pasids`)
   /// - `errc::srch`: BIND_IOMMUFD: the driver needs a VM, and the file has none
+  /// - `errc::nodev`: GET_PCI_HOT_RESET_INFO and PCI_HOT_RESET: the bus cannot be reset
+  /// - `errc::nospc`: GET_PCI_HOT_RESET_INFO: argsz has no room for all devices of the bus
+  /// - `errc::inval`: PCI_HOT_RESET: argsz, flags or the number of groups are wrong; a file is not
+  /// a
+  ///   group; a device of the bus is in no group of the call, or is not bound to VFIO. A device
+  ///   file names no group, and its iommufd must own all devices of the bus
+  /// - `errc::badf`: PCI_HOT_RESET: a descriptor is not open
   /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no feature
   /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:
   ///   those of `pci_endpoint::ioctl`
@@ -128,6 +135,13 @@ class device_file final : public file {
   answer detach(process& task, std::uint64_t argument);
   // The error of ATTACH and DETACH with flags. Mediated devices have no PASIDs.
   [[nodiscard]] errc refuse_flags(std::uint32_t flags) const noexcept;
+  // VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.
+  answer hot_reset_info(process& task, std::uint64_t argument) const;
+  // VFIO_DEVICE_PCI_HOT_RESET.
+  answer hot_reset(process& task, std::uint64_t argument) const;
+  // The number that the file's iommufd gives to a device of the bus. 0: the iommufd owns the group
+  // of the device, but not the device. -1: it owns neither.
+  [[nodiscard]] std::int32_t number_of(const vfio_device& device) const noexcept;
   // VFIO_DEVICE_FEATURE. The device has no feature: the answer is notty if the struct is valid.
   static answer feature(process& task, std::uint64_t argument);
 

@@ -9,6 +9,7 @@
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <string>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -57,6 +58,9 @@ class vfio_device {
   iommufd_file* group_iommufd = nullptr;
   /// The number of the device in `group_iommufd`.
   std::uint32_t group_device_id = 0;
+  /// The devices on the bus of this device, with this one, in the order of their addresses. Empty:
+  /// the bus cannot be reset.
+  std::vector<vfio_device*> on_bus;
   /// The PCI function of the device, which answers ioctls, reads and writes.
   pci_endpoint pci;
 };

@@ -69,8 +69,6 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
       if (!spec_.resets) return errc::inval;
       ++resets_;
       return 0;
-    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return hot_reset_info(task, argument);
-    case VFIO_DEVICE_PCI_HOT_RESET: return hot_reset(task, argument);
     default: return errc::notty;
   }
 }
@@ -187,19 +185,6 @@ KVM_VFIO_INLINE answer pci_endpoint::get_irq_info(process& task, std::uint64_t a
                                          : std::uint32_t{VFIO_IRQ_INFO_NORESIZE};
   info.count = irqs.count(info.index);
   return detail::write_back(task, argument, info, sizeof info);
-}
-
-KVM_VFIO_INLINE answer pci_endpoint::hot_reset_info(process& task, std::uint64_t argument) {
-  hot_reset_head info{};
-  if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
-  return errc::nodev;
-}
-
-KVM_VFIO_INLINE answer pci_endpoint::hot_reset(process& task, std::uint64_t argument) {
-  hot_reset_head reset{};
-  if (const errc e = detail::read_argsz(task, argument, reset, sizeof reset); e != errc::ok)
-    return e;
-  return reset.flags != 0 ? errc::inval : errc::nodev;
 }
 
 KVM_VFIO_INLINE bool pci_endpoint::has_table(std::uint32_t index) const noexcept {

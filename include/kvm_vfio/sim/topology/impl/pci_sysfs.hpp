@@ -45,6 +45,8 @@ class pci_sysfs_reader {
     pci_.subsystem_vendor = number<std::uint16_t>("subsystem_vendor", "subsystem_vendor");
     pci_.subsystem = number<std::uint16_t>("subsystem_device", "subsystem");
     pci_.resets = path_exists(device_ / "reset") && !resets_with_neighbours();
+    // A function that is not on a root bus is in the folder of the bridge in front of its bus.
+    pci_.bus_resets = path_exists(device_ / ".." / "config");
     read_resources();
     read_config();
     return std::move(pci_);

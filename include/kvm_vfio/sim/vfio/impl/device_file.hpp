@@ -13,6 +13,7 @@
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/sim/vfio/group_file.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
@@ -22,7 +23,10 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -47,6 +51,8 @@ KVM_VFIO_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
   if (!group_ && request == uapi::request_attach_iommufd_pt) return attach(task, argument);
   if (!group_ && request == uapi::request_detach_iommufd_pt) return detach(task, argument);
   if (request == VFIO_DEVICE_FEATURE) return feature(task, argument);
+  if (request == VFIO_DEVICE_GET_PCI_HOT_RESET_INFO) return hot_reset_info(task, argument);
+  if (request == VFIO_DEVICE_PCI_HOT_RESET) return hot_reset(task, argument);
   return device_.pci.ioctl(task, request, argument);
 }
 
@@ -230,6 +236,90 @@ KVM_VFIO_INLINE errc device_file::refuse_flags(std::uint32_t flags) const noexce
   constexpr std::uint32_t with_pasid = 1;
   const bool unsupported = state_.release.pasids && flags == with_pasid && device_.spec().mediated;
   return unsupported ? errc::opnotsupp : errc::inval;
+}
+
+namespace detail {
+// The members before the array in vfio_pci_hot_reset_info and vfio_pci_hot_reset.
+struct hot_reset_head {
+  std::uint32_t argsz;
+  std::uint32_t flags;
+  std::uint32_t count;
+};
+// The kernel's vfio_pci_dependent_device.
+struct dependent_device {
+  std::int32_t number;  // of the group, or of the device in its iommufd
+  std::uint16_t segment;
+  std::uint8_t bus;
+  std::uint8_t devfn;
+};
+// The address in a name like "0000:02:1f.7"; what a name lacks is 0.
+inline dependent_device at_address(std::int32_t number, const std::string& name) noexcept {
+  unsigned segment = 0, bus = 0, slot = 0, function = 0;
+  (void)std::sscanf(name.c_str(), "%x:%x:%x.%x", &segment, &bus, &slot, &function);
+  return {number, static_cast<std::uint16_t>(segment), static_cast<std::uint8_t>(bus),
+          static_cast<std::uint8_t>(slot << 3 | (function & 7))};
+}
+}  // namespace detail
+
+KVM_VFIO_INLINE answer device_file::hot_reset_info(process& task, std::uint64_t argument) const {
+  detail::hot_reset_head h{};
+  if (const errc e = detail::read_argsz(task, argument, h, sizeof h); e != errc::ok) return e;
+  const std::vector<vfio_device*>& all = device_.on_bus;
+  if (all.empty()) return errc::nodev;
+  constexpr std::uint32_t are_of_iommufd = 1, owned = 2;  // VFIO_PCI_HOT_RESET_FLAG_DEV_ID*
+  const bool fits = all.size() <= (h.argsz - sizeof h) / sizeof(detail::dependent_device);
+  h.flags = iommufd_ && fits ? are_of_iommufd | owned : 0;
+  h.count = static_cast<std::uint32_t>(all.size());
+  std::uint64_t to = argument + sizeof h;
+  for (std::size_t i = 0; i < all.size() && fits; ++i, to += sizeof(detail::dependent_device)) {
+    const std::int32_t n = iommufd_ ? number_of(*all[i]) : all[i]->group().number();
+    if (iommufd_ && n < 0) h.flags &= ~owned;
+    const detail::dependent_device d = detail::at_address(n, all[i]->name());
+    if (!task.mem().write(to, &d, sizeof d)) return errc::fault;
+  }
+  const answer a = detail::write_back(task, argument, h, sizeof h);
+  if (!a) return a;
+  return fits ? answer(0) : answer(errc::nospc);
+}
+
+KVM_VFIO_INLINE answer device_file::hot_reset(process& task, std::uint64_t argument) const {
+  detail::hot_reset_head h{};
+  if (const errc e = detail::read_argsz(task, argument, h, sizeof h); e != errc::ok) return e;
+  if (h.flags != 0) return errc::inval;
+  const std::vector<vfio_device*>& all = device_.on_bus;
+  // Device files exist since Linux 6.6. There the kernel looks at the count first.
+  if (state_.release.device_files && (h.count != 0) == (iommufd_ != nullptr)) return errc::inval;
+  if (all.empty()) return errc::nodev;
+  if (h.count > all.size() || (h.count == 0 && !iommufd_)) return errc::inval;
+  std::vector<std::int32_t> fds(h.count);
+  if (h.count != 0 && !task.mem().read(argument + sizeof h, fds.data(), 4 * fds.size()))
+    return errc::fault;
+  std::vector<const vfio_group*> groups;
+  for (const std::int32_t fd : fds) {
+    const result<file*> f = fd < 0 ? result<file*>(errc::badf) : task.fget(fd);
+    if (!f) return f.error();
+    const file_ref held(*f);
+    if (held->kind() != file_kind::group) return errc::inval;
+    groups.push_back(group_of(*held.get()));
+  }
+  for (const vfio_device* const d : all) {
+    if (d->spec().bound != driver::vfio) return errc::inval;
+    const bool owned = iommufd_
+                           ? number_of(*d) >= 0
+                           : std::find(groups.begin(), groups.end(), &d->group()) != groups.end();
+    if (!owned) return errc::inval;
+  }
+  for (vfio_device* const d : all) d->pci.hot_reset();
+  return 0;
+}
+
+KVM_VFIO_INLINE std::int32_t device_file::number_of(const vfio_device& device) const noexcept {
+  if (device.spec().bound != driver::vfio) return -1;
+  if (device.bound && device.bound->iommufd_ == iommufd_)
+    return static_cast<std::int32_t>(device.bound->devid_);
+  for (const auto& [id, o] : iommufd_->objects())
+    if (o.kind == iommufd_object::type::device && o.group == &device.group().hardware) return 0;
+  return -1;
 }
 
 KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argument) {
