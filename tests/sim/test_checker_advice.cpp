@@ -7,6 +7,7 @@
 
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/trace/checker.hpp>
+#include <kvm_vfio/trace/timeline.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
@@ -14,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 using trace::rule;
@@ -397,6 +399,16 @@ TEST_CASE("ignored-error: a call on the descriptor that a failed call did not ma
   watched<> m;
   const int g = m.open("/dev/vfio/1");
   REQUIRE_FALSE(m.task.open("/dev/vfio/vfio0"));
+  SECTION("at once") {}
+  SECTION("after another call has made one") { REQUIRE(m.task.open("/dev/vfio/vfio")); }
+  SECTION("the call is made again, and succeeds") {
+    m.task.fail_call(1, errc::mfile);
+    REQUIRE_FALSE(m.task.open("/dev/kvm"));
+    REQUIRE(m.task.open("/dev/kvm"));
+    CHECK(m.set_iommu(-1) == errc::badf);
+    CHECK(m.broken().empty());
+    return;
+  }
   CHECK(m.set_container(g, -1) == errc::badf);
   CHECK(m.set_iommu(-1) == errc::badf);  // only the first one is reported
   REQUIRE(m.broken() == rules{rule::ignored_error});
@@ -488,4 +500,105 @@ TEST_CASE("a file that is installed at a number is followed") {
   REQUIRE(other.install_at(9, kvm_vfio));
   CHECK(m.del(dev, 40) == errc::noent);
   CHECK(m.check.count(rule::close_without_del) == 1);
+}
+
+namespace {
+/// Asks for the ranges of a container, with room for `size` bytes.
+errc ask_ranges(watched<>& m, int container, std::uint32_t size = 512) {
+  std::uint64_t words[64] = {};
+  std::memcpy(words, &size, sizeof size);
+  return m.ioctl_at(container, VFIO_IOMMU_GET_INFO, words);
+}
+constexpr std::uint64_t msi = 0xfee00000;  // the IOMMU reserves it for interrupts
+}  // namespace
+
+TEST_CASE("mapped-outside names the ranges of the IOMMU") {
+  watched<> m;
+  int c = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/1", &c) >= 0);
+  REQUIRE(map_dma(m, c, msi, page) == errc::inval);
+  CHECK(m.broken().empty());                  // nobody has told the VMM the ranges
+  REQUIRE(ask_ranges(m, c, 24) == errc::ok);  // there is no room for the ranges
+  REQUIRE(map_dma(m, c, msi, page) == errc::inval);
+  CHECK(m.broken().empty());
+  REQUIRE(ask_ranges(m, c) == errc::ok);
+  REQUIRE(map_dma(m, c, msi, page) == errc::inval);
+  REQUIRE(m.broken() == rules{rule::mapped_outside});
+  CHECK(m.check.reports()[0].detail.starts_with(
+      "from IOVA 0xfee00000 to 0xfee00fff; the ranges are 0x0 to 0xfedfffff, 0xfef00000 to 0x"));
+  REQUIRE(map_dma(m, c, msi - page, page) == errc::ok);
+  REQUIRE(map_dma(m, c, 1, page) == errc::inval);  // it is not aligned
+  CHECK(m.broken().size() == 1);
+}
+
+TEST_CASE("mapped-outside: iommufd") {
+  with_ioas m;
+  REQUIRE(m.alloc() == errc::ok);
+  const int d = m.open("/dev/vfio/devices/vfio0");
+  u::device_bind_iommufd bind{.argsz = sizeof bind, .flags = 0, .iommufd = m.fd, .out_devid = 0};
+  REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::ok);
+  u::device_attach_iommufd_pt attach{
+      .argsz = sizeof attach, .flags = 0, .pt_id = m.made.out_ioas_id};
+  REQUIRE(m.ioctl_at(d, u::request_attach_iommufd_pt, attach) == errc::ok);
+  u::iommu_iova_range ranges[8] = {};
+  u::iommu_ioas_iova_ranges ask{};
+  ask.size = sizeof ask;
+  ask.ioas_id = m.made.out_ioas_id;
+  ask.num_iovas = 8;
+  ask.allowed_iovas = reinterpret_cast<std::uintptr_t>(ranges);
+  REQUIRE(m.ioctl_at(m.fd, u::request_ioas_iova_ranges, ask) == errc::ok);
+  REQUIRE(m.map(msi, page) == errc::inval);
+  m.made.out_ioas_id += 7;
+  CHECK(m.map(msi, page) == errc::noent);
+  // Without a VM, no file needs to be added before BIND.
+  CHECK(m.broken() == rules{rule::mapped_outside});
+}
+
+TEST_CASE("observers hear of installed files, and of the forks of processes that they observe") {
+  machine_under_test<> m;
+  trace::timeline log;
+  m.task.observe(log);
+  const int g = m.open("/dev/vfio/1");
+  sim::file* const group = m.task.file_of(g);
+  group->get();
+  REQUIRE(m.task.install_at(40, group));
+  REQUIRE(m.task.install_at(41, new sim::event_file));
+  sim::process unseen(m.kernel, m.memory, 2);
+  m.task.fork_into(unseen);
+  sim::process seen(m.kernel, m.memory, 3);
+  seen.observe(log);
+  m.task.fork_into(seen);
+  REQUIRE(seen.close(40));
+  CHECK(log.text() ==
+        "1  open(\"/dev/vfio/1\") = 0\n"
+        "2  install(0) = 40\n"
+        "3  install(\"[eventfd]\") = 41\n"
+        "4  fork() = 3\n"
+        "5  close(40) = 0\n");
+}
+
+TEST_CASE("a file that is installed has its type") {
+  watched<> m;
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  sim::process other(m.kernel, m.memory, 2);
+  trace::checker check;
+  other.observe(check);
+  const auto give = [&](int fd) {
+    sim::file* const f = m.task.file_of(fd);
+    f->get();
+    REQUIRE(other.install_at(fd, f));
+  };
+  for (const int fd : {vm, dev, g}) give(fd);
+  support::vmm<support::sim_system> vmm{support::sim_system(other)};
+  CHECK(vmm.del(dev, g) == errc::io);  // the VM belongs to the first process
+  REQUIRE(other.open("/dev/vfio/2"));
+  CHECK(vmm.ioctl(g, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
+  CHECK(check.reports().empty());
+  give(m.open("/dev/vfio/devices/vfio1"));
+  give(m.open("/dev/iommu"));
+  give(m.open("/dev/vfio/vfio"));
+  REQUIRE(other.close(g));
+  CHECK(check.reports().empty());
 }

@@ -301,7 +301,6 @@ class process {
   answer told(trace::call& c, answer a) noexcept;
   static void tell(trace::call_observer& o, const trace::call& c) noexcept;
   static trace::file_type type_of(const file& f) noexcept;
-  void copy_into(process& child);
 
   filesystem& filesystem_;
   memory& memory_;

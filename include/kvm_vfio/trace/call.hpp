@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace kvm_vfio::trace {
 
@@ -49,6 +50,12 @@ enum class file_type : unsigned char {
   kvm_vfio,   ///< what KVM_CREATE_DEVICE makes for the type KVM_DEV_TYPE_VFIO
 };
 
+/// A range of IOVAs.
+struct iova_span {
+  std::uint64_t first;  ///< the first address
+  std::uint64_t last;   ///< the last address
+};
+
 /// One system call. A member that a call does not use keeps its default value.
 struct call {
   /// The kind of the call.
@@ -77,8 +84,8 @@ struct call {
   /// struct, which a call with the TEST flag does not set.
   int made = -1;
   /// The type of KVM_CREATE_DEVICE or VFIO_SET_IOMMU, the index of VFIO_DEVICE_SET_IRQS, the
-  /// `pt_id` of VFIO_DEVICE_ATTACH_IOMMUFD_PT, or the number of the IOAS of IOMMU_IOAS_MAP or
-  /// IOMMU_IOAS_UNMAP.
+  /// `pt_id` of VFIO_DEVICE_ATTACH_IOMMUFD_PT, or the number of the IOAS of IOMMU_IOAS_MAP,
+  /// IOMMU_IOAS_UNMAP or IOMMU_IOAS_IOVA_RANGES.
   std::uint32_t number = 0;
   /// The flags of KVM_CREATE_DEVICE, VFIO_DEVICE_SET_IRQS, VFIO_IOMMU_MAP_DMA,
   /// VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_MAP.
@@ -99,6 +106,9 @@ struct call {
   std::uint64_t iova = 0;
   /// The number of bytes that VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP unmapped.
   std::uint64_t unmapped = 0;
+  /// The ranges of IOVAs that VFIO_IOMMU_GET_INFO or IOMMU_IOAS_IOVA_RANGES named. Empty: the
+  /// answer has none, or has more than 64.
+  std::vector<iova_span> ranges{};
   /// The type of the file of a call of the kind `install`.
   file_type type = file_type::other;
 };

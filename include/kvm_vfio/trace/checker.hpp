@@ -64,6 +64,8 @@ class checker final : public call_observer, private detail::request_rules {
   // Whether the device of a device file, or a device of a group, is in use.
   [[nodiscard]] bool in_use(detail::file_id id) const noexcept;
   void add_file(const call& c, file_type type, std::string name);
+  // Remembers a call that failed and should have made a descriptor.
+  void made(const call& c, bool told);
   // Tells that the VMM ignored the failure of a call that should have made a descriptor, if this
   // call uses a negative descriptor. Returns whether it does.
   bool on_no_descriptor(const call& c);
@@ -73,8 +75,8 @@ class checker final : public call_observer, private detail::request_rules {
   std::set<slot> tested_;
   // The descriptors of the kvm-vfios that are closed.
   std::set<slot> closed_;
-  // The last call of each process that failed and should have made a descriptor.
-  std::map<int, detail::failed_call> unmade_;
+  // The last call of each process that failed and should have made a descriptor, with its number.
+  std::map<int, std::pair<std::size_t, call>> unmade_;
 };
 
 }  // namespace kvm_vfio::trace

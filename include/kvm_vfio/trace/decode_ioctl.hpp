@@ -18,6 +18,8 @@ template <class T>
 void decode_attr(call& c, memory& from) noexcept;
 void decode_range(call& c, memory& from) noexcept;
 void decode_unmapped(call& c, memory& from) noexcept;
+void decode_ranges(call& c, memory& from);
+void read_ranges(call& c, memory& from, std::uint64_t address, std::uint32_t count);
 }  // namespace detail
 
 /// Fills the members of a call that stand in its argument. Call this function before the ioctl is
@@ -27,12 +29,12 @@ void decode_unmapped(call& c, memory& from) noexcept;
 /// \param from the memory of the process that makes the call
 void decode_argument(call& c, memory& from);
 
-/// Fills `error`, `value`, `made` and `unmapped` of a call. Call this function after the call is
-/// executed.
+/// Fills `error`, `value`, `made`, `unmapped` and `ranges` of a call. Call this function after the
+/// call is executed.
 /// \param c    the call
 /// \param from the memory of the process that made the call
 /// \param a    the answer
-void decode_answer(call& c, memory& from, const answer& a) noexcept;
+void decode_answer(call& c, memory& from, const answer& a);
 
 }  // namespace kvm_vfio::trace
 

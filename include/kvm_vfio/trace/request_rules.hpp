@@ -29,6 +29,8 @@ class request_rules {
   // A request of a container or of an iommufd.
   void set_iommu(const call& c, seen_file& container);
   void mapped(const call& c, seen_file& in);
+  // Tells of a MAP that was refused because of its address.
+  void refused(const call& c, const seen_file& in);
   void unmapped(const call& c, seen_file& in);
   // A request of a device.
   void bound(const call& c, seen_file& device);

@@ -28,9 +28,10 @@ enum class rule : unsigned char {
   attr_after_close,       ///< FILE_ADD or FILE_DEL on the number of a closed kvm-vfio
   mappings_lost,          ///< a device works without the mappings that went with the last group
   ignored_error,          ///< a call needs an earlier call that failed
+  mapped_outside,         ///< a MAP outside the ranges that the IOMMU has (EINVAL)
 };
 /// The number of rules.
-inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::ignored_error) + 1;
+inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::mapped_outside) + 1;
 
 /// The texts of a rule. All strings live as long as the program.
 struct rule_text {
@@ -145,6 +146,12 @@ struct rule_text {
               "the VMM made a call that needs an earlier call, but the earlier call failed",
               "check the error of the earlier call, and undo the steps before it instead of going "
               "on"};
+    case rule::mapped_outside:
+      return {"mapped-outside",
+              "a MAP was refused: its range is not inside one of the ranges that the IOMMU has. "
+              "The kernel had told the VMM these ranges",
+              "lay out the memory of the VM so that each MAP lies inside one range that "
+              "VFIO_IOMMU_GET_INFO or IOMMU_IOAS_IOVA_RANGES names, and leave out the rest"};
   }
   return {"", "", ""};
 }

@@ -48,6 +48,8 @@ struct seen_file {
   std::size_t lost_at = 0;  ///< of a container: the number of the call that lost them
   /// The first failure of each request, until the request succeeds.
   std::map<std::uint32_t, failed_call> failed{};
+  /// Of a container or an iommufd: the ranges that the VMM was told, by the number of the IOAS.
+  std::map<std::uint32_t, std::vector<iova_span>> ranges{};
   /// Of a container or an iommufd: the failures of MAP, by the number of the IOAS and the IOVA.
   std::map<std::pair<std::uint32_t, std::uint64_t>, failed_call> failed_maps{};
 };

@@ -248,26 +248,24 @@ KVM_VFIO_INLINE void process::end() noexcept {
 }
 
 KVM_VFIO_INLINE void process::fork_into(process& child) {
-  copy_into(child);
+  {
+    const guard held(mutex_);
+    for (const mapping& m : mappings_) {
+      m.mapped->get();
+      child.mappings_.push_back({m.address, m.size, file_ref(m.mapped.get())});
+    }
+    child.slots_ = slots_;
+    child.open_ = open_;
+    for (slot& s : child.slots_) {
+      s.kept = false;
+      if (s.open) s.open->get();
+    }
+  }
   trace::call c{.kind = trace::call_kind::fork, .process = space_};
   trace::decode_answer(c, memory_, child.space_);
   for (trace::call_observer* o : observers_)
     if (std::find(child.observers_.begin(), child.observers_.end(), o) != child.observers_.end())
       tell(*o, c);
-}
-
-KVM_VFIO_INLINE void process::copy_into(process& child) {
-  const guard held(mutex_);
-  for (const mapping& m : mappings_) {
-    m.mapped->get();
-    child.mappings_.push_back({m.address, m.size, file_ref(m.mapped.get())});
-  }
-  child.slots_ = slots_;
-  child.open_ = open_;
-  for (slot& s : child.slots_) {
-    s.kept = false;
-    if (s.open) s.open->get();
-  }
 }
 
 KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use use) {
@@ -299,8 +297,7 @@ KVM_VFIO_INLINE trace::file_type process::type_of(const file& f) noexcept {
     case file_kind::iommufd: return trace::file_type::iommufd;
     default: break;
   }
-  const std::string_view name = f.name();
-  if (f.kind() != file_kind::kvm) return trace::file_type::other;
+  const std::string_view name = f.kind() == file_kind::kvm ? f.name() : "";
   if (name == "kvm-vfio") return trace::file_type::kvm_vfio;
   return name == "kvm-vm" ? trace::file_type::vm : trace::file_type::other;
 }
@@ -371,13 +368,17 @@ KVM_VFIO_INLINE void process::give_number_back(int fd) noexcept {
 
 KVM_VFIO_INLINE answer process::told(trace::call& c, answer a) noexcept {
   if (observers_.empty()) return a;
-  trace::decode_answer(c, memory_, a);
+  // The call was executed, so an observer without memory must not make the call fail.
+  try {
+    trace::decode_answer(c, memory_, a);
+  } catch (const std::bad_alloc&) {
+    return a;
+  }
   for (trace::call_observer* o : observers_) tell(*o, c);
   return a;
 }
 
 KVM_VFIO_INLINE void process::tell(trace::call_observer& o, const trace::call& c) noexcept {
-  // The call was executed, so an observer without memory must not make the call fail.
   try {
     o.called(c);
   } catch (const std::bad_alloc&) {

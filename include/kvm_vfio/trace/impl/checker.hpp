@@ -34,13 +34,22 @@ KVM_VFIO_INLINE void checker::called(const call& c) {
   files_.call = ++number_;
   const std::size_t before = reports_.size();
   see(c);
-  // A report about this call has told the VMM's author already.
+  made(c, reports_.size() != before);
+}
+
+KVM_VFIO_INLINE void checker::made(const call& c, bool told) {
   const bool request = c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM ||
                        c.request == KVM_CREATE_DEVICE;
   if (c.kind != call_kind::open && (!request || c.fd < 0)) return;
-  if (c.error != errc::ok && reports_.size() == before)
-    unmade_[c.process] = {number_, to_string(c)};
-  else unmade_.erase(c.process);
+  if (c.error != errc::ok) {
+    // A report about this call has told the author of the VMM already.
+    if (!told) unmade_[c.process] = {number_, c};
+    return;
+  }
+  const auto found = unmade_.find(c.process);
+  if (found == unmade_.end()) return;
+  const call& failed = found->second.second;
+  if (failed.request == c.request && failed.text == c.text) unmade_.erase(found);
 }
 
 KVM_VFIO_INLINE std::vector<report> checker::reports() const {
@@ -187,14 +196,18 @@ KVM_VFIO_INLINE void checker::controlled(const call& c) {
     if (c.request == VFIO_SET_IOMMU) return set_iommu(c, *f);
     if (c.request == VFIO_GET_API_VERSION || c.request == VFIO_CHECK_EXTENSION) return;
     if (!f->iommu && ignored(c, f, VFIO_SET_IOMMU)) return;
-    if (c.request == VFIO_IOMMU_MAP_DMA) mapped(c, *f);
+    if (c.request == VFIO_IOMMU_GET_INFO && !c.ranges.empty()) f->ranges[0] = c.ranges;
+    else if (c.request == VFIO_IOMMU_MAP_DMA) mapped(c, *f);
     else if (c.request == VFIO_IOMMU_UNMAP_DMA) unmapped(c, *f);
   } else if (f->type == file_type::iommufd) {
     if (c.request == uapi::request_ioas_alloc) keep(c, *f, c.request);
     else if (c.error == errc::noent && ignored(c, f, uapi::request_ioas_alloc)) return;
+    else if (!c.ranges.empty()) f->ranges[c.number] = c.ranges;
     else if (c.request == uapi::request_ioas_map) mapped(c, *f);
     else if (c.request == uapi::request_ioas_unmap) unmapped(c, *f);
   } else if (f->type == file_type::device) {
+    if (ok && c.request == uapi::request_attach_iommufd_pt)
+      if (seen_file* const to = files_.find(f->bound)) to->ranges.clear();
     if (c.request == uapi::request_bind_iommufd) return bound(c, *f);
     if (ignored(c, f, uapi::request_bind_iommufd)) return;
     if (c.request == uapi::request_attach_iommufd_pt) attached(c, *f);
@@ -282,7 +295,7 @@ KVM_VFIO_INLINE bool checker::on_no_descriptor(const call& c) {
   const auto found = unmade_.find(c.process);
   if (found != unmade_.end()) {
     tell(rule::ignored_error, c, "",
-         "call " + std::to_string(found->second.number) + ": " + found->second.text);
+         "call " + std::to_string(found->second.first) + ": " + to_string(found->second.second));
     unmade_.erase(found);
   }
   return true;

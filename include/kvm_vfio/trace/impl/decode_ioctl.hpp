@@ -13,6 +13,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace kvm_vfio::trace::detail {
 
@@ -72,6 +74,46 @@ KVM_VFIO_INLINE void decode_unmapped(call& c, memory& from) noexcept {
   }
 }
 
+KVM_VFIO_INLINE void read_ranges(call& c, memory& from, std::uint64_t address,
+                                 std::uint32_t count) {
+  constexpr std::uint32_t most = 64;
+  if (count > most) return;
+  std::vector<iova_span> found;
+  for (iova_span range{}; found.size() < count; found.push_back(range))
+    if (!peek(from, address + found.size() * sizeof range, range)) return;
+  c.ranges = std::move(found);
+}
+
+KVM_VFIO_INLINE void decode_ranges(call& c, memory& from) {
+  if (c.request == uapi::request_ioas_iova_ranges) {
+    uapi::iommu_ioas_iova_ranges ranges{};
+    if (peek_argsz(from, c.argument, ranges))
+      read_ranges(c, from, ranges.allowed_iovas, ranges.num_iovas);
+    return;
+  }
+  // The struct of VFIO_IOMMU_GET_INFO. Headers older than Linux 5.4 do not have `cap_offset`.
+  struct {
+    std::uint32_t argsz, flags;
+    std::uint64_t page_sizes;
+    std::uint32_t cap_offset, padding;
+  } info{};
+  struct {
+    std::uint16_t id, version;
+    std::uint32_t next;
+    std::uint32_t count, reserved;
+  } cap{};
+  constexpr std::uint32_t has_caps = 1U << 1;  // VFIO_IOMMU_INFO_CAPS
+  constexpr std::uint16_t iova_ranges = 1;     // VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE
+  if (!peek_argsz(from, c.argument, info) || !(info.flags & has_caps)) return;
+  for (std::uint32_t at = info.cap_offset, seen = 0; at != 0 && seen < 16; at = cap.next, ++seen) {
+    if (at > info.argsz || info.argsz - at < sizeof cap) return;
+    if (!peek(from, c.argument + at, cap)) return;
+    if (cap.id != iova_ranges) continue;
+    if ((info.argsz - at - sizeof cap) / sizeof(iova_span) < cap.count) return;
+    return read_ranges(c, from, c.argument + at + sizeof cap, cap.count);
+  }
+}
+
 }  // namespace kvm_vfio::trace::detail
 
 namespace kvm_vfio::trace {
@@ -115,6 +157,11 @@ KVM_VFIO_INLINE void decode_argument(call& c, memory& from) {
     case VFIO_IOMMU_UNMAP_DMA:
     case u::request_ioas_map:
     case u::request_ioas_unmap: return detail::decode_range(c, from);
+    case u::request_ioas_iova_ranges: {
+      u::iommu_ioas_iova_ranges ranges{};
+      if (detail::peek(from, c.argument, ranges)) c.number = ranges.ioas_id;
+      return;
+    }
     case u::request_attach_iommufd_pt: {
       u::device_attach_iommufd_pt attach{};
       if (detail::peek(from, c.argument, attach)) c.number = attach.pt_id;
@@ -124,7 +171,7 @@ KVM_VFIO_INLINE void decode_argument(call& c, memory& from) {
   }
 }
 
-KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) noexcept {
+KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) {
   c.error = a.error();
   c.value = a ? *a : -1;
   if (!a) return;
@@ -146,6 +193,8 @@ KVM_VFIO_INLINE void decode_answer(call& c, memory& from, const answer& a) noexc
   }
   if (c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM)
     c.made = static_cast<int>(*a);
+  if (c.request == VFIO_IOMMU_GET_INFO || c.request == uapi::request_ioas_iova_ranges)
+    return detail::decode_ranges(c, from);
   if (c.request == VFIO_IOMMU_UNMAP_DMA || c.request == uapi::request_ioas_unmap)
     return detail::decode_unmapped(c, from);
   if (c.request != kvm_vfio::uapi::create_device) return;

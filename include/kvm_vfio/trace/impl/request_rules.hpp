@@ -71,12 +71,27 @@ KVM_VFIO_INLINE void request_rules::mapped(const call& c, seen_file& in) {
     constexpr std::size_t most = 64;
     if (in.failed_maps.size() < most)
       in.failed_maps.try_emplace(key, failed_call{number_, to_string(c)});
-    return;
+    return refused(c, in);
   }
   in.failed_maps.erase(key);
   if (c.flags & uapi::dma_map_vaddr) return;
   in.mapped += c.size;
   in.lost = 0;
+}
+
+KVM_VFIO_INLINE void request_rules::refused(const call& c, const seen_file& in) {
+  if ((c.error != errc::inval && c.error != errc::range) || c.size == 0) return;
+  const auto known = in.ranges.find(c.number);
+  if (known == in.ranges.end()) return;
+  const std::uint64_t last = c.iova + c.size - 1;
+  std::string text = "from IOVA " + in_hex(c.iova) + " to " + in_hex(last) + "; the ranges are";
+  const char* before = " ";
+  for (const iova_span& r : known->second) {
+    if (c.iova >= r.first && last <= r.last && last >= c.iova) return;  // another reason
+    text += before + in_hex(r.first) + " to " + in_hex(r.last);
+    before = ", ";
+  }
+  tell(rule::mapped_outside, c, in.name, std::move(text));
 }
 
 KVM_VFIO_INLINE void request_rules::unmapped(const call& c, seen_file& in) {
@@ -87,8 +102,9 @@ KVM_VFIO_INLINE void request_rules::unmapped(const call& c, seen_file& in) {
   if (container && (c.flags & uapi::dma_unmap_vaddr)) return;
   const std::uint64_t bytes = ok ? c.unmapped : 0;
   in.mapped -= bytes < in.mapped ? bytes : in.mapped;
-  // Such a range is everything: the VMM does not know what is mapped, and does not claim it.
-  constexpr std::uint64_t everything = std::uint64_t{1} << 62;
+  // Such a range is everything, perhaps the whole address width of a virtual IOMMU: the VMM does
+  // not know what is mapped, and does not claim it.
+  constexpr std::uint64_t everything = std::uint64_t{1} << 39;
   if (bytes >= c.size || c.size >= everything) return;
   const auto failed = in.failed_maps.find({c.number, c.iova});
   if (bytes == 0 && failed != in.failed_maps.end()) {

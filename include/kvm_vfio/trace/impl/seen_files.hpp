@@ -59,6 +59,7 @@ KVM_VFIO_INLINE void seen_files::hold(file_id user, file_id held) {
   if (seen_file* const h = find(held)) {
     ++h->users;
     if (h->type == file_type::container) ++h->groups;
+    h->ranges.clear();  // a group may bring reserved ranges
   }
   seen_file* const b = find(before);
   if (!b) return;
@@ -69,6 +70,7 @@ KVM_VFIO_INLINE void seen_files::hold(file_id user, file_id held) {
 
 KVM_VFIO_INLINE void seen_files::leave(file_id container) {
   seen_file& c = files_[container];
+  c.ranges.clear();
   if (--c.groups != 0) return;
   c.iommu = false;
   if (c.mapped == 0) return;
