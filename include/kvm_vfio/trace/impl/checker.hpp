@@ -152,7 +152,7 @@ KVM_VFIO_INLINE void checker::dropped(const call& c, slot at) {
     if (f->armed != 0) tell(rule::irqs_armed, c, f->name);
     if (f->type == file_type::kvm_vfio && !f->dead)
       for (const auto& [other, g] : files_.all())
-        if (g.trackers.count(id) != 0 && in_use(other)) files_.find(other)->untracked_at = number_;
+        if (g.trackers.contains(id) && in_use(other)) files_.find(other)->untracked_at = number_;
   }
   files_.drop(at);
 }
@@ -233,7 +233,7 @@ KVM_VFIO_INLINE void checker::attribute(const call& c) {
   // Other devices of KVM have attributes with the same numbers.
   seen_file* const tracker = files_.find({c.process, c.fd});
   const bool is_kvm_vfio = tracker && tracker->type == file_type::kvm_vfio;
-  if (!is_kvm_vfio && closed_.count({c.process, c.fd}) != 0) {
+  if (!is_kvm_vfio && closed_.contains({c.process, c.fd})) {
     const seen_file* const named = files_.find({c.process, c.subject});
     return tell(rule::attr_after_close, c, named ? named->name : "");
   }

@@ -91,7 +91,7 @@ KVM_VFIO_INLINE void seen_files::track(file_id tracker, file_id file, bool track
 KVM_VFIO_INLINE void seen_files::forget_tracker(file_id tracker) {
   std::vector<file_id> tracked;
   for (const auto& [id, f] : files_)
-    if (f.trackers.count(tracker) != 0) tracked.push_back(id);
+    if (f.trackers.contains(tracker)) tracked.push_back(id);
   for (const file_id id : tracked) track(tracker, id, false);
 }
 
