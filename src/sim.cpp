@@ -23,6 +23,7 @@
 #include <kvm_vfio/sim/pci/impl/sparse_bytes.hpp>
 #include <kvm_vfio/sim/system/impl/event_file.hpp>
 #include <kvm_vfio/sim/system/impl/file.hpp>
+#include <kvm_vfio/sim/system/impl/file_mappings.hpp>
 #include <kvm_vfio/sim/system/impl/file_references.hpp>
 #include <kvm_vfio/sim/system/impl/model_file.hpp>
 #include <kvm_vfio/sim/system/impl/user_struct.hpp>

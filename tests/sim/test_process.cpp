@@ -162,7 +162,8 @@ TEST_CASE("mmap refuses what vfio-pci refuses") {
   CHECK(refused(0x1000, 99, 0) == errc::badf);
   CHECK(m.task.mappings() == 0);
   unsigned char* const bar = m.map(bar_size, 0);
-  CHECK(m.task.munmap(bar, 0x1000).error() == errc::inval);
+  CHECK(m.task.munmap(bar, 0).error() == errc::inval);
+  CHECK(m.task.munmap(bar + 1, 0x1000).error() == errc::inval);
   CHECK(m.task.munmap(bar + 0x1000, bar_size).error() == errc::inval);
   CHECK(m.task.munmap(bar, bar_size));
   CHECK(m.task.munmap(bar, bar_size).error() == errc::inval);
@@ -181,6 +182,44 @@ TEST_CASE("a mapped device keeps its group in use until munmap") {
   CHECK(m.task.open("/dev/vfio/1").error() == errc::busy);
   REQUIRE(m.task.munmap(bar, bar_size));
   CHECK(m.task.open("/dev/vfio/1"));
+}
+
+TEST_CASE("munmap of a part keeps the rest, and with it the device") {
+  opened m;
+  unsigned char* const bar = m.map(bar_size, 0);
+  REQUIRE(m.task.close(m.device));
+  REQUIRE(m.task.munmap(bar + 0x1000, 0x1000));
+  CHECK(m.task.mappings() == 2);
+  CHECK(m.task.munmap(bar + 0x1000, 0x1000).error() == errc::inval);
+  REQUIRE(m.task.munmap(bar, 0x1000));
+  CHECK(m.ioctl(m.group, VFIO_GROUP_UNSET_CONTAINER) == errc::busy);
+  REQUIRE(m.task.munmap(bar + 0x2000, bar_size - 0x2000));
+  CHECK(m.ioctl(m.group, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
+}
+
+TEST_CASE("a container maps a BAR for DMA, and a page table of an iommufd does not") {
+  opened m;
+  unsigned char* const bar = m.map(bar_size, 0);
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = VFIO_DMA_MAP_FLAG_READ,
+                               .vaddr = reinterpret_cast<std::uintptr_t>(bar),
+                               .iova = 0x100000,
+                               .size = 0x1000};
+  CHECK(m.ioctl_at(m.container, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
+
+  const int iommufd = m.open("/dev/iommu");
+  const int other = m.open("/dev/vfio/2");
+  REQUIRE(m.set_container(other, iommufd) == errc::ok);
+  CHECK(m.ioctl_at(iommufd, VFIO_IOMMU_MAP_DMA, map) == errc::ok);  // no page table yet
+  CHECK(m.device_fd(other, "0000:00:05.0").error() == errc::fault);
+  vfio_iommu_type1_dma_unmap unmap{};
+  unmap.argsz = sizeof unmap;
+  unmap.flags = kvm_vfio::uapi::dma_unmap_all;
+  REQUIRE(m.ioctl_at(iommufd, VFIO_IOMMU_UNMAP_DMA, unmap) == errc::ok);
+  REQUIRE(m.device_fd(other, "0000:00:05.0"));
+  CHECK(m.ioctl_at(iommufd, VFIO_IOMMU_MAP_DMA, map) == errc::fault);
+  REQUIRE(m.task.munmap(bar, bar_size));
+  CHECK(m.ioctl_at(iommufd, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
 }
 
 TEST_CASE("a child has the mappings, and the end of a process removes them") {
@@ -394,7 +433,7 @@ TEST_CASE("a handle of a process makes each call of the process") {
   CHECK(sys.ioctl(m.device, VFIO_DEVICE_RESET, 0).value() == 0);
   void* const bar = sys.mmap(bar_size, both, m.device, 0).value();
   CHECK(m.task.mappings() == 1);
-  CHECK(sys.munmap(bar, 0x1000) == errc::inval);
+  CHECK(sys.munmap(bar, 0) == errc::inval);
   CHECK(sys.munmap(bar, bar_size) == errc::ok);
   CHECK(sys.close(again) == errc::ok);
   CHECK(sys.close(again) == errc::badf);

@@ -10,6 +10,7 @@
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/call_fault.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/file_mappings.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/trace/call.hpp>
 
@@ -169,14 +170,17 @@ class process {
   /// - `errc::nodev`: the file is not a device file
   /// - `errc::nomem`: the size is too large, or there is no memory
   answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset);
-  /// Forgets a mapping (munmap(2)), and gives its reference on the file back. If there are several
-  /// mappings with this address and size, the function forgets the last that was made. Linux also
-  /// removes parts of mappings and ranges without a mapping; this function refuses them.
-  /// \param address what `mmap` returned
-  /// \param size    the size that was given to `mmap`
+  /// Forgets a mapping or a part of it (munmap(2)). The reference on the file is given back with
+  /// the last part. If several mappings contain the range, the function takes the last that was
+  /// made. Linux also removes ranges without a mapping and ranges of several mappings; this
+  /// function refuses them.
+  /// \param address the start of the range
+  /// \param size    the number of bytes; a part of a page counts as a page
   /// \return 0
   /// \par Errors
-  /// - `errc::inval`: the process has no such mapping
+  /// - `errc::inval`: the size is 0, the address is not a multiple of the page size, or no mapping
+  /// of
+  ///   the process contains the range
   answer munmap(void* address, std::size_t size);
   /// Ends the process. First tells the observers of a call of the kind `exit`. Then removes the
   /// mappings, and closes every descriptor, the lowest first. No observer is told of these.
@@ -217,6 +221,8 @@ class process {
   [[nodiscard]] std::uint64_t calls() const noexcept;
   /// Returns the number of mappings.
   [[nodiscard]] std::size_t mappings() const noexcept { return mappings_.size(); }
+  /// Returns whether a mapping of a file contains a byte of a range of addresses.
+  [[nodiscard]] bool maps_file(std::uint64_t address, std::uint64_t size) noexcept;
   /// Returns the memory of the process.
   [[nodiscard]] memory& mem() noexcept { return memory_; }
   /// Returns the file behind a descriptor, without a reference for the caller. Null: the descriptor
@@ -277,11 +283,6 @@ class process {
   // What `drop` does with the number of the closed descriptor. A new file may get a free number at
   // once, and a kept number only after `give_number_back`.
   enum class number : unsigned char { is_free, is_kept };
-  struct mapping {
-    std::uint64_t address;
-    std::uint64_t size;  // whole pages
-    file_ref mapped;
-  };
   struct pending_fault {
     call_fault fault;
     bool of_every_kind;
@@ -311,7 +312,7 @@ class process {
   std::size_t open_ = 0;
   std::size_t lowest_ = 0;
   std::size_t limit_ = 1 << 20;
-  std::vector<mapping> mappings_;
+  std::vector<file_mapping> mappings_;
   std::vector<pending_fault> faults_;
   std::size_t faults_left_ = 0;  // the size of faults_, which is read without the lock
   std::uint64_t calls_ = 0;

@@ -12,6 +12,7 @@
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/file_mappings.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/sim/system/model_file.hpp>
 #include <kvm_vfio/trace/call.hpp>
@@ -216,13 +217,9 @@ KVM_VFIO_INLINE answer process::munmap(void* address, std::size_t size) {
   if (const errc e = begin(c); e != errc::ok) return told(c, e);
   const std::uint64_t whole = (std::uint64_t{size} + page_size - 1) / page_size * page_size;
   file_ref mapped;
-  {
+  if (at % page_size == 0 && whole != 0) {
     const guard held(mutex_);
-    for (std::size_t i = mappings_.size(); i-- != 0 && !mapped;) {
-      if (mappings_[i].address != at || mappings_[i].size != whole) continue;
-      mapped = std::move(mappings_[i].mapped);
-      mappings_.erase(mappings_.begin() + static_cast<std::ptrdiff_t>(i));
-    }
+    mapped = unmap(mappings_, at, whole);
   }
   if (!mapped) return told(c, errc::inval);
   mapped.reset();
@@ -237,7 +234,7 @@ KVM_VFIO_INLINE void process::exit() noexcept {
 
 KVM_VFIO_INLINE void process::end() noexcept {
   const in_call here(*this);
-  std::vector<mapping> gone;
+  std::vector<file_mapping> gone;
   {
     const guard held(mutex_);
     gone.swap(mappings_);
@@ -250,7 +247,7 @@ KVM_VFIO_INLINE void process::end() noexcept {
 KVM_VFIO_INLINE void process::fork_into(process& child) {
   {
     const guard held(mutex_);
-    for (const mapping& m : mappings_) {
+    for (const file_mapping& m : mappings_) {
       m.mapped->get();
       child.mappings_.push_back({m.address, m.size, file_ref(m.mapped.get())});
     }
@@ -300,6 +297,11 @@ KVM_VFIO_INLINE trace::file_type process::type_of(const file& f) noexcept {
   const std::string_view name = f.kind() == file_kind::kvm ? f.name() : "";
   if (name == "kvm-vfio") return trace::file_type::kvm_vfio;
   return name == "kvm-vm" ? trace::file_type::vm : trace::file_type::other;
+}
+
+KVM_VFIO_INLINE bool process::maps_file(std::uint64_t address, std::uint64_t size) noexcept {
+  const guard held(mutex_);
+  return maps(mappings_, address, size);
 }
 
 KVM_VFIO_INLINE file* process::file_of(int fd) noexcept {

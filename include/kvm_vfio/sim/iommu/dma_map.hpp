@@ -21,8 +21,18 @@ struct dma_mapping {
   std::uint32_t flags = 0;
   /// Whether the mapping has lost its address in the process (VFIO_DMA_UNMAP_FLAG_VADDR).
   bool stale = false;
+  /// iommufd: whether the memory can be pinned. False: a part of the memory is a mapped BAR.
+  bool pinnable = true;
   /// The last I/O virtual address.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
+  /// The part of the mapping from `first` to `end - 1`. \pre the mapping contains this range
+  [[nodiscard]] dma_mapping part(std::uint64_t first, std::uint64_t end) const noexcept {
+    dma_mapping p = *this;
+    p.iova = first;
+    p.size = end - first;
+    p.address += first - iova;
+    return p;
+  }
 };
 
 /// A set of mappings that do not overlap. Look-ups take logarithmic time.

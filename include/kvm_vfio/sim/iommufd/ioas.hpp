@@ -54,6 +54,7 @@ class ioas {
   ///   addresses, or the mapping allows no access and a page table would have to translate it
   /// - `errc::overflow`: the address and the size wrap around
   /// - `errc::exists`: another mapping has one of the addresses
+  /// - `errc::fault`: the memory cannot be pinned, and a page table would have to translate it
   [[nodiscard]] errc map(const dma_mapping& m);
   /// Finds the lowest free address for a mapping. The first page is never used.
   /// \param size    the size in bytes
@@ -77,13 +78,16 @@ class ioas {
   ///   range. The mappings before that one are removed.
   [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
 
-  /// Whether a mapping allows no access. No page table translates such a mapping.
-  [[nodiscard]] bool unreachable() const noexcept;
+  /// Checks that a page table can translate all mappings, except for their addresses.
+  /// \par Errors
+  /// - `errc::fault`: the memory of a mapping cannot be pinned
+  /// - `errc::inval`: a mapping allows no access
+  [[nodiscard]] errc check_translation() const noexcept;
   /// Whether every mapping has an alignment, in bytes.
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:
-  static bool reachable(const dma_mapping& m) noexcept;
+  static errc check_translation(const dma_mapping& m) noexcept;
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
 
   std::vector<iova_range> ranges_ = every_address();

@@ -79,10 +79,13 @@ class iommufd_file final : public file {
   /// - `errc::toobig`: a longer struct than the kernel knows is not zero behind its known part
   /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
   /// - `errc::noent`: there is no object with this number and of the kind that the request needs
+  /// - `errc::fault`: IOAS_MAP, HWPT_ALLOC: a page table would have to translate a mapped BAR
   /// - `errc::busy`: DESTROY: the object is in use
   /// - `errc::addrinuse`: HWPT_ALLOC: the IOMMU cannot translate a mapping, or a mapping is not
   ///   aligned to its pages
-  /// - `errc::overflow`: an address and a length wrap around
+  /// - `errc::overflow`: an address and a length wrap around; IOAS_MAP: the address of the memory
+  /// and
+  ///   the length do, or their sum is 0
   /// - `errc::msgsize`: IOAS_IOVA_RANGES: the array is too small for all ranges
   /// - `errc::nodev`: VFIO_IOAS with GET: there is no address space for VFIO
   /// - further errors: those of `ioas::map`, `ioas::find_free`, `ioas::unmap` and `vfio_request`
@@ -114,7 +117,8 @@ class iommufd_file final : public file {
   ///   object
   /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
   ///   to the pages of its IOMMU
-  /// - `errc::inval`: a mapping allows no access, and the device needs a new page table
+  /// - `errc::fault`, `errc::inval`: the device needs a new page table, and this error of
+  ///   `ioas::check_translation` prevents it
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;

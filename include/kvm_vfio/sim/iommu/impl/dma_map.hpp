@@ -36,9 +36,8 @@ KVM_VFIO_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
   while (const dma_mapping* const found = find(first, last)) {
     const dma_mapping m = *found;
     remove(m);
-    if (m.iova < first) add({m.iova, first - m.iova, m.address, m.flags, m.stale});
-    if (m.last() > last)
-      add({last + 1, m.last() - last, m.address + (last + 1 - m.iova), m.flags, m.stale});
+    if (m.iova < first) add(m.part(m.iova, first));
+    if (m.last() > last) add(m.part(last + 1, m.iova + m.size));
   }
 }
 
@@ -47,9 +46,8 @@ KVM_VFIO_INLINE void dma_map::split_behind(std::uint64_t last) {
   if (!found || found->last() == last) return;
   const dma_mapping m = *found;
   remove(m);
-  const std::uint64_t size = last - m.iova + 1;
-  add({m.iova, size, m.address, m.flags, m.stale});
-  add({last + 1, m.size - size, m.address + size, m.flags, m.stale});
+  add(m.part(m.iova, last + 1));
+  add(m.part(last + 1, m.iova + m.size));
 }
 
 KVM_VFIO_INLINE const std::map<std::uint64_t, dma_mapping>& dma_map::all() const noexcept {

@@ -48,7 +48,8 @@ KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m) {
   if (m.last() < m.iova) return errc::overflow;
   if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
   if (maps_.find(m.iova, m.last())) return errc::exists;
-  if (translated_ && !reachable(m)) return errc::inval;
+  if (translated_)
+    if (const errc e = check_translation(m); e != errc::ok) return e;
   maps_.add(m);
   return errc::ok;
 }
@@ -89,14 +90,15 @@ KVM_VFIO_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
   return done ? errc::ok : errc::noent;
 }
 
-KVM_VFIO_INLINE bool ioas::unreachable() const noexcept {
+KVM_VFIO_INLINE errc ioas::check_translation() const noexcept {
   for (const auto& [iova, m] : maps_.all())
-    if (!reachable(m)) return true;
-  return false;
+    if (const errc e = check_translation(m); e != errc::ok) return e;
+  return errc::ok;
 }
 
-KVM_VFIO_INLINE bool ioas::reachable(const dma_mapping& m) noexcept {
-  return (m.flags & (uapi::map_readable | uapi::map_writeable)) != 0;
+KVM_VFIO_INLINE errc ioas::check_translation(const dma_mapping& m) noexcept {
+  if (!m.pinnable) return errc::fault;
+  return m.flags & (uapi::map_readable | uapi::map_writeable) ? errc::ok : errc::inval;
 }
 
 KVM_VFIO_INLINE bool ioas::fits(std::uint64_t alignment) const noexcept {

@@ -184,7 +184,7 @@ KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space,
   if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
   for (const auto& [iova, m] : space.mappings().all())
     if (!allowed({iommu.aperture}, m.iova, m.last())) return errc::addrinuse;
-  return space.unreachable() ? errc::inval : errc::ok;
+  return space.check_translation();
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space,
@@ -275,11 +275,18 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
   if (!(c.flags & access)) return errc::inval;
   iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
+  // The kernel also refuses memory that ends with the last address.
+  if (c.user_va + c.length < c.user_va) return errc::overflow;
   if (!(c.flags & uapi::map_fixed_iova))
     if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
         e != errc::ok)
       return e;
-  if (const errc e = o->space.map({c.iova, c.length, c.user_va, c.flags}); e != errc::ok) return e;
+  const dma_mapping made{.iova = c.iova,
+                         .size = c.length,
+                         .address = c.user_va,
+                         .flags = c.flags,
+                         .pinnable = !task.maps_file(c.user_va, c.length)};
+  if (const errc e = o->space.map(made); e != errc::ok) return e;
   return respond(task, argument, c);
 }
 

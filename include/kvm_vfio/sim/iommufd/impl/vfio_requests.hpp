@@ -92,7 +92,12 @@ KVM_VFIO_INLINE answer vfio_map(process& task, std::uint64_t argument, const vfi
   std::uint32_t flags = uapi::map_fixed_iova;
   if (m.flags & VFIO_DMA_MAP_FLAG_READ) flags |= uapi::map_readable;
   if (m.flags & VFIO_DMA_MAP_FLAG_WRITE) flags |= uapi::map_writeable;
-  return to_answer(on.space->map({m.iova, m.size, m.vaddr, flags}));
+  if (m.vaddr + m.size < m.vaddr) return errc::overflow;
+  return to_answer(on.space->map({.iova = m.iova,
+                                  .size = m.size,
+                                  .address = m.vaddr,
+                                  .flags = flags,
+                                  .pinnable = !task.maps_file(m.vaddr, m.size)}));
 }
 
 KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const vfio_space& on) {

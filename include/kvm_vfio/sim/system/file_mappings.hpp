@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The mappings of files that a process has.
+
+#include <kvm_vfio/sim/system/file.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+/// A mapping of a file, with a reference on the file.
+struct file_mapping {
+  /// The first address.
+  std::uint64_t address;
+  /// The size in bytes: whole pages.
+  std::uint64_t size;
+  /// The file.
+  file_ref mapped;
+};
+
+/// Takes a range out of the last mapping that contains it. What is left in front of the range and
+/// behind it holds references of its own.
+/// \return the reference of the mapping; empty: no mapping contains the range
+[[nodiscard]] file_ref unmap(std::vector<file_mapping>& from, std::uint64_t address,
+                             std::uint64_t size);
+/// Returns whether a mapping contains a byte of a range.
+[[nodiscard]] bool maps(const std::vector<file_mapping>& all, std::uint64_t address,
+                        std::uint64_t size) noexcept;
+
+}  // namespace kvm_vfio::sim
+
+#ifndef KVM_VFIO_COMPILED
+#include <kvm_vfio/sim/system/impl/file_mappings.hpp>
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of file_mappings.hpp.
+
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/file_mappings.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE file_ref unmap(std::vector<file_mapping>& from, std::uint64_t address,
+                               std::uint64_t size) {
+  for (std::size_t i = from.size(); i-- != 0;) {
+    const std::uint64_t before = address - from[i].address;
+    const std::uint64_t all = from[i].size;
+    if (before >= all || size > all - before) continue;
+    file_ref mapped = std::move(from[i].mapped);
+    from.erase(from.begin() + static_cast<std::ptrdiff_t>(i));
+    const auto keep = [&](std::uint64_t first, std::uint64_t bytes) {
+      if (bytes == 0) return;
+      mapped->get();
+      from.insert(from.begin() + static_cast<std::ptrdiff_t>(i),
+                  file_mapping{first, bytes, file_ref(mapped.get())});
+    };
+    keep(address + size, all - before - size);
+    keep(address - before, before);
+    return mapped;
+  }
+  return {};
+}
+
+KVM_VFIO_INLINE bool maps(const std::vector<file_mapping>& all, std::uint64_t address,
+                          std::uint64_t size) noexcept {
+  for (const file_mapping& m : all)
+    if (address < m.address + m.size && m.address < address + size) return true;
+  return false;
+}
+
+}  // namespace kvm_vfio::sim
