@@ -16,6 +16,7 @@
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
 #include <kvm_vfio/sim/iommufd/impl/vfio_requests.hpp>
 #include <kvm_vfio/sim/kvm/impl/tce_table.hpp>
+#include <kvm_vfio/sim/kvm/impl/vm_requests.hpp>
 #include <kvm_vfio/sim/observe/impl/json_writer.hpp>
 #include <kvm_vfio/sim/pci/impl/config.hpp>
 #include <kvm_vfio/sim/pci/impl/endpoint.hpp>

@@ -15,6 +15,7 @@
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/iommu_backend.hpp>  // IWYU pragma: export
+#include <kvm_vfio/sim/kvm/vm_requests.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>  // IWYU pragma: export
 #include <kvm_vfio/sim/process.hpp>        // IWYU pragma: export
 #include <kvm_vfio/sim/snapshot.hpp>       // IWYU pragma: export
@@ -109,13 +110,15 @@ class kernel final : public filesystem {
  private:
   class vm_record final : public vm_base {
    public:
-    vm_record(const typename vm_model::types& types, process& creator, std::string name)
-        : vm_base(std::move(name)), model(types, this, creator) {}
+    vm_record(const typename vm_model::types& types, process& creator, std::string name,
+              const linux_release& release)
+        : vm_base(std::move(name)), model(types, this, creator), requests(release) {}
     void get() noexcept override { model.get(); }
     void put() noexcept override { model.put(); }
     [[nodiscard]] int users() const noexcept override { return model.users(); }
     vm_model model;
-    mutex looking;  // guards `device`; taken before the lock of the kvm-vfio itself
+    vm_requests requests;  // the memory slots, irqfds and ioeventfds
+    mutex looking;         // guards `device`; taken before the lock of the kvm-vfio itself
     typename device_type<vm_model>::operations* device = nullptr;
   };
 
@@ -155,7 +158,9 @@ class kernel final : public filesystem {
     [[nodiscard]] const char* name() const noexcept override { return "kvm-vm"; }
     answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override {
       if (vm_.model.answers(task)) {
-        if (request == KVM_CHECK_EXTENSION) return has_extension(argument);
+        if (request == KVM_CHECK_EXTENSION)
+          return kvm_extension(argument, kernel_.world_.release());
+        if (vm_requests::knows(request)) return vm_.requests.ioctl(task, request, argument);
         if constexpr (requires { &Iommu::make_table; })
           if (request == uapi::request_create_spapr_tce_64)
             return make_table(kernel_.arch, task, argument);
@@ -166,7 +171,10 @@ class kernel final : public filesystem {
     answer pwrite(const void*, std::size_t, std::uint64_t) override { return errc::spipe; }
 
    private:
-    void release() noexcept override { vm_.model.release(); }
+    void release() noexcept override {
+      vm_.requests.end_irqfds();
+      vm_.model.release();
+    }
     // A template, because not every IOMMU backend has tables.
     template <class Tables>
     answer make_table(Tables& tables, process& task, std::uint64_t argument) {
@@ -187,7 +195,8 @@ class kernel final : public filesystem {
     answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override {
       switch (request) {
         case KVM_GET_API_VERSION: return argument ? answer(errc::inval) : answer(KVM_API_VERSION);
-        case KVM_CHECK_EXTENSION: return has_extension(argument);
+        case KVM_CHECK_EXTENSION: return kvm_extension(argument, kernel_.world_.release());
+        case KVM_GET_VCPU_MMAP_SIZE: return argument ? answer(errc::inval) : vcpu_mmap_size;
         case KVM_CREATE_VM:
           return argument ? answer(errc::inval) : task.insert(file_ref(kernel_.make_vm(task)));
         default: return errc::inval;
@@ -198,13 +207,10 @@ class kernel final : public filesystem {
     kernel& kernel_;
   };
 
-  static answer has_extension(std::uint64_t extension) noexcept {
-    return extension == KVM_CAP_DEVICE_CTRL ? 1 : 0;
-  }
   file* make_vm(process& creator) {
     const guard held(lock_);
     auto name = "vm" + std::to_string(vms_.size());
-    vms_.push_back(std::make_unique<vm_record>(types_, creator, std::move(name)));
+    vms_.push_back(std::make_unique<vm_record>(types_, creator, std::move(name), world_.release()));
     return new vm_file(*this, *vms_.back());
   }
   // The files that the kvm-vfio of a VM tracks. A file may be closed while it is in this list, but
@@ -247,6 +253,10 @@ class kernel final : public filesystem {
   vm_state state_of_vm(vm_record& vm) {
     const tracked_files files(vm);
     vm_state s{vm.name(), vm.users(), vm.noncoherent(), vm.assigned(), files.has_device(), {}};
+    for (const auto& [number, m] : vm.requests.memory())
+      s.memory.push_back({number, m.flags, m.guest, m.size, m.address});
+    s.irqfds = vm.requests.irqfds();
+    s.ioeventfds = static_cast<int>(vm.requests.ioeventfds());
     s.tracked.reserve(files.all().size());
     for (file* const f : files.all()) s.tracked.push_back(state_of(world_, *f));
     return s;

@@ -39,6 +39,11 @@ struct linux_release {
   /// Whether the ioctls that attach and detach device files know PASIDs. The simulator refuses
   /// them.
   bool pasids;
+  /// Whether KVM reports KVM_CAP_DEVICE_CTRL on x86. KVM_CREATE_DEVICE works in any case.
+  bool device_control;
+  /// Whether an eventfd can have only one irqfd (KVM_IRQFD) in all VMs together. False: it can have
+  /// one in each VM.
+  bool exclusive_irqfds;
   /// The error with which a group is refused whose IOMMU has a region of the type `direct`.
   errc direct_error;
   /// Whether the vectors of an armed MSI-X interrupt may become more. False: SET_IRQS refuses
@@ -61,6 +66,8 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .nesting = true,
                                         .bind_checks_rest = false,
                                         .pasids = false,
+                                        .device_control = false,
+                                        .exclusive_irqfds = false,
                                         .direct_error = errc::perm,
                                         .dynamic_msix = false,
                                         .device_info_size = 20};
@@ -75,6 +82,8 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .nesting = true,
                                          .bind_checks_rest = false,
                                          .pasids = false,
+                                         .device_control = true,
+                                         .exclusive_irqfds = false,
                                          .direct_error = errc::inval,
                                          .dynamic_msix = true,
                                          .device_info_size = 24};
@@ -89,6 +98,8 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .nesting = false,
                                         .bind_checks_rest = true,
                                         .pasids = true,
+                                        .device_control = true,
+                                        .exclusive_irqfds = true,
                                         .direct_error = errc::inval,
                                         .dynamic_msix = true,
                                         .device_info_size = 24};

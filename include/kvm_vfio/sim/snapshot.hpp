@@ -35,6 +35,21 @@ struct file_state {
   /// Compares all members.
   friend bool operator==(const file_state&, const file_state&) = default;
 };
+/// A memory slot of a VM (KVM_SET_USER_MEMORY_REGION).
+struct slot_state {
+  /// The number of the slot.
+  std::uint32_t number = 0;
+  /// KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY.
+  std::uint32_t flags = 0;
+  /// The first address in the VM.
+  std::uint64_t guest = 0;
+  /// The size in bytes.
+  std::uint64_t size = 0;
+  /// The address in the process.
+  std::uint64_t address = 0;
+  /// Compares all members.
+  friend bool operator==(const slot_state&, const slot_state&) = default;
+};
 /// The state of a VM.
 struct vm_state {
   /// The name: "vm" and the number of the VM, in the order of creation ("vm0").
@@ -49,6 +64,12 @@ struct vm_state {
   bool has_device = false;
   /// The files that the kvm-vfio tracks, in the order of its list.
   std::vector<file_state> tracked{};
+  /// The memory slots, by their numbers.
+  std::vector<slot_state> memory{};
+  /// The numbers of the interrupts that have irqfds, in the order of the calls of KVM_IRQFD.
+  std::vector<int> irqfds{};
+  /// The number of ioeventfds.
+  int ioeventfds = 0;
   /// Compares all members.
   friend bool operator==(const vm_state&, const vm_state&) = default;
 };

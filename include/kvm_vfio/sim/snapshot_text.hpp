@@ -15,6 +15,8 @@ namespace detail {
 [[nodiscard]] std::string list_of(const std::vector<int>& numbers);
 // "0x1000 to 0x1fff: memory 0x7f0000000000, flags 0x3".
 [[nodiscard]] std::string text_of(const mapping_state& m);
+// Describes a memory slot: "memory slot 0: 0x0 to 0xffff, memory 0x7f0000000000, flags 0x0".
+[[nodiscard]] std::string text_of(const slot_state& m);
 // "MSI-X (vectors 0 1)".
 [[nodiscard]] std::string text_of(const interrupt_state& i);
 }  // namespace detail

@@ -824,7 +824,55 @@ class generator {
     s.makes = true;
     s.made_at = offsetof(kvm_create_device, fd);
   }
+  // The requests of a VM that only keep books.
+
+  void irqchip() {
+    const ref vm = some(kind::vm);
+    call(vm, "CREATE_IRQCHIP", KVM_CREATE_IRQCHIP, 0);
+  }
+  void set_memory() {
+    kvm_userspace_memory_region m{};
+    m.slot =
+        r_.percent(90) ? static_cast<unsigned>(r_.below(3)) : r_.of({32763U, 32764U, 1U << 20});
+    m.flags = r_.percent(85) ? static_cast<unsigned>(r_.below(4)) & 1U : 1U << r_.below(32);
+    m.guest_phys_addr = m_.page * static_cast<unsigned>(r_.below(6));
+    m.memory_size = m_.page * static_cast<unsigned>(r_.below(4));
+    if (r_.percent(8)) m.guest_phys_addr = r_.of<std::uint64_t>({1, 1ULL << 52, ~0ULL << 12});
+    if (r_.percent(5)) m.memory_size = r_.of<std::uint64_t>({1, 1ULL << 43, ~0ULL << 12});
+    m.userspace_addr = r_.percent(90) ? 0 : r_.of<std::uint64_t>({1, m_.page});
+    call(some(kind::vm), "SET_USER_MEMORY_REGION", KVM_SET_USER_MEMORY_REGION, bytes(m),
+         {{offsetof(decltype(m), userspace_addr), {kind::dma_memory}}});
+  }
+  void irqfd() {
+    kvm_irqfd i{};
+    i.gsi = static_cast<unsigned>(r_.below(3));
+    i.flags = r_.percent(90) ? static_cast<unsigned>(r_.below(4)) : 1U << r_.below(32);
+    call(some(kind::vm), "IRQFD", KVM_IRQFD, bytes(i),
+         {{0, mostly(kind::event)}, {offsetof(decltype(i), resamplefd), mostly(kind::event)}});
+  }
+  void ioeventfd() {
+    kvm_ioeventfd i{};
+    i.datamatch = static_cast<unsigned>(r_.below(2));
+    i.addr = r_.percent(90) ? 0x1000U * static_cast<unsigned>(r_.below(2)) : ~std::uint64_t{0} - 3;
+    i.len = r_.of({0U, 1U, 2U, 4U, 4U, 4U, 8U, 3U});
+    i.flags = r_.percent(90) ? static_cast<unsigned>(r_.below(16)) : 1U << r_.below(32);
+    call(some(kind::vm), "IOEVENTFD", KVM_IOEVENTFD, bytes(i),
+         {{offsetof(decltype(i), fd), mostly(kind::event)}});
+  }
+  void vm_call() {
+    switch (r_.below(8)) {
+      case 0: return irqchip();
+      case 1:
+      case 2: return set_memory();
+      case 3:
+      case 4:
+      case 5: return irqfd();
+      default: return ioeventfd();
+    }
+  }
+
   void kvm_call() {
+    if (m_.books && r_.percent(40)) return vm_call();
     switch (r_.below(10)) {
       case 0: {
         step& s = call({kind::kvm}, "CREATE_VM", KVM_CREATE_VM, 0);

@@ -26,6 +26,7 @@ struct machine {
   std::vector<target> targets;
   bool iommufd = false;
   bool spapr = false;
+  bool books = false;  ///< x86: the memory slots, irqfds and ioeventfds of VMs are compared
   std::uint64_t page = 4096;
 };
 

@@ -159,6 +159,9 @@ facts find(const options& o) {
       if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
       f.has.targets.push_back(std::move(found));
     }
+#if defined __x86_64__
+  f.has.books = true;
+#endif
   if (!f.has.spapr) ask_for_iommu(f);
   return f;
 }

@@ -28,6 +28,9 @@ KVM_VFIO_INLINE std::vector<std::string> facts_of(const snapshot& s, bool many) 
     out.push_back(v.name + ": " + counted(v.users, "users, ") +
                   counted(v.noncoherent, "registrations of noncoherent DMA, ") +
                   counted(v.assigned, "assigned files") + (v.has_device ? ", kvm-vfio" : ""));
+    for (const slot_state& m : v.memory) out.push_back(v.name + ": " + text_of(m));
+    for (const int gsi : v.irqfds) out.push_back(v.name + ": irqfd of GSI " + std::to_string(gsi));
+    if (v.ioeventfds) out.push_back(v.name + ": " + counted(v.ioeventfds, "ioeventfds"));
     for (const file_state& f : v.tracked)
       out.push_back(v.name + " tracks " + f.name + of(f.vm) + ", " +
                     (f.coherent ? "coherent, " : "noncoherent, ") + f.why + ", " +

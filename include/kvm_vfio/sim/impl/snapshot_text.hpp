@@ -28,6 +28,12 @@ KVM_VFIO_INLINE std::string text_of(const mapping_state& m) {
          in_hex(m.flags);
 }
 
+KVM_VFIO_INLINE std::string text_of(const slot_state& m) {
+  return "memory slot " + std::to_string(m.number) + ": " + in_hex(m.guest) + " to " +
+         in_hex(m.guest + m.size - 1) + ", memory " + in_hex(m.address) + ", flags " +
+         in_hex(m.flags);
+}
+
 KVM_VFIO_INLINE std::string text_of(const interrupt_state& i) {
   static constexpr const char* names[] = {"INTx", "MSI", "MSI-X", "error", "request"};
   const std::string name = i.index < 5 ? names[i.index] : std::to_string(i.index);
@@ -48,6 +54,9 @@ KVM_VFIO_INLINE std::string to_text(const snapshot& s) {
     out += v.name + ": " + std::to_string(v.users) + " users, " +
            (v.noncoherent ? "noncoherent DMA" : "coherent") +
            (v.has_device ? "" : ", no kvm-vfio") + "\n";
+    for (const slot_state& m : v.memory) out += "  " + detail::text_of(m) + "\n";
+    for (const int gsi : v.irqfds) out += "  irqfd of GSI " + std::to_string(gsi) + "\n";
+    if (v.ioeventfds) out += "  " + std::to_string(v.ioeventfds) + " ioeventfds\n";
     for (const file_state& f : v.tracked)
       out += "  " + f.name + " (" + (f.vm.empty() ? "no VM" : f.vm) +
              "): " + (f.coherent ? "coherent" : "noncoherent") + ", " + f.why + "\n";
@@ -124,6 +133,11 @@ KVM_VFIO_INLINE std::string to_json(const snapshot& s) {
   w.array("vms", s.vms, [&](const vm_state& v) {
     w.field("name", v.name).field("users", v.users).field("noncoherent", v.noncoherent);
     w.field("assigned", v.assigned).field("kvm_vfio", v.has_device);
+    w.array("memory", v.memory, [&](const slot_state& m) {
+      w.field("number", m.number).field("flags", m.flags).field("guest", m.guest);
+      w.field("size", m.size).field("address", m.address);
+    });
+    w.field("irqfds", v.irqfds).field("ioeventfds", v.ioeventfds);
     w.array("tracked", v.tracked, [&](const file_state& f) {
       w.field("name", f.name).field("vm", f.vm).field("coherent", f.coherent);
       w.field("why", f.why).field("references", f.references);

@@ -39,8 +39,16 @@ class event_file : public file {
   /// - `errc::inval`: there are less than eight bytes, or the number is 2^64 - 1
   answer write(const void* from, std::size_t size) override;
 
+  /// Counts one more irqfd of this eventfd. Atomic.
+  /// \param only whether the eventfd may have no other irqfd
+  /// \return false: the eventfd has an irqfd, and `only` is true; nothing was counted
+  bool add_irqfd(bool only) noexcept;
+  /// Counts one irqfd less. Atomic.
+  void remove_irqfd() noexcept { __atomic_sub_fetch(&irqfds_, 1, __ATOMIC_ACQ_REL); }
+
  private:
   std::uint64_t count_ = 0;
+  int irqfds_ = 0;
 };
 
 }  // namespace kvm_vfio::sim

@@ -19,6 +19,15 @@ KVM_VFIO_INLINE void event_file::signal() noexcept {
   __atomic_add_fetch(&count_, 1, __ATOMIC_ACQ_REL);
 }
 
+KVM_VFIO_INLINE bool event_file::add_irqfd(bool only) noexcept {
+  int before = __atomic_load_n(&irqfds_, __ATOMIC_ACQUIRE);
+  do {
+    if (only && before != 0) return false;
+  } while (!__atomic_compare_exchange_n(&irqfds_, &before, before + 1, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE));
+  return true;
+}
+
 KVM_VFIO_INLINE answer event_file::pread(void* to, std::size_t size, std::uint64_t) {
   return event_file::read(to, size);
 }
