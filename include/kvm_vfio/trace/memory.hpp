@@ -42,6 +42,17 @@ class memory {
   /// \param readable whether the range can still be read; it cannot be written in either case
   void forbid(const void* at, std::size_t size, bool readable = false);
 
+  /// Sets whether memory that a call maps for DMA must exist. By default any address will do, so
+  /// that a test can map memory that it does not have. With `true`, each page must be mapped in
+  /// this program with the access that the DMA needs, and must not be forbidden (`forbid`).
+  void check_dma(bool yes) noexcept { check_dma_ = yes; }
+  /// Returns whether the kernel could pin a range for DMA. By default as `check_dma` says; an
+  /// interposer whose process is another program overrides this function.
+  /// \param at    the address in the process
+  /// \param size  the number of bytes
+  /// \param write whether devices write there
+  [[nodiscard]] virtual bool pinnable(std::uint64_t at, std::uint64_t size, bool write) noexcept;
+
  private:
   struct range {
     std::uint64_t first;
@@ -57,6 +68,7 @@ class memory {
   [[nodiscard]] bool allowed(std::uint64_t at, std::size_t size, bool write) const noexcept;
 
   std::vector<range> forbidden_;
+  bool check_dma_ = false;
 };
 
 /// Reads a string that ends with a zero byte, as strndup_user does.

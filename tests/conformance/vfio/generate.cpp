@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <string>
@@ -369,6 +370,15 @@ class generator {
     m.size = length();
     call(on, "MAP_DMA", VFIO_IOMMU_MAP_DMA, bytes(m),
          {{offsetof(decltype(m), vaddr), {kind::dma_memory}}});
+    if (r_.percent(6)) odd_memory(steps_.back(), offsetof(decltype(m), vaddr));
+  }
+  // Memory that the program may not have, or not for writing. Both sides see the same program.
+  void odd_memory(step& s, std::size_t at) {
+    const auto where =
+        r_.of<std::uint64_t>({0, 0x1000, 0x400000, 0x401000, 1ULL << 46, 0xffff800000000000});
+    s.patches.clear();
+    if (s.argument.size() >= at + sizeof where)
+      std::memcpy(s.argument.data() + at, &where, sizeof where);
   }
   void unmap(ref on) {
     vfio_iommu_type1_dma_unmap un{};
@@ -790,6 +800,7 @@ class generator {
         m.length = length();
         m.iova = iova();
         call(on, "IOAS_MAP", u::request_ioas_map, bytes(m), {{16, {kind::dma_memory}}});
+        if (r_.percent(6)) odd_memory(steps_.back(), offsetof(decltype(m), user_va));
         return;
       }
       case 7:

@@ -260,6 +260,7 @@ class comparison {
   void with(Use use) {
     sim::kernel<Profile, Iommu> kernel(facts_.topology, facts_.world);
     sim::memory of_process;
+    of_process.check_dma(true);
     of_process.forbid(arena_.absent(), memory::page);
     of_process.forbid(arena_.read_only(), memory::page, true);
     sim::process task(kernel, of_process);

@@ -21,7 +21,8 @@ struct dma_mapping {
   std::uint32_t flags = 0;
   /// Whether the mapping has lost its address in the process (VFIO_DMA_UNMAP_FLAG_VADDR).
   bool stale = false;
-  /// iommufd: whether the memory can be pinned. False: a part of the memory is a mapped BAR.
+  /// Whether the memory could be pinned when the mapping was made (`memory::pinnable`). False in an
+  /// iommufd also if a part of the memory is a mapped BAR.
   bool pinnable = true;
   /// The last I/O virtual address.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }

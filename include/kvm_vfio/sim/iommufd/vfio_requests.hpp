@@ -22,6 +22,11 @@ struct vfio_space {
   std::uint64_t page_sizes = 0;
 };
 
+/// Returns whether iommufd can pin memory of a process: the memory is no mapped BAR, and
+/// `memory::pinnable` agrees.
+[[nodiscard]] bool can_pin(process& task, std::uint64_t address, std::uint64_t size,
+                           bool write) noexcept;
+
 /// Answers a request of a VFIO container on an iommufd: VFIO_GET_API_VERSION, CHECK_EXTENSION,
 /// SET_IOMMU, VFIO_IOMMU_GET_INFO, MAP_DMA and UNMAP_DMA. The caller holds the world's lock.
 /// \par Errors

@@ -34,6 +34,7 @@ class iommu_driver {
   ///   unsafe interrupts
   /// - `errc::inval`: type 1: a mapping is at an address that the group cannot use. sPAPR: all
   ///   devices of the group are mediated devices
+  /// - `errc::fault`: type 1: the memory of a mapping cannot be pinned for the first domain
   /// - `errc::range`: type 1: a mapping is outside of the aperture of the first domain
   /// - `errc::nodev`: sPAPR: the group has no table data
   [[nodiscard]] virtual errc attach(iommu_group& group) = 0;

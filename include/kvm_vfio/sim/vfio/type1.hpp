@@ -42,7 +42,8 @@ class type1_iommu final : public iommu_driver {
   /// \par Errors
   /// - `errc::notty`: the request is unknown; DIRTY_PAGES: version 2 does not track dirty pages
   /// - `errc::access`: DIRTY_PAGES: version 1 does not know dirty pages
-  /// - `errc::fault`: the struct cannot be read or written
+  /// - `errc::fault`: the struct cannot be read or written. MAP_DMA: the memory cannot be pinned
+  ///   (`memory::pinnable`), and a group that is no mediated device is attached
   /// - `errc::inval`: argsz, flags, size or alignment are wrong. MAP_DMA: a group does not allow
   ///   the addresses, or FLAG_VADDR names a mapping that has not lost its address. UNMAP_DMA:
   ///   version 2 would have to cut a mapping, or FLAG_VADDR names a mapping that has lost its

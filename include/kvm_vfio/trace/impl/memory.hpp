@@ -9,10 +9,37 @@
 #include <kvm_vfio/trace/memory.hpp>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <string>
 
 namespace kvm_vfio::trace {
+
+namespace detail {
+
+// Returns whether this program has memory from `at` to `end - 1` that can be read, or, if `write`
+// is true, written. The list of the mappings is /proc/self/maps, which is sorted.
+KVM_VFIO_INLINE bool mapped_here(std::uint64_t at, std::uint64_t end, bool write) noexcept {
+  std::FILE* const list = std::fopen("/proc/self/maps", "re");
+  if (!list) return true;
+  char line[512];
+  bool start_of_line = true;
+  while (at < end && std::fgets(line, sizeof line, list)) {
+    const bool skip = !start_of_line;
+    start_of_line = std::strchr(line, '\n') != nullptr;
+    unsigned long long first = 0;
+    unsigned long long behind = 0;
+    char access[8] = {};
+    if (skip || std::sscanf(line, "%llx-%llx %4s", &first, &behind, access) != 3) continue;
+    if (behind <= at) continue;
+    if (first > at || access[write ? 1 : 0] == '-') break;
+    at = behind;
+  }
+  (void)std::fclose(list);
+  return at >= end;
+}
+
+}  // namespace detail
 
 KVM_VFIO_INLINE memory::memory() noexcept = default;
 
@@ -34,6 +61,13 @@ KVM_VFIO_INLINE bool memory::write(std::uint64_t to, const void* from, std::size
 
 KVM_VFIO_INLINE void memory::forbid(const void* at, std::size_t size, bool readable) {
   forbidden_.push_back({reinterpret_cast<std::uintptr_t>(at), size, readable});
+}
+
+KVM_VFIO_INLINE bool memory::pinnable(std::uint64_t at, std::uint64_t size, bool write) noexcept {
+  if (!check_dma_ || size == 0) return true;
+  if (at + size < at || !allowed(at, kvm_vfio::detail::convert<std::size_t>(size), write))
+    return false;
+  return detail::mapped_here(at, at + size, write);
 }
 
 KVM_VFIO_INLINE void* memory::pointer(std::uint64_t address) noexcept {

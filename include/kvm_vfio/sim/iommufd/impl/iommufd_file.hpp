@@ -281,11 +281,12 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
     if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
         e != errc::ok)
       return e;
-  const dma_mapping made{.iova = c.iova,
-                         .size = c.length,
-                         .address = c.user_va,
-                         .flags = c.flags,
-                         .pinnable = !task.maps_file(c.user_va, c.length)};
+  const dma_mapping made{
+      .iova = c.iova,
+      .size = c.length,
+      .address = c.user_va,
+      .flags = c.flags,
+      .pinnable = can_pin(task, c.user_va, c.length, (c.flags & uapi::map_writeable) != 0)};
   if (const errc e = o->space.map(made); e != errc::ok) return e;
   return respond(task, argument, c);
 }

@@ -93,11 +93,12 @@ KVM_VFIO_INLINE answer vfio_map(process& task, std::uint64_t argument, const vfi
   if (m.flags & VFIO_DMA_MAP_FLAG_READ) flags |= uapi::map_readable;
   if (m.flags & VFIO_DMA_MAP_FLAG_WRITE) flags |= uapi::map_writeable;
   if (m.vaddr + m.size < m.vaddr) return errc::overflow;
-  return to_answer(on.space->map({.iova = m.iova,
-                                  .size = m.size,
-                                  .address = m.vaddr,
-                                  .flags = flags,
-                                  .pinnable = !task.maps_file(m.vaddr, m.size)}));
+  return to_answer(on.space->map(
+      {.iova = m.iova,
+       .size = m.size,
+       .address = m.vaddr,
+       .flags = flags,
+       .pinnable = can_pin(task, m.vaddr, m.size, (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0)}));
 }
 
 KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const vfio_space& on) {
@@ -132,6 +133,11 @@ KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const v
 }
 
 }  // namespace detail
+
+KVM_VFIO_INLINE bool can_pin(process& task, std::uint64_t address, std::uint64_t size,
+                             bool write) noexcept {
+  return !task.maps_file(address, size) && task.mem().pinnable(address, size, write);
+}
 
 KVM_VFIO_INLINE answer vfio_request(process& task, std::uint32_t request, std::uint64_t argument,
                                     const vfio_space& on) {

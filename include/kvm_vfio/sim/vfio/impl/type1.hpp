@@ -57,6 +57,9 @@ KVM_VFIO_INLINE errc type1_iommu::attach(iommu_group& group) {
     const bool inside = m.iova >= aperture.first && m.last() <= aperture.last;
     return inside || tells_ranges_ ? errc::inval : errc::range;
   }
+  // The memory is pinned when the first domain translates the mappings.
+  for (const auto& [iova, m] : maps_.all())
+    if (domains_.empty() && !m.pinnable) return errc::fault;
   ranges_ = ranges;
   tells_ranges_ = true;
   join_domain(domains_, group);
@@ -140,7 +143,12 @@ KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   if (maps_.find(m.iova, last)) return errc::exists;
   if (maps_.size() >= available_) return errc::nospc;
   if (!allowed(ranges_, m.iova, last)) return errc::inval;
-  maps_.add({m.iova, m.size, m.vaddr, m.flags});
+  const bool pinnable =
+      task.mem().pinnable(m.vaddr, m.size, (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0) ||
+      task.maps_file(m.vaddr, m.size);
+  if (!pinnable && !domains_.empty()) return errc::fault;
+  maps_.add(
+      {.iova = m.iova, .size = m.size, .address = m.vaddr, .flags = m.flags, .pinnable = pinnable});
   return 0;
 }
 
