@@ -27,6 +27,7 @@
 #include <kvm_vfio/sim/system/impl/file_mappings.hpp>
 #include <kvm_vfio/sim/system/impl/file_references.hpp>
 #include <kvm_vfio/sim/system/impl/model_file.hpp>
+#include <kvm_vfio/sim/system/impl/pending_faults.hpp>
 #include <kvm_vfio/sim/system/impl/user_struct.hpp>
 #include <kvm_vfio/sim/topology/impl/quotes.hpp>
 #include <kvm_vfio/sim/vfio/impl/coherency.hpp>
@@ -35,4 +36,3 @@
 #include <kvm_vfio/sim/vfio/impl/group_file.hpp>
 #include <kvm_vfio/sim/vfio/impl/spapr.hpp>
 #include <kvm_vfio/sim/vfio/impl/type1.hpp>
-#include <kvm_vfio/sim/vfio/impl/vfio_device.hpp>

@@ -71,6 +71,7 @@ const std::vector<request> requests = {
      {ENOENT, EEXIST, EOVERFLOW, ENOSPC, EOPNOTSUPP, E2BIG, EBUSY}},
     {"uapi::request_ioas_unmap", operation::unmap_dma, {ENOENT, EOVERFLOW, EBUSY, EDEADLK, E2BIG}},
     {"uapi::request_destroy", operation::destroy_object, {EBUSY, ENOENT, E2BIG}},
+    {"uapi::request_get_hw_info", operation::get_hw_info, {ENOENT, EOPNOTSUPP, E2BIG, EPROTO}},
     {"VFIO_DEVICE_GET_INFO", operation::get_device_info, {EIO}},
     {"VFIO_DEVICE_GET_REGION_INFO", operation::get_region_info, {EMSGSIZE, EPROTO, EIO}},
     {"VFIO_DEVICE_GET_IRQ_INFO", operation::get_irq_info, {EIO}},

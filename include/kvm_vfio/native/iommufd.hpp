@@ -107,9 +107,8 @@ class basic_iommufd_ref : public descriptor<System> {
   /// Asks what the IOMMU in front of a device is (IOMMU_GET_HW_INFO, from Linux 6.6 on).
   /// \param device the number of the device in the iommufd, as `bind_iommufd` returns it
   /// \par Errors
-  /// - `errc::noent`: the iommufd has no device with this number, or no IOMMU stands in front of
-  /// the
-  ///   device, because it is a mediated device
+  /// - `errc::noent`: the iommufd has no device with this number, or the device is a mediated
+  ///   device, which has no IOMMU of its own
   /// - `errc::notty`: the kernel is older
   /// - `errc::proto`: the kernel says that the IOMMU is Intel's, and does not give its registers
   [[nodiscard]] result<iommu_hardware> hardware(std::uint32_t device) const noexcept {

@@ -12,6 +12,7 @@
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_mappings.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/sim/system/pending_faults.hpp>
 #include <kvm_vfio/trace/call.hpp>
 
 #include <fcntl.h>
@@ -178,9 +179,8 @@ class process {
   /// \param size    the number of bytes; a part of a page counts as a page
   /// \return 0
   /// \par Errors
-  /// - `errc::inval`: the size is 0, the address is not a multiple of the page size, or no mapping
-  /// of
-  ///   the process contains the range
+  /// - `errc::inval`: the size is 0, the address is not a multiple of the page size, or the process
+  ///   has no mapping that contains the range
   answer munmap(void* address, std::size_t size);
   /// Ends the process. First tells the observers of a call of the kind `exit`. Then removes the
   /// mappings, and closes every descriptor, the lowest first. No observer is told of these.
@@ -210,13 +210,15 @@ class process {
   /// this: close closes the descriptor and then fails, as in Linux. The observers are told of the
   /// call as of every other call. If a call meets several faults, it fails with the error of the
   /// fault that was added first.
-  void fail(const call_fault& fault);
+  void fail(const call_fault& fault) { faults_.add(fault, false); }
   /// Lets the n-th system call from now on fail, of whatever kind. Otherwise as `fail(call_fault)`.
   /// \param n     1 is the next call. \pre not 0
   /// \param error the error of the call. \pre not `errc::ok`
-  void fail_call(std::size_t n, errc error);
+  void fail_call(std::size_t n, errc error) { faults_.add({.nth = n, .error = error}, true); }
   /// Returns the number of faults that no call has met yet.
-  [[nodiscard]] std::size_t faults_left() const noexcept;
+  [[nodiscard]] std::size_t faults_left() const noexcept { return faults_.left(); }
+  /// Removes the faults that no call has met yet. Otherwise a call of a destructor may meet them.
+  void clear_faults() noexcept { faults_.clear(); }
   /// Returns the number of system calls up to now, without `exit`.
   [[nodiscard]] std::uint64_t calls() const noexcept;
   /// Returns the number of mappings.
@@ -283,14 +285,9 @@ class process {
   // What `drop` does with the number of the closed descriptor. A new file may get a free number at
   // once, and a kept number only after `give_number_back`.
   enum class number : unsigned char { is_free, is_kept };
-  struct pending_fault {
-    call_fault fault;
-    bool of_every_kind;
-  };
 
   // Counts a call, and returns the error that a fault gives to the call.
   errc begin(const trace::call& c) noexcept;
-  void add_fault(const call_fault& fault, bool of_every_kind);
   // Calls `on`, a function of the file, if no fault prevents this.
   template <class Function>
   answer on_file(trace::call& c, Function on);
@@ -313,8 +310,7 @@ class process {
   std::size_t lowest_ = 0;
   std::size_t limit_ = 1 << 20;
   std::vector<file_mapping> mappings_;
-  std::vector<pending_fault> faults_;
-  std::size_t faults_left_ = 0;  // the size of faults_, which is read without the lock
+  pending_faults faults_;
   std::uint64_t calls_ = 0;
 };
 

@@ -8,7 +8,6 @@
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
-#include <kvm_vfio/sim/call_fault.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
@@ -42,44 +41,13 @@ KVM_VFIO_INLINE void process::observe(trace::call_observer& observer) {
   observers_.push_back(&observer);
 }
 
-KVM_VFIO_INLINE void process::fail(const call_fault& fault) { add_fault(fault, false); }
-
-KVM_VFIO_INLINE void process::fail_call(std::size_t n, errc error) {
-  add_fault({.nth = n, .error = error}, true);
-}
-
-KVM_VFIO_INLINE void process::add_fault(const call_fault& fault, bool of_every_kind) {
-  const guard held(mutex_);
-  faults_.push_back({fault, of_every_kind});
-  __atomic_store_n(&faults_left_, faults_.size(), __ATOMIC_RELEASE);
-}
-
-KVM_VFIO_INLINE std::size_t process::faults_left() const noexcept {
-  return __atomic_load_n(&faults_left_, __ATOMIC_ACQUIRE);
-}
-
 KVM_VFIO_INLINE std::uint64_t process::calls() const noexcept {
   return __atomic_load_n(&calls_, __ATOMIC_ACQUIRE);
 }
 
 KVM_VFIO_INLINE errc process::begin(const trace::call& c) noexcept {
   __atomic_add_fetch(&calls_, 1, __ATOMIC_ACQ_REL);
-  if (faults_left() == 0) return errc::ok;
-  errc error = errc::ok;
-  const guard held(mutex_);
-  for (auto at = faults_.begin(); at != faults_.end();) {
-    call_fault& f = at->fault;
-    const bool counts =
-        at->of_every_kind || (f.kind == c.kind && (f.request == 0 || f.request == c.request));
-    if (!counts || --f.nth != 0) {
-      ++at;
-      continue;
-    }
-    if (error == errc::ok) error = f.error;
-    at = faults_.erase(at);
-  }
-  __atomic_store_n(&faults_left_, faults_.size(), __ATOMIC_RELEASE);
-  return error;
+  return faults_.meet(c);
 }
 
 template <class Function>

@@ -4,6 +4,7 @@
 /// The functions of world.hpp.
 
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
@@ -55,7 +56,8 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
     if (options.iommu == iommu_kind::spapr) g->hardware.windows.assign(1, default_window);
     for (const device_spec& d : g->hardware.devices()) {
       const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;
-      g->devices.push_back(std::make_unique<vfio_device>(d, *g, number, release));
+      g->devices.push_back(
+          std::make_unique<vfio_device>(d, *g, g->hardware.iommu(), number, release));
       g->devices.back()->pci.allow_small(small_bars);
       if (number >= 0) by_number_[number] = g->devices.back().get();
       by_name_[d.name] = g->devices.back().get();
@@ -193,7 +195,7 @@ KVM_VFIO_INLINE result<file*> world::open_class(const char* path) {
 
 KVM_VFIO_INLINE answer world::sysfs_file::pread(void* to, std::size_t size, std::uint64_t offset) {
   if (offset >= text_.size()) return 0;
-  const std::string_view left = text_.substr(static_cast<std::size_t>(offset), size);
+  const std::string_view left = text_.substr(kvm_vfio::detail::convert<std::size_t>(offset), size);
   __builtin_memcpy(to, left.data(), left.size());
   return static_cast<int>(left.size());
 }

@@ -76,10 +76,9 @@ class device_file final : public file {
   /// - `errc::srch`: BIND_IOMMUFD: the driver needs a VM, and the file has none
   /// - `errc::nodev`: GET_PCI_HOT_RESET_INFO and PCI_HOT_RESET: the bus cannot be reset
   /// - `errc::nospc`: GET_PCI_HOT_RESET_INFO: argsz has no room for all devices of the bus
-  /// - `errc::inval`: PCI_HOT_RESET: argsz, flags or the number of groups are wrong; a file is not
-  /// a
-  ///   group; a device of the bus is in no group of the call, or is not bound to VFIO. A device
-  ///   file names no group, and its iommufd must own all devices of the bus
+  /// - `errc::inval`: PCI_HOT_RESET: argsz, flags or the number of groups are wrong, or a file is
+  ///   not a group. Or a device of the bus is in no group of the call, or is not bound to VFIO. A
+  ///   device file names no group, and its iommufd must own all devices of the bus
   /// - `errc::badf`: PCI_HOT_RESET: a descriptor is not open
   /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no feature
   /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:

@@ -23,9 +23,16 @@ class vfio_device {
  public:
   /// \param spec    the description of the device; must outlive the device
   /// \param group   the group that the device is in; must outlive the device
+  /// \param iommu   the IOMMU in front of the device
   /// \param number  the N of /dev/vfio/devices/vfioN; -1: VFIO does not drive the device
   /// \param release the Linux release whose VFIO is simulated
-  vfio_device(const device_spec& spec, vfio_group& group, int number, const linux_release& release);
+  vfio_device(const device_spec& spec, vfio_group& group, const iommu_spec& iommu, int number,
+              const linux_release& release)
+      : spec_(spec),
+        group_(group),
+        number_(number),
+        // On x86 a function has several MSI vectors only if the IOMMU remaps interrupts.
+        pci(spec.pci, release, iommu.interrupt_remapping ? 32 : 1) {}
   /// The description of the device in the topology.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   /// The address of the device on its bus ("0000:00:04.0").
@@ -66,7 +73,3 @@ class vfio_device {
 };
 
 }  // namespace kvm_vfio::sim
-
-#ifndef KVM_VFIO_COMPILED
-#include <kvm_vfio/sim/vfio/impl/vfio_device.hpp>
-#endif

@@ -4,6 +4,7 @@
 /// The functions of config.hpp.
 
 #include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/sim/pci/config.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
@@ -51,7 +52,7 @@ KVM_VFIO_INLINE bool pci_config::memory_enabled() const noexcept {
 KVM_VFIO_INLINE void pci_config::enable_msi(std::uint32_t vectors) noexcept {
   if (msi_ == 0) return;
   msi_armed_ = vectors != 0;
-  if (msi_armed_) most_msi_ = static_cast<unsigned>(std::bit_width(vectors - 1));
+  if (msi_armed_) most_msi_ = kvm_vfio::detail::convert<unsigned>(std::bit_width(vectors - 1));
   set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, msi_armed_);
 }
 
