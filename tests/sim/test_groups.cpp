@@ -193,6 +193,47 @@ TEST_CASE("devices of one group cannot be split between iommufds") {
   CHECK(m.world.iommufds() == 0);
 }
 
+TEST_CASE("a page table without devices limits the addresses already") {
+  machine_under_test<> p(two_groups());
+  const int iommufd = p.open("/dev/iommu");
+  const int device = p.open("/dev/vfio/devices/vfio0");
+  std::uint32_t bind[] = {16, 0, static_cast<std::uint32_t>(iommufd), 0};
+  REQUIRE(p.ioctl_at(device, kvm_vfio::uapi::request_bind_iommufd, bind) == errc::ok);
+  kvm_vfio::uapi::iommu_ioas_alloc space{.size = sizeof space, .flags = 0, .out_ioas_id = 0};
+  REQUIRE(p.ioctl_at(iommufd, kvm_vfio::uapi::request_ioas_alloc, space) == errc::ok);
+  const auto last = [&] {
+    sim::iova_range range{};
+    kvm_vfio::uapi::iommu_ioas_iova_ranges r{};
+    r.size = sizeof r;
+    r.ioas_id = space.out_ioas_id;
+    r.num_iovas = 1;
+    r.allowed_iovas = reinterpret_cast<std::uintptr_t>(&range);
+    REQUIRE(p.ioctl_at(iommufd, kvm_vfio::uapi::request_ioas_iova_ranges, r) == errc::ok);
+    CHECK(range.first == 0);  // no reserved region cuts the range in two
+    return range.last;
+  };
+  kvm_vfio::uapi::iommu_hwpt_alloc table{};
+  table.size = sizeof table;
+  table.dev_id = bind[3];
+  table.pt_id = space.out_ioas_id;
+  CHECK(last() == ~std::uint64_t{0});
+  REQUIRE(p.ioctl_at(iommufd, kvm_vfio::uapi::request_hwpt_alloc, table) == errc::ok);
+  CHECK(last() == (std::uint64_t{1} << 48) - 1);
+  kvm_vfio::uapi::iommu_destroy destroy{.size = sizeof destroy, .id = table.out_hwpt_id};
+  REQUIRE(p.ioctl_at(iommufd, kvm_vfio::uapi::request_destroy, destroy) == errc::ok);
+  CHECK(last() == ~std::uint64_t{0});
+  // A mapping that the IOMMU cannot translate.
+  kvm_vfio::uapi::iommu_ioas_map map{};
+  map.size = sizeof map;
+  map.flags = kvm_vfio::uapi::map_fixed_iova | kvm_vfio::uapi::map_readable;
+  map.ioas_id = space.out_ioas_id;
+  map.user_va = 0x1000;
+  map.length = 0x1000;
+  map.iova = std::uint64_t{1} << 48;
+  REQUIRE(p.ioctl_at(iommufd, kvm_vfio::uapi::request_ioas_map, map) == errc::ok);
+  CHECK(p.ioctl_at(iommufd, kvm_vfio::uapi::request_hwpt_alloc, table) == errc::addrinuse);
+}
+
 TEST_CASE("only a character device is bound, and only a bound device is attached") {
   namespace u = kvm_vfio::uapi;
   machine_under_test<> m;

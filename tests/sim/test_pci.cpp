@@ -77,6 +77,14 @@ TEST_CASE("a 64-bit BAR is sized over both registers, an absent one reads as not
   CHECK(p.get(p.config + PCI_BASE_ADDRESS_3) == 0);
 }
 
+TEST_CASE("the header type says whether the device has several functions") {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].pci.multifunction = GENERATE(false, true);
+  plugged p(t);
+  CHECK(p.get<std::uint8_t>(p.config + PCI_HEADER_TYPE) ==
+        (t.groups[0].devices[0].pci.multifunction ? 0x80 : 0));
+}
+
 TEST_CASE("the capabilities are chained and say what was asked for") {
   plugged p;
   const std::uint64_t msi = p.capability(PCI_CAP_ID_MSI);
@@ -190,6 +198,76 @@ TEST_CASE("INTx masks itself until it is unmasked") {
   REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, unmask) == errc::ok);
   CHECK(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
   CHECK(p.count(event) == 2);
+}
+
+TEST_CASE("a write to an eventfd unmasks INTx, and the eventfd does not count it") {
+  plugged p;
+  const auto made = [&p] { return static_cast<int>(p.task.eventfd().value()); };
+  const int event = made();
+  const int unmask = made();
+  const auto write = [&p](int fd) {
+    const std::uint64_t one = 1;
+    REQUIRE(p.task.write(fd, &one, sizeof one));
+  };
+  const auto connect = [&p](std::int32_t fd, std::uint32_t action = VFIO_IRQ_SET_ACTION_UNMASK) {
+    std::uint32_t set[] = {24, VFIO_IRQ_SET_DATA_EVENTFD | action, 0, 0,
+                           1,  static_cast<std::uint32_t>(fd)};
+    return p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, set);
+  };
+  sim::vfio_device& d = *p.world.find_device(device_name);
+  CHECK(connect(unmask) == errc::inval);  // INTx is not armed
+  REQUIRE(p.arm(VFIO_PCI_INTX_IRQ_INDEX, 0, {event}) == errc::ok);
+  CHECK(connect(unmask, VFIO_IRQ_SET_ACTION_MASK) == errc::notty);
+  CHECK(connect(p.group) == errc::inval);
+  CHECK(connect(99) == errc::badf);
+  REQUIRE(connect(unmask) == errc::ok);
+  CHECK(connect(unmask) == errc::busy);
+  REQUIRE(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  CHECK(p.irqs().masked());
+  write(unmask);
+  CHECK_FALSE(p.irqs().masked());
+  CHECK(p.count(unmask) == 0);
+  CHECK(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  CHECK_FALSE(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  // Disconnected, the eventfd counts again.
+  REQUIRE(connect(-1) == errc::ok);
+  write(unmask);
+  CHECK(p.irqs().masked());
+  // A count that is there unmasks, but stays.
+  REQUIRE(connect(unmask) == errc::ok);
+  CHECK_FALSE(p.irqs().masked());
+  CHECK(p.count(unmask) == 1);
+  // The last close of the eventfd disconnects it.
+  REQUIRE(p.task.close(unmask));
+  const int another = made();
+  CHECK(connect(another) == errc::ok);
+  // So does the end of INTx.
+  REQUIRE(p.arm_answer(VFIO_PCI_INTX_IRQ_INDEX, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0);
+  write(another);
+  CHECK(p.count(another) == 1);
+}
+
+TEST_CASE("a process can trigger masked INTx, but not if the command register disables INTx") {
+  plugged p;
+  const int event = static_cast<int>(p.task.eventfd().value());
+  sim::vfio_device& d = *p.world.find_device(device_name);
+  REQUIRE(p.arm(VFIO_PCI_INTX_IRQ_INDEX, 0, {event}) == errc::ok);
+  std::uint32_t trigger[] = {20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0, 0, 1};
+  std::uint32_t unmask[] = {20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, 0, 0, 1};
+  for (int i = 0; i < 2; ++i)
+    REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, trigger) == errc::ok);
+  CHECK(p.count(event) == 2);
+  CHECK_FALSE(p.irqs().masked());
+  p.put<std::uint16_t>(p.config + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
+  CHECK(p.irqs().masked());
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, unmask) == errc::ok);
+  CHECK(p.irqs().masked());
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, trigger) == errc::ok);
+  CHECK_FALSE(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
+  CHECK(p.count(event) == 0);
+  p.put<std::uint16_t>(p.config + PCI_COMMAND, PCI_COMMAND_MEMORY);
+  CHECK_FALSE(p.irqs().masked());
+  CHECK(p.world.raise(d, VFIO_PCI_INTX_IRQ_INDEX));
 }
 
 TEST_CASE("BAR memory keeps what is written, but for the MSI-X table") {

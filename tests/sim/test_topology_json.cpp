@@ -58,7 +58,7 @@ TEST_CASE("JSON can say every member") {
          "rom_size": 2048, "intx": false, "msi_vectors": 8, "msix_vectors": 5,
          "msix_table": {"bar": 0, "offset": "0x5200"}, "msix_pba": {"bar": 0},
          "command": "0x7", "status": 16, "interrupt_line": 11, "express": true, "resets": false,
-         "bus_resets": true,
+         "bus_resets": true, "multifunction": true,
          "capabilities": [{"id": 5, "offset": "0x50"}, {"id": 17, "offset": 112},
            {"id": 16, "offset": 128, "bytes": "02000080FF"},
            {"id": 3, "offset": 256, "version": 2, "bytes": ""}]}}]}]})");
@@ -96,6 +96,7 @@ TEST_CASE("JSON can say every member") {
       .command = 7,
       .status = 16,
       .interrupt_line = 11,
+      .multifunction = true,
       .express = true,
       .resets = false,
       .bus_resets = true,

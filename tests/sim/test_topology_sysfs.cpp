@@ -528,6 +528,14 @@ TEST_CASE("a reset of the bus is no reset of a function that has neighbours") {
   CHECK(resets());
 }
 
+TEST_CASE("the header type of a function with neighbours in its slot is read") {
+  const sysfs_tree tree;
+  sysfs_tree::function card = network_card();
+  sysfs_tree::put(card.config, PCI_HEADER_TYPE, {0x80});
+  tree.add(card);
+  CHECK(only_device(sim::topology_from_sysfs(tree.root())).pci.multifunction);
+}
+
 TEST_CASE("a bus behind a bridge can be reset") {
   const sysfs_tree tree;
   tree.add(network_card());

@@ -39,6 +39,7 @@ class real_system {
   }
   long eventfd() { return value(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
   long read_event(int fd, std::uint64_t& count) { return value(::read(fd, &count, 8)); }
+  long write_event(int fd, std::uint64_t count) { return value(::write(fd, &count, 8)); }
 
  private:
   static long value(long r) noexcept { return r < 0 ? -errno : r; }

@@ -40,6 +40,7 @@ class sim_system {
   }
   long eventfd() { return value(task_.eventfd()); }
   long read_event(int fd, std::uint64_t& count) { return value(task_.pread(fd, &count, 8, 0)); }
+  long write_event(int fd, std::uint64_t count) { return value(task_.write(fd, &count, 8)); }
 
  private:
   static long value(const kvm_vfio::sim::answer& a) noexcept {

@@ -29,6 +29,8 @@ concept system =
       // A new event file of count 0; a read of its count, which does not wait.
       { sys.eventfd() } -> std::same_as<long>;
       { sys.read_event(fd, number) } -> std::same_as<long>;
+      // A write of `number` to an event file.
+      { sys.write_event(fd, number) } -> std::same_as<long>;
     };
 
 }  // namespace support

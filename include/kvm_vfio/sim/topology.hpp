@@ -146,6 +146,8 @@ struct pci_spec {
   std::uint16_t status = 0;
   /// The interrupt line register.
   std::uint8_t interrupt_line = 0;
+  /// Whether the header type register says that the device has several functions.
+  bool multifunction = false;
   /// Whether the function is PCI Express. Then its configuration space has 4096 bytes (otherwise
   /// 256), and it has an error interrupt.
   bool express = true;

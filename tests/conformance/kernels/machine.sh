@@ -32,7 +32,7 @@ machine() {
       # AMD's nested virtualisation beside Intel's IOMMU: only this pair has both, and snoop control.
       qemu=(qemu-system-x86_64 -M "q35,kernel-irqchip=off" -cpu "max,+svm,-la57"
         -device "intel-iommu,intremap=off,snoop-control=$2")
-      append="console=ttyS0 intel_iommu=on tsc=unstable vfio_iommu_type1.allow_unsafe_interrupts=1"
+      append="console=ttyS0 intel_iommu=on tsc=unstable no_timer_check vfio_iommu_type1.allow_unsafe_interrupts=1"
       ;;
     virt)
       qemu=(qemu-system-aarch64 -M "virt,virtualization=on,gic-version=3,iommu=smmuv3" -cpu cortex-a72)

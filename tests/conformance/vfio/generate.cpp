@@ -445,7 +445,55 @@ class generator {
     step& s = add({.what = verb::read_event, .on = some(kind::event)});
     s.argument = bytes(std::uint64_t{0});
   }
+  // What INTx is triggered by, masked by and unmasked by, one after the other.
+  void use_intx(ref on) {
+    const auto set = [&](std::uint32_t how, const std::vector<patch>& patches = {}, int data = -1) {
+      auto argument = bytes(std::uint32_t{24}, how, 0U, 0U, 1U, data);
+      call(on, "SET_IRQS", VFIO_DEVICE_SET_IRQS, std::move(argument), patches);
+    };
+    careful_ = true;
+    const ref event = some(kind::event);
+    const ref unmask = some(kind::event);
+    add({.what = verb::eventfd, .made = event, .makes = true});
+    add({.what = verb::eventfd, .made = unmask, .makes = true});
+    set(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, {{20, event}});
+    for (int i = 3 + r_.below(8); i > 0; --i) {
+      switch (r_.below(9)) {
+        case 0:
+        case 1: set(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER); break;
+        case 2: set(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK); break;
+        case 3: set(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_UNMASK, {}, r_.below(2)); break;
+        case 4:
+          set(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK,
+              {{20, r_.percent(70)   ? unmask
+                    : r_.percent(40) ? ref{kind::minus_one}
+                                     : anything()}});
+          break;
+        case 5:
+          add({.what = verb::write_event,
+               .on = r_.percent(80) ? unmask : event,
+               .number =
+                   r_.of<std::uint64_t>({1, 1, 0, 5, ~std::uint64_t{0}, ~std::uint64_t{0} - 1})});
+          break;
+        case 6: {
+          step& s = add({.what = verb::pwrite, .on = on, .name = "config"});
+          s.number = config + PCI_COMMAND;
+          s.argument = bytes(r_.of<std::uint16_t>({2, 3, 0x402, 0x403}));
+          break;
+        }
+        case 7:
+          if (r_.percent(30)) close(unmask);
+          break;
+        default: break;
+      }
+      if (r_.percent(50))
+        add({.what = verb::read_event, .on = r_.percent(60) ? event : unmask}).argument =
+            bytes(std::uint64_t{0});
+    }
+    careful_ = false;
+  }
   void set_irqs(ref on) {
+    if (device_in(on) && device_in(on)->pci.intx && r_.percent(12)) return use_intx(on);
     std::uint32_t data = r_.percent(45) ? VFIO_IRQ_SET_DATA_EVENTFD : 1U << r_.below(3);
     std::uint32_t action = 8U << r_.below(3);
     if (r_.percent(60)) action = VFIO_IRQ_SET_ACTION_TRIGGER;

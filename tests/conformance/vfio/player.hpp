@@ -194,6 +194,7 @@ class player {
         std::memcpy(at, &count, sizeof count);
         return a;
       }
+      case verb::write_event: return sys_.write_event(fd, s.number);
       case verb::mmap: return sys_.mmap(fd, s.size, s.number);
     }
     return 0;

@@ -27,14 +27,15 @@ std::string hex(std::uint64_t n) {
 }  // namespace
 
 std::string to_string(const step& s) {
-  constexpr const char* verbs[] = {"open",  "open O_PATH", "dup",    "close",      "eventfd",
-                                   "ioctl", "pread",       "pwrite", "read event", "mmap"};
+  constexpr const char* verbs[] = {"open",       "open O_PATH", "dup",   "close",
+                                   "eventfd",    "ioctl",       "pread", "pwrite",
+                                   "read event", "write event", "mmap"};
   std::string text = verbs[static_cast<int>(s.what)];
   if (s.what != verb::open && s.what != verb::open_path && s.what != verb::eventfd)
     text += " " + to_string(s.on);
   if (!s.name.empty()) text += " " + s.name;
   if (s.what == verb::pread || s.what == verb::pwrite || s.what == verb::mmap ||
-      s.where == place::value)
+      s.what == verb::write_event || s.where == place::value)
     text += " 0x" + hex(s.number);
   if (s.what == verb::pread) text += " size " + std::to_string(s.argument.size());
   if (s.what == verb::mmap) text += " size 0x" + hex(s.size);

@@ -49,6 +49,7 @@ enum class verb : unsigned char {
   pread,
   pwrite,
   read_event,
+  write_event,
   mmap  ///< and munmap, if it succeeds
 };
 
@@ -75,8 +76,9 @@ struct step {
   std::string only_for{};  ///< nothing is called on the descriptor of another device; empty: called
   std::string name{};      ///< open: the path; otherwise what the call is, for people
   std::uint64_t request = 0;
-  std::uint64_t number = 0;  ///< place::value: the argument; pread, pwrite, mmap: the offset
-  std::uint64_t size = 0;    ///< mmap: how many bytes
+  std::uint64_t number =
+      0;  ///< place::value: the argument; pread, pwrite, mmap: the offset; write_event: the count
+  std::uint64_t size = 0;                 ///< mmap: how many bytes
   std::vector<unsigned char> argument{};  ///< pread: as many bytes are read
   place where = place::good;
   std::vector<patch> patches{};

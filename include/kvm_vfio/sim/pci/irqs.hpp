@@ -25,6 +25,9 @@ class pci_irqs {
   /// \param release  the Linux release whose VFIO is simulated
   /// \param most_msi the most MSI vectors that the host gives to one function
   pci_irqs(const pci_spec& spec, const linux_release& release, std::uint32_t most_msi) noexcept;
+  pci_irqs(const pci_irqs&) = delete;
+  pci_irqs& operator=(const pci_irqs&) = delete;
+  ~pci_irqs() { drop_unmask(); }
 
   /// The number of interrupts of an index. \pre `index < VFIO_PCI_NUM_IRQS`
   [[nodiscard]] std::uint32_t count(std::uint32_t index) const noexcept;
@@ -44,13 +47,16 @@ class pci_irqs {
   [[nodiscard]] bool connected(std::uint32_t index, std::uint32_t vector) const noexcept;
   /// Whether INTx is armed and masked.
   [[nodiscard]] bool masked() const noexcept;
+  /// The process disables INTx in the command register, or enables it again. While it is disabled,
+  /// INTx stays masked, and TRIGGER does not signal its eventfd.
+  void disable_intx(bool disabled) noexcept;
   /// Raises an interrupt of the function, as its hardware would. INTx is masked afterwards, until
   /// the process unmasks it.
   /// \param index  the kind of interrupt
   /// \param vector the number of the interrupt in this kind, counted from 0
   /// \return whether an eventfd was signalled
   bool raise(std::uint32_t index, std::uint32_t vector = 0) noexcept;
-  /// Disconnects all eventfds (the last close of the device).
+  /// Disconnects all eventfds and enables INTx (the last close of the device).
   void reset() noexcept;
 
   /// Executes VFIO_DEVICE_SET_IRQS.
@@ -61,6 +67,7 @@ class pci_irqs {
   /// - `errc::inval`: argsz, flags, index, start or count are wrong; another interrupt is armed;
   ///   there is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd
   /// - `errc::notty`: there is no such action for this index
+  /// - `errc::busy`: UNMASK with an eventfd: INTx has an eventfd to unmask it already
   /// - `errc::badf`: a descriptor is not open
   /// - `errc::range`: an interrupt is to be armed with no vector at all
   [[nodiscard]] answer set(process& task, std::uint64_t argument);
@@ -80,7 +87,15 @@ class pci_irqs {
   answer trigger(process& task, const header& h, const bytes& data) noexcept;
   answer arm(process& task, const header& h, const bytes& data) noexcept;
   errc connect_all(process& task, const header& h, const bytes& data) noexcept;
-  errc mask(const header& h, const bytes& data, bool on) noexcept;
+  // The action TRIGGER without eventfds: signals the eventfd of a vector.
+  void loop_back(std::uint32_t index, std::uint32_t vector) noexcept;
+  errc mask(process& task, const header& h, const bytes& data, bool on) noexcept;
+  // The action UNMASK with an eventfd: each write to the eventfd unmasks INTx.
+  errc connect_unmask(process& task, std::int32_t fd) noexcept;
+  void unmask() noexcept { intx_masked_ = intx_disabled_; }
+  // Unmasks INTx if the eventfd was written since. Forgets the eventfd if its last file is closed.
+  void look_at_unmask() noexcept;
+  void drop_unmask() noexcept;
   // The action TRIGGER of the error and of the request interrupt, which have one eventfd each.
   static errc single(process& task, const header& h, const bytes& data, file_ref& event) noexcept;
   void disarm() noexcept;
@@ -94,6 +109,9 @@ class pci_irqs {
   bool dynamic_msix_;
   std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
   bool intx_masked_ = false;
+  bool intx_disabled_ = false;
+  event_file* unmask_ = nullptr;  // watched, but without a reference
+  std::uint32_t unmasks_seen_ = 0;
   std::vector<file_ref> vectors_;
   file_ref error_;
   file_ref request_;

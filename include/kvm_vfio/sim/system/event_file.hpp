@@ -19,6 +19,19 @@ class event_file : public file {
   [[nodiscard]] event_file* as_event() noexcept override;
   /// Adds one to the counter. Any thread may call this function.
   virtual void signal() noexcept;
+  /// Adds a consumer (the kernel's struct virqfd). While an eventfd has a consumer, each write and
+  /// each signal counts in `consumed` instead of the counter, and sets the counter to 0.
+  void add_consumer() noexcept { __atomic_add_fetch(&consumers_, 1, __ATOMIC_ACQ_REL); }
+  /// Removes a consumer.
+  void remove_consumer() noexcept { __atomic_sub_fetch(&consumers_, 1, __ATOMIC_ACQ_REL); }
+  /// How many writes and signals consumers have got.
+  [[nodiscard]] std::uint32_t consumed() const noexcept {
+    return __atomic_load_n(&consumed_, __ATOMIC_ACQUIRE);
+  }
+  /// The counter, which stays as it is.
+  [[nodiscard]] std::uint64_t count() const noexcept {
+    return __atomic_load_n(&count_, __ATOMIC_ACQUIRE);
+  }
   /// Reads the counter as eight bytes and sets it to 0. The offset has no meaning.
   /// \return 8
   /// \par Errors
@@ -47,8 +60,13 @@ class event_file : public file {
   void remove_irqfd() noexcept { __atomic_sub_fetch(&irqfds_, 1, __ATOMIC_ACQ_REL); }
 
  private:
+  // Gives what was just counted to the consumers, if there are any.
+  void consume() noexcept;
+
   std::uint64_t count_ = 0;
   int irqfds_ = 0;
+  std::uint32_t consumers_ = 0;
+  std::uint32_t consumed_ = 0;
 };
 
 }  // namespace kvm_vfio::sim

@@ -121,6 +121,7 @@ void visit_fields(T& p, Visit&& visit) {
   visit("command", p.command, field_form::hex);
   visit("status", p.status, field_form::hex);
   visit("interrupt_line", p.interrupt_line, field_form::plain);
+  visit("multifunction", p.multifunction, field_form::plain);
   visit("express", p.express, field_form::plain);
   visit("resets", p.resets, field_form::plain);
   visit("bus_resets", p.bus_resets, field_form::plain);

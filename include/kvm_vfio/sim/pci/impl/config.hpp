@@ -100,6 +100,7 @@ KVM_VFIO_INLINE void pci_config::build_header(const pci_spec& spec) noexcept {
   put(PCI_REVISION_ID, spec.revision, 1);
   put(PCI_CLASS_PROG, spec.class_code, 3);
   allow(PCI_CACHE_LINE_SIZE, 0xff, 1);
+  put(PCI_HEADER_TYPE, spec.multifunction ? 0x80 : 0, 1);
   put(PCI_SUBSYSTEM_VENDOR_ID, spec.subsystem_vendor, 2);
   put(PCI_SUBSYSTEM_ID, spec.subsystem, 2);
   put(PCI_INTERRUPT_LINE, spec.interrupt_line, 1);

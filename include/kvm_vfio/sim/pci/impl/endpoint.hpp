@@ -101,6 +101,7 @@ KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
     const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
     for (std::size_t i = 0; i < s.size; ++i) config_.write(first + i, bytes[i]);
+    irqs.disable_intx((config_.at16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) != 0);
     return static_cast<std::int64_t>(s.size);
   }
   const span table = table_in(s);

@@ -52,10 +52,12 @@ KVM_VFIO_INLINE bool pci_irqs::connected(std::uint32_t index, std::uint32_t vect
 }
 
 KVM_VFIO_INLINE bool pci_irqs::masked() const noexcept {
-  return armed_ == VFIO_PCI_INTX_IRQ_INDEX && intx_masked_;
+  if (armed_ != VFIO_PCI_INTX_IRQ_INDEX || !intx_masked_) return false;
+  return intx_disabled_ || !unmask_ || unmask_->consumed() == unmasks_seen_;
 }
 
 KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) noexcept {
+  look_at_unmask();
   const file_ref* const f = event(index, vector);
   if (!f || !*f) return false;
   if (index == VFIO_PCI_INTX_IRQ_INDEX) {
@@ -66,8 +68,22 @@ KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) 
   return true;
 }
 
+KVM_VFIO_INLINE void pci_irqs::loop_back(std::uint32_t index, std::uint32_t vector) noexcept {
+  const file_ref* const f = event(index, vector);
+  if (!f || !*f || (index == VFIO_PCI_INTX_IRQ_INDEX && intx_disabled_)) return;
+  f->get()->as_event()->signal();
+}
+
+KVM_VFIO_INLINE void pci_irqs::disable_intx(bool disabled) noexcept {
+  if (disabled == intx_disabled_) return;
+  look_at_unmask();
+  intx_disabled_ = disabled;
+  intx_masked_ = disabled;
+}
+
 KVM_VFIO_INLINE void pci_irqs::reset() noexcept {
   disarm();
+  intx_disabled_ = false;
   error_.reset();
   request_.reset();
 }
@@ -76,6 +92,7 @@ KVM_VFIO_INLINE answer pci_irqs::set(process& task, std::uint64_t argument) {
   vfio_irq_set h{};
   constexpr std::size_t size = offsetof(vfio_irq_set, data);
   if (const errc e = detail::read_argsz(task, argument, h, size); e != errc::ok) return e;
+  look_at_unmask();
   std::uint32_t each = 0;
   if (const errc e = validate(h, each); e != errc::ok) return e;
   std::vector<unsigned char> data(std::size_t{each} * h.count);
@@ -86,7 +103,7 @@ KVM_VFIO_INLINE answer pci_irqs::set(process& task, std::uint64_t argument) {
     case VFIO_PCI_INTX_IRQ_INDEX:
       if (action == VFIO_IRQ_SET_ACTION_TRIGGER) return trigger(task, h, data);
       if (action == VFIO_IRQ_SET_ACTION_MASK || action == VFIO_IRQ_SET_ACTION_UNMASK)
-        return to_answer(mask(h, data, action == VFIO_IRQ_SET_ACTION_MASK));
+        return to_answer(mask(task, h, data, action == VFIO_IRQ_SET_ACTION_MASK));
       return errc::notty;
     case VFIO_PCI_MSI_IRQ_INDEX:
     case VFIO_PCI_MSIX_IRQ_INDEX:
@@ -149,7 +166,7 @@ KVM_VFIO_INLINE answer pci_irqs::trigger(process& task, const header& h,
   if (armed_ != h.index) return errc::inval;
   if (!dynamic_msix_ && h.start + h.count > vectors_.size()) return errc::inval;
   for (std::uint32_t i = 0; i < h.count; ++i)
-    if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[i]) (void)raise(h.index, h.start + i);
+    if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[i]) loop_back(h.index, h.start + i);
   return 0;
 }
 
@@ -159,7 +176,7 @@ KVM_VFIO_INLINE answer pci_irqs::arm(process& task, const header& h, const bytes
   if (h.index == VFIO_PCI_MSI_IRQ_INDEX && wanted > most_msi_)
     return static_cast<std::int64_t>(most_msi_);
   armed_ = h.index;
-  intx_masked_ = false;
+  intx_masked_ = intx_disabled_;
   vectors_.resize(wanted);
   const errc e = connect_all(task, h, data);
   if (e != errc::ok) disarm();
@@ -183,11 +200,47 @@ KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h,
   return e;
 }
 
-KVM_VFIO_INLINE errc pci_irqs::mask(const header& h, const bytes& data, bool on) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::mask(process& task, const header& h, const bytes& data,
+                                    bool on) noexcept {
   if (armed_ != VFIO_PCI_INTX_IRQ_INDEX || h.start != 0 || h.count != 1) return errc::inval;
-  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD) return errc::notty;
-  if ((h.flags & VFIO_IRQ_SET_DATA_NONE) || data[0]) intx_masked_ = on;
+  if (h.flags & VFIO_IRQ_SET_DATA_EVENTFD)
+    return on ? errc::notty : connect_unmask(task, fd_at(data, 0));
+  if (!(h.flags & VFIO_IRQ_SET_DATA_NONE) && !data[0]) return errc::ok;
+  if (on) intx_masked_ = true;
+  else unmask();
   return errc::ok;
+}
+
+KVM_VFIO_INLINE errc pci_irqs::connect_unmask(process& task, std::int32_t fd) noexcept {
+  if (fd < 0) {
+    drop_unmask();
+    return errc::ok;
+  }
+  file_ref held;
+  if (const errc e = connect(task, fd, held); e != errc::ok) return e;
+  if (unmask_) return errc::busy;
+  unmask_ = held->as_event();
+  unmask_->watch();
+  // A count that is there already unmasks, too, but stays.
+  if (unmask_->count() != 0) unmask();
+  unmasks_seen_ = unmask_->consumed();
+  unmask_->add_consumer();
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE void pci_irqs::look_at_unmask() noexcept {
+  if (!unmask_) return;
+  const std::uint32_t seen = unmask_->consumed();
+  if (seen != unmasks_seen_) unmask();
+  unmasks_seen_ = seen;
+  if (unmask_->references() == 0) drop_unmask();
+}
+
+KVM_VFIO_INLINE void pci_irqs::drop_unmask() noexcept {
+  if (!unmask_) return;
+  unmask_->remove_consumer();
+  unmask_->unwatch();
+  unmask_ = nullptr;
 }
 
 KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const bytes& data,
@@ -215,6 +268,7 @@ KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const byte
 KVM_VFIO_INLINE void pci_irqs::disarm() noexcept {
   armed_ = VFIO_PCI_NUM_IRQS;
   vectors_.clear();
+  drop_unmask();
 }
 
 KVM_VFIO_INLINE const file_ref* pci_irqs::event(std::uint32_t index,

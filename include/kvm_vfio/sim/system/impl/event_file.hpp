@@ -17,6 +17,13 @@ KVM_VFIO_INLINE event_file* event_file::as_event() noexcept { return this; }
 
 KVM_VFIO_INLINE void event_file::signal() noexcept {
   __atomic_add_fetch(&count_, 1, __ATOMIC_ACQ_REL);
+  consume();
+}
+
+KVM_VFIO_INLINE void event_file::consume() noexcept {
+  if (__atomic_load_n(&consumers_, __ATOMIC_ACQUIRE) == 0) return;
+  __atomic_store_n(&count_, 0, __ATOMIC_RELEASE);
+  __atomic_add_fetch(&consumed_, 1, __ATOMIC_ACQ_REL);
 }
 
 KVM_VFIO_INLINE bool event_file::add_irqfd(bool only) noexcept {
@@ -51,6 +58,7 @@ KVM_VFIO_INLINE answer event_file::write(const void* from, std::size_t size) {
     if (before > largest - n) return errc::again;
   } while (!__atomic_compare_exchange_n(&count_, &before, before + n, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE));
+  consume();
   return answer(static_cast<std::int64_t>(sizeof n));
 }
 

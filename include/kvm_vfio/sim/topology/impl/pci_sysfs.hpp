@@ -53,6 +53,8 @@ class pci_sysfs_reader {
   }
 
  private:
+  static constexpr unsigned several_functions = 0x80;  // a bit of the header type
+
   void note(const std::string& member, std::string what) {
     unknown_.push_back({where_ + "." + member, std::move(what)});
   }
@@ -152,6 +154,7 @@ class pci_sysfs_reader {
     pci_.status = static_cast<std::uint16_t>(word(PCI_STATUS) & ~PCI_STATUS_CAP_LIST);
     pci_.interrupt_line = static_cast<std::uint8_t>(byte(PCI_INTERRUPT_LINE));
     pci_.intx = byte(PCI_INTERRUPT_PIN) != 0;
+    pci_.multifunction = (byte(PCI_HEADER_TYPE) & several_functions) != 0;
     pci_.express = !none && size > PCI_CFG_SPACE_SIZE;
     read_addresses();
     if (config_.size() < PCI_CFG_SPACE_SIZE)
