@@ -766,7 +766,17 @@ TEST_CASE("One call plugs the first device of a group, or a device file, as the 
         static_cast<unsigned long>(VFIO_SET_IOMMU), static_cast<unsigned long>(KVM_SET_DEVICE_ATTR),
         static_cast<unsigned long>(VFIO_GROUP_GET_DEVICE_FD)}) {
     if (request != 0) m.fail_ioctl(request, 1, errc::io);
-    auto d = client::plug_from_group(1, first_device, c, files);
+    client::plug_report report;
+    auto d = client::plug_from_group(1, first_device, c, files, request == 0 ? nullptr : &report);
+    if (request != 0) {
+      CHECK(std::string(native::name(report.step)) ==
+            (request == VFIO_GROUP_SET_CONTAINER   ? "VFIO_GROUP_SET_CONTAINER"
+             : request == VFIO_SET_IOMMU           ? "VFIO_SET_IOMMU"
+             : request == VFIO_GROUP_GET_DEVICE_FD ? "VFIO_GROUP_GET_DEVICE_FD"
+                                                   : "FILE_ADD"));
+      const bool asked = request == KVM_SET_DEVICE_ATTR || request == VFIO_GROUP_GET_DEVICE_FD;
+      CHECK(report.forecast.error() == (asked ? errc::ok : errc::again));
+    }
     CHECK(d.error() == (request == 0 ? errc::ok : errc::io));
     CHECK(files.size() == (request == 0 ? 1 : 0));
     if (request != 0) continue;
@@ -784,6 +794,13 @@ TEST_CASE("One call plugs the first device of a group, or a device file, as the 
   const auto with_space = m.look();
   m.forget_calls();
   {
+    client::plug_report report;
+    CHECK(client::plug_device_file(0, space, files, &report).value().close() == errc::ok);
+    CHECK(report.step == native::operation::attach_iommufd_pt);
+    CHECK(report.forecast);
+    CHECK(client::plug_device_file(77, space, files, &report).error() == errc::noent);
+    CHECK(report.step == native::operation::open_device);
+    m.forget_calls();
     auto d = client::plug_device_file(0, space, files);
     REQUIRE(d);
     CHECK(m.calls() ==

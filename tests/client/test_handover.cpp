@@ -539,4 +539,66 @@ TEST_CASE("Without memory adopt answers ENOMEM, and the owner keeps its descript
   CHECK(group.unset_container() == errc::ok);
 }
 
+TEST_CASE("A group that was given away keeps the mappings, and can be taken back") {
+  vmm_machine<> m;
+  vm_files files = m.make_files();
+  container c = must(container::open(m.system));
+  const auto empty = m.look();
+  mapping memory = must(c.map(memory_at(0)));
+  auto group = m.attach(1, c, files);
+  const auto plugged = m.look();
+  native::vfio::basic_group<sys> away{native::basic_unique_fd<sys>(group.release().fd(), m.system)};
+  CHECK(c.groups() == 0);
+  m.forget_calls();
+  SECTION("the memory is removed from the IOMMU") {
+    CHECK(memory.unmap() == errc::ok);
+    CHECK(m.calls() == "ioctl(1, UNMAP_DMA) = 0\n");
+    CHECK(m.look() != plugged);
+    group = must(attached_group::adopt(std::move(away), c, files, 1));
+    CHECK(c.has_iommu());
+  }
+  SECTION("the hand-over failed") {
+    group = must(attached_group::adopt(std::move(away), c, files, 1));
+    CHECK(c.has_iommu());
+    CHECK(c.groups() == 1);
+    CHECK(m.look() == plugged);
+    CHECK(memory.unmap() == errc::ok);
+  }
+  SECTION("the group is given away as a group in the container") {
+    auto in = must(group_in_container::adopt(std::move(away), c, 1));
+    auto with = must(std::move(in).set_iommu());
+    CHECK(with.forecast().value().answer() == client::dma_coherency::coherent);
+    CHECK(with.close() == errc::ok);
+    CHECK(memory.unmap() == errc::ok);
+    return;  // kvm-vfio still tracks the group, which the test gave away
+  }
+  CHECK(group.close() == errc::ok);
+  CHECK(m.look() == empty);
+}
+
+TEST_CASE("No group is predicted as if a group that was given away had left") {
+  sim::topology mixed = two_groups();
+  vmm_machine<> m(mixed);
+  vm_files files = m.make_files();
+  container c = must(container::open(m.system));
+  auto first = m.with_iommu(1, c);
+  auto second = m.with_iommu(2, c);
+  native::vfio::basic_group<sys> away{native::basic_unique_fd<sys>(first.release().fd(), m.system)};
+  const auto forecast = second.forecast();
+  REQUIRE(forecast);
+  // The container answers for both groups: a group that is still in it is counted.
+  CHECK((forecast->reason == client::coherency_reason::iommu_enforces ||
+         forecast->answer() == client::dma_coherency::unknown));
+  CHECK(away.unset_container() == errc::ok);
+}
+
+TEST_CASE("A container is not a device file that can be adopted") {
+  vmm_machine<> m;
+  vm_files files = m.make_files();
+  auto file = must(native::vfio::basic_container_ref<sys>::open("/dev/vfio/vfio", m.system));
+  native::vfio::basic_device<sys> wrong{
+      native::basic_unique_fd<sys>(file.release().fd(), m.system)};
+  CHECK(attached_device_file::adopt(std::move(wrong), files).error() == errc::badfd);
+  CHECK(wrong.fd() >= 0);
+}
 }  // namespace

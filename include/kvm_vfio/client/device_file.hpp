@@ -117,6 +117,7 @@ class attached_device_file : public step<detail::device_state<System>> {
   /// \param vm   the files of the VM that tracks the device file
   /// \par Errors
   /// - `errc::badf`: `vm` is empty, or `file` has no open descriptor
+  /// - `errc::badfd`: `file` is a container
   /// - `errc::busy`: the device is bound, or comes from a group
   /// - `errc::nomem`: no memory
   /// - each other error of VFIO_DEVICE_GET_INFO
@@ -126,6 +127,8 @@ class attached_device_file : public step<detail::device_state<System>> {
     const errc open = file.info().error();
     if (open == errc::ok) return errc::busy;
     if (open != errc::inval) return open;  // EINVAL: a device file that is not bound
+    // A container without a driver answers EINVAL, too, but it has a version.
+    if (file.system_calls().ioctl(file.fd(), VFIO_GET_API_VERSION, 0)) return errc::badfd;
     attached_device_file made(state_ref(new (std::nothrow) detail::device_state<System>(
         static_cast<native::vfio::basic_device<System>&&>(file))));
     if (!made.state_) return errc::nomem;

@@ -67,16 +67,25 @@ class dma_space_state : public counted {
     iommu_ = true;
     type_ = type;
   }
+  // Whether the container has an IOMMU driver, also if only a group has it that was given away.
+  // Such a container is asked.
+  [[nodiscard]] bool still_has_iommu() noexcept {
+    const guard held(mutex_);
+    if (!works() && away_ > 0 && !released_ && container_.iommu_info(nullptr, 0)) iommu_ = true;
+    return works();
+  }
   // The group is in the container already.
   void adopt_group() noexcept {
+    (void)still_has_iommu();
     const guard held(mutex_);
     ++groups_;
+    if (away_ > 0) --away_;
   }
   // Predicts for a group in this container. No group joins or leaves meanwhile.
   [[nodiscard]] result<coherency_forecast> forecast() noexcept {
     const guard held(mutex_);
     if (released_) return errc::badf;
-    return forecast_group<System>(container_, groups_ == 1 && !left_open_);
+    return forecast_group<System>(container_, groups_ == 1 && away_ == 0);
   }
 
   [[nodiscard]] errc join(const native::vfio::basic_group<System>& group) noexcept {
@@ -89,13 +98,14 @@ class dma_space_state : public counted {
   errc leave(const native::vfio::basic_group<System>& group) noexcept {
     const guard held(mutex_);
     const errc e = group.unset_container();
-    if (e == errc::busy) left_open_ = true;
+    if (e == errc::busy) ++away_;
     one_less();  // also after an error: the kernel takes the group out when its file is released
     return e;
   }
-  // The caller takes the group out of the container.
+  // The caller takes the group out of the container, or leaves it there.
   void forget_group() noexcept {
     const guard held(mutex_);
+    ++away_;
     one_less();
   }
   // Also puts the mappings into effect that the container did not have yet.
@@ -107,7 +117,7 @@ class dma_space_state : public counted {
       if (e == errc::ok) {
         lose_driver();  // what the driver before this one had
         type_ = type;
-      } else if (!left_open_ || e != errc::inval) {
+      } else if (away_ == 0 || e != errc::inval) {
         return e;
       }
       iommu_ = true;  // inval: the group that is left keeps the driver and the mappings
@@ -153,7 +163,7 @@ class dma_space_state : public counted {
     if (which->in_effect && !released_) {
       const auto bytes = iommufd_ ? iommufd_.unmap(ioas_, which->what.iova, which->what.size)
                                   : container_.unmap(which->what.iova, which->what.size);
-      if (!bytes && (iommu_ || !left_open_)) return bytes.error();
+      if (!bytes && (iommu_ || away_ == 0)) return bytes.error();
     }
     forget(which);
     return errc::ok;
@@ -182,10 +192,10 @@ class dma_space_state : public counted {
   void one_less() noexcept {
     if (--groups_ > 0) return;
     iommu_ = false;
-    if (!left_open_) lose_driver();
+    if (away_ == 0) lose_driver();
   }
   void lose_driver() noexcept {
-    left_open_ = false;
+    away_ = 0;
     for (mapped* m = first_; m; m = m->next) m->in_effect = false;
   }
   [[nodiscard]] bool works() const noexcept { return iommufd_ || iommu_; }
@@ -207,9 +217,10 @@ class dma_space_state : public counted {
   unsigned long type_ = 0;  // the IOMMU driver, if `iommu_`
   bool iommu_ = false;
   bool released_ = false;
-  // A group could not leave, because a descriptor of one of its devices is open elsewhere. The
-  // kernel takes the group out later. Until then the container may have its driver and mappings.
-  bool left_open_ = false;
+  // The number of groups that may still be in the container: a group could not leave, because a
+  // descriptor of one of its devices is open elsewhere, or a group was released to the caller. So
+  // the container may still have its driver and its mappings.
+  int away_ = 0;
   mapped* first_ = nullptr;
 };
 
@@ -318,7 +329,9 @@ class dma_space {
   /// same as soon as no device and no mapping needs the space any more, and reports no error. If
   /// this object is empty, returns ok.
   /// \par Errors
-  /// - `errc::busy`: a group, a device or a mapping needs this space, also one of another program
+  /// - `errc::busy`: a group, a device or a mapping needs this space. An iommufd also counts the
+  ///   devices of other programs. A container does not: a group that another program put into the
+  ///   container stays in it.
   /// - each other error of IOMMU_DESTROY. After an error nothing was changed.
   [[nodiscard]] errc close() noexcept {
     if (!state_) return errc::ok;

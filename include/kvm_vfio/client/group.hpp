@@ -42,7 +42,7 @@ template <system System>
   if (!in) return errc::badf;
   const auto joined = file.in_container();
   if (!joined) return joined.error();
-  if (!*joined || (with_iommu && !in->has_iommu())) return errc::inval;
+  if (!*joined || (with_iommu && !in->still_has_iommu())) return errc::inval;
   shared<group_state<System>> made(new (std::nothrow) group_state<System>(
       static_cast<native::vfio::basic_group<System>&&>(file), number));
   if (!made) return errc::nomem;
