@@ -215,7 +215,8 @@ struct snapshot {
   std::vector<container_state> containers{};
   /// All iommufds, in the order of creation.
   std::vector<iommufd_state> iommufds{};
-  /// Compares the states, and not the order in which they came to be. VMs, containers and iommufds
+  /// Compares the states, and not the order in which they came to be. So the order of the files
+  /// that a kvm-vfio tracks does not count. VMs, containers and iommufds
   /// can have other numbers in the other snapshot, for example because a VM came and went. All
   /// other members must be equal. snapshot_difference.hpp tells what differs.
   [[nodiscard]] friend bool operator==(const snapshot& a, const snapshot& b) {

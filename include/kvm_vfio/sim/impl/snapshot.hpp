@@ -119,7 +119,15 @@ KVM_VFIO_INLINE std::string text_of(const std::vector<mapping_state>& all) {
   return out;
 }
 
-KVM_VFIO_INLINE snapshot canonical(const snapshot& s) {
+KVM_VFIO_INLINE snapshot canonical(const snapshot& given) {
+  snapshot s = given;
+  for (vm_state& v : s.vms) {
+    std::vector<std::string> files;
+    for (const file_state& f : v.tracked) files.push_back(f.name);
+    std::vector<file_state> tracked;
+    for (const std::size_t i : sorted(files)) tracked.push_back(std::move(v.tracked[i]));
+    v.tracked = std::move(tracked);
+  }
   snapshot out = s;
   std::vector<std::string> vms;
   for (const vm_state& v : s.vms) {
