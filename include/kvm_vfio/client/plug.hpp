@@ -91,7 +91,7 @@ template <system System>
   };
   if (report) *report = {native::operation::open_device};
   if (!in || !vm) return errc::badf;
-  const System& on = in.view().system_calls();
+  const System on = in.view().system_calls();
   if (report) report->forecast = device_file<System>::forecast(number, on);
   return device_file<System>::open(number, on)
       .and_then([&](device_file<System> d) noexcept {

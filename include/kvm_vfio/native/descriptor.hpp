@@ -32,7 +32,9 @@ class descriptor {
   /// Returns the descriptor, or -1 if there is none.
   [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
   /// Returns the system whose descriptor it is.
-  [[nodiscard]] constexpr const System& system_calls() const noexcept { return system_; }
+  [[nodiscard]] constexpr const System& system_calls() const& noexcept { return system_; }
+  /// Returns a copy, because a reference would outlive this object.
+  [[nodiscard]] constexpr System system_calls() const&& noexcept { return system_; }
 
  protected:
   /// Makes an ioctl whose argument is the address of an object.
