@@ -658,7 +658,8 @@ class generator {
                    .only_for = t.device,
                    .name = "region " + std::to_string(region)});
     s.number = (region << 40) + (at & ((std::uint64_t{1} << 40) - 1));
-    s.argument.resize(r_.of<std::size_t>({4, 4, 8, 16, 32, 3, 0}));
+    s.argument.resize(m_.any_access ? r_.of<std::size_t>({4, 4, 8, 16, 32, 3, 0})
+                                    : r_.of<std::size_t>({4, 4, 0}));
     for (std::size_t i = 0; i < s.argument.size(); ++i)
       if (!in_table(t.pci, region, at + i)) s.masks.push_back({i, 1});
   }
@@ -688,7 +689,7 @@ class generator {
   }
   void map_region(ref on) {
     // An iommufd maps objects, which are not modelled.
-    if (on.what == kind::iommufd || on.what == kind::vm) return;
+    if (on.what == kind::iommufd || on.what == kind::vm || !m_.maps) return;
     const target* const t = device_in(on);
     const std::uint64_t region = t ? region_of(t->pci) : static_cast<std::uint64_t>(r_.below(11));
     const std::uint64_t p = m_.page;

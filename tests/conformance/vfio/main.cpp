@@ -138,6 +138,10 @@ facts find(const options& o) {
   if (!host) throw std::runtime_error("the topology from /sys is wrong:\n" + to_text(host.errors));
   f.topology = std::move(host.machine);
   f.has.page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  f.has.maps = f.has.page == 4096;
+#if !defined __x86_64__
+  f.has.any_access = false;  // where a device refuses a size, the host gets an external abort
+#endif
   // QEMU's IOMMU does not isolate interrupts here, which sysfs does not tell.
   f.world.allow_unsafe_interrupts = o.unsafe;
   for (sim::iommu_spec& iommu : f.topology.iommus) iommu.interrupt_remapping = false;
