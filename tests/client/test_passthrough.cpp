@@ -4,7 +4,9 @@
 #include "example_vmm.hpp"
 
 #include <kvm_vfio/native/event.hpp>
+#include <kvm_vfio/native/ioas.hpp>
 #include <kvm_vfio/testing/mock_system.hpp>
+#include <kvm_vfio/testing/vfio_answers.hpp>
 #include <kvm_vfio/trace/watched_system.hpp>
 
 #include <cstring>
@@ -81,15 +83,7 @@ struct mock_edu {
 
   mock_edu() {
     using result = kv::result<int>;
-    state.on_ioctl(KVM_GET_API_VERSION, [](int, std::uintptr_t) { return KVM_API_VERSION; });
-    const auto makes = [this](int, std::uintptr_t) { return result(state.make_descriptor()); };
-    state.on_ioctl(KVM_CREATE_VM, makes);
-    state.on_ioctl(VFIO_GROUP_GET_DEVICE_FD, makes);
-    state.on_ioctl(KVM_CREATE_DEVICE, [this](int, std::uintptr_t at) {
-      reinterpret_cast<kvm_create_device*>(at)->fd =
-          static_cast<std::uint32_t>(state.make_descriptor());
-      return result(0);
-    });
+    testing::answers_as_vfio(state);
     state.on_ioctl(VFIO_DEVICE_GET_INFO, [](int, std::uintptr_t at) {
       auto& info = *reinterpret_cast<vfio_device_info*>(at);
       info.flags = VFIO_DEVICE_FLAGS_PCI;
@@ -162,6 +156,51 @@ TEST_CASE("On a mock each call fails once, and the VMM leaves nothing behind", "
     CHECK(mock.state.descriptors() == 0);
   }
   CHECK(calls > 40);
+}
+
+TEST_CASE("With the answers of VFIO a plug succeeds on a mock at once", "[client]") {
+  testing::mock_state state;
+  testing::answers_as_vfio(state);
+  const testing::mock_system system(state);
+  using mock = testing::mock_system;
+  namespace vfio = kv::native::vfio;
+  {
+    auto kvm = kv::native::basic_kvm_ref<mock>::open("/dev/kvm", system);
+    auto files = client::vm_files<mock>::create(*kvm->create_vm());
+    auto container = client::container<mock>::open(system);
+    auto space = client::address_space<mock>::open(system);
+    REQUIRE((files && container && space));
+    auto file = client::group_file<mock>::open(1, system);
+    CHECK_FALSE(file->view().in_container().value());
+    auto joined = std::move(*file).join(*container);
+    CHECK(joined->view().in_container().value());
+    auto attached = std::move(*std::move(*joined).set_iommu()).attach(*files);
+    const auto info = container->view().iommu_info();
+    CHECK(info->page_sizes == 4096);
+    auto d = attached->open_device("0000:00:04.0");
+    auto bar = d->view().region(VFIO_PCI_BAR0_REGION_INDEX);
+    CHECK(d->map(*bar, 0, 4096));
+    CHECK(d->view().region(VFIO_PCI_NUM_REGIONS).error() == errc::inval);
+    CHECK(d->view().irq(VFIO_PCI_NUM_IRQS).error() == errc::inval);
+    CHECK(d->view().irq(VFIO_PCI_MSI_IRQ_INDEX).value().count == 1);
+    CHECK(d->view().hot_reset_devices(nullptr, 0).value().count == 0);
+    CHECK(d->view().reset() == errc::ok);
+
+    auto own = client::device_file<mock>::open(0, system);
+    auto bound = std::move(*std::move(*own).attach(*files)).bind(*space);
+    CHECK(bound->id() != static_cast<std::uint32_t>(space->id()));
+    auto in_space = std::move(*bound).attach_to_space();
+    REQUIRE(in_space);
+    const vfio::basic_ioas_ref<mock> ioas(space->view(), space->id());
+    vfio::iova_range all;
+    CHECK(ioas.iova_ranges(&all, 1).value().ranges == 1);
+    CHECK(all.last == ~std::uint64_t{0});
+    CHECK(ioas.iova_ranges(nullptr, 0).value().ranges == 1);
+    state.fail(1, errc::io);
+    CHECK(d->view().info().error() == errc::io);
+  }
+  CHECK(state.descriptors() == 0);
+  CHECK(state.mappings() == 0);
 }
 
 // Four defects that a VMM's author has made. Each is found by the state after the unplug, or at the

@@ -6,6 +6,7 @@
 #include <kvm_vfio/sim/machine.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/testing/mock_system.hpp>
+#include <kvm_vfio/testing/vfio_answers.hpp>
 
 #include <string>
 #include <thread>
@@ -90,9 +91,7 @@ void test_on_mock() {
   std::puts("mock");
   for (std::size_t nth = 1;; ++nth) {
     kvm_vfio::testing::mock_state state;
-    state.on_ioctl(VFIO_GROUP_GET_DEVICE_FD, [&](int, std::uintptr_t) {
-      return kvm_vfio::result<int>(state.make_descriptor());
-    });
+    kvm_vfio::testing::answers_as_vfio(state);
     const kvm_vfio::testing::mock_system system(state);
     const int kvm_vfio = state.make_descriptor();
     vmm::passthrough plugged(system, kvm_vfio);
