@@ -90,9 +90,12 @@ struct vmm_machine : sim::machine<Profile, Iommu> {
   }
   /// The calls since the last time, one in a line.
   [[nodiscard]] std::string calls() {
-    const std::vector<trace::call> all = this->timeline().calls();
     std::string out;
-    for (; shown_ < all.size(); ++shown_) out += to_string(all[shown_]) + '\n';
+    const auto show = [&](const trace::call& c) {
+      out += to_string(c) + '\n';
+      ++shown_;
+    };
+    this->timeline().visit(show, shown_);
     return out;
   }
   void forget_calls() { (void)calls(); }

@@ -46,6 +46,16 @@ TEST_CASE("The group of a further device is found by its number") {
   CHECK_FALSE(client::find_group(devices.data(), devices.size(), -1));
   CHECK_FALSE(client::find_group(devices.data(), 0, 2));
   CHECK(attached_group().number() == -1);
+  struct slot {
+    int number;
+    device plugged;
+  };
+  std::vector<slot> slots;
+  for (device& d : devices) slots.push_back({.number = 0, .plugged = std::move(d)});
+  const auto plugged = [](const slot& of) -> const device& { return of.plugged; };
+  CHECK(client::find_group(slots.begin(), slots.end(), 2, plugged).number() == 2);
+  CHECK_FALSE(client::find_group(slots.begin(), slots.end(), 1, plugged));
+  slots.clear();
   group = {};
   devices.clear();
   CHECK(files.size() == 0);

@@ -34,7 +34,7 @@ TEST_CASE("a program that leaves nothing is clean") {
   CHECK_FALSE(m.look() == before);
   REQUIRE(m.process().close(fd));
   CHECK(m.look() == before);
-  CHECK(m.timeline().calls().size() == 2);
+  CHECK(m.timeline().size() == 2);
   CHECK(m.finish().empty());
   CHECK(m.finish().empty());
 }
@@ -86,6 +86,36 @@ TEST_CASE("what a program leaves is told, and the process is ended") {
   CHECK(task.descriptors() == 0);
   CHECK(m.look() == sim::machine<kvm_vfio::linux_6_12>(two_groups()).look());
   CHECK(m.finish().empty());
+}
+
+TEST_CASE("a machine has further processes, which are observed and ended as the first one is") {
+  sim::machine m(two_groups());
+  sim::process& other = m.new_process();
+  CHECK(other.address_space() != m.process().address_space());
+  CHECK(&other.mem() != &m.memory());
+  CHECK(opened(other, "/dev/kvm") == 0);
+  CHECK(opened(m.process(), "/dev/vfio/vfio") == 0);
+  sim::process& next = m.exec_process(m.process());
+  CHECK(m.process().descriptors() == 0);
+  CHECK(std::string(next.file_of(0)->name()) == "/dev/vfio/vfio");
+  CHECK(next.address_space() != other.address_space());
+  CHECK(m.timeline().size() == 4);
+  CHECK(m.finish() == "descriptor 0 is open: /dev/kvm\ndescriptor 0 is open: /dev/vfio/vfio\n");
+  CHECK(other.descriptors() + next.descriptors() == 0);
+  CHECK(m.finish().empty());
+}
+
+TEST_CASE("a timeline shows each call without a copy") {
+  sim::machine m(two_groups());
+  CHECK(m.timeline().size() == 0);
+  REQUIRE(m.process().close(opened(m.process(), "/dev/kvm")));
+  std::string seen;
+  m.timeline().visit([&](const trace::call& c) { seen += to_string(c) + "\n"; });
+  CHECK(seen == "open(\"/dev/kvm\") = 0\nclose(0) = 0\n");
+  m.timeline().visit([&](const trace::call& c) { seen = to_string(c); }, 1);
+  CHECK(seen == "close(0) = 0");
+  m.timeline().visit([&](const trace::call&) { seen.clear(); }, 2);
+  CHECK(seen == "close(0) = 0");
 }
 
 TEST_CASE("the reports of the checker follow") {

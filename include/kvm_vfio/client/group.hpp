@@ -130,6 +130,21 @@ template <system System>
 /// Finds the group with a number among the groups of open devices. A VMM calls this function before
 /// it opens a group, because a group can be open once only: if the group is found, the VMM opens
 /// the further device of the group from it. Takes linear time.
+/// \param first     the first of the VMM's objects
+/// \param last      the end of the objects
+/// \param number    the N of /dev/vfio/N
+/// \param device_of returns a reference to the open device of an object. Empty devices and those
+///                  with files of their own may be among them.
+/// \return one more object of the group; empty: no device is of this group
+template <class Iterator, class Projection>
+[[nodiscard]] auto find_group(Iterator first, Iterator last, int number,
+                              Projection device_of) noexcept
+    -> decltype(group_of(device_of(*first))) {
+  for (; number >= 0 && first != last; ++first)
+    if (auto group = group_of(device_of(*first)); group.number() == number) return group;
+  return {};
+}
+/// Finds the group with a number among the groups of an array of devices.
 /// \param devices the open devices of the VMM; empty ones and those with files of their own may be
 ///                among them
 /// \param count   the number of devices
@@ -138,9 +153,8 @@ template <system System>
 template <system System>
 [[nodiscard]] attached_group<System> find_group(const device<System>* devices, std::size_t count,
                                                 int number) noexcept {
-  for (std::size_t i = 0; number >= 0 && i < count; ++i)
-    if (auto group = group_of(devices[i]); group.number() == number) return group;
-  return {};
+  const auto itself = [](const device<System>& d) noexcept -> const device<System>& { return d; };
+  return find_group(devices, devices + count, number, itself);
 }
 
 /// A group in a container that has an IOMMU driver. Move-only.

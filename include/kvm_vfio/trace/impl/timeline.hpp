@@ -20,6 +20,11 @@ KVM_VFIO_INLINE void timeline::called(const call& c) {
   calls_.push_back(c);
 }
 
+KVM_VFIO_INLINE std::size_t timeline::size() const {
+  const guard held(mutex_);
+  return calls_.size();
+}
+
 KVM_VFIO_INLINE std::vector<call> timeline::calls() const {
   const guard held(mutex_);
   return calls_;
