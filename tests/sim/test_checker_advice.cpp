@@ -237,6 +237,48 @@ TEST_CASE("closed-while-tracking: the VM is dead, so FILE_DEL is not possible") 
   CHECK(m.broken().empty());
 }
 
+TEST_CASE("closed-while-tracking: a child's EIO does not make the VM dead") {
+  with_device<> m;
+  sim::process child(m.kernel, m.memory, 2);
+  child.observe(m.check);
+  m.task.fork_into(child);
+  support::vmm<support::sim_system> of_child{support::sim_system(child)};
+  REQUIRE(of_child.del(m.dev, m.group) == errc::io);
+  child.exit();
+  REQUIRE(m.task.close(m.dev));
+  REQUIRE(m.task.close(m.device));
+  CHECK(m.broken() == rules{rule::closed_while_tracking});
+}
+
+TEST_CASE("attr-after-close: a file that may have attributes reuses the number") {
+  trace::checker check;
+  const auto tell = [&](trace::call c) {
+    c.kind = trace::call_kind::ioctl;
+    check.called(c);
+  };
+  const auto add = [&](errc e) {
+    tell({.fd = 5, .request = KVM_SET_DEVICE_ATTR, .attribute = 1, .subject = 3, .error = e});
+  };
+  tell({.request = KVM_CREATE_DEVICE, .made = 5, .number = KVM_DEV_TYPE_VFIO});
+  check.called({.kind = trace::call_kind::close, .fd = 5});
+  SECTION("a vCPU, whose request the checker does not know") {
+    tell({.request = 0xae41, .value = 5});
+    for (const errc e : {errc::ok, errc::nxio, errc::notty, errc::noent}) add(e);
+  }
+  SECTION("another KVM device") {
+    tell({.request = KVM_CREATE_DEVICE, .made = 5, .number = KVM_DEV_TYPE_VFIO + 1});
+    for (const errc e : {errc::ok, errc::nxio, errc::noent}) add(e);
+  }
+  SECTION("a VM, or a file of no VFIO") {
+    if (GENERATE(false, true)) tell({.request = KVM_CREATE_VM, .made = 5});
+    else check.called({.kind = trace::call_kind::open, .text = "/dev/kvm", .made = 5});
+    for (const errc e : {errc::ok, errc::nxio, errc::notty}) add(e);
+  }
+  check.called({.kind = trace::call_kind::close, .fd = 5});
+  add(errc::badf);  // the number of the other file, not of the kvm-vfio
+  CHECK(check.reports().empty());
+}
+
 namespace {
 /// Takes the only group out of the container, which still has a mapping, and puts it in again.
 template <class Machine>
@@ -250,26 +292,48 @@ void leave_and_return(Machine& m) {
 }
 }  // namespace
 
-TEST_CASE("mappings-lost: a device works, or ends, without the mappings") {
-  const bool works = GENERATE(false, true);
+TEST_CASE("mappings-lost: a VMM that drops its mappings, and needs none, is right") {
   with_device<> m;
   leave_and_return(m);
-  CHECK(m.broken().empty());  // a MAP may still come
-  if (works) {
-    auto on = arm(VFIO_PCI_MSI_IRQ_INDEX, static_cast<int>(m.task.eventfd().value()));
-    REQUIRE(m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, on) == errc::ok);
-  } else {
-    REQUIRE(m.task.close(m.device));
-  }
-  REQUIRE(m.broken() == rules{rule::mappings_lost});
-  CHECK(has(m.first_detail(), "removed the mappings of 4096 bytes"));
+  auto on = arm(VFIO_PCI_MSI_IRQ_INDEX, static_cast<int>(m.task.eventfd().value()));
+  REQUIRE(m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, on) == errc::ok);
+  auto off = disarm(VFIO_PCI_MSI_IRQ_INDEX);
+  REQUIRE(m.ioctl_at(m.device, VFIO_DEVICE_SET_IRQS, off) == errc::ok);
+  REQUIRE(map_dma(m, m.container, 4 * page, page) == errc::ok);
+  REQUIRE(unmap_dma(m, m.container, 4 * page, page) == errc::ok);
+  REQUIRE(m.task.close(m.device));
+  CHECK(m.broken().empty());
 }
 
 TEST_CASE("mappings-lost: the VMM unmaps what is gone") {
   with_device<> m;
   leave_and_return(m);
+  SECTION("at once") {}
+  SECTION("after it has mapped other memory") {
+    REQUIRE(map_dma(m, m.container, 4 * page, page) == errc::ok);
+  }
   REQUIRE(unmap_dma(m, m.container, page, page) == errc::ok);
-  CHECK(m.broken() == rules{rule::mappings_lost});
+  REQUIRE(m.broken() == rules{rule::mappings_lost});
+  CHECK(has(m.first_detail(), "4096 bytes at IOVA 0x1000, but call "));
+  REQUIRE(unmap_dma(m, m.container, page, page) == errc::ok);
+  CHECK(m.broken() == rules{rule::mappings_lost, rule::unmapped_less});
+}
+
+TEST_CASE("mappings-lost: an UNMAP before the group leaves, and a new address for what is gone") {
+  with_device<> m;
+  REQUIRE(map_dma(m, m.container, 8 * page, page) == errc::ok);
+  REQUIRE(unmap_dma(m, m.container, 8 * page, page) == errc::ok);
+  leave_and_return(m);
+  REQUIRE(unmap_dma(m, m.container, 8 * page, page) == errc::ok);
+  CHECK(m.broken() == rules{rule::unmapped_less});
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = u::dma_map_vaddr,
+                               .vaddr = 9 * page,
+                               .iova = page,
+                               .size = page};
+  m.task.fail_call(1, errc::noent);
+  REQUIRE(m.ioctl_at(m.container, VFIO_IOMMU_MAP_DMA, map) == errc::noent);
+  CHECK(m.broken() == rules{rule::unmapped_less, rule::mappings_lost});
 }
 
 TEST_CASE("mappings-lost: MAP again is right, also after the device is opened") {
@@ -393,6 +457,70 @@ TEST_CASE("ignored-error: IOAS_ALLOC") {
   CHECK(m.unmap(page, page) == errc::noent);
   REQUIRE(m.broken().size() == 2);
   CHECK(m.broken()[0] == rule::ignored_error);
+}
+
+TEST_CASE("ignored-error: a second IOAS_ALLOC fails, and the VMM goes on with the first IOAS") {
+  with_ioas m;
+  REQUIRE(m.alloc() == errc::ok);
+  u::iommu_ioas_alloc second{.size = sizeof second, .flags = 0, .out_ioas_id = 0};
+  m.task.fail_call(1, errc::nomem);
+  REQUIRE(m.ioctl_at(m.fd, u::request_ioas_alloc, second) == errc::nomem);
+  REQUIRE(m.map(page, page) == errc::ok);
+  m.task.fail_call(1, errc::noent);  // an emulated device has no IOMMU
+  std::uint64_t info[5] = {sizeof info};
+  REQUIRE(m.ioctl_at(m.fd, u::request_get_hw_info, info) == errc::noent);
+  CHECK(m.broken().empty());
+  m.made = second;
+  REQUIRE(m.map(page, page) == errc::noent);
+  CHECK(m.broken() == rules{rule::ignored_error});
+}
+
+TEST_CASE("ignored-error: whatever error a request gets that names no descriptor") {
+  watched<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int d = m.open("/dev/vfio/devices/vfio0");
+  u::device_bind_iommufd bind{.argsz = sizeof bind, .flags = 0, .iommufd = -1, .out_devid = 0};
+  const auto fails = [&](trace::call_kind kind) {
+    m.task.fail({.kind = kind, .nth = 1, .error = errc::mfile});
+  };
+  SECTION("open") {
+    fails(trace::call_kind::open);
+    REQUIRE_FALSE(m.task.open("/dev/iommu"));
+    SECTION("an eventfd fails, too") {
+      fails(trace::call_kind::eventfd);
+      REQUIRE_FALSE(m.task.eventfd());
+    }
+    REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::inval);
+    REQUIRE(m.broken() == rules{rule::ignored_error});
+    CHECK(has(m.check.reports()[0].detail, "open(\"/dev/iommu\") = EMFILE"));
+  }
+  SECTION("dup") {
+    fails(trace::call_kind::dup);
+    REQUIRE_FALSE(m.task.dup(d));
+    REQUIRE(m.add(dev, -1) == errc::badf);
+    REQUIRE(m.broken() == rules{rule::ignored_error});
+    CHECK(has(m.check.reports()[0].detail, "dup(" + std::to_string(d) + ") = EMFILE"));
+  }
+  SECTION("dup, and the VMM calls it again") {
+    fails(trace::call_kind::dup);
+    REQUIRE_FALSE(m.task.dup(d));
+    REQUIRE(m.task.dup(d));
+    REQUIRE(m.add(dev, -1) == errc::badf);
+    CHECK(m.broken().empty());
+  }
+  SECTION("eventfd") {
+    fails(trace::call_kind::eventfd);
+    REQUIRE_FALSE(m.task.eventfd());
+    REQUIRE(m.add(dev, -1) == errc::badf);
+    CHECK(m.broken() == rules{rule::ignored_error});
+  }
+  SECTION("the checker cannot read what the request names") {
+    fails(trace::call_kind::open);
+    REQUIRE_FALSE(m.task.open("/dev/iommu"));
+    m.memory.forbid(&bind, sizeof bind);
+    REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, bind) == errc::fault);
+    CHECK(m.broken().empty());
+  }
 }
 
 TEST_CASE("ignored-error: a call on the descriptor that a failed call did not make") {
@@ -600,5 +728,95 @@ TEST_CASE("a file that is installed has its type") {
   give(m.open("/dev/iommu"));
   give(m.open("/dev/vfio/vfio"));
   REQUIRE(other.close(g));
+  CHECK(check.reports().empty());
+}
+
+TEST_CASE("add-before-iommu: an iommufd is the container") {
+  watched<> m;
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  const int c = m.open("/dev/iommu");
+  const int g = m.open("/dev/vfio/1");
+  SECTION("type 1 in all steps, twice") {
+    for (int i = 0; i < 2; ++i) {
+      REQUIRE(m.set_container(g, c) == errc::ok);
+      if (i == 0) REQUIRE(m.set_iommu(c) == errc::ok);
+      if (i == 0) REQUIRE(map_dma(m, c, page, page) == errc::ok);
+      REQUIRE(m.add(dev, g) == errc::ok);
+      const int d = m.device_fd(g, device_name).value();
+      REQUIRE(m.task.close(d));
+      REQUIRE(m.del(dev, g) == errc::ok);
+      REQUIRE(m.unset_container(g) == errc::ok);
+    }
+    REQUIRE(unmap_dma(m, c, page, page) == errc::ok);  // an iommufd keeps its mappings
+    CHECK(m.broken().empty());
+  }
+  SECTION("an UNMAP that finds nothing") {
+    REQUIRE(m.set_container(g, c) == errc::ok);
+    REQUIRE(m.set_iommu(c) == errc::ok);
+    (void)unmap_dma(m, c, page, page);
+    CHECK(m.broken() == rules{rule::unmapped_less});
+  }
+  SECTION("SET_IOMMU failed, and MAP follows") {
+    REQUIRE(m.set_container(g, c) == errc::ok);
+    m.task.fail_call(1, errc::nodev);
+    REQUIRE(m.set_iommu(c) == errc::nodev);
+    (void)map_dma(m, c, page, page);
+    CHECK(m.broken() == rules{rule::ignored_error});
+  }
+}
+
+TEST_CASE("a checker that did not see the files being opened knows nothing of them") {
+  machine_under_test<> m;
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  int container = -1;
+  const int g1 = m.group_with_iommu("/dev/vfio/1", &container);
+  REQUIRE(m.add(dev, g1) == errc::ok);
+  REQUIRE(m.device_fd(g1, device_name));
+  REQUIRE(map_dma(m, container, page, page) == errc::ok);
+  trace::checker check;
+  m.task.observe(check);  // as the checker of a new process after a live update
+  const int other = m.create_kvm_vfio(m.create_vm());
+  SECTION("the container has an IOMMU driver") {
+    const int g2 = m.open("/dev/vfio/2");
+    REQUIRE(m.set_container(g2, container) == errc::ok);
+    REQUIRE(m.add(other, g2) == errc::ok);
+    REQUIRE(m.device_fd(g2, "0000:00:05.0"));
+  }
+  SECTION("a group of which another process may have a descriptor") {
+    REQUIRE(m.add(other, g1) == errc::ok);
+    REQUIRE(m.task.close(g1));
+  }
+  SECTION("the old kvm-vfio tracks a group") {
+    const int g2 = m.open("/dev/vfio/2");
+    REQUIRE(m.set_container(g2, container) == errc::ok);
+    REQUIRE(m.add(dev, g2) == errc::ok);
+    REQUIRE(m.device_fd(g2, "0000:00:05.0"));
+  }
+  SECTION("the number of a group belongs to another group") {
+    REQUIRE(m.add(other, g1) == errc::ok);
+    REQUIRE(m.add(m.create_kvm_vfio(m.create_vm()), g1) == errc::ok);
+    REQUIRE(m.device_fd(g1, device_name));
+  }
+  INFO(check.text());
+  CHECK(check.reports().empty());
+}
+
+TEST_CASE("a group that the checker did not see being opened keeps the container's mappings") {
+  machine_under_test<> m;
+  const int g2 = m.open("/dev/vfio/2");  // a helper process may have opened it
+  trace::checker check;
+  m.task.observe(check);
+  const int dev = m.create_kvm_vfio(m.create_vm());
+  int container = -1;
+  const int g1 = m.group_with_iommu("/dev/vfio/1", &container);
+  REQUIRE(m.set_container(g2, container) == errc::ok);
+  REQUIRE(m.add(dev, g2) == errc::ok);
+  REQUIRE(map_dma(m, container, page, page) == errc::ok);
+  REQUIRE(m.unset_container(g1) == errc::ok);
+  REQUIRE(m.set_container(g1, container) == errc::ok);
+  REQUIRE(m.add(dev, g1) == errc::ok);
+  REQUIRE(unmap_dma(m, container, page, page) == errc::ok);
+  INFO(check.text());
   CHECK(check.reports().empty());
 }

@@ -56,8 +56,12 @@ class checker final : public call_observer, private detail::request_rules {
   void exited(const call& c);
   void controlled(const call& c);
   void created(const call& c);
+  // A request of type 1, which containers have, and iommufds that are used as containers.
+  void container_request(const call& c, seen_file& f);
   // A KVM_SET_DEVICE_ATTR.
   void attribute(const call& c);
+  // A FILE_ADD on a descriptor that may be a kvm-vfio that the checker does not know.
+  void added_elsewhere(const call& c);
   void added(const call& c, seen_file& f);
   void deleted(const call& c, seen_file* f);
   static bool is_test(const call& c) noexcept;
@@ -66,8 +70,10 @@ class checker final : public call_observer, private detail::request_rules {
   void add_file(const call& c, file_type type, std::string name);
   // Remembers a call that failed and should have made a descriptor.
   void made(const call& c, bool told);
+  // Whether a failed call names a negative descriptor that it needs.
+  static bool lacks_descriptor(const call& c) noexcept;
   // Tells that the VMM ignored the failure of a call that should have made a descriptor, if this
-  // call uses a negative descriptor. Returns whether it does.
+  // call needs that descriptor. Returns whether it does.
   bool on_no_descriptor(const call& c);
 
   mutable mutex mutex_;

@@ -23,7 +23,7 @@ class request_rules {
   ~request_rules();
 
   // A request of a group.
-  void set_container(const call& c, seen_file& group);
+  void set_container(const call& c, seen_file* group);
   void unset_container(const call& c, seen_file& group);
   void got_device(const call& c, seen_file* group);
   // A request of a container or of an iommufd.
@@ -32,12 +32,16 @@ class request_rules {
   // Tells of a MAP that was refused because of its address.
   void refused(const call& c, const seen_file& in);
   void unmapped(const call& c, seen_file& in);
+  // Forgets the lost mappings that have a byte from `first` to `last`. Returns the number of the
+  // call that removed one of them, or 0.
+  static std::size_t erase_lost(seen_file& in, std::uint64_t first, std::uint64_t last);
+  // Tells of a call that names an IOVA of a mapping that the container lost. Returns whether the
+  // call does.
+  bool names_lost(const call& c, seen_file& in);
   // A request of a device.
   void bound(const call& c, seen_file& device);
   void attached(const call& c, seen_file& device);
   void armed(const call& c, seen_file& device);
-  // Tells of a device that works without the mappings that its container lost.
-  void works(const call& c, const seen_file& device);
   // Tells of a device that the VMM uses or closes after the kvm-vfio that tracked it was closed.
   void without_vm(const call& c, file_id device);
 
@@ -45,6 +49,8 @@ class request_rules {
   // ESRCH reached the function, which found no VM.
   static bool opens(const call& c) noexcept;
   [[nodiscard]] bool has_vm() const noexcept;
+  // Whether a file has no VM for certain, although there is a VM.
+  [[nodiscard]] bool lacks_vm(const seen_file& f) const noexcept;
   void tell(rule r, const call& c, std::string about, std::string detail = {});
   // Keeps the answer of a request: the first failure, or, after a success, none.
   void keep(const call& c, seen_file& f, std::uint32_t request);

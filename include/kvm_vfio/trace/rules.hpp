@@ -26,7 +26,7 @@ enum class rule : unsigned char {
   unmapped_less,         ///< an UNMAP removed no mapping, or less than the VMM asked for
   closed_while_tracking,  ///< the kvm-vfio is closed while a device that it tracks is in use
   attr_after_close,       ///< FILE_ADD or FILE_DEL on the number of a closed kvm-vfio
-  mappings_lost,          ///< a device works without the mappings that went with the last group
+  mappings_lost,          ///< the VMM uses a mapping that went with the container's last group
   ignored_error,          ///< a call needs an earlier call that failed
   mapped_outside,         ///< a MAP outside the ranges that the IOMMU has (EINVAL)
 };
@@ -137,8 +137,8 @@ struct rule_text {
               "keep the kvm-vfio open as long as the VM, and call FILE_DEL before its close"};
     case rule::mappings_lost:
       return {"mappings-lost",
-              "the VMM uses a device, or unmaps memory, as if the container still had its "
-              "mappings. All mappings went when the last group left the container",
+              "the VMM unmaps memory, or gives it a new address, as if the container still had the "
+              "mapping. All mappings went when the last group left the container",
               "after the next VFIO_SET_IOMMU, call VFIO_IOMMU_MAP_DMA again for all memory, before "
               "the device starts DMA"};
     case rule::ignored_error:

@@ -27,9 +27,18 @@ struct failed_call {
   std::string text{};      ///< the call and its error, as `to_string(call)` writes them
 };
 
+/// Memory that was mapped in a container and went with its last group.
+struct lost_mapping {
+  std::uint64_t size = 0;  ///< the size in bytes
+  std::size_t at = 0;      ///< the number of the call that removed the mapping
+};
+
 /// What the checker knows about an open file description.
 struct seen_file {
   file_type type = file_type::other;
+  /// Whether the checker saw the file being opened. If not, the file may have a container, mappings
+  /// or trackers of which the checker does not know.
+  bool known = true;
   std::string name{};
   int descriptors = 0;
   int mappings = 0;
@@ -38,14 +47,16 @@ struct seen_file {
   file_id bound = no_file;       ///< of a device file: the iommufd
   std::set<file_id> trackers{};  ///< the kvm-vfios that track the file
   std::uint32_t armed = 0;       ///< of a device: a bit for each armed interrupt index
-  int groups = 0;                ///< of a container: the number of its groups
-  bool iommu = false;            ///< of a container: SET_IOMMU has succeeded
-  std::uint64_t mapped = 0;      ///< of a container: the number of bytes that are mapped
-  std::uint64_t lost = 0;        ///< of a container: the bytes that went with its last group
-  bool dead = false;             ///< of a kvm-vfio: a request failed with EIO
-  std::size_t untracked_at =
-      0;                    ///< the call that closed the kvm-vfio; 0: none, or FILE_ADD followed
-  std::size_t lost_at = 0;  ///< of a container: the number of the call that lost them
+  int groups = 0;                ///< of a container or an iommufd: the number of its groups
+  bool iommu = false;            ///< of a container or an iommufd: SET_IOMMU has succeeded
+  bool elsewhere = false;        ///< a kvm-vfio that the checker does not know may track the file
+  std::size_t untracked_at = 0;  ///< the call that closed the kvm-vfio; 0: none, or FILE_ADD came
+  /// Of a container: the size of each mapping in bytes, by its first IOVA.
+  std::map<std::uint64_t, std::uint64_t> mapped{};
+  /// Of a container: the mappings that went with its last group, by their first IOVA.
+  std::map<std::uint64_t, lost_mapping> lost{};
+  /// Of a kvm-vfio: the processes whose requests failed with EIO.
+  std::set<int> dead{};
   /// The first failure of each request, until the request succeeds.
   std::map<std::uint32_t, failed_call> failed{};
   /// Of a container or an iommufd: the ranges that the VMM was told, by the number of the IOAS.
@@ -77,6 +88,9 @@ class seen_files {
   /// checker has missed a close.
   /// \return the number of the file
   file_id add(slot at, file_type type, std::string name);
+  /// Returns the file behind a descriptor. If the checker knows none, this function adds a file
+  /// that the checker did not see being opened.
+  file_id assume(slot at, file_type type);
   /// Makes one more descriptor of a file. Does nothing if `of` is `no_file`.
   void copy(file_id of, slot to);
   /// Removes a descriptor, and then releases the file if nobody uses it.

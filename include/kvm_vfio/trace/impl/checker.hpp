@@ -38,18 +38,24 @@ KVM_VFIO_INLINE void checker::called(const call& c) {
 }
 
 KVM_VFIO_INLINE void checker::made(const call& c, bool told) {
-  const bool request = c.request == VFIO_GROUP_GET_DEVICE_FD || c.request == KVM_CREATE_VM ||
-                       c.request == KVM_CREATE_DEVICE;
-  if (c.kind != call_kind::open && (!request || c.fd < 0)) return;
+  const bool makes = c.kind == call_kind::open || c.kind == call_kind::eventfd ||
+                     c.kind == call_kind::dup || c.request == VFIO_GROUP_GET_DEVICE_FD ||
+                     c.request == KVM_CREATE_VM || c.request == KVM_CREATE_DEVICE;
+  const bool on_descriptor = c.kind == call_kind::dup || c.kind == call_kind::ioctl;
+  if (!makes || (on_descriptor && c.fd < 0)) return;
   if (c.error != errc::ok) {
     // A report about this call has told the author of the VMM already.
-    if (!told) unmade_[c.process] = {number_, c};
+    if (told) return;
+    // An eventfd is the least likely descriptor for a request that needs one.
+    if (c.kind == call_kind::eventfd) unmade_.try_emplace(c.process, number_, c);
+    else unmade_[c.process] = {number_, c};
     return;
   }
   const auto found = unmade_.find(c.process);
   if (found == unmade_.end()) return;
   const call& failed = found->second.second;
-  if (failed.request == c.request && failed.text == c.text) unmade_.erase(found);
+  if (failed.kind != c.kind || failed.request != c.request || failed.text != c.text) return;
+  if (c.kind != call_kind::dup || failed.fd == c.fd) unmade_.erase(found);
 }
 
 KVM_VFIO_INLINE std::vector<report> checker::reports() const {
@@ -132,6 +138,8 @@ KVM_VFIO_INLINE void checker::installed(const call& c) {
 KVM_VFIO_INLINE void checker::closed(const call& c) {
   const slot at{c.process, c.fd};
   if (tested_.erase(at) != 0) tell(rule::test_create_closed, c, "");
+  // The number belonged to another file after the kvm-vfio was closed.
+  if (c.error == errc::ok) closed_.erase(at);
   // After every other error the descriptor is closed.
   if (c.error != errc::badf) dropped(c, at);
 }
@@ -142,15 +150,12 @@ KVM_VFIO_INLINE void checker::dropped(const call& c, slot at) {
   if (!f) return;
   if (f->type == file_type::kvm_vfio) closed_.insert(at);
   if (f->descriptors == 1) {
-    if (!f->trackers.empty()) tell(rule::close_without_del, c, f->name);
-    if (f->type == file_type::group && f->holds != detail::no_file)
+    if (f->known && !f->trackers.empty()) tell(rule::close_without_del, c, f->name);
+    if (f->known && f->type == file_type::group && f->holds != detail::no_file)
       tell(rule::left_in_container, c, f->name);
-    if (f->type == file_type::device) {
-      works(c, *f);
-      without_vm(c, id);
-    }
+    if (f->type == file_type::device) without_vm(c, id);
     if (f->armed != 0) tell(rule::irqs_armed, c, f->name);
-    if (f->type == file_type::kvm_vfio && !f->dead)
+    if (f->type == file_type::kvm_vfio && !f->dead.contains(c.process))
       for (const auto& [other, g] : files_.all())
         if (g.trackers.contains(id) && in_use(other)) files_.find(other)->untracked_at = number_;
   }
@@ -166,7 +171,7 @@ KVM_VFIO_INLINE void checker::exited(const call& c) {
     if (const seen_file* const f = files_.find(id); f && f->type == file_type::kvm_vfio)
       files_.forget_tracker(id);
   for (const detail::file_id id : gone) {
-    if (const seen_file* const f = files_.find(id); f && !f->trackers.empty())
+    if (const seen_file* const f = files_.find(id); f && f->known && !f->trackers.empty())
       tell(rule::close_without_del, c, f->name);
     files_.release_unused(id);
   }
@@ -186,25 +191,25 @@ KVM_VFIO_INLINE void checker::controlled(const call& c) {
     case KVM_CREATE_DEVICE: return created(c);
     case KVM_SET_DEVICE_ATTR: return attribute(c);
     case VFIO_GROUP_GET_DEVICE_FD: return got_device(c, f);
+    case VFIO_GROUP_SET_CONTAINER: return set_container(c, f);
     default: break;
   }
   if (!f) return;
   if (f->type == file_type::group) {
-    if (c.request == VFIO_GROUP_SET_CONTAINER) set_container(c, *f);
-    else if (c.request == VFIO_GROUP_UNSET_CONTAINER) unset_container(c, *f);
+    if (c.request == VFIO_GROUP_UNSET_CONTAINER) unset_container(c, *f);
   } else if (f->type == file_type::container) {
-    if (c.request == VFIO_SET_IOMMU) return set_iommu(c, *f);
-    if (c.request == VFIO_GET_API_VERSION || c.request == VFIO_CHECK_EXTENSION) return;
-    if (!f->iommu && ignored(c, f, VFIO_SET_IOMMU)) return;
-    if (c.request == VFIO_IOMMU_GET_INFO && !c.ranges.empty()) f->ranges[0] = c.ranges;
-    else if (c.request == VFIO_IOMMU_MAP_DMA) mapped(c, *f);
-    else if (c.request == VFIO_IOMMU_UNMAP_DMA) unmapped(c, *f);
+    container_request(c, *f);
   } else if (f->type == file_type::iommufd) {
-    if (c.request == uapi::request_ioas_alloc) keep(c, *f, c.request);
-    else if (c.error == errc::noent && ignored(c, f, uapi::request_ioas_alloc)) return;
-    else if (!c.ranges.empty()) f->ranges[c.number] = c.ranges;
-    else if (c.request == uapi::request_ioas_map) mapped(c, *f);
-    else if (c.request == uapi::request_ioas_unmap) unmapped(c, *f);
+    const bool maps = c.request == uapi::request_ioas_map;
+    const bool unmaps = c.request == uapi::request_ioas_unmap;
+    const bool asks = c.request == uapi::request_ioas_iova_ranges;
+    if (c.request == uapi::request_ioas_alloc) return keep(c, *f, c.request);
+    if (!maps && !unmaps && !asks) return container_request(c, *f);
+    // No IOAS has the number 0, which stands in the struct if IOAS_ALLOC has failed.
+    if (c.error == errc::noent && c.number == 0 && ignored(c, f, uapi::request_ioas_alloc)) return;
+    if (!c.ranges.empty()) f->ranges[c.number] = c.ranges;
+    else if (maps) mapped(c, *f);
+    else if (unmaps) unmapped(c, *f);
   } else if (f->type == file_type::device) {
     if (ok && c.request == uapi::request_attach_iommufd_pt)
       if (seen_file* const to = files_.find(f->bound)) to->ranges.clear();
@@ -213,6 +218,24 @@ KVM_VFIO_INLINE void checker::controlled(const call& c) {
     if (c.request == uapi::request_attach_iommufd_pt) attached(c, *f);
     else if (ok && c.request == VFIO_DEVICE_SET_IRQS) armed(c, *f);
   }
+}
+
+KVM_VFIO_INLINE void checker::container_request(const call& c, seen_file& f) {
+  switch (c.request) {
+    case VFIO_SET_IOMMU: return set_iommu(c, f);
+    case VFIO_GET_API_VERSION:
+    case VFIO_CHECK_EXTENSION: return;
+    case VFIO_IOMMU_GET_INFO:
+    case VFIO_IOMMU_MAP_DMA:
+    case VFIO_IOMMU_UNMAP_DMA: break;
+    default:
+      // An iommufd has requests of its own, which need no SET_IOMMU.
+      if (f.type == file_type::iommufd) return;
+  }
+  if (!f.iommu && ignored(c, &f, VFIO_SET_IOMMU)) return;
+  if (c.request == VFIO_IOMMU_GET_INFO && !c.ranges.empty()) f.ranges[0] = c.ranges;
+  else if (c.request == VFIO_IOMMU_MAP_DMA) mapped(c, f);
+  else if (c.request == VFIO_IOMMU_UNMAP_DMA) unmapped(c, f);
 }
 
 KVM_VFIO_INLINE void checker::created(const call& c) {
@@ -234,19 +257,30 @@ KVM_VFIO_INLINE void checker::attribute(const call& c) {
   seen_file* const tracker = files_.find({c.process, c.fd});
   const bool is_kvm_vfio = tracker && tracker->type == file_type::kvm_vfio;
   if (!is_kvm_vfio && closed_.contains({c.process, c.fd})) {
+    // A file of VFIO has no attributes. Another file may have them, for example a vCPU or a VM.
+    const bool attributes =
+        !tracker || tracker->type == file_type::other || tracker->type == file_type::vm;
+    if (attributes && c.error != errc::badf) return;
     const seen_file* const named = files_.find({c.process, c.subject});
     return tell(rule::attr_after_close, c, named ? named->name : "");
   }
+  if (!tracker && adds) return added_elsewhere(c);
   if (!is_kvm_vfio) return;
-  // The VM is dead. Then closing its kvm-vfio is the only way to take the files out.
-  if (c.error == errc::io) tracker->dead = true;
-  // The checker did not see this file being opened, so it knows only the descriptor.
-  if (c.error == errc::ok && !files_.find({c.process, c.subject}))
-    files_.add({c.process, c.subject}, file_type::other, "fd " + std::to_string(c.subject));
+  // The VM is dead, or belongs to another process. Then closing the kvm-vfio is the only way for
+  // this process to take the files out.
+  if (c.error == errc::io) tracker->dead.insert(c.process);
+  if (c.error == errc::ok) files_.assume({c.process, c.subject}, file_type::other);
   seen_file* const f = files_.find({c.process, c.subject});
   if (!adds) return deleted(c, f);
   if (f) return added(c, *f);
   if (c.error == errc::exists) tell(rule::add_repeated, c, "");
+}
+
+KVM_VFIO_INLINE void checker::added_elsewhere(const call& c) {
+  seen_file* const f = files_.find({c.process, c.subject});
+  if (!f || c.error != errc::ok) return;
+  f->elsewhere = true;
+  f->untracked_at = 0;
 }
 
 KVM_VFIO_INLINE void checker::added(const call& c, seen_file& f) {
@@ -254,13 +288,16 @@ KVM_VFIO_INLINE void checker::added(const call& c, seen_file& f) {
   if (c.error == errc::exists) return tell(rule::add_repeated, c, f.name);
   keep(c, f, c.request);
   if (c.error != errc::ok) return;
-  if (f.type == file_type::group) {
+  if (f.known && f.type == file_type::group) {
     seen_file* const container = files_.find(f.holds);
+    // Linux releases that have iommufd ask the devices, not the container.
+    const bool asks_devices = container && container->type != file_type::container;
     const bool told = container ? !container->iommu && ignored(c, container, VFIO_SET_IOMMU)
                                 : ignored(c, &f, VFIO_GROUP_SET_CONTAINER);
-    if (!told && (!container || !container->iommu)) tell(rule::add_before_iommu, c, f.name);
+    if (!told && !asks_devices && (!container || !container->iommu))
+      tell(rule::add_before_iommu, c, f.name);
   }
-  if (!f.trackers.empty()) tell(rule::file_in_two_vms, c, f.name);
+  if (f.known && !f.trackers.empty()) tell(rule::file_in_two_vms, c, f.name);
   files_.track(files_.id_at({c.process, c.fd}), files_.id_at({c.process, c.subject}), true);
 }
 
@@ -289,16 +326,23 @@ KVM_VFIO_INLINE void checker::add_file(const call& c, file_type type, std::strin
 }
 
 KVM_VFIO_INLINE bool checker::on_no_descriptor(const call& c) {
-  const bool names = c.attribute != 0 || c.request == VFIO_GROUP_SET_CONTAINER ||
-                     c.request == uapi::request_bind_iommufd;
-  if (c.error != errc::badf || (c.fd >= 0 && (!names || c.subject >= 0))) return false;
+  if (!lacks_descriptor(c)) return false;
   const auto found = unmade_.find(c.process);
-  if (found != unmade_.end()) {
-    tell(rule::ignored_error, c, "",
-         "call " + std::to_string(found->second.first) + ": " + to_string(found->second.second));
-    unmade_.erase(found);
-  }
+  if (found == unmade_.end()) return false;
+  tell(rule::ignored_error, c, "",
+       "call " + std::to_string(found->second.first) + ": " + to_string(found->second.second));
+  unmade_.erase(found);
   return true;
+}
+
+KVM_VFIO_INLINE bool checker::lacks_descriptor(const call& c) noexcept {
+  // After EFAULT the checker could not read the argument either.
+  if (c.error == errc::ok || c.error == errc::fault) return false;
+  const bool names = c.attribute == kvm_vfio::uapi::dev_vfio_file_add ||
+                     c.attribute == kvm_vfio::uapi::dev_vfio_file_del ||
+                     c.request == VFIO_GROUP_SET_CONTAINER ||
+                     c.request == uapi::request_bind_iommufd;
+  return c.fd < 0 || (names && c.subject < 0);
 }
 
 }  // namespace kvm_vfio::trace

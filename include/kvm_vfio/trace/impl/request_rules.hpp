@@ -26,12 +26,16 @@ KVM_VFIO_INLINE request_rules::request_rules() noexcept = default;
 
 KVM_VFIO_INLINE request_rules::~request_rules() = default;
 
-KVM_VFIO_INLINE void request_rules::set_container(const call& c, seen_file& group) {
+KVM_VFIO_INLINE void request_rules::set_container(const call& c, seen_file* group) {
   seen_file* const container = files_.find({c.process, c.subject});
-  keep(c, group, c.request);
+  if (group) keep(c, *group, c.request);
   if (container) keep(c, *container, c.request);
-  if (c.error == errc::ok)
-    files_.hold(files_.id_at({c.process, c.fd}), files_.id_at({c.process, c.subject}));
+  if (c.error != errc::ok) return;
+  // A container that the checker does not know may be a container or an iommufd.
+  const file_id held = files_.assume({c.process, c.subject}, file_type::other);
+  const file_id user = files_.assume({c.process, c.fd}, file_type::group);
+  files_.find(user)->type = file_type::group;
+  files_.hold(user, held);
 }
 
 KVM_VFIO_INLINE void request_rules::unset_container(const call& c, seen_file& group) {
@@ -43,12 +47,11 @@ KVM_VFIO_INLINE void request_rules::unset_container(const call& c, seen_file& gr
 }
 
 KVM_VFIO_INLINE void request_rules::got_device(const call& c, seen_file* group) {
-  if (group) {
+  if (group && group->known) {
     seen_file* const container = files_.find(group->holds);
     const bool told = container ? !container->iommu && ignored(c, container, VFIO_SET_IOMMU)
                                 : ignored(c, group, VFIO_GROUP_SET_CONTAINER);
-    if (!told && opens(c) && group->trackers.empty() && has_vm() &&
-        !ignored(c, group, KVM_SET_DEVICE_ATTR))
+    if (!told && opens(c) && lacks_vm(*group) && !ignored(c, group, KVM_SET_DEVICE_ATTR))
       tell(rule::open_before_add, c, c.text);
   }
   if (c.error != errc::ok) return;
@@ -64,9 +67,23 @@ KVM_VFIO_INLINE void request_rules::set_iommu(const call& c, seen_file& containe
   if (c.error == errc::ok || !container.iommu) keep(c, container, c.request);
 }
 
+KVM_VFIO_INLINE std::size_t request_rules::erase_lost(seen_file& in, std::uint64_t first,
+                                                      std::uint64_t last) {
+  std::size_t at = 0;
+  std::erase_if(in.lost, [&](const auto& entry) {
+    const auto& [iova, mapping] = entry;
+    if (iova > last || iova + (mapping.size - 1) < first) return false;
+    at = mapping.at;
+    return true;
+  });
+  return at;
+}
+
 KVM_VFIO_INLINE void request_rules::mapped(const call& c, seen_file& in) {
   const std::pair key{c.number, c.iova};
   if (c.error != errc::ok) {
+    // The VMM gives the memory of a mapping a new address.
+    if ((c.flags & uapi::dma_map_vaddr) && c.error == errc::noent && names_lost(c, in)) return;
     // A program that tries one address after the other must not fill the memory.
     constexpr std::size_t most = 64;
     if (in.failed_maps.size() < most)
@@ -74,9 +91,19 @@ KVM_VFIO_INLINE void request_rules::mapped(const call& c, seen_file& in) {
     return refused(c, in);
   }
   in.failed_maps.erase(key);
-  if (c.flags & uapi::dma_map_vaddr) return;
-  in.mapped += c.size;
-  in.lost = 0;
+  if ((c.flags & uapi::dma_map_vaddr) || in.type != file_type::container) return;
+  in.mapped[c.iova] = c.size;
+  erase_lost(in, c.iova, c.iova + c.size - 1);
+}
+
+KVM_VFIO_INLINE bool request_rules::names_lost(const call& c, seen_file& in) {
+  if (c.size == 0) return false;
+  const std::size_t at = erase_lost(in, c.iova, c.iova + c.size - 1);
+  if (at == 0) return false;
+  tell(rule::mappings_lost, c, in.name,
+       std::to_string(c.size) + " bytes at IOVA " + in_hex(c.iova) + ", but call " +
+           std::to_string(at) + " removed all mappings");
+  return true;
 }
 
 KVM_VFIO_INLINE void request_rules::refused(const call& c, const seen_file& in) {
@@ -99,9 +126,14 @@ KVM_VFIO_INLINE void request_rules::unmapped(const call& c, seen_file& in) {
   const bool container = in.type == file_type::container;
   // A container answers 0 bytes. An iommufd has an error for this case.
   if (!ok && (container || c.error != errc::noent)) return;
-  if (container && (c.flags & uapi::dma_unmap_vaddr)) return;
+  if (c.flags & uapi::dma_unmap_vaddr) return;
   const std::uint64_t bytes = ok ? c.unmapped : 0;
-  in.mapped -= bytes < in.mapped ? bytes : in.mapped;
+  const bool all = c.flags & uapi::dma_unmap_all;
+  const std::uint64_t last = all ? ~std::uint64_t{0} : c.iova + (c.size - 1);
+  if (bytes != 0 && last >= c.iova)
+    in.mapped.erase(in.mapped.lower_bound(c.iova), in.mapped.upper_bound(last));
+  // A VMM that unmaps everything makes no use of a mapping that is gone.
+  if (all) in.lost.clear();
   // Such a range is everything, perhaps the whole address width of a virtual IOMMU: the VMM does
   // not know what is mapped, and does not claim it.
   constexpr std::uint64_t everything = std::uint64_t{1} << 39;
@@ -114,25 +146,22 @@ KVM_VFIO_INLINE void request_rules::unmapped(const call& c, seen_file& in) {
     return;
   }
   const std::string range = std::to_string(c.size) + " bytes at IOVA " + in_hex(c.iova);
-  if (in.lost != 0 && bytes == 0) {
-    tell(rule::mappings_lost, c, in.name,
-         range + ", but call " + std::to_string(in.lost_at) + " removed all mappings");
-    in.lost = 0;
-    return;
-  }
+  if (bytes == 0 && names_lost(c, in)) return;
   tell(rule::unmapped_less, c, in.name,
        "asked to unmap " + range + ", unmapped " + std::to_string(bytes) + " bytes");
 }
 
 KVM_VFIO_INLINE void request_rules::bound(const call& c, seen_file& device) {
-  if (opens(c) && device.trackers.empty() && has_vm() && !ignored(c, &device, KVM_SET_DEVICE_ATTR))
+  if (opens(c) && lacks_vm(device) && !ignored(c, &device, KVM_SET_DEVICE_ATTR))
     tell(rule::bind_before_add, c, device.name);
-  if (c.error == errc::ok) device.bound = files_.id_at({c.process, c.subject});
+  if (c.error == errc::ok) device.bound = files_.assume({c.process, c.subject}, file_type::other);
   if (device.bound == no_file || c.error == errc::ok) keep(c, device, c.request);
 }
 
 KVM_VFIO_INLINE void request_rules::attached(const call& c, seen_file& device) {
-  if (c.error == errc::noent) (void)ignored(c, files_.find(device.bound), uapi::request_ioas_alloc);
+  // No IOAS has the number 0, which stands in the struct if IOAS_ALLOC has failed.
+  if (c.error == errc::noent && c.number == 0)
+    (void)ignored(c, files_.find(device.bound), uapi::request_ioas_alloc);
 }
 
 KVM_VFIO_INLINE void request_rules::armed(const call& c, seen_file& device) {
@@ -142,23 +171,10 @@ KVM_VFIO_INLINE void request_rules::armed(const call& c, seen_file& device) {
   if (c.flags & VFIO_IRQ_SET_DATA_EVENTFD) {
     if (single && c.subject < 0) device.armed &= ~bit;
     else if (c.count != 0) device.armed |= bit;
-    // A driver in the guest that enables MSI is about to start DMA.
-    const bool msi = c.number == VFIO_PCI_MSI_IRQ_INDEX || c.number == VFIO_PCI_MSIX_IRQ_INDEX;
-    if (msi && c.count != 0) works(c, device);
     if (c.count != 0) without_vm(c, files_.id_at({c.process, c.fd}));
   } else if ((c.flags & VFIO_IRQ_SET_DATA_NONE) && c.count == 0) {
     device.armed &= ~bit;
   }
-}
-
-KVM_VFIO_INLINE void request_rules::works(const call& c, const seen_file& device) {
-  const seen_file* const group = files_.find(device.holds);
-  seen_file* const container = group ? files_.find(group->holds) : nullptr;
-  if (!container || container->lost == 0) return;
-  tell(rule::mappings_lost, c, device.name,
-       "call " + std::to_string(container->lost_at) + " removed the mappings of " +
-           std::to_string(container->lost) + " bytes, and no MAP_DMA followed");
-  container->lost = 0;
 }
 
 KVM_VFIO_INLINE void request_rules::without_vm(const call& c, file_id device) {
@@ -179,6 +195,10 @@ KVM_VFIO_INLINE bool request_rules::has_vm() const noexcept {
   for (const auto& [id, f] : files_.all())
     if (f.type == file_type::vm || f.type == file_type::kvm_vfio) return true;
   return false;
+}
+
+KVM_VFIO_INLINE bool request_rules::lacks_vm(const seen_file& f) const noexcept {
+  return f.known && !f.elsewhere && f.trackers.empty() && has_vm();
 }
 
 KVM_VFIO_INLINE void request_rules::tell(rule r, const call& c, std::string about,

@@ -32,6 +32,13 @@ KVM_VFIO_INLINE file_id seen_files::add(slot at, file_type type, std::string nam
   return last_;
 }
 
+KVM_VFIO_INLINE file_id seen_files::assume(slot at, file_type type) {
+  if (const file_id id = id_at(at); id != no_file) return id;
+  const file_id made = add(at, type, "fd " + std::to_string(at.second));
+  files_[made].known = false;
+  return made;
+}
+
 KVM_VFIO_INLINE void seen_files::copy(file_id of, slot to) {
   seen_file* const f = find(of);
   if (!f) return;
@@ -58,12 +65,12 @@ KVM_VFIO_INLINE void seen_files::hold(file_id user, file_id held) {
   const file_id before = std::exchange(f->holds, held);
   if (seen_file* const h = find(held)) {
     ++h->users;
-    if (h->type == file_type::container) ++h->groups;
+    if (f->type == file_type::group) ++h->groups;
     h->ranges.clear();  // a group may bring reserved ranges
   }
   seen_file* const b = find(before);
   if (!b) return;
-  if (b->type == file_type::container) leave(before);
+  if (f->type == file_type::group) leave(before);
   --b->users;
   release_unused(before);
 }
@@ -71,11 +78,11 @@ KVM_VFIO_INLINE void seen_files::hold(file_id user, file_id held) {
 KVM_VFIO_INLINE void seen_files::leave(file_id container) {
   seen_file& c = files_[container];
   c.ranges.clear();
-  if (--c.groups != 0) return;
+  // An iommufd keeps its mappings, and needs no further SET_IOMMU.
+  if (--c.groups != 0 || c.type != file_type::container) return;
   c.iommu = false;
-  if (c.mapped == 0) return;
-  c.lost = std::exchange(c.mapped, 0);
-  c.lost_at = call;
+  for (const auto& [iova, size] : c.mapped) c.lost[iova] = {size, call};
+  c.mapped.clear();
 }
 
 KVM_VFIO_INLINE void seen_files::track(file_id tracker, file_id file, bool tracked) {
