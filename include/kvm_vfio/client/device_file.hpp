@@ -24,6 +24,7 @@
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
 #include <cstdint>
 #include <new>
@@ -78,7 +79,7 @@ class bound_device : public step<detail::device_state<System>> {
     return device<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(bound).attach_to_space()`.
-  this_step_needs_std_move attach_to_space() const& = delete;
+  [[nodiscard]] this_step_needs_std_move attach_to_space() const& = delete;
   /// Tells whether FILE_ADD of this device file makes the VM's DMA noncoherent: KVM then honours
   /// the guest's cache attributes. Asks the iommufd about the device's IOMMU (IOMMU_GET_HW_INFO),
   /// which needs a bound device. So after `device_file::attach` this function tells what KVM has
@@ -147,7 +148,7 @@ class attached_device_file : public step<detail::device_state<System>> {
     return bound_device<System>(static_cast<state_ref&&>(state_), *id);
   }
   /// Deleted: write `std::move(attached).bind(space)`.
-  this_step_needs_std_move bind(const address_space<System>& space) const& = delete;
+  [[nodiscard]] this_step_needs_std_move bind(const address_space<System>& space) const& = delete;
 
  private:
   using typename step<detail::device_state<System>>::state_ref;
@@ -213,13 +214,13 @@ class device_file : public step<detail::device_state<System>> {
     return attached_device_file<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(file).attach(vm)`.
-  this_step_needs_std_move attach(const vm_files<System>& vm) const& = delete;
+  [[nodiscard]] this_step_needs_std_move attach(const vm_files<System>& vm) const& = delete;
   /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
   [[nodiscard]] attached_device_file<System> without_kvm() && noexcept {
     return attached_device_file<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(file).without_kvm()`.
-  this_step_needs_std_move without_kvm() const& = delete;
+  [[nodiscard]] this_step_needs_std_move without_kvm() const& = delete;
 
  private:
   using typename step<detail::device_state<System>>::state_ref;

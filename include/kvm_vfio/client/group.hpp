@@ -15,7 +15,9 @@
 #include <kvm_vfio/client/coherency_forecast.hpp>
 #include <kvm_vfio/client/container.hpp>
 #include <kvm_vfio/client/device.hpp>
+#include <kvm_vfio/client/dma_space.hpp>
 #include <kvm_vfio/client/group_state.hpp>
+#include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/client/step.hpp>
 #include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
@@ -153,8 +155,9 @@ template <class Iterator, class Projection>
 template <system System>
 [[nodiscard]] attached_group<System> find_group(const device<System>* devices, std::size_t count,
                                                 int number) noexcept {
-  const auto itself = [](const device<System>& d) noexcept -> const device<System>& { return d; };
-  return find_group(devices, devices + count, number, itself);
+  for (std::size_t i = 0; number >= 0 && i < count; ++i)
+    if (auto group = group_of(devices[i]); group.number() == number) return group;
+  return {};
 }
 
 /// A group in a container that has an IOMMU driver. Move-only.
@@ -191,13 +194,13 @@ class group_with_iommu : public step<detail::group_state<System>> {
     return attached_group<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(group).attach(vm)`.
-  this_step_needs_std_move attach(const vm_files<System>& vm) const& = delete;
+  [[nodiscard]] this_step_needs_std_move attach(const vm_files<System>& vm) const& = delete;
   /// Goes on without KVM: for a program that uses a device itself, or a hypervisor without KVM.
   [[nodiscard]] attached_group<System> without_kvm() && noexcept {
     return attached_group<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(group).without_kvm()`.
-  this_step_needs_std_move without_kvm() const& = delete;
+  [[nodiscard]] this_step_needs_std_move without_kvm() const& = delete;
   /// Predicts whether FILE_ADD of this group makes the VM's DMA noncoherent: KVM then honours the
   /// guest's cache attributes. Changes nothing, and makes one to three ioctls. The prediction holds
   /// as long as no group joins or leaves the container. A group that joined through a descriptor of
@@ -259,7 +262,8 @@ class group_in_container : public step<detail::group_state<System>> {
     return group_with_iommu<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(group).set_iommu(type)`.
-  this_step_needs_std_move set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const& = delete;
+  [[nodiscard]] this_step_needs_std_move set_iommu(unsigned long type = VFIO_TYPE1v2_IOMMU) const& =
+      delete;
 
  private:
   using typename step<detail::group_state<System>>::state_ref;
@@ -314,7 +318,7 @@ class group_file : public step<detail::group_state<System>> {
     return group_in_container<System>(static_cast<state_ref&&>(state_));
   }
   /// Deleted: write `std::move(file).join(to)`.
-  this_step_needs_std_move join(const container<System>& to) const& = delete;
+  [[nodiscard]] this_step_needs_std_move join(const container<System>& to) const& = delete;
 
  private:
   using typename step<detail::group_state<System>>::state_ref;

@@ -36,7 +36,10 @@ class shared {
     if (state_) state_->references_.get();
   }
   shared(shared&& other) noexcept : state_(other.state_) { other.state_ = nullptr; }
-  shared& operator=(const shared& other) noexcept { return *this = shared(other); }
+  shared& operator=(const shared& other) noexcept {
+    *this = shared(other);
+    return *this;
+  }
   shared& operator=(shared&& other) noexcept {
     State* const taken = other.state_;
     other.state_ = nullptr;  // first, so that an object may be assigned to itself

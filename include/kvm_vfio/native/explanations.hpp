@@ -7,11 +7,8 @@
 #include <kvm_vfio/native/operation.hpp>  // IWYU pragma: export
 
 #include <cerrno>
-#include <cstddef>
 
-namespace kvm_vfio::native {
-
-namespace detail {
+namespace kvm_vfio::native::detail {
 
 struct explanation {
   operation what;
@@ -311,6 +308,4 @@ inline constexpr explanation explanations[] = {
      "the VM belongs to another process (for example after a fork), or the VM is dead"},
 };
 
-}  // namespace detail
-
-}  // namespace kvm_vfio::native
+}  // namespace kvm_vfio::native::detail

@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/snapshot.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/world.hpp>
 #include <kvm_vfio/sim/world_options.hpp>

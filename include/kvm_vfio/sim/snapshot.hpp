@@ -233,7 +233,7 @@ namespace detail {
 [[nodiscard]] std::vector<interrupt_state> state_of(const pci_irqs& i);
 // The snapshot with canonical numbers: VMs, containers and iommufds stand in an order that depends
 // only on their own states, and the VMs have the names "vm0", "vm1" and so on.
-[[nodiscard]] snapshot canonical(const snapshot& s);
+[[nodiscard]] snapshot canonical(const snapshot& given);
 // The order of the numbers 0, 1 and so on, sorted by the text of each number.
 [[nodiscard]] std::vector<std::size_t> sorted(const std::vector<std::string>& texts);
 // The place of a number in an order. -1 stays -1.

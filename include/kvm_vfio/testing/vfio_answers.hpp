@@ -3,6 +3,7 @@
 /// \file
 /// Answers for a mock: every request that a VMM makes to KVM, VFIO and iommufd succeeds.
 
+#include <kvm_vfio/detail/convert.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/testing/mock_system.hpp>
@@ -132,8 +133,9 @@ inline void answer_as_iommufd(mock_state& state) {
       ranges.out_iova_alignment = 4096;
       if (capacity == 0) return errc::msgsize;
       constexpr std::uint64_t all[] = {0, ~std::uint64_t{0}};
-      std::memcpy(reinterpret_cast<void*>(static_cast<std::uintptr_t>(ranges.allowed_iovas)), all,
-                  sizeof all);
+      std::memcpy(
+          reinterpret_cast<void*>(kvm_vfio::detail::convert<std::uintptr_t>(ranges.allowed_iovas)),
+          all, sizeof all);
       return 0;
     });
   });

@@ -26,7 +26,7 @@ struct machine {
   std::vector<target> targets;
   bool iommufd = false;
   bool spapr = false;
-  bool books = false;  ///< x86: the memory slots, irqfds and ioeventfds of VMs are compared
+  bool books = false;      ///< x86: the memory slots, irqfds and ioeventfds of VMs are compared
   bool any_access = true;  ///< a BAR can be read with any size; else only words are read
   bool maps = true;        ///< BARs are mapped; the simulator has pages of 4 KiB
   std::uint64_t page = 4096;

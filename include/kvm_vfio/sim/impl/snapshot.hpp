@@ -123,6 +123,7 @@ KVM_VFIO_INLINE snapshot canonical(const snapshot& given) {
   snapshot s = given;
   for (vm_state& v : s.vms) {
     std::vector<std::string> files;
+    files.reserve(v.tracked.size());
     for (const file_state& f : v.tracked) files.push_back(f.name);
     std::vector<file_state> tracked;
     for (const std::size_t i : sorted(files)) tracked.push_back(std::move(v.tracked[i]));

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -27,12 +28,14 @@ KVM_VFIO_INLINE bool mapped_here(std::uint64_t at, std::uint64_t end, bool write
   while (at < end && std::fgets(line, sizeof line, list)) {
     const bool skip = !start_of_line;
     start_of_line = std::strchr(line, '\n') != nullptr;
-    unsigned long long first = 0;
-    unsigned long long behind = 0;
-    char access[8] = {};
-    if (skip || std::sscanf(line, "%llx-%llx %4s", &first, &behind, access) != 3) continue;
-    if (behind <= at) continue;
-    if (first > at || access[write ? 1 : 0] == '-') break;
+    if (skip) continue;
+    char* next = line;
+    const std::uint64_t first = std::strtoull(next, &next, 16);
+    if (*next != '-') continue;
+    const std::uint64_t behind = std::strtoull(next + 1, &next, 16);
+    if (*next != ' ' || behind <= at) continue;
+    const char access = next[write ? 2 : 1];  // of "rwxp"
+    if (first > at || access == '-') break;
     at = behind;
   }
   (void)std::fclose(list);

@@ -23,7 +23,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -254,10 +254,16 @@ struct dependent_device {
 };
 // The address in a name like "0000:02:1f.7"; what a name lacks is 0.
 inline dependent_device at_address(std::int32_t number, const std::string& name) noexcept {
-  unsigned segment = 0, bus = 0, slot = 0, function = 0;
-  (void)std::sscanf(name.c_str(), "%x:%x:%x.%x", &segment, &bus, &slot, &function);
-  return {number, static_cast<std::uint16_t>(segment), static_cast<std::uint8_t>(bus),
-          static_cast<std::uint8_t>(slot << 3 | (function & 7))};
+  unsigned long parts[4] = {};  // segment, bus, slot, function
+  const char* at = name.c_str();
+  for (unsigned long& part : parts) {
+    char* end = nullptr;
+    part = std::strtoul(at, &end, 16);
+    if (*end != ':' && *end != '.') break;
+    at = end + 1;
+  }
+  return {number, static_cast<std::uint16_t>(parts[0]), static_cast<std::uint8_t>(parts[1]),
+          static_cast<std::uint8_t>(parts[2] << 3 | (parts[3] & 7))};
 }
 }  // namespace detail
 
