@@ -4,9 +4,11 @@
 /// An open device that a VM uses, whether it came from a group or from a file of its own.
 
 #include <kvm_vfio/client/device_state.hpp>
+#include <kvm_vfio/client/dma_space.hpp>
 #include <kvm_vfio/client/group_state.hpp>
 #include <kvm_vfio/client/shared.hpp>
 #include <kvm_vfio/client/step.hpp>
+#include <kvm_vfio/client/vm_files.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/native/device_info.hpp>
 #include <kvm_vfio/native/device_regions.hpp>
@@ -18,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace kvm_vfio::client {
 

@@ -37,7 +37,7 @@ class shared {
   }
   shared(shared&& other) noexcept : state_(other.state_) { other.state_ = nullptr; }
   shared& operator=(const shared& other) noexcept {
-    *this = shared(other);
+    if (this != &other) *this = shared(other);
     return *this;
   }
   shared& operator=(shared&& other) noexcept {

@@ -17,6 +17,7 @@
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>

@@ -14,7 +14,6 @@
 #include <kvm_vfio/trace/seen_files.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <set>
 #include <string>

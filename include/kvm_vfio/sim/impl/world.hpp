@@ -11,6 +11,7 @@
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>

@@ -5,12 +5,12 @@
 /// checks the arguments as KVM does on x86, and remembers what the VMM has set up. No processor
 /// runs in the VM, so nothing reads the memory, and no interrupt arrives.
 
-#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
-#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>

@@ -8,6 +8,7 @@
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

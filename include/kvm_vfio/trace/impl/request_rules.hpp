@@ -7,7 +7,6 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/call_text.hpp>
-#include <kvm_vfio/trace/report.hpp>
 #include <kvm_vfio/trace/request_rules.hpp>
 #include <kvm_vfio/trace/rules.hpp>
 #include <kvm_vfio/trace/seen_files.hpp>
@@ -70,12 +69,15 @@ KVM_VFIO_INLINE void request_rules::set_iommu(const call& c, seen_file& containe
 KVM_VFIO_INLINE std::size_t request_rules::erase_lost(seen_file& in, std::uint64_t first,
                                                       std::uint64_t last) {
   std::size_t at = 0;
-  std::erase_if(in.lost, [&](const auto& entry) {
-    const auto& [iova, mapping] = entry;
-    if (iova > last || iova + (mapping.size - 1) < first) return false;
+  for (auto entry = in.lost.begin(); entry != in.lost.end();) {
+    const auto& [iova, mapping] = *entry;
+    if (iova > last || iova + (mapping.size - 1) < first) {
+      ++entry;
+      continue;
+    }
     at = mapping.at;
-    return true;
-  });
+    entry = in.lost.erase(entry);
+  }
   return at;
 }
 

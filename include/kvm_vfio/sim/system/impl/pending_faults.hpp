@@ -9,7 +9,6 @@
 #include <kvm_vfio/sim/call_fault.hpp>
 #include <kvm_vfio/sim/system/pending_faults.hpp>
 #include <kvm_vfio/trace/call.hpp>
-#include <kvm_vfio/trace/mutex.hpp>
 
 #include <cstddef>
 

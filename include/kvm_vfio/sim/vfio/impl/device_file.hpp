@@ -7,10 +7,12 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
 #include <kvm_vfio/sim/vfio/group_file.hpp>
