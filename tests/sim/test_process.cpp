@@ -197,6 +197,16 @@ TEST_CASE("munmap of a part keeps the rest, and with it the device") {
   CHECK(m.ioctl(m.group, VFIO_GROUP_UNSET_CONTAINER) == errc::ok);
 }
 
+TEST_CASE("munmap removes the mapping of its size, not a part of a larger one at the address") {
+  opened m;
+  unsigned char* const small = m.map(0x1000, 0);
+  unsigned char* const large = m.map(0x2000, 0);
+  REQUIRE(small == large);
+  CHECK(m.task.munmap(small, 0x1000) == 0);
+  CHECK(m.task.munmap(large, 0x2000) == 0);
+  CHECK(m.task.mappings() == 0);
+}
+
 TEST_CASE("a container maps a BAR for DMA, and a page table of an iommufd does not") {
   opened m;
   unsigned char* const bar = m.map(bar_size, 0);

@@ -173,8 +173,8 @@ class process {
   answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset);
   /// Forgets a mapping or a part of it (munmap(2)). The reference on the file is given back with
   /// the last part. If several mappings contain the range, the function takes the last that was
-  /// made. Linux also removes ranges without a mapping and ranges of several mappings; this
-  /// function refuses them.
+  /// made of just this range, or else the last one. Linux also removes ranges without a mapping and
+  /// ranges of several mappings; this function refuses them.
   /// \param address the start of the range
   /// \param size    the number of bytes; a part of a page counts as a page
   /// \return 0

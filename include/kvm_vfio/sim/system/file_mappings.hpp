@@ -20,8 +20,8 @@ struct file_mapping {
   file_ref mapped;
 };
 
-/// Takes a range out of the last mapping that contains it. What is left in front of the range and
-/// behind it holds references of its own.
+/// Takes a range out of the last mapping of this range, or else of the last mapping that contains
+/// the range. What is left in front of the range and behind it holds references of its own.
 /// \return the reference of the mapping; empty: no mapping contains the range
 [[nodiscard]] file_ref unmap(std::vector<file_mapping>& from, std::uint64_t address,
                              std::uint64_t size);

@@ -16,10 +16,19 @@ namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE file_ref unmap(std::vector<file_mapping>& from, std::uint64_t address,
                                std::uint64_t size) {
+  // All mappings of a region have one address here. So a mapping of this size is meant, if there is
+  // one, and otherwise a part of a larger one.
+  std::size_t found = from.size();
   for (std::size_t i = from.size(); i-- != 0;) {
+    const bool whole = from[i].address == address && from[i].size == size;
+    const std::uint64_t before = address - from[i].address;
+    const bool contains = before < from[i].size && size <= from[i].size - before;
+    if (whole || (contains && found == from.size())) found = i;
+    if (whole) break;
+  }
+  if (const std::size_t i = found; i != from.size()) {
     const std::uint64_t before = address - from[i].address;
     const std::uint64_t all = from[i].size;
-    if (before >= all || size > all - before) continue;
     file_ref mapped = std::move(from[i].mapped);
     from.erase(from.begin() + static_cast<std::ptrdiff_t>(i));
     const auto keep = [&](std::uint64_t first, std::uint64_t bytes) {

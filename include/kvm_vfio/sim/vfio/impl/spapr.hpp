@@ -89,6 +89,15 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument
   if (((m.size | m.vaddr) & (page - 1)) || !(m.flags & access)) return errc::inval;
   if (m.iova & (page - 1)) return 1;  // the kernel returns 1 here, not an error
   if (m.size == 0) return 0;
+  const std::uint64_t inside = m.size < window - m.iova ? m.size : window - m.iova;
+  const bool writes = (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0;
+  if (!task.mem().pinnable(m.vaddr, inside, writes)) {
+    // The kernel maps page by page. At an error it removes the pages before.
+    std::uint64_t done = 0;
+    while (done < inside && task.mem().pinnable(m.vaddr + done, page, writes)) done += page;
+    if (done != 0) maps_.cut(m.iova, m.iova + done - 1);
+    return errc::fault;
+  }
   if (m.size > window - m.iova) {
     // The hypervisor refuses the first page outside of the window. The kernel then removes the
     // pages before it and returns EINTR.
