@@ -14,6 +14,15 @@ namespace {
 
 using namespace kvm_vfio;
 
+// A value that can be moved and not copied.
+struct token {
+  int value = 0;
+  token() = default;
+  explicit token(int v) noexcept : value(v) {}
+  token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
+  token& operator=(token&&) = delete;
+};
+
 TEST_CASE("result carries a value or an error") {
   result<int> good = 7;
   CHECK(good);
@@ -38,13 +47,6 @@ TEST_CASE("result carries a value or an error") {
 }
 
 TEST_CASE("result moves what cannot be copied") {
-  struct token {
-    int value = 0;
-    token() = default;
-    explicit token(int v) noexcept : value(v) {}
-    token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
-    token& operator=(token&&) = delete;
-  };
   result<token> made = token(5);
   token taken = *std::move(made);
   CHECK(taken.value == 5);
@@ -72,12 +74,6 @@ TEST_CASE("value_or: the value, or another one after an error") {
   static_assert(result<int>(errc::busy).value_or(1) == 1);
   static_assert(noexcept(result<int>(7).value_or(1)));
 
-  struct token {
-    int value = 0;
-    token() = default;
-    explicit token(int v) noexcept : value(v) {}
-    token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
-  };
   CHECK(result<token>(token(5)).value_or(token(6)).value == 5);
   CHECK(result<token>(errc::busy).value_or(token(6)).value == 6);
 }
@@ -127,13 +123,6 @@ static_assert(result<int>(errc::busy).and_then(half).error() == errc::busy);
 static_assert(noexcept(result<int>(8).and_then(half)));
 
 TEST_CASE("and_then calls the next function only after a success, and moves the value into it") {
-  struct token {
-    int value = 0;
-    token() = default;
-    explicit token(int v) noexcept : value(v) {}
-    token(token&& other) noexcept : value(std::exchange(other.value, 0)) {}
-    token& operator=(token&&) = delete;
-  };
   int calls = 0;
   const auto next = [&](token t) -> result<int> { return ++calls, t.value; };
   CHECK(result<token>(token(5)).and_then(next).value() == 5);

@@ -35,13 +35,11 @@ class group_file final : public file {
   /// - `errc::badf`: SET_CONTAINER: the descriptor is not open
   /// - `errc::badfd`: SET_CONTAINER: the file is neither a container nor an iommufd
   /// - `errc::busy`: UNSET_CONTAINER: a device of the group is open
-  /// - `errc::nodev`: GET_DEVICE_FD: VFIO drives no device with this name in the group; or the
-  /// group
-  ///   uses an iommufd that has no address space for VFIO
+  /// - `errc::nodev`: GET_DEVICE_FD: VFIO drives no device with this name in the group, or
+  ///   the group uses an iommufd that has no address space for VFIO
   /// - `errc::srch`: GET_DEVICE_FD: the device needs a VM, and the group has none
-  /// - `errc::perm`: GET_DEVICE_FD: the group uses an iommufd, and another owner has claimed its
-  /// DMA,
-  ///   or its interrupts are unsafe
+  /// - `errc::perm`: GET_DEVICE_FD: the group uses an iommufd, and another owner has claimed
+  ///   its DMA, or its interrupts are unsafe
   /// - `errc::addrinuse`: GET_DEVICE_FD: the group uses an iommufd, and the device cannot use a
   ///   mapping of the address space for VFIO
   /// - `errc::mfile`: GET_DEVICE_FD: the process has no free descriptor

@@ -26,22 +26,20 @@ KVM_VFIO_INLINE file_ref unmap(std::vector<file_mapping>& from, std::uint64_t ad
     if (whole || (contains && found == from.size())) found = i;
     if (whole) break;
   }
-  if (const std::size_t i = found; i != from.size()) {
-    const std::uint64_t before = address - from[i].address;
-    const std::uint64_t all = from[i].size;
-    file_ref mapped = std::move(from[i].mapped);
-    from.erase(from.begin() + static_cast<std::ptrdiff_t>(i));
-    const auto keep = [&](std::uint64_t first, std::uint64_t bytes) {
-      if (bytes == 0) return;
-      mapped->get();
-      from.insert(from.begin() + static_cast<std::ptrdiff_t>(i),
-                  file_mapping{first, bytes, file_ref(mapped.get())});
-    };
-    keep(address + size, all - before - size);
-    keep(address - before, before);
-    return mapped;
-  }
-  return {};
+  if (found == from.size()) return {};
+  const std::uint64_t before = address - from[found].address;
+  const std::uint64_t all = from[found].size;
+  file_ref mapped = std::move(from[found].mapped);
+  const auto at = static_cast<std::ptrdiff_t>(found);
+  from.erase(from.begin() + at);
+  const auto keep = [&](std::uint64_t first, std::uint64_t bytes) {
+    if (bytes == 0) return;
+    mapped->get();
+    from.insert(from.begin() + at, file_mapping{first, bytes, file_ref(mapped.get())});
+  };
+  keep(address + size, all - before - size);
+  keep(address - before, before);
+  return mapped;
 }
 
 KVM_VFIO_INLINE bool maps(const std::vector<file_mapping>& all, std::uint64_t address,
