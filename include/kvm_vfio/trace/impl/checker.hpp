@@ -157,7 +157,9 @@ KVM_VFIO_INLINE void checker::dropped(const call& c, slot at) {
     if (f->armed != 0) tell(rule::irqs_armed, c, f->name);
     if (f->type == file_type::kvm_vfio && !f->dead.contains(c.process))
       for (const auto& [other, g] : files_.all())
-        if (g.trackers.contains(id) && in_use(other)) files_.find(other)->untracked_at = number_;
+        if (seen_file* const left = files_.find(other);
+            left && g.trackers.contains(id) && in_use(other))
+          left->untracked_at = number_;
   }
   files_.drop(at);
 }

@@ -33,7 +33,7 @@ KVM_VFIO_INLINE void request_rules::set_container(const call& c, seen_file* grou
   // A container that the checker does not know may be a container or an iommufd.
   const file_id held = files_.assume({c.process, c.subject}, file_type::other);
   const file_id user = files_.assume({c.process, c.fd}, file_type::group);
-  files_.find(user)->type = file_type::group;
+  if (seen_file* const f = files_.find(user)) f->type = file_type::group;
   files_.hold(user, held);
 }
 
@@ -181,6 +181,7 @@ KVM_VFIO_INLINE void request_rules::armed(const call& c, seen_file& device) {
 
 KVM_VFIO_INLINE void request_rules::without_vm(const call& c, file_id device) {
   const seen_file* const f = files_.find(device);
+  if (!f) return;
   seen_file* const tracked = files_.find(f->holds == no_file ? device : f->holds);
   if (!tracked || tracked->untracked_at == 0) return;
   tell(rule::closed_while_tracking, c, f->name,
