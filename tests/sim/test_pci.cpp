@@ -4,6 +4,9 @@
 #include "registers.hpp"
 #include "support/catch.hpp"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
@@ -425,16 +428,34 @@ TEST_CASE("the region with the MSI-X table says that it can be mapped whole") {
   CHECK(r.cap.id == VFIO_REGION_INFO_CAP_MSIX_MAPPABLE);
 }
 
-TEST_CASE("a mapping is a BAR of at least a page, or EINVAL") {
+TEST_CASE("the memory of a BAR can be mapped as a file, and is the memory of the device") {
   plugged p;
   sim::device_file& f = *sim::device_of(*p.task.file_of(p.device));
-  const auto whole = f.find_region(0x1000, 0x3000);
-  REQUIRE(whole);
-  CHECK(whole->index == 0);
-  CHECK(whole->offset == 0x1000);
-  CHECK(f.find_region(0x1000, 0x4000).error() == errc::inval);
-  CHECK(f.find_region(std::uint64_t{2} << 40, 0x100).error() == errc::inval);  // 256 bytes
-  CHECK(f.find_region(p.config, 0x100).error() == errc::inval);
+  CHECK(f.share(0x4000, 0x1000).error() == errc::inval);
+  CHECK(f.share(0x1000, std::uint64_t{3} << 40).error() == errc::inval);
+  CHECK(f.share(0x1000, p.config).error() == errc::inval);
+  const auto part = f.share(0x2000, 0x1000);
+  REQUIRE(part);
+  CHECK(part->offset == 0x1000);
+  const std::uint32_t written = 0x12345678;
+  REQUIRE(::pwrite(part->file, &written, sizeof written, 0x1010) == sizeof written);
+  CHECK(p.get(0x1010) == written);
+  CHECK(f.share(0x1000, 0).value().file == part->file);
+  // The program's address holds the device, and so its group.
+  constexpr std::uint64_t address = 0x7000000;
+  REQUIRE(p.task.map_at(address, 0x1000, PROT_READ, p.device, 0x1000));
+  CHECK(p.task.maps_file(address, 1));
+  CHECK(p.task.map_at(address, 0x1000, PROT_READ, p.device, p.config).error() == errc::inval);
+  CHECK(p.task.mappings() == 1);
+  CHECK(p.task.munmap(reinterpret_cast<void*>(address), 0x1000));
+  CHECK_FALSE(p.task.maps_file(address, 1));
+}
+
+TEST_CASE("a BAR that was mapped as memory is no file any more") {
+  plugged p;
+  sim::device_file& f = *sim::device_of(*p.task.file_of(p.device));
+  REQUIRE(p.task.mmap(0x1000, PROT_READ, p.device, 0));
+  CHECK(f.share(0x1000, 0).error() == errc::nomem);
 }
 
 TEST_CASE("a memory BAR of less than a page is mapped if the page has no other BAR") {

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/sim/call_fault.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
+#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/system.hpp>
 #include <kvm_vfio/trace/timeline.hpp>
 #include <kvm_vfio/trace/watched_system.hpp>
@@ -57,6 +58,42 @@ std::uint64_t number_in(sim::process& task, int event) {
   REQUIRE(task.read(event, &n, sizeof n).value() == 8);
   return n;
 }
+TEST_CASE("an interposer chooses the number of the next descriptor") {
+  machine_under_test<> m;
+  m.task.next_descriptor(30);
+  CHECK(m.task.open("/dev/vfio/vfio").value() == 30);
+  CHECK(m.task.open("/dev/vfio/vfio").value() == 0);  // one descriptor only
+  sim::file* const first = m.task.file_of(0);
+  m.task.next_descriptor(30);
+  CHECK(m.task.dup(0).value() == 30);  // takes the place of the old one
+  CHECK(m.task.file_of(30) == first);
+  CHECK(m.task.descriptors() == 2);
+  m.task.next_descriptor(31);
+  m.task.next_descriptor(-1);
+  CHECK(m.task.eventfd().value() == 1);
+  // A call that fails uses up no number.
+  m.task.next_descriptor(40);
+  CHECK(m.task.open("/dev/vfio/77").error() == errc::noent);
+  CHECK(m.task.open("/dev/vfio/1").value() == 40);
+}
+
+TEST_CASE("a lent file is behind its descriptor, and no observer hears of it") {
+  machine_under_test<> m;
+  trace::timeline seen;
+  m.task.observe(seen);
+  auto* const event = new sim::event_file;
+  m.task.lend(7, event);
+  CHECK(m.task.file_of(7) == event);
+  CHECK(m.task.descriptors() == 1);
+  m.task.lend(7, new sim::event_file);  // releases the first one
+  CHECK(m.task.descriptors() == 1);
+  m.task.lend(7, nullptr);
+  m.task.lend(9, nullptr);
+  CHECK(m.task.descriptors() == 0);
+  CHECK(m.task.ioctl(7, 0, 0).error() == errc::badf);
+  CHECK(seen.size() == 1);  // the ioctl
+}
+
 }  // namespace
 
 TEST_CASE("an eventfd counts what is written, and gives it once") {

@@ -200,6 +200,32 @@ class process {
   /// \param use   what calls may do with the descriptor
   /// \return `fd`
   answer install_at(int fd, file* owned, descriptor_use use = descriptor_use::all_calls);
+  /// Sets the number of the next descriptor that a call of this process makes. An interposer uses
+  /// this function, because the real system has chosen the number already. If the number is in use,
+  /// its descriptor is dropped, and no observer is told of this. Only one thread may use the
+  /// process from this call on until the call that makes the descriptor has returned.
+  /// \param fd the number; -1: the process chooses the number itself again
+  void next_descriptor(int fd) noexcept { next_ = fd; }
+  /// Records a mapping for which the real system has chosen the address already. Otherwise as
+  /// `mmap`. The interposer itself lets the program see the memory (`device_file::share`).
+  /// \param address    the address, a multiple of the page size
+  /// \param size       the number of bytes
+  /// \param protection PROT_READ, PROT_WRITE or both
+  /// \param fd         the descriptor
+  /// \param offset     the offset in the file, in bytes
+  /// \return the address as a number
+  /// \par Errors
+  /// - each error of `mmap`
+  answer map_at(std::uint64_t address, std::size_t size, int protection, int fd,
+                std::uint64_t offset);
+  /// Puts a file behind a descriptor as `install_at` does, but tells no observer. An interposer
+  /// uses this function for a descriptor that the program got from the real system, such as an
+  /// eventfd, before a call that names the descriptor.
+  /// \param fd    the descriptor
+  /// \param owned the file; the process takes over the reference of the caller. Null: the
+  /// descriptor
+  ///              is closed.
+  void lend(int fd, file* owned);
   /// Sets the largest number of descriptors that may be open at the same time (RLIMIT_NOFILE). If
   /// more descriptors are open already, they stay open.
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
@@ -292,6 +318,11 @@ class process {
   template <class Function>
   answer on_file(trace::call& c, Function on);
   answer dup_from(trace::call& c, std::size_t lowest);
+  // Maps a file at its own address, or records `address` instead.
+  answer map_from(std::size_t size, int protection, int fd, std::uint64_t offset,
+                  const std::uint64_t* address);
+  // Puts a file (or nothing) behind a number. Returns what was there. The caller has the lock.
+  file* put_at(std::size_t at, file* owned, descriptor_use use);
   answer insert_from(file_ref f, descriptor_use use, std::size_t lowest);
   void end() noexcept;
   errc drop(int fd, number then) noexcept;
@@ -309,6 +340,7 @@ class process {
   std::size_t open_ = 0;
   std::size_t lowest_ = 0;
   std::size_t limit_ = 1 << 20;
+  int next_ = -1;
   std::vector<file_mapping> mappings_;
   pending_faults faults_;
   std::uint64_t calls_ = 0;

@@ -154,6 +154,16 @@ KVM_VFIO_INLINE answer process::pwrite(int fd, const void* from, std::size_t siz
 
 KVM_VFIO_INLINE answer process::mmap(std::size_t size, int protection, int fd,
                                      std::uint64_t offset) {
+  return map_from(size, protection, fd, offset, nullptr);
+}
+
+KVM_VFIO_INLINE answer process::map_at(std::uint64_t address, std::size_t size, int protection,
+                                       int fd, std::uint64_t offset) {
+  return map_from(size, protection, fd, offset, &address);
+}
+
+KVM_VFIO_INLINE answer process::map_from(std::size_t size, int protection, int fd,
+                                         std::uint64_t offset, const std::uint64_t* address_given) {
   trace::call c{.kind = trace::call_kind::mmap,
                 .process = space_,
                 .fd = fd,
@@ -170,7 +180,8 @@ KVM_VFIO_INLINE answer process::mmap(std::size_t size, int protection, int fd,
   if (whole < size) return told(c, errc::nomem);
   const result<void*> at = f->mmap(whole, protection, offset);
   if (!at) return told(c, at.error());
-  const auto address = reinterpret_cast<std::uintptr_t>(*at);
+  const std::uint64_t address =
+      address_given ? *address_given : reinterpret_cast<std::uintptr_t>(*at);
   {
     const guard held(mutex_);
     mappings_.push_back({address, whole, std::move(f)});
@@ -245,13 +256,28 @@ KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use u
     const auto i = static_cast<std::size_t>(fd);
     for (std::size_t at = 0; at < slots_.size() && c.fd < 0; ++at)
       if (at != i && slots_[at].open == owned) c.fd = static_cast<int>(at);
-    if (i >= slots_.size()) slots_.resize(i + 1);
-    if (slots_[i].open) old.reset(slots_[i].open);
-    else ++open_;
-    slots_[i] = {owned, use};
+    old.reset(put_at(i, owned, use));
   }
   old.reset();
   return told(c, fd);
+}
+
+KVM_VFIO_INLINE void process::lend(int fd, file* owned) {
+  file_ref old;
+  const guard held(mutex_);
+  const auto i = static_cast<std::size_t>(fd);
+  if (owned || i < slots_.size()) old.reset(put_at(i, owned, descriptor_use::all_calls));
+}
+
+KVM_VFIO_INLINE file* process::put_at(std::size_t at, file* owned, descriptor_use use) {
+  if (at >= slots_.size()) slots_.resize(at + 1);
+  file* const old = std::exchange(slots_[at].open, owned);
+  slots_[at].use = use;
+  slots_[at].kept = false;
+  if (owned && !old) ++open_;
+  if (old && !owned) --open_;
+  if (!owned && at < lowest_) lowest_ = at;
+  return old;
 }
 
 KVM_VFIO_INLINE trace::file_type process::type_of(const file& f) noexcept {
@@ -289,7 +315,13 @@ KVM_VFIO_INLINE answer process::insert(file_ref f, descriptor_use use) {
 }
 
 KVM_VFIO_INLINE answer process::insert_from(file_ref f, descriptor_use use, std::size_t lowest) {
+  file_ref old;  // released after the lock
   const guard held(mutex_);
+  if (next_ >= 0) {
+    const int chosen = std::exchange(next_, -1);
+    old.reset(put_at(static_cast<std::size_t>(chosen), f.take(), use));
+    return chosen;
+  }
   if (open_ >= limit_) return errc::mfile;
   while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
   std::size_t at = std::max(lowest, lowest_);

@@ -22,6 +22,14 @@
 
 namespace kvm_vfio::sim {
 
+/// A part of a file that holds the memory of a device.
+struct shared_memory {
+  /// The descriptor of the file in this program.
+  int file = -1;
+  /// The offset of the first byte in the file.
+  std::uint64_t offset = 0;
+};
+
 /// The state of a PCI function. The world's lock guards it.
 class pci_endpoint {
  public:
@@ -106,6 +114,14 @@ class pci_endpoint {
   ///   of the BAR
   /// - `errc::nomem`: this program has no range of addresses for the whole BAR
   [[nodiscard]] result<void*> map(std::uint64_t size, std::uint64_t offset) noexcept;
+  /// Finds the memory of a part of a BAR as a part of a file, which another process can map.
+  /// Otherwise as `map`.
+  /// \return the file's descriptor in this program, and the offset of the part in the file. The
+  ///         descriptor belongs to the function, and exists as long as the function.
+  /// \par Errors
+  /// - each error of `map`; `errc::nomem` also if `map` was called before, or if there is no
+  ///   descriptor
+  [[nodiscard]] result<shared_memory> share(std::uint64_t size, std::uint64_t offset) noexcept;
   /// The last close of the device: disconnects all interrupts and resets the configuration space.
   void close() noexcept;
 
@@ -120,6 +136,16 @@ class pci_endpoint {
   answer get_info(process& task, std::uint64_t argument) const;
   answer get_region_info(process& task, std::uint64_t argument) const;
   answer get_irq_info(process& task, std::uint64_t argument) const;
+
+  // The part of a BAR that can be mapped at an offset of the device's file. `size` is the size of
+  // the whole BAR in full pages.
+  struct mappable_part {
+    std::uint32_t region = 0;
+    std::uint64_t at = 0;
+    std::uint64_t size = 0;
+  };
+  [[nodiscard]] result<mappable_part> find_mappable(std::uint64_t size,
+                                                    std::uint64_t offset) const noexcept;
 
   [[nodiscard]] bool has_table(std::uint32_t index) const noexcept;
   [[nodiscard]] span find(std::uint64_t offset, std::size_t count) const noexcept;

@@ -19,16 +19,6 @@
 
 namespace kvm_vfio::sim {
 
-/// A part of a region of a device.
-struct region_span {
-  /// The number of the region (VFIO_PCI_*_REGION_INDEX).
-  std::uint32_t index = 0;
-  /// The offset of the first byte in the region.
-  std::uint64_t offset = 0;
-  /// The number of bytes.
-  std::uint64_t size = 0;
-};
-
 /// The open file of a device (the kernel's struct vfio_device_file).
 class device_file final : public file {
  public:
@@ -111,14 +101,12 @@ class device_file final : public file {
   /// - `errc::inval`: the device is not open
   /// - further errors: those of `pci_endpoint::map`
   result<void*> mmap(std::uint64_t size, int protection, std::uint64_t offset) override;
-  /// Finds the part of a region that a range of the file is. An interposer that maps memory of its
-  /// own uses this function.
-  /// \param offset the offset in the file, in bytes
-  /// \param size   the number of bytes
+  /// Finds the memory of a part of a BAR as a part of a file, so that an interposer can let another
+  /// process map it. Takes the world's lock. The parameters are those of `mmap`.
   /// \par Errors
-  /// - `errc::inval`: the device is not open, the size is 0, the region cannot be mapped, or the
-  ///   range ends behind the last page of the region
-  [[nodiscard]] result<region_span> find_region(std::uint64_t offset, std::uint64_t size);
+  /// - `errc::inval`: the device is not open
+  /// - further errors: those of `pci_endpoint::share`
+  [[nodiscard]] result<shared_memory> share(std::uint64_t size, std::uint64_t offset);
 
  private:
   // Opens the device once more (vfio_df_open). The first open shows the VM `from` to the driver.

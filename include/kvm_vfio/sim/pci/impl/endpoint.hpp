@@ -115,7 +115,8 @@ KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
   return static_cast<std::int64_t>(s.size);
 }
 
-KVM_VFIO_INLINE result<void*> pci_endpoint::map(std::uint64_t size, std::uint64_t offset) noexcept {
+KVM_VFIO_INLINE result<pci_endpoint::mappable_part> pci_endpoint::find_mappable(
+    std::uint64_t size, std::uint64_t offset) const noexcept {
   const std::uint64_t index = offset >> offset_shift;
   const std::uint64_t at = offset & ((std::uint64_t{1} << offset_shift) - 1);
   if (index > VFIO_PCI_BAR5_REGION_INDEX) return errc::inval;
@@ -123,9 +124,24 @@ KVM_VFIO_INLINE result<void*> pci_endpoint::map(std::uint64_t size, std::uint64_
   if (!mappable(region)) return errc::inval;
   const std::uint64_t whole = (this->size(region) + page - 1) / page * page;
   if (at > whole || size > whole - at) return errc::inval;
-  unsigned char* const memory = bars_[region].map(whole);
+  return mappable_part{region, at, whole};
+}
+
+KVM_VFIO_INLINE result<void*> pci_endpoint::map(std::uint64_t size, std::uint64_t offset) noexcept {
+  const result<mappable_part> part = find_mappable(size, offset);
+  if (!part) return part.error();
+  unsigned char* const memory = bars_[part->region].map(part->size);
   if (!memory) return errc::nomem;
-  return memory + static_cast<std::size_t>(at);
+  return memory + static_cast<std::size_t>(part->at);
+}
+
+KVM_VFIO_INLINE result<shared_memory> pci_endpoint::share(std::uint64_t size,
+                                                          std::uint64_t offset) noexcept {
+  const result<mappable_part> part = find_mappable(size, offset);
+  if (!part) return part.error();
+  const int file = bars_[part->region].map_file(part->size);
+  if (file < 0) return errc::nomem;
+  return shared_memory{file, part->at};
 }
 
 KVM_VFIO_INLINE void pci_endpoint::close() noexcept {

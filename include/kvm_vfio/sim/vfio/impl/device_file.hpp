@@ -90,16 +90,10 @@ KVM_VFIO_INLINE result<void*> device_file::mmap(std::uint64_t size, int /*protec
   return device_.pci.map(size, offset);
 }
 
-KVM_VFIO_INLINE result<region_span> device_file::find_region(std::uint64_t offset,
-                                                             std::uint64_t size) {
+KVM_VFIO_INLINE result<shared_memory> device_file::share(std::uint64_t size, std::uint64_t offset) {
   const guard held(state_.lock);
-  const auto index = static_cast<std::uint32_t>(offset >> pci_endpoint::offset_shift);
-  const std::uint64_t at = offset & ((std::uint64_t{1} << pci_endpoint::offset_shift) - 1);
-  constexpr std::uint64_t page = pci_endpoint::page;
-  const std::uint64_t whole =
-      device_.pci.mappable(index) ? (device_.pci.size(index) + page - 1) / page * page : 0;
-  if (!opened_ || size == 0 || at > whole || size > whole - at) return errc::inval;
-  return region_span{index, at, size};
+  if (!opened_) return errc::inval;
+  return device_.pci.share(size, offset);
 }
 
 KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
