@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Writes the files of a PCI function in sysfs.
+
+#include <kvm_vfio/sim/pci/config.hpp>
+#include <kvm_vfio/sim/sysfs/impl/places.hpp>
+#include <kvm_vfio/sim/sysfs/impl/tree_writer.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/pci_capabilities.hpp>
+
+#include <linux/pci_regs.h>
+#include <sys/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim::detail {
+
+/// A number in hexadecimal, with at least this many digits.
+[[nodiscard]] inline std::string hex_digits(std::uint64_t n, int digits, bool upper = false) {
+  char text[24];
+  std::snprintf(text, sizeof text, upper ? "%0*llX" : "%0*llx", digits,
+                static_cast<unsigned long long>(n));
+  return text;
+}
+/// The files that each device has.
+inline void write_power(tree_writer& to, const std::string& folder, const char* control) {
+  to.file(folder + "/power/control", control, 0644);
+  to.file(folder + "/power/runtime_status", "active\n");
+}
+
+/// Writes the files of one PCI function.
+class pci_files {
+ public:
+  pci_files(tree_writer& to, std::string folder, const pci_spec& pci)
+      : to_(to), folder_(std::move(folder)), pci_(pci), capabilities_(capabilities_of(pci)) {}
+
+  /// \param driver the name of the driver that is bound; empty: none
+  /// \param slot   the address of the function; empty: it is not a function of a PCI bus
+  /// \param behind the number of the bus behind the function, which is a bridge; 0: no bridge
+  void write(const std::string& driver, const std::string& slot, unsigned behind = 0) {
+    write_numbers();
+    const std::string alias = modalias();
+    std::string uevent = driver.empty() ? "" : "DRIVER=" + driver + "\n";
+    if (!slot.empty())
+      uevent += "PCI_CLASS=" + hex_digits(pci_.class_code, 4, true) +
+                "\nPCI_ID=" + hex_digits(pci_.vendor, 4, true) + ":" +
+                hex_digits(pci_.device, 4, true) +
+                "\nPCI_SUBSYS_ID=" + hex_digits(pci_.subsystem_vendor, 4, true) + ":" +
+                hex_digits(pci_.subsystem, 4, true) + "\nPCI_SLOT_NAME=" + slot +
+                "\nMODALIAS=" + alias + "\n";
+    file("uevent", uevent, 0644);
+    file("modalias", alias + "\n");
+    // VFIO enables a function when a process opens it.
+    file("enable", !driver.empty() && driver.find("vfio") == std::string::npos ? "1\n" : "0\n",
+         0644);
+    write_config(behind);
+    write_resources(behind != 0);
+    write_link();
+    write_sriov();
+  }
+  /// Writes the methods that reset the function alone.
+  /// \param bus whether a reset of the bus is one of the methods
+  void write_reset(bool bus) {
+    if (!pci_.resets) return;
+    std::string methods;
+    for (const capability_spec& c : capabilities_) {
+      if (is_extended(c)) continue;
+      if (c.id == PCI_CAP_ID_EXP && (dword_of(c, PCI_EXP_DEVCAP) & PCI_EXP_DEVCAP_FLR) != 0)
+        methods.insert(0, "flr ");
+      constexpr unsigned af_reset = PCI_AF_CAP_TP | PCI_AF_CAP_FLR;
+      if (c.id == PCI_CAP_ID_AF && (word_of(c, PCI_AF_LENGTH) >> 8 & af_reset) == af_reset)
+        methods += "af_flr ";
+    }
+    for (const capability_spec& c : capabilities_)
+      if (!is_extended(c) && c.id == PCI_CAP_ID_PM &&
+          (word_of(c, PCI_PM_CTRL) & PCI_PM_CTRL_NO_SOFT_RESET) == 0)
+        methods += "pm ";
+    if (methods.empty()) methods = "device_specific ";
+    if (bus) methods += "bus ";
+    methods.back() = '\n';
+    file("reset_method", methods, 0644);
+    file("reset", "", 0200);
+  }
+  /// The SR-IOV capability. nullptr: the function has none.
+  [[nodiscard]] const capability_spec* sriov() const {
+    for (const capability_spec& c : capabilities_)
+      if (is_extended(c) && c.id == PCI_EXT_CAP_ID_SRIOV) return &c;
+    return nullptr;
+  }
+
+ private:
+  void file(const char* name, std::string_view text, mode_t mode = 0444) {
+    to_.file(folder_ + "/" + name, text, mode);
+  }
+  void number(const char* name, std::uint64_t n, int digits) {
+    file(name, "0x" + hex_digits(n, digits) + "\n");
+  }
+  void decimal(const char* name, std::uint64_t n, mode_t mode = 0444) {
+    file(name, std::to_string(n) + "\n", mode);
+  }
+  void write_numbers() {
+    number("vendor", pci_.vendor, 4);
+    number("device", pci_.device, 4);
+    number("subsystem_vendor", pci_.subsystem_vendor, 4);
+    number("subsystem_device", pci_.subsystem, 4);
+    number("class", pci_.class_code, 6);
+    number("revision", pci_.revision, 2);
+    decimal("irq", pci_.intx ? pci_.interrupt_line : 0U);
+    file("numa_node", "-1\n", 0644);
+    file("msi_bus", "1\n", 0644);
+    file("ari_enabled", "0\n");
+    file("broken_parity_status", "0\n", 0644);
+    file("d3cold_allowed", "1\n", 0644);
+    file("dma_mask_bits", "64\n");
+    file("consistent_dma_mask_bits", "64\n");
+    file("driver_override", "(null)\n", 0644);
+    file("power_state", "D0\n");
+    file("remove", "", 0220);
+    file("rescan", "", 0200);
+    write_power(to_, folder_, "on\n");
+  }
+  [[nodiscard]] std::string modalias() const {
+    return "pci:v" + hex_digits(pci_.vendor, 8, true) + "d" + hex_digits(pci_.device, 8, true) +
+           "sv" + hex_digits(pci_.subsystem_vendor, 8, true) + "sd" +
+           hex_digits(pci_.subsystem, 8, true) + "bc" + hex_digits(pci_.class_code >> 16, 2, true) +
+           "sc" + hex_digits(pci_.class_code >> 8 & 0xff, 2, true) + "i" +
+           hex_digits(pci_.class_code & 0xff, 2, true);
+  }
+  void write_config(unsigned behind) {
+    const pci_config config(pci_);
+    std::string bytes;
+    for (std::size_t i = 0; i < config.size(); ++i)
+      bytes.push_back(static_cast<char>(config.at(i)));
+    // `pci_config` is the function after VFIO opened it. sysfs shows the function before.
+    bytes[PCI_COMMAND] = static_cast<char>(pci_.command & 0xff);
+    bytes[PCI_COMMAND + 1] = static_cast<char>(pci_.command >> 8);
+    if (behind != 0) {
+      constexpr unsigned several_functions = 0x80;
+      bytes[PCI_HEADER_TYPE] = static_cast<char>(PCI_HEADER_TYPE_BRIDGE | several_functions);
+      bytes[PCI_SECONDARY_BUS] = bytes[PCI_SUBORDINATE_BUS] = static_cast<char>(behind);
+    }
+    file("config", bytes, 0644);
+  }
+  // The file `resource` has a line for each BAR, for the ROM and for the six BARs of virtual
+  // functions: first address, last address, flags. The lower four bits are those of the register.
+  // A bridge has four more lines for the windows of its bus.
+  void write_resources(bool bridge) {
+    constexpr std::uint64_t is_io = 0x100, is_memory = 0x200, prefetch = 0x2000, read_only = 0x4000,
+                            size_aligned = 0x40000, is_64bit = 0x100000;
+    const std::size_t count = bridge ? 17 : 13;
+    std::string lines;
+    for (std::size_t i = 0; i < count; ++i) {
+      const bar_spec bar = i < pci_.bars.size() ? pci_.bars[i] : bar_spec{};
+      if (i == PCI_STD_NUM_BARS && pci_.rom_size != 0) {
+        add_line(lines, 0, pci_.rom_size, is_memory | prefetch | read_only | size_aligned);
+        to_.zeros(folder_ + "/rom", pci_.rom_size, 0600);
+      } else if (i >= PCI_STD_NUM_BARS || bar.size == 0) {
+        add_line(lines, 0, 0, 0);
+      } else if (bar.io) {
+        add_line(lines, bar.address, bar.size, is_io | size_aligned | PCI_BASE_ADDRESS_SPACE_IO);
+      } else {
+        std::uint64_t flags = is_memory | size_aligned;
+        if (bar.is_64bit) flags |= is_64bit | PCI_BASE_ADDRESS_MEM_TYPE_64;
+        if (bar.prefetchable) flags |= prefetch | PCI_BASE_ADDRESS_MEM_PREFETCH;
+        add_line(lines, bar.address, bar.size, flags);
+        to_.zeros(folder_ + "/resource" + std::to_string(i), bar.size, 0600);
+      }
+    }
+    file("resource", lines);
+  }
+  static void add_line(std::string& lines, std::uint64_t first, std::uint64_t size,
+                       std::uint64_t flags) {
+    const std::uint64_t last = size == 0 ? 0 : first + size - 1;
+    lines += "0x" + hex_digits(first, 16) + " 0x" + hex_digits(last, 16) + " 0x" +
+             hex_digits(flags, 16) + "\n";
+  }
+  // The speed and the width of the link, if the capability has them.
+  void write_link() {
+    for (const capability_spec& c : capabilities_) {
+      if (is_extended(c) || c.id != PCI_CAP_ID_EXP) continue;
+      write_link("max", dword_of(c, PCI_EXP_LNKCAP));
+      write_link("current", word_of(c, PCI_EXP_LNKSTA));
+    }
+  }
+  void write_link(const std::string& which, unsigned bits) {
+    constexpr std::array<const char*, 7> speeds{"",
+                                                "2.5 GT/s PCIe",
+                                                "5.0 GT/s PCIe",
+                                                "8.0 GT/s PCIe",
+                                                "16.0 GT/s PCIe",
+                                                "32.0 GT/s PCIe",
+                                                "64.0 GT/s PCIe"};
+    const unsigned speed = bits & PCI_EXP_LNKCAP_SLS, width = (bits & PCI_EXP_LNKCAP_MLW) >> 4;
+    if (width == 0 || speed == 0 || speed >= speeds.size()) return;
+    file((which + "_link_speed").c_str(), std::string(speeds[speed]) + "\n");
+    decimal((which + "_link_width").c_str(), width);
+  }
+  void write_sriov() {
+    const capability_spec* const c = sriov();
+    if (c == nullptr) return;
+    decimal("sriov_totalvfs", word_of(*c, PCI_SRIOV_TOTAL_VF));
+    decimal("sriov_numvfs", word_of(*c, PCI_SRIOV_NUM_VF), 0644);
+    decimal("sriov_offset", word_of(*c, PCI_SRIOV_VF_OFFSET));
+    decimal("sriov_stride", word_of(*c, PCI_SRIOV_VF_STRIDE));
+    file("sriov_vf_device", hex_digits(word_of(*c, PCI_SRIOV_VF_DID), 1) + "\n");
+    file("sriov_drivers_autoprobe", "1\n", 0644);
+  }
+
+  tree_writer& to_;
+  std::string folder_;
+  const pci_spec& pci_;
+  std::vector<capability_spec> capabilities_;
+};
+
+/// Writes the files of a bridge (a root port) that the topology does not contain.
+inline void write_bridge(tree_writer& to, const placed_bridge& b) {
+  // Red Hat's PCI Express root port, as QEMU has it.
+  const pci_spec port{.vendor = 0x1b36,
+                      .device = 0x000c,
+                      .class_code = 0x060400,
+                      .revision = 0,
+                      .bars = {},
+                      .intx = false,
+                      .command = 7,
+                      .resets = false,
+                      .capabilities = {{.id = PCI_CAP_ID_EXP, .offset = 0x40, .bytes = {}}}};
+  pci_files(to, b.folder, port).write("pcieport", b.address.text(), b.behind);
+}
+
+}  // namespace kvm_vfio::sim::detail
