@@ -170,7 +170,9 @@ class process {
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - `errc::nodev`: the file is not a device file
   /// - `errc::nomem`: the size is too large, or there is no memory
-  answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset);
+  answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset) {
+    return map_from(size, protection, fd, offset, nullptr);
+  }
   /// Forgets a mapping or a part of it (munmap(2)). The reference on the file is given back with
   /// the last part. If several mappings contain the range, the function takes the last that was
   /// made of just this range, or else the last one. Linux also removes ranges without a mapping and
@@ -217,7 +219,9 @@ class process {
   /// \par Errors
   /// - each error of `mmap`
   answer map_at(std::uint64_t address, std::size_t size, int protection, int fd,
-                std::uint64_t offset);
+                std::uint64_t offset) {
+    return map_from(size, protection, fd, offset, &address);
+  }
   /// Puts a file behind a descriptor as `install_at` does, but tells no observer. An interposer
   /// uses this function for a descriptor that the program got from the real system, such as an
   /// eventfd, before a call that names the descriptor.

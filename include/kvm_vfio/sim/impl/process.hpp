@@ -152,16 +152,6 @@ KVM_VFIO_INLINE answer process::pwrite(int fd, const void* from, std::size_t siz
   return on_file(c, [&](file& f) { return f.pwrite(from, size, offset); });
 }
 
-KVM_VFIO_INLINE answer process::mmap(std::size_t size, int protection, int fd,
-                                     std::uint64_t offset) {
-  return map_from(size, protection, fd, offset, nullptr);
-}
-
-KVM_VFIO_INLINE answer process::map_at(std::uint64_t address, std::size_t size, int protection,
-                                       int fd, std::uint64_t offset) {
-  return map_from(size, protection, fd, offset, &address);
-}
-
 KVM_VFIO_INLINE answer process::map_from(std::size_t size, int protection, int fd,
                                          std::uint64_t offset, const std::uint64_t* address_given) {
   trace::call c{.kind = trace::call_kind::mmap,

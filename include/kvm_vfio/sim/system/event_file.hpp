@@ -24,6 +24,10 @@ class event_file : public file {
   void add_consumer() noexcept { __atomic_add_fetch(&consumers_, 1, __ATOMIC_ACQ_REL); }
   /// Removes a consumer.
   void remove_consumer() noexcept { __atomic_sub_fetch(&consumers_, 1, __ATOMIC_ACQ_REL); }
+  /// Whether the eventfd has a consumer.
+  [[nodiscard]] bool has_consumer() const noexcept {
+    return __atomic_load_n(&consumers_, __ATOMIC_ACQUIRE) != 0;
+  }
   /// How many writes and signals consumers have got.
   [[nodiscard]] std::uint32_t consumed() const noexcept {
     return __atomic_load_n(&consumed_, __ATOMIC_ACQUIRE);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The log of a run: one JSON object for each call, on a line of its own.
+
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/trace/call.hpp>
+
+#include <cstdint>
+#include <functional>
+
+namespace kvm_vfio_sim {
+
+/// Writes each call to a file as soon as it is answered, so that the log is complete even if the
+/// program is killed.
+class call_log final : public kvm_vfio::trace::call_observer {
+ public:
+  /// \param file    a descriptor that the log writes to. -1: the log only counts.
+  /// \param type_of the type of the file behind a descriptor of a process
+  call_log(int file, std::function<kvm_vfio::trace::file_type(int process, int fd)> type_of);
+  void called(const kvm_vfio::trace::call& c) override;
+  /// The number of calls.
+  [[nodiscard]] std::uint64_t calls() const noexcept { return calls_; }
+  /// Whether a line could not be written.
+  [[nodiscard]] bool failed() const noexcept { return failed_; }
+
+ private:
+  int file_;
+  std::function<kvm_vfio::trace::file_type(int, int)> type_of_;
+  std::uint64_t calls_ = 0;
+  double start_;
+  bool failed_ = false;
+};
+
+}  // namespace kvm_vfio_sim

@@ -1,0 +1,1031 @@
+// SPDX-License-Identifier: BSL-1.0
+// The object that kvm-vfio-sim preloads into a program. Its functions stand in front of the C
+// library's. They send the calls for VFIO, iommufd and kvm-vfio to the simulated host, show the
+// simulated host's sysfs, and pass every other call on.
+//
+// The object needs the C library alone, and allocates nothing. The functions have other names here
+// than in the object (`AS`), because the C library's headers declare the real ones.
+#include "protocol.hpp"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/kvm.h>
+#include <linux/vfio.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+#define AS(name) __asm__(#name) __attribute__((visibility("default")))
+
+namespace {
+
+using kvm_vfio_sim::operation;
+using kvm_vfio_sim::reply;
+using kvm_vfio_sim::request;
+
+// ---- What is known of each descriptor
+// ------------------------------------------------------------
+
+enum kind : unsigned char {
+  unknown,    // nobody has looked at the descriptor yet
+  real,       // a file of the real kernel
+  simulated,  // a file of the simulated host
+  vm,         // a VM of the real KVM
+  hidden      // the connection to the simulated host
+};
+
+constexpr int most = 1 << 16;  // descriptors with a larger number are looked at each time
+unsigned char kinds[most];
+unsigned nodes_of[most];  // for simulated ones: the device number, major << 20 | minor
+int simulated_count;      // how many descriptors were ever made simulated; 0: a fork tells nobody
+
+struct mapping {
+  unsigned long first;
+  unsigned long size;
+};
+constexpr int most_mappings = 4096;
+mapping mappings[most_mappings];
+int mapping_count;
+
+char directory[PATH_MAX];
+size_t directory_length;
+bool simulated_kvm;
+
+struct node {
+  char path[64];
+  unsigned number;
+};
+constexpr int most_nodes = 4096;
+node* nodes;
+int node_count;
+
+int connection = -1;
+int connected_process = -1;
+pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void set_kind(int fd, kind k, unsigned device = 0) {
+  if (fd < 0 || fd >= most) return;
+  kinds[fd] = k;
+  nodes_of[fd] = device;
+}
+
+// ---- The real calls
+// ------------------------------------------------------------------------------
+
+// The next definition of a function, which is the C library's.
+template <class Function>
+Function* next(Function*& slot, const char* name) {
+  Function* f = __atomic_load_n(&slot, __ATOMIC_RELAXED);
+  if (!f) {
+    f = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
+    __atomic_store_n(&slot, f, __ATOMIC_RELAXED);
+  }
+  return f;
+}
+template <class Function>
+using function_type = Function;
+#define NEXT(name, ...)                                \
+  ([] {                                                \
+    static function_type<__VA_ARGS__>* slot = nullptr; \
+    return next<__VA_ARGS__>(slot, #name);             \
+  }())
+
+long real_close(int fd) { return NEXT(close, int(int))(fd); }
+
+int stat_real(int fd, struct stat* s) {
+  return static_cast<int>(syscall(SYS_newfstatat, fd, "", s, AT_EMPTY_PATH));
+}
+
+// Reads from the program's own memory. An address that is not mapped is an error, and no crash.
+bool peek(unsigned long from, void* to, size_t size) {
+  iovec own{to, size};
+  iovec other{reinterpret_cast<void*>(from), size};
+  return syscall(SYS_process_vm_readv, getpid(), &own, 1UL, &other, 1UL, 0UL) ==
+         static_cast<long>(size);
+}
+
+// ---- The connection
+// ------------------------------------------------------------------------------
+
+void forget_connection() {
+  if (connection >= 0 && connection < most && kinds[connection] == hidden)
+    set_kind(connection, unknown);
+  connection = -1;
+}
+
+bool connect_here() {
+  if (directory_length == 0) return false;
+  const int made = static_cast<int>(syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (made < 0) return false;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  memcpy(address.sun_path, directory, directory_length);
+  memcpy(address.sun_path + directory_length, kvm_vfio_sim::socket_name,
+         sizeof kvm_vfio_sim::socket_name);
+  if (syscall(SYS_connect, made, &address, sizeof address) != 0) {
+    (void)real_close(made);
+    return false;
+  }
+  // A large number, so that the program gets the descriptors that it would get without us.
+  int high = static_cast<int>(syscall(SYS_fcntl, made, F_DUPFD_CLOEXEC, 1000));
+  if (high < 0) high = static_cast<int>(syscall(SYS_fcntl, made, F_DUPFD_CLOEXEC, 100));
+  if (high >= 0) (void)real_close(made);
+  connection = high >= 0 ? high : made;
+  connected_process = getpid();
+  set_kind(connection, hidden);
+  return true;
+}
+
+struct message {
+  iovec parts[2];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr header;
+};
+
+// Sends a request and waits for the reply. Returns false if the simulated host is gone.
+bool exchange(const request& r, const char* path, int sent, reply& answer, int* received) {
+  message m{};
+  m.parts[0] = {const_cast<request*>(&r), sizeof r};
+  m.parts[1] = {const_cast<char*>(path), path ? strlen(path) + 1 : 0};
+  m.header.msg_iov = m.parts;
+  m.header.msg_iovlen = path ? 2 : 1;
+  if (sent >= 0) {
+    m.header.msg_control = m.control;
+    m.header.msg_controllen = sizeof m.control;
+    cmsghdr* const c = CMSG_FIRSTHDR(&m.header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof sent);
+    memcpy(CMSG_DATA(c), &sent, sizeof sent);
+  }
+  long n;
+  do n = syscall(SYS_sendmsg, connection, &m.header, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return false;
+  message back{};
+  back.parts[0] = {&answer, sizeof answer};
+  back.header.msg_iov = back.parts;
+  back.header.msg_iovlen = 1;
+  back.header.msg_control = back.control;
+  back.header.msg_controllen = sizeof back.control;
+  do n = syscall(SYS_recvmsg, connection, &back.header, MSG_CMSG_CLOEXEC);
+  while (n < 0 && errno == EINTR);
+  if (n != sizeof answer) return false;
+  if (const cmsghdr* const c = CMSG_FIRSTHDR(&back.header); c && c->cmsg_type == SCM_RIGHTS) {
+    int fd;
+    memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    if (received) *received = fd;
+    else (void)real_close(fd);
+  }
+  return true;
+}
+
+// One call of the simulated host. Sets `answer`, and keeps errno.
+void ask(const request& r, reply& answer, const char* path = nullptr, int sent = -1,
+         int* received = nullptr) {
+  const int before = errno;
+  sigset_t all;
+  sigset_t old;
+  sigfillset(&all);
+  // A signal handler that makes a call here would wait for its own thread.
+  (void)pthread_sigmask(SIG_BLOCK, &all, &old);
+  (void)pthread_mutex_lock(&lock);
+  bool done = false;
+  for (int tries = 0; tries < 2 && !done; ++tries) {
+    if (connected_process != getpid()) forget_connection();  // a child has its parent's
+    if (connection < 0 && !connect_here()) break;
+    done = exchange(r, path, sent, answer, received);
+    if (!done) {
+      (void)real_close(connection);
+      forget_connection();
+    }
+  }
+  if (!done) answer = reply{-1, ENODEV, 0, 0, 0, 0};
+  (void)pthread_mutex_unlock(&lock);
+  (void)pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  errno = before;
+}
+
+long result_of(const reply& a) {
+  if (a.error == 0) return a.value;
+  errno = a.error;
+  return -1;
+}
+
+// ---- Descriptors
+// ---------------------------------------------------------------------------------
+
+// Finds out what a descriptor is. `again`: do not trust what is known of real ones.
+kind look(int fd, bool again = false) {
+  if (fd < 0) return real;
+  const bool known = fd < most && kinds[fd] != unknown;
+  if (known && !(again && kinds[fd] == real)) return static_cast<kind>(kinds[fd]);
+  struct stat s;
+  const int before = errno;
+  const bool socket = stat_real(fd, &s) == 0 && S_ISSOCK(s.st_mode);
+  errno = before;
+  if (!socket) {
+    set_kind(fd, real);
+    return real;
+  }
+  request r;
+  r.what = operation::identify;
+  r.fd = fd;
+  r.first = s.st_ino;
+  reply a;
+  ask(r, a);
+  const kind k = a.error == 0 ? simulated : real;
+  set_kind(fd, k, a.major << 20 | a.minor);
+  if (k == simulated) ++simulated_count;
+  return k;
+}
+
+bool is_simulated(int fd) { return look(fd) == simulated; }
+
+// The two ends of a descriptor that a call will make.
+struct pair {
+  int own = -1;
+  int other = -1;
+  unsigned long inode = 0;
+
+  bool make() {
+    int ends[2];
+    if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return false;
+    own = ends[0];
+    other = ends[1];
+    struct stat s;
+    (void)stat_real(own, &s);
+    inode = s.st_ino;
+    return true;
+  }
+  // Keeps the program's end if the call made the descriptor.
+  void end(const reply& a, bool close_on_exec) const {
+    (void)real_close(other);
+    if (a.made == 0) {
+      (void)real_close(own);
+      return;
+    }
+    set_kind(own, simulated, a.major << 20 | a.minor);
+    ++simulated_count;
+    if (!close_on_exec) (void)syscall(SYS_fcntl, own, F_SETFD, 0);
+  }
+};
+
+// Makes a call that makes a descriptor.
+long ask_for_descriptor(request& r, bool close_on_exec, const char* path = nullptr) {
+  pair ends;
+  if (!ends.make()) return -1;
+  r.number = ends.own;
+  r.inode = ends.inode;
+  reply a;
+  ask(r, a, path, ends.other);
+  const int before = errno;
+  ends.end(a, close_on_exec);
+  errno = before;
+  return result_of(a);
+}
+
+void tell_dup(int from, int to, bool close_on_exec) {
+  (void)close_on_exec;
+  if (to < 0 || from == to) return;
+  const kind k = look(from);
+  set_kind(to, k == hidden ? real : k, from >= 0 && from < most ? nodes_of[from] : 0);
+  if (k != simulated && k != vm) return;
+  request r;
+  r.what = operation::dup;
+  r.fd = from;
+  r.number = to;
+  reply a;
+  ask(r, a);
+}
+
+// Tells the simulated host that a descriptor is about to be closed.
+void tell_close(int fd) {
+  const kind k = fd >= 0 && fd < most ? static_cast<kind>(kinds[fd]) : look(fd);
+  if (k == simulated || k == vm) {
+    request r;
+    r.what = operation::close;
+    r.fd = fd;
+    reply a;
+    ask(r, a);
+  }
+  set_kind(fd, unknown);
+}
+
+// ---- Paths
+// ---------------------------------------------------------------------------------------
+
+// Parts of sysfs that the simulated host has for itself.
+constexpr const char* own_parts[] = {"/sys/bus/pci",
+                                     "/sys/kernel/iommu_groups",
+                                     "/sys/class/vfio",
+                                     "/sys/class/vfio-dev",
+                                     "/sys/class/iommu",
+                                     "/sys/devices/pci",
+                                     "/sys/devices/virtual/vfio",
+                                     "/sys/module/vfio",
+                                     "/sys/module/iommufd",
+                                     "/dev/vfio",
+                                     "/dev/iommu"};
+
+// Removes "//" and "/./" from an absolute path. Returns false if the path is relative or too long.
+bool tidy(const char* path, char* to) {
+  if (!path || path[0] != '/') return false;
+  size_t n = 0;
+  for (const char* p = path; *p;) {
+    if (p[0] == '/' && (p[1] == '/' || (p[1] == '.' && (p[2] == '/' || p[2] == 0)))) {
+      p += p[1] == '/' ? 1 : 2;
+      continue;
+    }
+    if (n + 1 >= PATH_MAX) return false;
+    to[n++] = *p++;
+  }
+  if (n == 0) to[n++] = '/';
+  while (n > 1 && to[n - 1] == '/') --n;
+  to[n] = 0;
+  return true;
+}
+
+bool starts(const char* text, const char* with) { return strncmp(text, with, strlen(with)) == 0; }
+
+// The path that the real kernel is asked for: a path in the view of sysfs, or the path itself.
+const char* shown(const char* path, char* buffer) {
+  if (directory_length == 0) return path;
+  char own[PATH_MAX];
+  if (!path || path[0] != '/' || !tidy(path, own)) return path;
+  if (!starts(own, "/sys") && !starts(own, "/dev")) return path;
+  if (directory_length + strlen(own) + 1 > PATH_MAX) return path;
+  memcpy(buffer, directory, directory_length);
+  strcpy(buffer + directory_length, own);
+  for (const char* part : own_parts)
+    if (starts(own, part)) {
+      // "/sys/devices/pci" is the start of a name, and so are those of modules.
+      return buffer;
+    }
+  if (strcmp(own, "/sys") == 0 || !starts(own, "/sys/")) return path;
+  // A link such as /sys/dev/char/10:196, which only the simulated host has.
+  if (starts(own, "/sys/dev/char/") || starts(own, "/sys/class/misc/")) {
+    const int before = errno;
+    struct stat s;
+    const bool here = syscall(SYS_newfstatat, AT_FDCWD, buffer, &s, AT_SYMLINK_NOFOLLOW) == 0;
+    errno = before;
+    if (here) return buffer;
+  }
+  return path;
+}
+
+// Removes the directory of the run from the start of a path. Returns the new length.
+size_t strip(char* path, size_t length) {
+  if (directory_length == 0 || length <= directory_length ||
+      memcmp(path, directory, directory_length) != 0 || path[directory_length] != '/')
+    return length;
+  memmove(path, path + directory_length, length - directory_length);
+  return length - directory_length;
+}
+
+const node* node_of(const char* path) {
+  char own[PATH_MAX];
+  if (directory_length == 0 || !tidy(path, own) || !starts(own, "/dev/")) return nullptr;
+  for (int i = 0; i < node_count; ++i)
+    if (strcmp(nodes[i].path, own) == 0) return &nodes[i];
+  return nullptr;
+}
+
+bool opens_simulated(const char* path) {
+  char own[PATH_MAX];
+  if (directory_length == 0 || !tidy(path, own)) return false;
+  if (strcmp(own, "/dev/kvm") == 0) return simulated_kvm;
+  if (strcmp(own, "/dev/iommu") == 0 || strcmp(own, "/dev/vfio/vfio") == 0) return true;
+  // Numbers of groups that do not exist go there, too, and are ENOENT.
+  return starts(own, "/dev/vfio/") && strcmp(own, "/dev/vfio/devices") != 0;
+}
+
+int do_open(int at, const char* path, int flags, unsigned mode) {
+  char buffer[PATH_MAX];
+  if (path && path[0] == '/' && opens_simulated(path) && !(flags & (O_PATH | O_DIRECTORY))) {
+    char own[PATH_MAX];
+    (void)tidy(path, own);
+    request r;
+    r.what = operation::open;
+    r.flags = static_cast<unsigned>(flags);
+    return static_cast<int>(ask_for_descriptor(r, (flags & O_CLOEXEC) != 0, own));
+  }
+  const int fd = static_cast<int>(syscall(SYS_openat, at, shown(path, buffer), flags, mode));
+  set_kind(fd, real);
+  return fd;
+}
+
+bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
+
+void as_node(struct stat* s, unsigned device) {
+  if (device == 0) {
+    s->st_mode =
+        (s->st_mode & 07777U & ~static_cast<unsigned>(S_IFMT)) | 0600U;  // [eventfd] and so on
+    return;
+  }
+  s->st_mode = S_IFCHR | 0600;
+  s->st_rdev = makedev(device >> 20, device & 0xfffff);
+  s->st_size = 0;
+  s->st_blocks = 0;
+}
+
+int do_stat(int at, const char* path, struct stat* s, int flags) {
+  char buffer[PATH_MAX];
+  if (path && !path[0] && (flags & AT_EMPTY_PATH) && is_simulated(at)) {
+    const int r = stat_real(at, s);
+    if (r == 0) as_node(s, at < most ? nodes_of[at] : 0);
+    return r;
+  }
+  const int r = static_cast<int>(syscall(SYS_newfstatat, at, shown(path, buffer), s, flags));
+  if (r != 0 || !path || path[0] != '/') return r;
+  if (const node* const n = node_of(path)) as_node(s, n->number);
+  return r;
+}
+
+// ---- KVM
+// -----------------------------------------------------------------------------------------
+
+int remote_ioctl(int fd, unsigned long number, unsigned long argument) {
+  request r;
+  r.what = operation::ioctl;
+  r.fd = fd;
+  r.first = number & 0xffffffffUL;
+  r.second = argument;
+  switch (r.first) {
+    case VFIO_GROUP_GET_DEVICE_FD:
+    case KVM_CREATE_DEVICE:
+    case KVM_CREATE_VM: return static_cast<int>(ask_for_descriptor(r, true));
+    default: break;
+  }
+  reply a;
+  ask(r, a);
+  return static_cast<int>(result_of(a));
+}
+
+int do_ioctl(int fd, unsigned long number, unsigned long argument) {
+  const unsigned type = (number >> 8) & 0xff;
+  if (type == VFIO_TYPE) {
+    if (look(fd, true) == simulated) return remote_ioctl(fd, number, argument);
+  } else if (type == KVMIO) {
+    const kind k = look(fd);
+    if (k == simulated) return remote_ioctl(fd, number, argument);
+    const unsigned long low = number & 0xffffffffUL;
+    if (low == KVM_CREATE_DEVICE && k == vm) {
+      kvm_create_device c{};
+      if (peek(argument, &c, sizeof c) && c.type == KVM_DEV_TYPE_VFIO)
+        return remote_ioctl(fd, number, argument);
+    }
+    const int made = static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
+    if (low == KVM_CREATE_VM && made >= 0) {
+      set_kind(made, vm);
+      request r;
+      r.what = operation::created_vm;
+      r.fd = fd;
+      r.number = made;
+      reply a;
+      ask(r, a);
+    } else if (made >= 0 && (low == KVM_CREATE_VCPU || low == KVM_CREATE_DEVICE)) {
+      set_kind(made, low == KVM_CREATE_VCPU ? real : unknown);
+    }
+    return made;
+  } else if (fd >= 0 && fd < most && kinds[fd] == simulated) {
+    return remote_ioctl(fd, number, argument);
+  }
+  return static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
+}
+
+long transfer(operation what, int fd, unsigned long address, size_t size, unsigned long offset) {
+  request r;
+  r.what = what;
+  r.fd = fd;
+  r.first = address;
+  r.second = size;
+  r.third = offset;
+  reply a;
+  ask(r, a);
+  return result_of(a);
+}
+
+// ---- Memory
+// --------------------------------------------------------------------------------------
+
+void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
+  const auto plain = [&] {
+    return reinterpret_cast<void*>(syscall(SYS_mmap, at, size, protection, flags, fd, offset));
+  };
+  if (fd < 0 || (flags & MAP_ANONYMOUS) || !is_simulated(fd)) return plain();
+  const bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+  // The address must be known before the call, because the simulated host records it.
+  void* place = at;
+  if (!fixed) {
+    place = reinterpret_cast<void*>(syscall(SYS_mmap, at, size ? size : 1, PROT_NONE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (place == MAP_FAILED) return place;
+  }
+  request r;
+  r.what = operation::map;
+  r.fd = fd;
+  r.flags = static_cast<unsigned>(protection) | static_cast<unsigned>(flags) << 16;
+  r.first = reinterpret_cast<unsigned long>(place);
+  r.second = size;
+  r.third = static_cast<unsigned long>(offset);
+  reply a;
+  int memory = -1;
+  ask(r, a, nullptr, -1, &memory);
+  if (a.error != 0) {
+    if (!fixed) (void)syscall(SYS_munmap, place, size ? size : 1);
+    errno = a.error;
+    return MAP_FAILED;
+  }
+  void* const mapped = reinterpret_cast<void*>(syscall(SYS_mmap, place, size, protection,
+                                                       (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED,
+                                                       memory, a.offset));
+  (void)real_close(memory);
+  (void)pthread_mutex_lock(&lock);
+  if (mapped != MAP_FAILED && mapping_count < most_mappings)
+    mappings[mapping_count++] = {reinterpret_cast<unsigned long>(mapped), size};
+  (void)pthread_mutex_unlock(&lock);
+  return mapped;
+}
+
+int do_munmap(void* at, size_t size) {
+  if (__atomic_load_n(&mapping_count, __ATOMIC_ACQUIRE) != 0) {
+    const auto first = reinterpret_cast<unsigned long>(at);
+    bool own = false;
+    (void)pthread_mutex_lock(&lock);
+    for (int i = 0; i < mapping_count;) {
+      const mapping m = mappings[i];
+      if (m.first < first + size && first < m.first + m.size) {
+        own = true;
+        if (first <= m.first && m.first + m.size <= first + size) {
+          mappings[i] = mappings[--mapping_count];
+          continue;
+        }
+      }
+      ++i;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    if (own) {
+      request r;
+      r.what = operation::unmap;
+      r.first = first;
+      r.second = size;
+      reply a;
+      ask(r, a);
+    }
+  }
+  return static_cast<int>(syscall(SYS_munmap, at, size));
+}
+
+// ---- Start
+// ---------------------------------------------------------------------------------------
+
+void in_child() {
+  // The parent may have held the lock in another thread.
+  pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+  memcpy(&lock, &fresh, sizeof lock);
+  if (connection >= 0) (void)real_close(connection);
+  forget_connection();
+  if (simulated_count == 0) return;
+  request r;
+  r.what = operation::forked;
+  r.number = getppid();
+  reply a;
+  ask(r, a);
+}
+
+void read_nodes() {
+  char path[PATH_MAX + sizeof kvm_vfio_sim::nodes_name];
+  memcpy(path, directory, directory_length);
+  strcpy(path + directory_length, kvm_vfio_sim::nodes_name);
+  const int fd = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+  if (fd < 0) return;
+  struct stat s;
+  if (stat_real(fd, &s) == 0 && s.st_size > 0) {
+    const auto size = static_cast<size_t>(s.st_size);
+    void* const text = reinterpret_cast<void*>(
+        syscall(SYS_mmap, 0, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+    void* const table = reinterpret_cast<void*>(
+        syscall(SYS_mmap, 0, sizeof(node) * most_nodes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (text != MAP_FAILED && table != MAP_FAILED) {
+      nodes = static_cast<node*>(table);
+      char* rest = static_cast<char*>(text);
+      for (char* const end = rest + size; rest < end && node_count < most_nodes;) {
+        auto* const line_end =
+            static_cast<char*>(memchr(rest, '\n', static_cast<size_t>(end - rest)));
+        auto* const blank = static_cast<char*>(memchr(rest, ' ', static_cast<size_t>(end - rest)));
+        if (!line_end || !blank || blank > line_end || blank - rest >= 64) break;
+        node& n = nodes[node_count++];
+        memcpy(n.path, rest, static_cast<size_t>(blank - rest));
+        char* minor = nullptr;
+        const auto major = static_cast<unsigned>(strtoul(blank, &minor, 10));
+        n.number = major << 20 | static_cast<unsigned>(strtoul(minor, nullptr, 10));
+        rest = line_end + 1;
+      }
+    }
+    if (text != MAP_FAILED) (void)syscall(SYS_munmap, text, size + 1);
+  }
+  (void)real_close(fd);
+}
+
+__attribute__((constructor)) void start() {
+  const char* const where = getenv(kvm_vfio_sim::directory_variable);
+  if (!where || where[0] != '/' ||
+      strlen(where) + sizeof kvm_vfio_sim::socket_name > sizeof(sockaddr_un::sun_path))
+    return;
+  strcpy(directory, where);
+  directory_length = strlen(directory);
+  simulated_kvm = getenv(kvm_vfio_sim::kvm_variable) != nullptr;
+  read_nodes();
+  (void)pthread_atfork(nullptr, nullptr, in_child);
+}
+
+}  // namespace
+
+// ---- The functions that programs call
+// ------------------------------------------------------------
+extern "C" {
+
+#define OPEN(own, name)                               \
+  int own(const char* path, int flags, ...) AS(name); \
+  int own(const char* path, int flags, ...) {         \
+    unsigned mode = 0;                                \
+    if (needs_mode(flags)) {                          \
+      va_list more;                                   \
+      va_start(more, flags);                          \
+      mode = va_arg(more, unsigned);                  \
+      va_end(more);                                   \
+    }                                                 \
+    return do_open(AT_FDCWD, path, flags, mode);      \
+  }
+OPEN(sim_open, open)
+OPEN(sim_open64, open64)
+OPEN(sim_open_inner, __open)
+OPEN(sim_open64_inner, __open64)
+#define OPENAT(own, name)                                     \
+  int own(int at, const char* path, int flags, ...) AS(name); \
+  int own(int at, const char* path, int flags, ...) {         \
+    unsigned mode = 0;                                        \
+    if (needs_mode(flags)) {                                  \
+      va_list more;                                           \
+      va_start(more, flags);                                  \
+      mode = va_arg(more, unsigned);                          \
+      va_end(more);                                           \
+    }                                                         \
+    return do_open(at, path, flags, mode);                    \
+  }
+OPENAT(sim_openat, openat)
+OPENAT(sim_openat64, openat64)
+int sim_open_2(const char* path, int flags) AS(__open_2);
+int sim_open_2(const char* path, int flags) { return do_open(AT_FDCWD, path, flags, 0); }
+int sim_open64_2(const char* path, int flags) AS(__open64_2);
+int sim_open64_2(const char* path, int flags) { return do_open(AT_FDCWD, path, flags, 0); }
+int sim_openat_2(int at, const char* path, int flags) AS(__openat_2);
+int sim_openat_2(int at, const char* path, int flags) { return do_open(at, path, flags, 0); }
+int sim_openat64_2(int at, const char* path, int flags) AS(__openat64_2);
+int sim_openat64_2(int at, const char* path, int flags) { return do_open(at, path, flags, 0); }
+
+#define FOPEN(own, name)                                                             \
+  FILE* own(const char* path, const char* mode) AS(name);                            \
+  FILE* own(const char* path, const char* mode) {                                    \
+    char buffer[PATH_MAX];                                                           \
+    return NEXT(name, FILE * (const char*, const char*))(shown(path, buffer), mode); \
+  }
+FOPEN(sim_fopen, fopen)
+FOPEN(sim_fopen64, fopen64)
+DIR* sim_opendir(const char* path) AS(opendir);
+DIR* sim_opendir(const char* path) {
+  char buffer[PATH_MAX];
+  return NEXT(opendir, DIR * (const char*))(shown(path, buffer));
+}
+#define SCANDIR(own, name, entry)                                                            \
+  int own(const char* path, entry*** list, int (*filter)(const entry*),                      \
+          int (*order)(const entry**, const entry**)) AS(name);                              \
+  int own(const char* path, entry*** list, int (*filter)(const entry*),                      \
+          int (*order)(const entry**, const entry**)) {                                      \
+    char buffer[PATH_MAX];                                                                   \
+    return NEXT(name, int(const char*, entry***, int (*)(const entry*),                      \
+                          int (*)(const entry**, const entry**)))(shown(path, buffer), list, \
+                                                                  filter, order);            \
+  }
+SCANDIR(sim_scandir, scandir, dirent)
+SCANDIR(sim_scandir64, scandir64, struct dirent)
+int sim_chdir(const char* path) AS(chdir);
+int sim_chdir(const char* path) {
+  char buffer[PATH_MAX];
+  return static_cast<int>(syscall(SYS_chdir, shown(path, buffer)));
+}
+
+#define STAT(own, name, flags)                        \
+  int own(const char* path, struct stat* s) AS(name); \
+  int own(const char* path, struct stat* s) { return do_stat(AT_FDCWD, path, s, flags); }
+STAT(sim_stat, stat, 0)
+STAT(sim_stat64, stat64, 0)
+STAT(sim_lstat, lstat, AT_SYMLINK_NOFOLLOW)
+STAT(sim_lstat64, lstat64, AT_SYMLINK_NOFOLLOW)
+#define XSTAT(own, name, flags)                            \
+  int own(int, const char* path, struct stat* s) AS(name); \
+  int own(int, const char* path, struct stat* s) { return do_stat(AT_FDCWD, path, s, flags); }
+XSTAT(sim_xstat, __xstat, 0)
+XSTAT(sim_xstat64, __xstat64, 0)
+XSTAT(sim_lxstat, __lxstat, AT_SYMLINK_NOFOLLOW)
+XSTAT(sim_lxstat64, __lxstat64, AT_SYMLINK_NOFOLLOW)
+int sim_fstatat(int at, const char* path, struct stat* s, int flags) AS(fstatat);
+int sim_fstatat(int at, const char* path, struct stat* s, int flags) {
+  return do_stat(at, path, s, flags);
+}
+int sim_fstatat64(int at, const char* path, struct stat* s, int flags) AS(fstatat64);
+int sim_fstatat64(int at, const char* path, struct stat* s, int flags) {
+  return do_stat(at, path, s, flags);
+}
+int sim_fxstatat(int, int at, const char* path, struct stat* s, int flags) AS(__fxstatat);
+int sim_fxstatat(int, int at, const char* path, struct stat* s, int flags) {
+  return do_stat(at, path, s, flags);
+}
+#define FSTAT(own, name)                    \
+  int own(int fd, struct stat* s) AS(name); \
+  int own(int fd, struct stat* s) { return do_stat(fd, "", s, AT_EMPTY_PATH); }
+FSTAT(sim_fstat, fstat)
+FSTAT(sim_fstat64, fstat64)
+int sim_fxstat(int, int fd, struct stat* s) AS(__fxstat);
+int sim_fxstat(int, int fd, struct stat* s) { return do_stat(fd, "", s, AT_EMPTY_PATH); }
+int sim_fxstat64(int, int fd, struct stat* s) AS(__fxstat64);
+int sim_fxstat64(int, int fd, struct stat* s) { return do_stat(fd, "", s, AT_EMPTY_PATH); }
+int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* s) AS(statx);
+int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* s) {
+  char buffer[PATH_MAX];
+  const int r = static_cast<int>(syscall(SYS_statx, at, shown(path, buffer), flags, mask, s));
+  if (r != 0) return r;
+  const node* const n = path && path[0] == '/' ? node_of(path) : nullptr;
+  const bool own = path && !path[0] && (flags & AT_EMPTY_PATH) && is_simulated(at);
+  const unsigned device = n ? n->number : own && at < most ? nodes_of[at] : 0;
+  if (device != 0) {
+    s->stx_mode = S_IFCHR | 0600;
+    s->stx_rdev_major = device >> 20;
+    s->stx_rdev_minor = device & 0xfffff;
+  }
+  return r;
+}
+#define STATFS(own, name, type)                                                 \
+  int own(const char* path, type* s) AS(name);                                  \
+  int own(const char* path, type* s) {                                          \
+    char buffer[PATH_MAX];                                                      \
+    const char* const where = shown(path, buffer);                              \
+    const int r = static_cast<int>(syscall(SYS_statfs, where, s));              \
+    if (r == 0 && where == buffer && starts(buffer + directory_length, "/sys")) \
+      s->f_type = 0x62656572;                                                   \
+    return r;                                                                   \
+  }
+STATFS(sim_statfs, statfs, struct statfs)
+STATFS(sim_statfs64, statfs64, struct statfs)
+// A file of the view says that it is in sysfs: libudev asks.
+#define FSTATFS(own, name)                                                             \
+  int own(int fd, struct statfs* s) AS(name);                                          \
+  int own(int fd, struct statfs* s) {                                                  \
+    const int r = static_cast<int>(syscall(SYS_fstatfs, fd, s));                       \
+    if (r != 0 || directory_length == 0) return r;                                     \
+    char link[40];                                                                     \
+    char target[PATH_MAX];                                                             \
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);                         \
+    const long n = syscall(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1); \
+    if (n <= 0) return r;                                                              \
+    target[n] = 0;                                                                     \
+    if (starts(target, directory) && starts(target + directory_length, "/sys"))        \
+      s->f_type = 0x62656572;                                                          \
+    return r;                                                                          \
+  }
+FSTATFS(sim_fstatfs, fstatfs)
+FSTATFS(sim_fstatfs64, fstatfs64)
+
+int sim_access(const char* path, int mode) AS(access);
+int sim_access(const char* path, int mode) {
+  char buffer[PATH_MAX];
+  return static_cast<int>(syscall(SYS_faccessat, AT_FDCWD, shown(path, buffer), mode));
+}
+int sim_faccessat(int at, const char* path, int mode, int flags) AS(faccessat);
+int sim_faccessat(int at, const char* path, int mode, int flags) {
+  char buffer[PATH_MAX];
+  return NEXT(faccessat, int(int, const char*, int, int))(at, shown(path, buffer), mode, flags);
+}
+
+// ls(1) asks for these.
+#define GETXATTR(own, name, number)                                                  \
+  long own(const char* path, const char* attribute, void* to, size_t size) AS(name); \
+  long own(const char* path, const char* attribute, void* to, size_t size) {         \
+    char buffer[PATH_MAX];                                                           \
+    return syscall(number, shown(path, buffer), attribute, to, size);                \
+  }
+GETXATTR(sim_getxattr, getxattr, SYS_getxattr)
+GETXATTR(sim_lgetxattr, lgetxattr, SYS_lgetxattr)
+#define LISTXATTR(own, name, number)                          \
+  long own(const char* path, char* to, size_t size) AS(name); \
+  long own(const char* path, char* to, size_t size) {         \
+    char buffer[PATH_MAX];                                    \
+    return syscall(number, shown(path, buffer), to, size);    \
+  }
+LISTXATTR(sim_listxattr, listxattr, SYS_listxattr)
+LISTXATTR(sim_llistxattr, llistxattr, SYS_llistxattr)
+
+long sim_readlinkat(int at, const char* path, char* to, size_t size) AS(readlinkat);
+long sim_readlinkat(int at, const char* path, char* to, size_t size) {
+  char buffer[PATH_MAX];
+  const long n = syscall(SYS_readlinkat, at, shown(path, buffer), to, size);
+  return n > 0 ? static_cast<long>(strip(to, static_cast<size_t>(n))) : n;
+}
+long sim_readlink(const char* path, char* to, size_t size) AS(readlink);
+long sim_readlink(const char* path, char* to, size_t size) {
+  return sim_readlinkat(AT_FDCWD, path, to, size);
+}
+long sim_readlink_chk(const char* path, char* to, size_t size, size_t) AS(__readlink_chk);
+long sim_readlink_chk(const char* path, char* to, size_t size, size_t) {
+  return sim_readlinkat(AT_FDCWD, path, to, size);
+}
+long sim_readlinkat_chk(int at, const char* path, char* to, size_t size, size_t)
+    AS(__readlinkat_chk);
+long sim_readlinkat_chk(int at, const char* path, char* to, size_t size, size_t) {
+  return sim_readlinkat(at, path, to, size);
+}
+char* sim_realpath(const char* path, char* to) AS(realpath);
+char* sim_realpath(const char* path, char* to) {
+  char buffer[PATH_MAX];
+  char* const r = NEXT(realpath, char*(const char*, char*))(shown(path, buffer), to);
+  if (r) r[strip(r, strlen(r))] = 0;
+  return r;
+}
+char* sim_realpath_chk(const char* path, char* to, size_t) AS(__realpath_chk);
+char* sim_realpath_chk(const char* path, char* to, size_t) { return sim_realpath(path, to); }
+char* sim_canonicalize(const char* path) AS(canonicalize_file_name);
+char* sim_canonicalize(const char* path) { return sim_realpath(path, nullptr); }
+
+int sim_ioctl(int fd, unsigned long number, ...) AS(ioctl);
+int sim_ioctl(int fd, unsigned long number, ...) {
+  va_list more;
+  va_start(more, number);
+  const auto argument = va_arg(more, unsigned long);
+  va_end(more);
+  return do_ioctl(fd, number, argument);
+}
+
+long sim_read(int fd, void* to, size_t size) AS(read);
+long sim_read(int fd, void* to, size_t size) {
+  if (fd >= 0 && fd < most && kinds[fd] == simulated)
+    return transfer(operation::read, fd, reinterpret_cast<unsigned long>(to), size, 0);
+  return NEXT(read, long(int, void*, size_t))(fd, to, size);
+}
+long sim_read_chk(int fd, void* to, size_t size, size_t) AS(__read_chk);
+long sim_read_chk(int fd, void* to, size_t size, size_t) { return sim_read(fd, to, size); }
+long sim_write(int fd, const void* from, size_t size) AS(write);
+long sim_write(int fd, const void* from, size_t size) {
+  if (fd >= 0 && fd < most && kinds[fd] == simulated)
+    return transfer(operation::write, fd, reinterpret_cast<unsigned long>(from), size, 0);
+  return NEXT(write, long(int, const void*, size_t))(fd, from, size);
+}
+#define PREAD(own, name)                                                               \
+  long own(int fd, void* to, size_t size, long offset) AS(name);                       \
+  long own(int fd, void* to, size_t size, long offset) {                               \
+    if (is_simulated(fd))                                                              \
+      return transfer(operation::pread, fd, reinterpret_cast<unsigned long>(to), size, \
+                      static_cast<unsigned long>(offset));                             \
+    return NEXT(pread64, long(int, void*, size_t, long))(fd, to, size, offset);        \
+  }
+PREAD(sim_pread, pread)
+PREAD(sim_pread64, pread64)
+long sim_pread_chk(int fd, void* to, size_t size, long offset, size_t) AS(__pread_chk);
+long sim_pread_chk(int fd, void* to, size_t size, long offset, size_t) {
+  return sim_pread(fd, to, size, offset);
+}
+long sim_pread64_chk(int fd, void* to, size_t size, long offset, size_t) AS(__pread64_chk);
+long sim_pread64_chk(int fd, void* to, size_t size, long offset, size_t) {
+  return sim_pread(fd, to, size, offset);
+}
+#define PWRITE(own, name)                                                                 \
+  long own(int fd, const void* from, size_t size, long offset) AS(name);                  \
+  long own(int fd, const void* from, size_t size, long offset) {                          \
+    if (is_simulated(fd))                                                                 \
+      return transfer(operation::pwrite, fd, reinterpret_cast<unsigned long>(from), size, \
+                      static_cast<unsigned long>(offset));                                \
+    return NEXT(pwrite64, long(int, const void*, size_t, long))(fd, from, size, offset);  \
+  }
+PWRITE(sim_pwrite, pwrite)
+PWRITE(sim_pwrite64, pwrite64)
+
+void* sim_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) AS(mmap);
+void* sim_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
+  return do_mmap(at, size, protection, flags, fd, offset);
+}
+void* sim_mmap64(void* at, size_t size, int protection, int flags, int fd, long offset) AS(mmap64);
+void* sim_mmap64(void* at, size_t size, int protection, int flags, int fd, long offset) {
+  return do_mmap(at, size, protection, flags, fd, offset);
+}
+int sim_munmap(void* at, size_t size) AS(munmap);
+int sim_munmap(void* at, size_t size) { return do_munmap(at, size); }
+
+int sim_close(int fd) AS(close);
+int sim_close(int fd) {
+  if (fd >= 0 && fd < most) {
+    if (kinds[fd] == hidden) {
+      errno = EBADF;
+      return -1;
+    }
+    if (kinds[fd] == simulated || kinds[fd] == vm) tell_close(fd);
+    else kinds[fd] = unknown;
+  }
+  return static_cast<int>(real_close(fd));
+}
+int sim_close_range(unsigned first, unsigned last, int flags) AS(close_range);
+int sim_close_range(unsigned first, unsigned last, int flags) {
+  constexpr int only_on_exec = 4;  // CLOSE_RANGE_CLOEXEC
+  if (!(flags & only_on_exec))
+    for (unsigned fd = first; fd <= last && fd < most; ++fd) {
+      if (kinds[fd] == hidden) continue;
+      if (kinds[fd] == simulated || kinds[fd] == vm) tell_close(static_cast<int>(fd));
+      else kinds[fd] = unknown;
+    }
+  const int kept = connection;
+  if (kept < 0 || static_cast<unsigned>(kept) < first || static_cast<unsigned>(kept) > last)
+    return static_cast<int>(syscall(SYS_close_range, first, last, flags));
+  const auto middle = static_cast<unsigned>(kept);
+  long r = 0;
+  if (middle > first) r = syscall(SYS_close_range, first, middle - 1, flags);
+  if (r == 0 && middle < last) r = syscall(SYS_close_range, middle + 1, last, flags);
+  return static_cast<int>(r);
+}
+void sim_closefrom(int first) AS(closefrom);
+void sim_closefrom(int first) {
+  (void)sim_close_range(first < 0 ? 0 : static_cast<unsigned>(first), ~0U, 0);
+}
+
+int sim_dup(int fd) AS(dup);
+int sim_dup(int fd) {
+  const int made = static_cast<int>(syscall(SYS_dup, fd));
+  tell_dup(fd, made, false);
+  return made;
+}
+int sim_dup3(int fd, int to, int flags) AS(dup3);
+int sim_dup3(int fd, int to, int flags) {
+  if (fd != to && to >= 0 && to < most && kinds[to] != unknown && kinds[to] != real) {
+    if (kinds[to] == hidden) forget_connection();
+    else tell_close(to);
+  }
+  const int made = static_cast<int>(syscall(SYS_dup3, fd, to, flags));
+  tell_dup(fd, made, (flags & O_CLOEXEC) != 0);
+  return made;
+}
+int sim_dup2(int fd, int to) AS(dup2);
+int sim_dup2(int fd, int to) {
+  if (fd != to) return sim_dup3(fd, to, 0);
+  return syscall(SYS_fcntl, fd, F_GETFD) < 0 ? -1 : to;
+}
+#define FCNTL(own, name)                                                       \
+  int own(int fd, int command, ...) AS(name);                                  \
+  int own(int fd, int command, ...) {                                          \
+    va_list more;                                                              \
+    va_start(more, command);                                                   \
+    const auto argument = va_arg(more, unsigned long);                         \
+    va_end(more);                                                              \
+    const int r = static_cast<int>(syscall(SYS_fcntl, fd, command, argument)); \
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)                      \
+      tell_dup(fd, r, command == F_DUPFD_CLOEXEC);                             \
+    return r;                                                                  \
+  }
+FCNTL(sim_fcntl, fcntl)
+FCNTL(sim_fcntl64, fcntl64)
+
+// Descriptors that come in a message are not known.
+long sim_recvmsg(int fd, msghdr* m, int flags) AS(recvmsg);
+long sim_recvmsg(int fd, msghdr* m, int flags) {
+  const long n = NEXT(recvmsg, long(int, msghdr*, int))(fd, m, flags);
+  if (n < 0) return n;
+  for (cmsghdr* c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int got;
+      memcpy(&got, CMSG_DATA(c) + i * sizeof got, sizeof got);
+      set_kind(got, unknown);
+    }
+  }
+  return n;
+}
+
+}  // extern "C"

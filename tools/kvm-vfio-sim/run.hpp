@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Runs a program on a simulated host.
+
+#include "faults.hpp"
+
+#include <kvm_vfio/sim/topology.hpp>
+
+#include <string>
+
+namespace kvm_vfio_sim {
+
+/// The exit status if kvm-vfio-sim itself failed.
+inline constexpr int own_failure = 125;
+/// The exit status of a strict run if the checker found something.
+inline constexpr int findings = 120;
+
+/// The settings of a run.
+struct run_options {
+  std::string profile = "linux-7.3";
+  std::string log;           ///< the path of the log; empty: no log
+  std::string kvm = "auto";  ///< "auto", "real" or "simulated"
+  fault_plan faults;
+  bool strict = false;
+  bool quiet = false;
+};
+
+/// Runs a program, and tells on standard error what the checker found.
+/// \param machine the host; must be valid
+/// \param program the program and its arguments, with a null pointer behind them
+/// \return the exit status of kvm-vfio-sim
+[[nodiscard]] int run_program(const kvm_vfio::sim::topology& machine, const run_options& options,
+                              char** program);
+
+}  // namespace kvm_vfio_sim

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "server.hpp"
+
+#include "real_event.hpp"
+
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+namespace kvm_vfio_sim {
+namespace {
+
+using kvm_vfio::errc;
+using kvm_vfio::trace::answer;
+namespace sim = kvm_vfio::sim;
+
+constexpr std::uint64_t page = 4096;
+// The most bytes that one read or write transfers: more than any region that is not mapped.
+constexpr std::uint64_t most_bytes = 16 << 20;
+
+void watch(int epoll, int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN | EPOLLHUP;
+  e.data.fd = fd;
+  (void)::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+std::string link_of(const std::string& path) {
+  char to[PATH_MAX];
+  const ssize_t n = ::readlink(path.c_str(), to, sizeof to);
+  return n > 0 ? std::string(to, static_cast<std::size_t>(n)) : std::string();
+}
+
+std::string in_proc(pid_t pid, const std::string& rest) {
+  return "/proc/" + std::to_string(pid) + "/" + rest;
+}
+
+// The number of an eventfd, which its fdinfo shows.
+std::uint64_t event_id(pid_t pid, int fd) {
+  std::FILE* const info = std::fopen(in_proc(pid, "fdinfo/" + std::to_string(fd)).c_str(), "re");
+  if (!info) return 0;
+  unsigned long long id = 0;
+  char line[128];
+  while (std::fgets(line, sizeof line, info))
+    if (std::sscanf(line, "eventfd-id: %llu", &id) == 1) break;
+  (void)std::fclose(info);
+  return id + 1;
+}
+
+sim::file_kind kind_at(sim::process& task, int fd) {
+  const sim::file* const f = task.file_of(fd);
+  return f ? f->kind() : sim::file_kind::other;
+}
+
+}  // namespace
+
+server::server(host& machine, std::vector<sim::device_node> nodes, fault_plan plan, int log_file)
+    : host_(machine),
+      nodes_(std::move(nodes)),
+      plan_(std::move(plan)),
+      log_(log_file, [this](int pid, int fd) { return type_of(pid, fd); }),
+      events_(::epoll_create1(EPOLL_CLOEXEC)),
+      ends_(::epoll_create1(EPOLL_CLOEXEC)) {
+  watch(events_.get(), ends_.get());
+}
+
+server::~server() {
+  while (!clients_.empty()) end_process(clients_.begin()->first);
+  while (!files_.empty()) end_file(files_.begin()->first);
+}
+
+int server::listen(const std::string& path) {
+  listener_ = unique_fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return ENAMETOOLONG;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (!listener_ ||
+      ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener_.get(), 1024) != 0)
+    return errno;
+  watch(events_.get(), listener_.get());
+  return 0;
+}
+
+void server::run(int ended) {
+  watch(events_.get(), ended);
+  for (bool running = true; running;) {
+    epoll_event ready[64];
+    const int n = ::epoll_wait(events_.get(), ready, 64, -1);
+    for (int i = 0; i < n; ++i) {
+      const int fd = ready[i].data.fd;
+      if (fd == ended) running = false;
+      else if (fd == listener_.get()) accept();
+      else if (fd == ends_.get()) follow_ends();
+      else if (!serve(fd)) {
+        connections_.erase(fd);
+        (void)::close(fd);
+      }
+    }
+  }
+  follow_ends();
+  while (!clients_.empty()) end_process(clients_.begin()->first);
+}
+
+void server::accept() {
+  const int made = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+  if (made < 0) return;
+  ucred who{};
+  socklen_t size = sizeof who;
+  if (::getsockopt(made, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || who.pid <= 0) {
+    (void)::close(made);
+    return;
+  }
+  connections_[made] = who.pid;
+  watch(events_.get(), made);
+}
+
+server::client& server::client_of(pid_t pid) {
+  const std::string path = link_of(in_proc(pid, "exe"));
+  const std::string program = path.substr(path.rfind('/') + 1);
+  auto& c = clients_[pid];
+  if (!c) {
+    ++processes_;
+    unique_fd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (end) watch(ends_.get(), end.get());
+    c = std::make_unique<client>(pid, host_, std::move(end));
+    c->memory.check_dma(true);
+    c->task.observe(log_);
+    c->task.observe(checker_);
+  }
+  if (c->program != program) {
+    // A new process, or a new program in it.
+    c->program = program;
+    c->task.clear_faults();
+    for (const planned_fault& f : plan_.faults)
+      if (f.program.empty() || f.program == program) c->task.fail(f.fault);
+    // execve(2) closes descriptors without a call, and removes mappings.
+    for (const auto& [first, length] : std::exchange(c->mappings, {}))
+      (void)c->task.munmap(reinterpret_cast<void*>(first), length);
+  }
+  return *c;
+}
+
+bool server::serve(int connection) {
+  const auto known = connections_.find(connection);
+  if (known == connections_.end()) return true;
+  request r;
+  char path[longest_path];
+  iovec parts[2] = {{&r, sizeof r}, {path, sizeof path - 1}};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr header{};
+  header.msg_iov = parts;
+  header.msg_iovlen = 2;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  const ssize_t n = ::recvmsg(connection, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (n < static_cast<ssize_t>(sizeof r)) return false;
+  path[static_cast<std::size_t>(n) - sizeof r] = 0;
+  unique_fd peer;
+  if (const cmsghdr* const c = CMSG_FIRSTHDR(&header); c && c->cmsg_type == SCM_RIGHTS) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    peer = unique_fd(fd);
+  }
+  // What was closed before this call has an effect before this call.
+  follow_ends();
+  sent out = execute(client_of(known->second), r, path, std::move(peer));
+  iovec back{&out.answer, sizeof out.answer};
+  msghdr answer_header{};
+  answer_header.msg_iov = &back;
+  answer_header.msg_iovlen = 1;
+  if (out.fd >= 0) {
+    answer_header.msg_control = control;
+    answer_header.msg_controllen = sizeof control;
+    cmsghdr* const c = CMSG_FIRSTHDR(&answer_header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof out.fd);
+    std::memcpy(CMSG_DATA(c), &out.fd, sizeof out.fd);
+  }
+  return ::sendmsg(connection, &answer_header, MSG_NOSIGNAL) == sizeof out.answer;
+}
+
+// ---- Ends
+// ----------------------------------------------------------------------------------------
+
+void server::follow_ends() {
+  for (;;) {
+    epoll_event ready[64];
+    const int n = ::epoll_wait(ends_.get(), ready, 64, 0);
+    if (n <= 0) return;
+    for (int i = 0; i < n; ++i) {
+      const int fd = ready[i].data.fd;
+      if (const auto peer = inode_of_peer_.find(fd); peer != inode_of_peer_.end()) {
+        end_file(peer->second);
+        continue;
+      }
+      for (const auto& [pid, c] : clients_)
+        if (c->ended.get() == fd) {
+          end_process(pid);
+          break;
+        }
+    }
+  }
+}
+
+bool server::is_exiting(pid_t pid) {
+  std::FILE* const stat = std::fopen(in_proc(pid, "stat").c_str(), "re");
+  if (!stat) return true;
+  char text[1024];
+  const std::size_t n = std::fread(text, 1, sizeof text - 1, stat);
+  (void)std::fclose(stat);
+  text[n] = 0;
+  // The name may contain anything, and ends with the last parenthesis.
+  const char* const rest = std::strrchr(text, ')');
+  char state = 0;
+  unsigned long flags = 0;
+  if (!rest || std::sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2)
+    return true;
+  constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
+  return state == 'Z' || state == 'X' || (flags & exiting);
+}
+
+void server::end_file(std::uint64_t inode) {
+  const auto found = files_.find(inode);
+  if (found == files_.end()) return;
+  for (const auto& [pid, fd] : std::vector(found->second.at)) {
+    const auto c = clients_.find(pid);
+    if (c == clients_.end() || c->second->task.file_of(fd) != found->second.file) continue;
+    // The end of a process closes its descriptors, and so does execve(2).
+    if (is_exiting(pid)) end_process(pid);
+    else (void)c->second->task.close(fd);
+  }
+  inode_of_peer_.erase(found->second.peer.get());
+  sim::file* const last = found->second.file;
+  files_.erase(found);
+  last->put();
+}
+
+void server::end_process(pid_t pid) {
+  const auto c = clients_.find(pid);
+  if (c == clients_.end()) return;
+  c->second->task.exit();
+  clients_.erase(c);
+}
+
+// ---- Calls
+// ---------------------------------------------------------------------------------------
+
+namespace {
+
+reply to_reply(const answer& a) {
+  reply r;
+  if (a) r.value = *a;
+  else r.error = static_cast<std::int32_t>(a.error());
+  return r;
+}
+
+}  // namespace
+
+const sim::device_node* server::node(const std::string& path) const {
+  for (const sim::device_node& n : nodes_)
+    if (n.path == path) return &n;
+  return nullptr;
+}
+
+template <class Function>
+server::sent server::making(client& c, const request& r, unique_fd peer, const std::string& path,
+                            Function make) {
+  if (r.number < 0 || !peer) return {to_reply(make()), -1};
+  c.task.lend(r.number, nullptr);  // a descriptor whose end we did not hear of
+  c.task.next_descriptor(r.number);
+  sent out{to_reply(make()), -1};
+  c.task.next_descriptor(-1);
+  sim::file* const made = c.task.file_of(r.number);
+  if (!made) return out;
+  made->get();
+  const sim::device_node* const n = node(path);
+  open_file& f = files_[r.inode];
+  f.file = made;
+  f.peer = std::move(peer);
+  if (n) {
+    f.major = n->major;
+    f.minor = n->minor;
+  }
+  f.at.emplace_back(c.pid, r.number);
+  inode_of_peer_[f.peer.get()] = r.inode;
+  watch(ends_.get(), f.peer.get());
+  out.answer.made = 1;
+  out.answer.major = f.major;
+  out.answer.minor = f.minor;
+  return out;
+}
+
+server::sent server::execute(client& c, const request& r, const char* path, unique_fd peer) {
+  if (r.fd >= 0 && r.what != operation::identify && !c.task.file_of(r.fd)) follow(c, r.fd);
+  switch (r.what) {
+    case operation::open:
+      return making(c, r, std::move(peer), path,
+                    [&] { return c.task.open(path, static_cast<int>(r.flags)); });
+    case operation::close: return {to_reply(c.task.close(r.fd)), -1};
+    case operation::dup: {
+      for (auto& [inode, f] : files_)
+        if (f.file == c.task.file_of(r.fd)) f.at.emplace_back(c.pid, r.number);
+      c.task.next_descriptor(r.number);
+      const answer a = c.task.dup(r.fd);
+      c.task.next_descriptor(-1);
+      return {to_reply(a), -1};
+    }
+    case operation::ioctl: return ioctl(c, r, std::move(peer));
+    case operation::read:
+    case operation::write:
+    case operation::pread:
+    case operation::pwrite: return {to_reply(transfer(c, r)), -1};
+    case operation::map: return map(c, r);
+    case operation::unmap: return {to_reply(unmap(c, r)), -1};
+    case operation::identify: {
+      const auto found = files_.find(r.first);
+      if (found == files_.end()) return {to_reply(errc::noent), -1};
+      follow(c, r.fd);
+      sent out;
+      out.answer.major = found->second.major;
+      out.answer.minor = found->second.minor;
+      return out;
+    }
+    case operation::created_vm: {
+      const auto kvm = host_.files().open("/dev/kvm", O_RDWR);
+      if (!kvm) return {to_reply(kvm.error()), -1};
+      c.task.lend(r.number, *kvm);
+      c.task.next_descriptor(r.number);
+      const answer a = c.task.ioctl(r.number, KVM_CREATE_VM, 0);
+      c.task.next_descriptor(-1);
+      return {to_reply(a), -1};
+    }
+    case operation::forked: {
+      const auto parent = clients_.find(r.number);
+      if (parent == clients_.end() || c.task.descriptors() != 0) return {};
+      parent->second->task.fork_into(c.task);
+      c.mappings = parent->second->mappings;
+      for (auto& [inode, f] : files_)
+        for (const auto& [pid, fd] : std::vector(f.at))
+          if (pid == r.number) f.at.emplace_back(c.pid, fd);
+      return {};
+    }
+  }
+  return {to_reply(errc::nosys), -1};
+}
+
+server::sent server::ioctl(client& c, const request& r, unique_fd peer) {
+  follow_argument(c, r);
+  sent out =
+      making(c, r, std::move(peer), {}, [&] { return c.task.ioctl(r.fd, r.first, r.second); });
+  if (r.first == VFIO_DEVICE_SET_IRQS) forget_events(c);
+  return out;
+}
+
+answer server::transfer(client& c, const request& r) {
+  const std::size_t size = std::min(r.second, most_bytes);
+  std::vector<unsigned char> bytes(size);
+  const bool writes = r.what == operation::write || r.what == operation::pwrite;
+  if (writes && !c.memory.read(r.first, bytes.data(), size)) return errc::fault;
+  answer a = 0;
+  switch (r.what) {
+    case operation::read: a = c.task.read(r.fd, bytes.data(), size); break;
+    case operation::write: a = c.task.write(r.fd, bytes.data(), size); break;
+    case operation::pread: a = c.task.pread(r.fd, bytes.data(), size, r.third); break;
+    default: a = c.task.pwrite(r.fd, bytes.data(), size, r.third); break;
+  }
+  if (a && !writes && !c.memory.write(r.first, bytes.data(), static_cast<std::size_t>(*a)))
+    return errc::fault;
+  return a;
+}
+
+server::sent server::map(client& c, const request& r) {
+  const auto protection = static_cast<int>(r.flags & 0xffff);
+  const std::uint64_t whole = (r.second + page - 1) / page * page;
+  if (!((r.flags >> 16) & MAP_SHARED)) return {to_reply(errc::inval), -1};
+  sim::file* const f = c.task.file_of(r.fd);
+  sim::device_file* const device = f ? sim::device_of(*f) : nullptr;
+  // Before `map_at`, which would make memory of this program.
+  const auto memory =
+      device ? device->share(whole, r.third) : kvm_vfio::result<sim::shared_memory>(errc::nodev);
+  const answer a = c.task.map_at(r.first, r.second, protection, r.fd, r.third);
+  if (!a) return {to_reply(a), -1};
+  if (!memory) {
+    (void)c.task.munmap(reinterpret_cast<void*>(r.first), r.second);
+    return {to_reply(memory.error()), -1};
+  }
+  c.mappings.emplace_back(r.first, whole);
+  sent out{to_reply(a), memory->file};
+  out.answer.offset = memory->offset;
+  return out;
+}
+
+answer server::unmap(client& c, const request& r) {
+  const std::uint64_t end = r.first + (r.second + page - 1) / page * page;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> left;
+  answer a = 0;
+  for (const auto& [first, size] : c.mappings) {
+    const std::uint64_t from = std::max(first, r.first);
+    const std::uint64_t to = std::min(first + size, end);
+    if (from >= to) {
+      left.emplace_back(first, size);
+      continue;
+    }
+    a = c.task.munmap(reinterpret_cast<void*>(from), to - from);
+    if (first < from) left.emplace_back(first, from - first);
+    if (to < first + size) left.emplace_back(to, first + size - to);
+  }
+  c.mappings.swap(left);
+  return a;
+}
+
+// ---- Descriptors
+// ---------------------------------------------------------------------------------
+
+void server::follow(client& c, int fd) {
+  if (fd < 0) return;
+  const std::string link = link_of(in_proc(c.pid, "fd/" + std::to_string(fd)));
+  sim::file* const known = c.task.file_of(fd);
+  if (link.empty()) {
+    if (known) c.task.lend(fd, nullptr);
+    return;
+  }
+  if (std::string_view(link).starts_with("socket:[")) {
+    const auto found = files_.find(std::strtoull(link.c_str() + 8, nullptr, 10));
+    if (found != files_.end()) {
+      if (known == found->second.file) return;
+      found->second.file->get();
+      found->second.at.emplace_back(c.pid, fd);
+      (void)c.task.install_at(fd, found->second.file);
+      return;
+    }
+  }
+  if (link == "anon_inode:[eventfd]") {
+    const std::uint64_t id = event_id(c.pid, fd);
+    const auto* const event = known ? dynamic_cast<const real_event*>(known) : nullptr;
+    if (event && event->id() == id) return;
+    unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, c.ended.get(), fd, 0)));
+    if (copy) {
+      c.task.lend(fd, new real_event(std::move(copy), id));
+      c.lent.push_back(fd);
+      return;
+    }
+  }
+  if (link == "anon_inode:kvm-vm" && known) return;
+  c.task.lend(fd, new other_file);
+  c.lent.push_back(fd);
+}
+
+void server::follow_argument(client& c, const request& r) {
+  constexpr std::uint32_t most = 4096;
+  const auto at = [&](std::uint64_t address) {
+    std::int32_t fd = -1;
+    if (c.memory.read(address, &fd, sizeof fd)) follow(c, fd);
+  };
+  const auto list = [&](std::uint64_t count_at, std::uint64_t fds) {
+    std::uint32_t count = 0;
+    if (!c.memory.read(count_at, &count, sizeof count)) return;
+    for (std::uint32_t i = 0; i < std::min(count, most); ++i) at(fds + i * sizeof(std::int32_t));
+  };
+  switch (r.first) {
+    case VFIO_GROUP_SET_CONTAINER: at(r.second); break;
+    case kvm_vfio::uapi::request_bind_iommufd: at(r.second + 8); break;
+    case VFIO_DEVICE_SET_IRQS: {
+      std::uint32_t flags = 0;
+      if (c.memory.read(r.second + 4, &flags, sizeof flags) && (flags & VFIO_IRQ_SET_DATA_EVENTFD))
+        list(r.second + 16, r.second + 20);
+      break;
+    }
+    case VFIO_DEVICE_PCI_HOT_RESET:
+      if (kind_at(c.task, r.fd) == sim::file_kind::device) list(r.second + 8, r.second + 12);
+      break;
+    case KVM_SET_DEVICE_ATTR: {
+      kvm_device_attr a{};
+      if (!c.memory.read(r.second, &a, sizeof a)) break;
+      at(a.addr);
+      if (a.attr == 3) at(a.addr + 4);  // KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE
+      break;
+    }
+    default: break;
+  }
+}
+
+void server::forget_events(client& c) {
+  std::erase_if(c.lent, [&](int fd) {
+    const sim::file* const f = c.task.file_of(fd);
+    const bool own =
+        f && (dynamic_cast<const real_event*>(f) || dynamic_cast<const other_file*>(f));
+    if (own && f->references() > 1) return false;
+    if (own) c.task.lend(fd, nullptr);
+    return true;
+  });
+}
+
+kvm_vfio::trace::file_type server::type_of(int pid, int fd) {
+  using kvm_vfio::trace::file_type;
+  const auto c = clients_.find(pid);
+  const sim::file* const f = c == clients_.end() ? nullptr : c->second->task.file_of(fd);
+  if (!f) return file_type::other;
+  switch (f->kind()) {
+    case sim::file_kind::container: return file_type::container;
+    case sim::file_kind::group: return file_type::group;
+    case sim::file_kind::device: return file_type::device;
+    case sim::file_kind::iommufd: return file_type::iommufd;
+    default: return file_type::other;
+  }
+}
+
+}  // namespace kvm_vfio_sim

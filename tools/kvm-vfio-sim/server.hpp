@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Answers the calls of a program's processes with the simulated host.
+
+#include "faults.hpp"
+#include "host.hpp"
+#include "log.hpp"
+#include "protocol.hpp"
+#include "remote_memory.hpp"
+#include "unique_fd.hpp"
+
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/sysfs_view.hpp>
+#include <kvm_vfio/trace/checker.hpp>
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio_sim {
+
+/// The simulated host's side of all connections. It runs in one thread.
+///
+/// All processes share one host, as they do on a real one: two processes cannot open the same
+/// group, and a descriptor that one passes to another is the same open file.
+class server {
+ public:
+  /// \param machine  the host; must outlive the server
+  /// \param nodes    the device nodes of the host
+  /// \param plan     the faults that each process gets
+  /// \param log_file the descriptor of the log; -1: none
+  server(host& machine, std::vector<kvm_vfio::sim::device_node> nodes, fault_plan plan,
+         int log_file);
+  server(const server&) = delete;
+  server& operator=(const server&) = delete;
+  ~server();
+
+  /// Makes the socket that the processes connect to. Call this function before the program starts.
+  /// \return 0, or the number of the error
+  [[nodiscard]] int listen(const std::string& path);
+  /// Answers calls until a process has ended, and then ends all processes of the simulated host.
+  /// \param ended becomes readable when the process ends (pidfd_open(2))
+  void run(int ended);
+
+  /// The checker, which has seen every call.
+  [[nodiscard]] const kvm_vfio::trace::checker& checker() const noexcept { return checker_; }
+  [[nodiscard]] const call_log& log() const noexcept { return log_; }
+  /// How many processes have connected.
+  [[nodiscard]] std::size_t processes() const noexcept { return processes_; }
+
+ private:
+  using process = kvm_vfio::sim::process;
+  using answer = kvm_vfio::trace::answer;
+
+  // A process of the program.
+  struct client {
+    client(pid_t number, host& machine, unique_fd end)
+        : memory(number),
+          task(machine.files(), memory, number),
+          pid(number),
+          ended(std::move(end)) {}
+    remote_memory memory;
+    process task;
+    pid_t pid;
+    unique_fd ended;      // becomes readable when the process ends
+    std::string program;  // the name of the program that it executes
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings;  // first address and size
+    std::vector<int> lent;                                          // descriptors with eventfds
+  };
+  // An open file of the simulated host with descriptors in the program.
+  struct open_file {
+    kvm_vfio::sim::file* file = nullptr;  // with a reference
+    unique_fd peer;                       // sees the end of the last descriptor
+    unsigned major = 0;
+    unsigned minor = 0;
+    std::vector<std::pair<pid_t, int>> at;  // where descriptors were seen
+  };
+  struct sent {
+    reply answer;
+    int fd = -1;  // goes to the program, and stays open here
+  };
+
+  void accept();
+  // Reads one request of a connection, and answers it. False: the connection has ended.
+  bool serve(int connection);
+  client& client_of(pid_t pid);
+  // Executes what has ended since the last call: files without descriptors, and processes.
+  void follow_ends();
+  void end_file(std::uint64_t inode);
+  void end_process(pid_t pid);
+  static bool is_exiting(pid_t pid);
+
+  sent execute(client& c, const request& r, const char* path, unique_fd peer);
+  sent ioctl(client& c, const request& r, unique_fd peer);
+  sent map(client& c, const request& r);
+  answer unmap(client& c, const request& r);
+  answer transfer(client& c, const request& r);
+  // Calls `make`, which makes the descriptor r.number, if it succeeds.
+  template <class Function>
+  sent making(client& c, const request& r, unique_fd peer, const std::string& path, Function make);
+  // Makes the simulated process see the real file behind a descriptor.
+  void follow(client& c, int fd);
+  // The same for the descriptors that an ioctl names in its argument.
+  void follow_argument(client& c, const request& r);
+  // Forgets eventfds that nothing uses.
+  void forget_events(client& c);
+  [[nodiscard]] const kvm_vfio::sim::device_node* node(const std::string& path) const;
+  [[nodiscard]] kvm_vfio::trace::file_type type_of(int pid, int fd);
+
+  host& host_;
+  std::vector<kvm_vfio::sim::device_node> nodes_;
+  fault_plan plan_;
+  call_log log_;
+  kvm_vfio::trace::checker checker_;
+  std::size_t processes_ = 0;
+  unique_fd listener_;
+  unique_fd events_;  // the epoll of everything
+  unique_fd ends_;    // the epoll of open files and processes
+  std::map<int, pid_t> connections_;
+  std::map<pid_t, std::unique_ptr<client>> clients_;
+  std::map<std::uint64_t, open_file> files_;  // by the inode of the program's end
+  std::map<int, std::uint64_t> inode_of_peer_;
+};
+
+}  // namespace kvm_vfio_sim
