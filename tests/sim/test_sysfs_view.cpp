@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 #include <kvm_vfio/sim/world.hpp>
 
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,11 +20,13 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -95,8 +98,10 @@ sim::topology as_read(sim::topology t) {
     out.iommus.push_back({.name = g.iommu,
                           .snoop_control = !shown || of_group.snoop_control,
                           .reserved = of_group.reserved});
-    std::stable_sort(out.iommus.back().reserved.begin(), out.iommus.back().reserved.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<sim::reserved_region>& regions = out.iommus.back().reserved;
+    std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.first, a.last, a.type) < std::tie(b.first, b.last, b.type);
+    });
     out.groups.push_back(std::move(g));
   }
   return out;
@@ -274,11 +279,16 @@ TEST_CASE("the tree of a topology has the files that programs read") {
         "0x00000000fee00000 0x00000000feefffff msi\n");
   CHECK(fs::is_empty(at / "sys/kernel/iommu_groups/9/devices"));
   CHECK(text_of(at / "sys/class/iommu/dmar0/intel-iommu/ecap") == "0\n");
+  CHECK(text_of(at / "sys/class/iommu/dmar0/intel-iommu/cap") == "c002f0406\n");
   CHECK(fs::exists(at / "sys/class/iommu/dmar0/devices/0000:02:00.0"));
   CHECK(fs::exists(at / "sys/bus/pci/drivers/vfio-pci/0000:02:00.0"));
   CHECK(fs::exists(at / "sys/bus/pci/drivers/vfio-pci/module/parameters/disable_vga"));
   CHECK(text_of(at / "sys/class/vfio/12/dev") == "511:0\n");
   CHECK(text_of(at / "sys/class/misc/vfio/dev") == "10:196\n");
+  CHECK(text_of(at / "sys/class/misc/vfio/uevent") ==
+        "MAJOR=10\nMINOR=196\nDEVNAME=vfio/vfio\nDEVMODE=0666\n");
+  CHECK(text_of(at / "sys/class/vfio/5/uevent") == "MAJOR=511\nMINOR=1\nDEVNAME=vfio/5\n");
+  CHECK(fs::exists(at / "sys/devices/pci0000:00/uevent"));
   CHECK_FALSE(fs::exists(at / "dev/vfio/3"));
   CHECK(fs::exists(at / "dev/vfio/devices/vfio0"));
   CHECK(text_of(at / "sys/module/vfio_iommu_type1/parameters/dma_entry_limit") == "65535\n");

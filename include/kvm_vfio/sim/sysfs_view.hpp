@@ -35,7 +35,7 @@ struct device_node {
 /// - /dev/vfio/devices/vfioN has major 510 and minor N. The node exists only if the release and the
 ///   options have device files.
 ///
-/// Linux gives out 511 first when the major numbers below 255 are used up.
+/// Linux gives out 511 and 510 when the major numbers from 234 to 254 are used up.
 /// \param machine the host
 /// \param release the release of Linux that runs on the host
 /// \param options the settings of VFIO
@@ -56,8 +56,9 @@ struct device_node {
 /// - mediated devices in /sys/devices/virtual/mdev. Other devices whose name is not the address of
 ///   a PCI function are in /sys/devices/platform, with the files of the PCI function that they
 ///   show.
-/// - /sys/bus/BUS/drivers with vfio-pci, vfio_mdev and vfio-platform. The driver "other" stands for
-///   each driver of the host that is not a VFIO driver.
+/// - /sys/bus/BUS/drivers with vfio-pci, and with vfio_mdev and vfio-platform if a device is bound
+/// to
+///   them. The driver "other" stands for each driver of the host that is not a VFIO driver.
 /// - /sys/kernel/iommu_groups, and the IOMMUs in /sys/class/iommu. A '/' in the name of an IOMMU
 ///   becomes '!', as in each name that Linux shows in sysfs.
 /// - the character devices in /sys/dev/char, /sys/class/vfio, /sys/class/vfio-dev and

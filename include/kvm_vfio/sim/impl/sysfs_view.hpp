@@ -19,11 +19,14 @@
 #include <linux/pci_regs.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -46,6 +49,10 @@ class sysfs_view_writer {
     to_.top("/sys");
     to_.top("/dev");
     write_buses();
+    for (const std::string& folder : all_.root_buses) {
+      to_.file(folder + "/uevent", "", 0644);
+      write_power(to_, folder, "auto\n");
+    }
     for (const placed_bridge& b : all_.bridges) {
       write_bridge(to_, b);
       join_bus("pci", b.folder, b.address.text(), "pcieport");
@@ -69,6 +76,7 @@ class sysfs_view_writer {
   [[nodiscard]] static std::string driver_name(const placed_device& d) {
     if (d.spec->bound == driver::none) return {};
     if (d.spec->bound == driver::other) return "other";
+    // Each vendor has a driver of its own for mediated devices. The topology does not name it.
     const std::string_view bus = d.bus;
     return bus == "pci" ? "vfio-pci" : bus == "mdev" ? "vfio_mdev" : "vfio-platform";
   }
@@ -78,7 +86,9 @@ class sysfs_view_writer {
   }
 
   void write_buses() {
-    for (const std::string bus : {"pci", "mdev", "platform"}) {
+    std::set<std::string> buses{"pci"};
+    for (const placed_device& d : all_.devices) buses.insert(d.bus);
+    for (const std::string& bus : buses) {
       const std::string folder = "/sys/bus/" + bus;
       to_.folder(folder + "/devices");
       to_.folder(folder + "/drivers");
@@ -90,7 +100,6 @@ class sysfs_view_writer {
     to_.file("/sys/bus/pci/resource_alignment", "\n", 0644);
     to_.folder("/sys/bus/pci/slots");
     write_driver("pci", "vfio-pci");
-    write_driver("mdev", "vfio_mdev");
     for (const placed_device& d : all_.devices)
       if (const std::string name = driver_name(d); !name.empty()) write_driver(d.bus, name);
     if (!all_.bridges.empty()) write_driver("pci", "pcieport");
@@ -105,8 +114,8 @@ class sysfs_view_writer {
       to_.file(folder + "/new_id", "", 0200);
       to_.file(folder + "/remove_id", "", 0200);
     }
-    if (name.find("vfio") == std::string::npos) return;
-    std::string module = bus == "mdev" ? "mdev" : name;
+    if (name.find("vfio") == std::string::npos || bus == "mdev") return;
+    std::string module = name;
     std::replace(module.begin(), module.end(), '-', '_');
     to_.link(folder + "/module", "/sys/module/" + module);
     to_.link("/sys/module/" + module + "/drivers/" + bus + ":" + name, folder);
@@ -172,10 +181,12 @@ class sysfs_view_writer {
       }
     }
   }
+  [[nodiscard]] bool has_mediated() const {
+    return std::any_of(all_.devices.begin(), all_.devices.end(),
+                       [](const placed_device& d) { return d.spec->mediated; });
+  }
   void write_mdev_type() {
-    if (std::none_of(all_.devices.begin(), all_.devices.end(),
-                     [](const placed_device& d) { return d.spec->mediated; }))
-      return;
+    if (!has_mediated()) return;
     const std::string type = mdev_type;
     to_.file(type + "/name", "mdev-1\n");
     to_.file(type + "/device_api", "vfio-pci\n");
@@ -194,9 +205,10 @@ class sysfs_view_writer {
     const auto found = std::find_if(machine_.iommus.begin(), machine_.iommus.end(),
                                     [&g](const iommu_spec& i) { return i.name == g.iommu; });
     std::vector<reserved_region> regions = found->reserved;
-    std::stable_sort(
-        regions.begin(), regions.end(),
-        [](const reserved_region& a, const reserved_region& b) { return a.first < b.first; });
+    std::sort(regions.begin(), regions.end(),
+              [](const reserved_region& a, const reserved_region& b) {
+                return std::tie(a.first, a.last, a.type) < std::tie(b.first, b.last, b.type);
+              });
     std::string lines;
     for (const reserved_region& r : regions)
       lines += "0x" + hex_digits(r.first, 16) + " 0x" + hex_digits(r.last, 16) + " " +
@@ -207,9 +219,20 @@ class sysfs_view_writer {
     const std::string folder = iommu_folder(i.name);
     to_.folder(folder + "/devices");
     write_class_member(folder, "iommu", "");
-    // Linux gives Intel's IOMMUs such names. Bit 7 of the register is snoop control.
-    if (i.name.starts_with("dmar"))
-      to_.file(folder + "/intel-iommu/ecap", i.snoop_control ? "80\n" : "0\n");
+    // Linux gives Intel's IOMMUs such names.
+    if (!i.name.starts_with("dmar")) return;
+    to_.file(folder + "/intel-iommu/ecap", i.snoop_control ? "80\n" : "0\n");
+    to_.file(folder + "/intel-iommu/cap", hex_digits(vtd_cap(i), 1) + "\n");
+  }
+  // The capability register of an IOMMU of Intel's: the number of domains, the widths of addresses
+  // and the sizes of pages. DPDK reads the width.
+  [[nodiscard]] static std::uint64_t vtd_cap(const iommu_spec& i) noexcept {
+    constexpr std::uint64_t domains = 6;  // 65536
+    constexpr unsigned levels_at = 8, width_at = 16, pages_at = 34;
+    const auto width = static_cast<unsigned>(std::bit_width(i.aperture.last | 1));
+    const std::uint64_t levels = width <= 39 ? 2 : width <= 48 ? 4 : 8;
+    const std::uint64_t pages = (i.page_sizes >> 21 & 1) | (i.page_sizes >> 30 & 1) << 1;
+    return domains | levels << levels_at | std::uint64_t{width - 1} << width_at | pages << pages_at;
   }
 
   // The files that a device of a class has, and the link to it.
@@ -230,12 +253,14 @@ class sysfs_view_writer {
     if (device_files_) to_.folder("/dev/vfio/devices");
     for (const placed_node& n : nodes_of(all_, device_files_)) {
       const std::string numbers = number_text(n.node), path = n.node.path;
-      write_class_member(n.folder, n.subsystem,
-                         "MAJOR=" + std::to_string(n.node.major) + "\nMINOR=" +
-                             std::to_string(n.node.minor) + "\nDEVNAME=" + path.substr(5) + "\n");
+      std::string uevent = "MAJOR=" + std::to_string(n.node.major) +
+                           "\nMINOR=" + std::to_string(n.node.minor) +
+                           "\nDEVNAME=" + path.substr(5) + "\n";
+      if (n.node.major == misc_major) uevent += "DEVMODE=0" + octal_digits(n.mode) + "\n";
+      write_class_member(n.folder, n.subsystem, uevent);
       to_.file(n.folder + "/dev", numbers + "\n");
       to_.link("/sys/dev/char/" + numbers, n.folder);
-      to_.file(path, "", path == "/dev/vfio/vfio" ? 0666 : 0600);
+      to_.file(path, "", n.mode);
     }
   }
   void write_modules() {
@@ -252,7 +277,7 @@ class sysfs_view_writer {
                               {"disable_vga", "N"},
                               {"enable_sriov", "N"},
                               {"nointxmask", "N"}});
-    write_module("mdev", {});
+    if (has_mediated()) write_module("mdev", {});
     if (drivers_.contains("/sys/bus/platform/drivers/vfio-platform"))
       write_module("vfio_platform", {});
     if (device_files_) write_module("iommufd", {});
@@ -265,7 +290,7 @@ class sysfs_view_writer {
     to_.folder(folder + "/holders");
     for (const auto& [parameter, value] : parameters)
       to_.file(folder + "/parameters/" + parameter, value + "\n",
-               parameter.starts_with("disable_denylist") ? 0444 : 0644);
+               parameter == "disable_denylist" || parameter == "disable_vga" ? 0444 : 0644);
   }
 
   const topology& machine_;

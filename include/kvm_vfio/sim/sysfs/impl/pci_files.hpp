@@ -30,7 +30,13 @@ namespace kvm_vfio::sim::detail {
                 static_cast<unsigned long long>(n));
   return text;
 }
-/// The files that each device has.
+/// A number in octal.
+[[nodiscard]] inline std::string octal_digits(unsigned n) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%o", n);
+  return text;
+}
+/// Writes the folder `power`, which each device has.
 inline void write_power(tree_writer& to, const std::string& folder, const char* control) {
   to.file(folder + "/power/control", control, 0644);
   to.file(folder + "/power/runtime_status", "active\n");
@@ -123,6 +129,7 @@ class pci_files {
     file("consistent_dma_mask_bits", "64\n");
     file("driver_override", "(null)\n", 0644);
     file("power_state", "D0\n");
+    if (pci_.class_code >> 8 == 0x0300) file("boot_vga", "0\n");
     file("remove", "", 0220);
     file("rescan", "", 0200);
     write_power(to_, folder_, "on\n");

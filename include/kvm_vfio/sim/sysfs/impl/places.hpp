@@ -76,6 +76,7 @@ struct placed_bridge {
 struct places {
   std::vector<placed_device> devices;  // in the order of the topology
   std::vector<placed_bridge> bridges;
+  std::set<std::string> root_buses;            // their folders
   std::vector<const group_spec*> vfio_groups;  // those with a node, in the order of the topology
   topology_errors errors;
 };
@@ -138,9 +139,12 @@ class placer {
   // The folder of the functions of a bus.
   [[nodiscard]] std::string bus_folder(const pci_address& a) {
     const auto found = buses_.find(a.bus_text());
-    if (found == buses_.end()) return "/sys/devices/pci" + a.bus_text();
+    if (found == buses_.end()) return root_bus_folder(a);
     if (!found->second) found->second = add_bridge(a);
     return *found->second;
+  }
+  [[nodiscard]] std::string root_bus_folder(const pci_address& a) {
+    return *out_.root_buses.insert("/sys/devices/pci" + a.bus_text()).first;
   }
   // Adds a bridge with an unused address of a root bus.
   [[nodiscard]] std::string add_bridge(const pci_address& to) {
@@ -157,7 +161,7 @@ class placer {
       a.devfn = (a.devfn + 1) % count;
     }
     out_.bridges.push_back({.address = a, .behind = to.bus});
-    out_.bridges.back().folder = "/sys/devices/pci" + a.bus_text() + "/" + a.text();
+    out_.bridges.back().folder = root_bus_folder(a) + "/" + a.text();
     return out_.bridges.back().folder;
   }
 
@@ -174,6 +178,7 @@ struct placed_node {
   device_node node;
   std::string folder;
   const char* subsystem;  // the name of its folder in /sys/class
+  unsigned mode = 0600;   // the permission bits of the node
 };
 [[nodiscard]] inline std::string number_text(const device_node& n) {
   return std::to_string(n.major) + ":" + std::to_string(n.minor);
@@ -185,14 +190,18 @@ struct placed_node {
                                            const world_options& options) noexcept {
   return release.device_files && options.device_files;
 }
+inline constexpr unsigned misc_major = 10;
 [[nodiscard]] inline std::vector<placed_node> nodes_of(const places& all, bool device_files) {
-  constexpr unsigned misc = 10, group_major = 511, device_major = 510;
+  constexpr unsigned group_major = 511, device_major = 510;
   constexpr unsigned container_minor = 196, iommu_minor = 127;
   std::vector<placed_node> out;
-  out.push_back(
-      {{"/dev/vfio/vfio", misc, container_minor}, "/sys/devices/virtual/misc/vfio", "misc"});
+  out.push_back({{"/dev/vfio/vfio", misc_major, container_minor},
+                 "/sys/devices/virtual/misc/vfio",
+                 "misc",
+                 0666});
   if (device_files)
-    out.push_back({{"/dev/iommu", misc, iommu_minor}, "/sys/devices/virtual/misc/iommu", "misc"});
+    out.push_back(
+        {{"/dev/iommu", misc_major, iommu_minor}, "/sys/devices/virtual/misc/iommu", "misc", 0660});
   unsigned minor = 0;
   for (const group_spec* g : all.vfio_groups) {
     const std::string number = std::to_string(g->number);
