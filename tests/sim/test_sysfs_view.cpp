@@ -517,6 +517,8 @@ TEST_CASE("lspci lists the devices of the topology") {
     CHECK(line.find("[8086:10d3] (rev 01)") != std::string::npos);
   }
   CHECK(out.find("[1b36:000c]") != std::string::npos);
+  CHECK(out.find("primary=00, secondary=02, subordinate=02") != std::string::npos);
+  CHECK(out.find("Express (v2) Root Port") != std::string::npos);
   CHECK(out.find("Kernel driver in use: vfio-pci") != std::string::npos);
   CHECK(out.find("IOMMU group: 12") != std::string::npos);
   CHECK(out.find("[size=256G]") != std::string::npos);

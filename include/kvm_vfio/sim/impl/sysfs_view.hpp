@@ -288,8 +288,9 @@ class sysfs_view_writer {
     to_.file(folder + "/refcnt", "0\n");
     to_.file(folder + "/taint", "\n");
     to_.folder(folder + "/holders");
+    const std::string of_parameters = folder + "/parameters/";
     for (const auto& [parameter, value] : parameters)
-      to_.file(folder + "/parameters/" + parameter, value + "\n",
+      to_.file(of_parameters + parameter, value + "\n",
                parameter == "disable_denylist" || parameter == "disable_vga" ? 0444 : 0644);
   }
 

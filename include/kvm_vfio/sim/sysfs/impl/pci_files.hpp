@@ -152,6 +152,10 @@ class pci_files {
     if (behind != 0) {
       constexpr unsigned several_functions = 0x80;
       bytes[PCI_HEADER_TYPE] = static_cast<char>(PCI_HEADER_TYPE_BRIDGE | several_functions);
+      // A window that starts behind its end lets nothing through.
+      bytes[PCI_IO_BASE] = bytes[PCI_MEMORY_BASE] = bytes[PCI_PREF_MEMORY_BASE] =
+          static_cast<char>(0xf0);
+      bytes[PCI_MEMORY_BASE + 1] = bytes[PCI_PREF_MEMORY_BASE + 1] = static_cast<char>(0xff);
       bytes[PCI_SECONDARY_BUS] = bytes[PCI_SUBORDINATE_BUS] = static_cast<char>(behind);
     }
     file("config", bytes, 0644);
@@ -229,16 +233,18 @@ class pci_files {
 
 /// Writes the files of a bridge (a root port) that the topology does not contain.
 inline void write_bridge(tree_writer& to, const placed_bridge& b) {
+  constexpr std::uint8_t root_port = 2 | PCI_EXP_TYPE_ROOT_PORT << 4;  // version 2
   // Red Hat's PCI Express root port, as QEMU has it.
-  const pci_spec port{.vendor = 0x1b36,
-                      .device = 0x000c,
-                      .class_code = 0x060400,
-                      .revision = 0,
-                      .bars = {},
-                      .intx = false,
-                      .command = 7,
-                      .resets = false,
-                      .capabilities = {{.id = PCI_CAP_ID_EXP, .offset = 0x40, .bytes = {}}}};
+  const pci_spec port{
+      .vendor = 0x1b36,
+      .device = 0x000c,
+      .class_code = 0x060400,
+      .revision = 0,
+      .bars = {},
+      .intx = false,
+      .command = 7,
+      .resets = false,
+      .capabilities = {{.id = PCI_CAP_ID_EXP, .offset = 0x40, .bytes = {root_port}}}};
   pci_files(to, b.folder, port).write("pcieport", b.address.text(), b.behind);
 }
 

@@ -112,8 +112,7 @@ class placer {
     names_.insert(d.name);
     if (d.file_number >= 0) numbers_.insert(d.file_number);
     const auto address = pci_address_of(d.name);
-    if (!d.mediated && d.pci.bus_resets && address)
-      buses_.try_emplace(address->bus_text(), std::nullopt);
+    if (!d.mediated && d.pci.bus_resets && address) buses_.try_emplace(address->bus_text());
   }
   void add(const group_spec& g, const device_spec& d) {
     placed_device out{.spec = &d, .group = &g};
@@ -140,8 +139,8 @@ class placer {
   [[nodiscard]] std::string bus_folder(const pci_address& a) {
     const auto found = buses_.find(a.bus_text());
     if (found == buses_.end()) return root_bus_folder(a);
-    if (!found->second) found->second = add_bridge(a);
-    return *found->second;
+    if (found->second.empty()) found->second = add_bridge(a);
+    return found->second;
   }
   [[nodiscard]] std::string root_bus_folder(const pci_address& a) {
     return *out_.root_buses.insert("/sys/devices/pci" + a.bus_text()).first;
@@ -169,7 +168,7 @@ class placer {
   std::set<std::string> names_;
   std::set<int> numbers_;  // those that devices name
   int next_number_ = 0;
-  std::map<std::string, std::optional<std::string>> buses_;  // those behind bridges, and folders
+  std::map<std::string, std::string> buses_;  // those behind bridges, with folders; empty: not yet
   places out_;
 };
 
