@@ -12,6 +12,7 @@
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_mappings.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/system/pending_faults.hpp>
 #include <kvm_vfio/trace/call.hpp>
 
@@ -19,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -233,6 +235,19 @@ class process {
   /// Sets the largest number of descriptors that may be open at the same time (RLIMIT_NOFILE). If
   /// more descriptors are open already, they stay open.
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
+  /// Sets how much memory the process may lock for DMA (RLIMIT_MEMLOCK). By default there is no
+  /// limit. A container counts the memory of all processes with this address space, an iommufd the
+  /// memory of all processes of this user. Call this function, `cap_ipc_lock` and `user` while no
+  /// other thread makes a call.
+  /// \param bytes the limit in bytes; a part of a page does not count
+  void memory_lock_limit(std::uint64_t bytes) { changed_account().limit = bytes; }
+  /// Sets whether the process has CAP_IPC_LOCK. The mappings that the process then makes ignore the
+  /// limit, and an iommufd does not count them. By default a process does not have it.
+  void cap_ipc_lock(bool yes) { changed_account().unlimited = yes; }
+  /// Sets the number of the user to whom the process belongs. By default the number is 0.
+  void user(int id) { changed_account().user = id; }
+  /// Returns the account that is charged for the memory that the process locks.
+  [[nodiscard]] std::shared_ptr<const memory_account> account();
   /// Adds an observer, which is told of every later call. Call this function before other threads
   /// use the process. The observer must outlive the process.
   void observe(trace::call_observer& observer);
@@ -329,6 +344,7 @@ class process {
   file* put_at(std::size_t at, file* owned, descriptor_use use);
   answer insert_from(file_ref f, descriptor_use use, std::size_t lowest);
   void end() noexcept;
+  memory_account& changed_account();
   errc drop(int fd, number then) noexcept;
   void give_number_back(int fd) noexcept;
   answer told(trace::call& c, answer a) noexcept;
@@ -346,6 +362,7 @@ class process {
   std::size_t limit_ = 1 << 20;
   int next_ = -1;
   std::vector<file_mapping> mappings_;
+  std::shared_ptr<memory_account> account_;  // null: not needed yet
   pending_faults faults_;
   std::uint64_t calls_ = 0;
 };

@@ -4,6 +4,7 @@
 #include "conformance/support/command_line.hpp"
 #include "conformance/support/shrink.hpp"
 #include "generate.hpp"
+#include "locked_memory.hpp"
 #include "passthrough.hpp"
 #include "player.hpp"
 #include "sim/scenarios.hpp"
@@ -238,10 +239,44 @@ class comparison {
     }
     return differ;
   }
+  /// Calls that meet the limit on locked memory. \return the lines that differ
+  long locked_memory_differs() {
+    locked_memory_target on{.iommufd = facts_.has.iommufd, .spapr = facts_.has.spapr};
+    for (const target& t : facts_.has.targets) {
+      if (!t.comparable) continue;
+      if (on.group.empty()) {
+        on.group = t.group;
+        on.device = t.device;
+        on.device_file = t.cdev;
+      } else if (t.group != on.group) {
+        on.other_group = t.group;
+        on.other_device_file = t.cdev;
+        break;
+      }
+    }
+    if (on.other_group.empty()) return 0;
+    const locked_memory_pages pages;
+    std::vector<std::string> kernels;
+    {
+      real_limit limit;
+      kernels = locked_memory<support::real_system, real_limit>({}, limit, pages).run(on);
+    }
+    std::vector<std::string> simulated;
+    on_simulator([&](sim::process& task) {
+      simulated_limit limit(task);
+      simulated = locked_memory<support::sim_system, simulated_limit>(support::sim_system(task),
+                                                                      limit, pages)
+                      .run(on);
+    });
+    operations += static_cast<long>(kernels.size());
+    locked += static_cast<long>(kernels.size());
+    return lines_differ("locked memory", kernels, simulated);
+  }
   const machine& has() const { return facts_.has; }
 
   long operations = 0;
   long passthrough = 0;  ///< the lines of the VMM that were compared
+  long locked = 0;       ///< the calls around the limit on locked memory that were compared
   long plugged = 0;      ///< the devices that the kernel let the VMM use and unplug
 
  private:
@@ -295,7 +330,7 @@ int run(const options& o) {
     return 77;
   }
   comparison c(o, std::move(found));
-  long mismatches = c.scenarios_differ() + c.passthrough_differs();
+  long mismatches = c.scenarios_differ() + c.passthrough_differs() + c.locked_memory_differs();
   std::uint64_t seed = o.seed;
   for (; c.operations < o.operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
        ++seed) {
@@ -323,11 +358,11 @@ int run(const options& o) {
   std::printf(
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
-      "operations=%ld passthrough=%ld plugged=%ld mismatches=%ld seconds=%.1f\n",
+      "operations=%ld passthrough=%ld locked=%ld plugged=%ld mismatches=%ld seconds=%.1f\n",
       u.release, o.profile.c_str(), static_cast<int>(o.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
-      c.operations, c.passthrough, c.plugged, mismatches, seconds.count());
+      c.operations, c.passthrough, c.locked, c.plugged, mismatches, seconds.count());
   return mismatches == 0 ? 0 : 1;
 }
 

@@ -13,6 +13,7 @@
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_mappings.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/system/model_file.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
@@ -23,6 +24,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <string>
 #include <string_view>
@@ -36,6 +38,18 @@ KVM_VFIO_INLINE process::process(filesystem& files, memory& mem,
     : filesystem_(files), memory_(mem), space_(address_space) {}
 
 KVM_VFIO_INLINE process::~process() { end(); }
+
+KVM_VFIO_INLINE memory_account& process::changed_account() {
+  const guard held(mutex_);
+  if (!account_)
+    account_ = std::make_shared<memory_account>(memory_account{.address_space = space_});
+  return *account_;
+}
+
+KVM_VFIO_INLINE std::shared_ptr<const memory_account> process::account() {
+  (void)changed_account();
+  return account_;
+}
 
 KVM_VFIO_INLINE void process::observe(trace::call_observer& observer) {
   observers_.push_back(&observer);

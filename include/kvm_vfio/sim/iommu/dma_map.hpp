@@ -3,9 +3,12 @@
 /// \file
 /// DMA mappings, sorted by their I/O virtual address.
 
+#include <kvm_vfio/sim/system/memory_account.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 
 namespace kvm_vfio::sim {
 
@@ -24,6 +27,13 @@ struct dma_mapping {
   /// Whether the memory could be pinned when the mapping was made (`memory::pinnable`). False in an
   /// iommufd also if a part of the memory is a mapped BAR.
   bool pinnable = true;
+  /// Whether the memory counts as locked while a domain or a page table translates the mapping.
+  /// False: the memory is a mapped BAR; or, in an iommufd, its process has CAP_IPC_LOCK.
+  bool counted = true;
+  /// Whether the limit on locked memory counts. False: the process has CAP_IPC_LOCK.
+  bool limited = true;
+  /// The account that is charged for the memory. Null: the driver of the container counts nothing.
+  std::shared_ptr<const memory_account> account{};
   /// The last I/O virtual address.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
   /// The part of the mapping from `first` to `end - 1`. \pre the mapping contains this range

@@ -7,9 +7,11 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -39,6 +41,10 @@ class ioas {
   /// \par Errors
   /// - `errc::inval`: `last + 1` is not a multiple of `page`
   [[nodiscard]] errc cut(std::uint64_t last);
+  /// Returns the memory that the address space has locked, in bytes. It has locked nothing before
+  /// a page table translates the mappings.
+  /// \param user the user who is charged for the memory
+  [[nodiscard]] std::uint64_t locked(int user) const noexcept;
   /// Sets whether a page table translates the mappings.
   void set_translated(bool yes) noexcept { translated_ = yes; }
   /// What addresses and sizes must be multiples of, in bytes.
@@ -55,7 +61,11 @@ class ioas {
   /// - `errc::overflow`: the address and the size wrap around
   /// - `errc::exists`: another mapping has one of the addresses
   /// - `errc::fault`: the memory cannot be pinned, and a page table would have to translate it
-  [[nodiscard]] errc map(const dma_mapping& m);
+  /// - `errc::nomem`: the process may not lock that much memory, and a page table would have to
+  ///   translate it
+  /// \param m    the mapping
+  /// \param room how many bytes the process can still lock
+  [[nodiscard]] errc map(const dma_mapping& m, std::uint64_t room = ~std::uint64_t{0});
   /// Finds the lowest free address for a mapping. The first page is never used.
   /// \param size    the size in bytes
   /// \param address the address of the memory in the process; the result has the same alignment,
@@ -79,15 +89,34 @@ class ioas {
   [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
 
   /// Checks that a page table can translate all mappings, except for their addresses.
+  /// \param locked a function with a user as its parameter, which returns the memory that all
+  ///               address spaces have locked for the user, in bytes
   /// \par Errors
   /// - `errc::fault`: the memory of a mapping cannot be pinned
   /// - `errc::inval`: a mapping allows no access
-  [[nodiscard]] errc check_translation() const noexcept;
+  /// - `errc::nomem`: the page table is the first one, and the process of a mapping may not lock
+  ///   that much memory
+  template <class Locked>
+  [[nodiscard]] errc check_translation(Locked locked) const {
+    std::map<int, std::uint64_t> of_users;
+    for (const auto& [iova, m] : maps_.all()) {
+      if (const errc e = check_translation(m); e != errc::ok) return e;
+      // A further page table translates memory that is locked already.
+      if (translated_ || !m.account || !m.counted) continue;
+      const auto [of_user, made] = of_users.try_emplace(m.account->user, 0);
+      if (made) of_user->second = locked(m.account->user);
+      if (locked_by(m) > m.account->room(of_user->second)) return errc::nomem;
+      of_user->second += locked_by(m);
+    }
+    return errc::ok;
+  }
   /// Whether every mapping has an alignment, in bytes.
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:
   static errc check_translation(const dma_mapping& m) noexcept;
+  // The memory that a mapping locks, in bytes: whole pages.
+  static std::uint64_t locked_by(const dma_mapping& m) noexcept;
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
 
   std::vector<iova_range> ranges_ = every_address();

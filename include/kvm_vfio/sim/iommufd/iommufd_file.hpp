@@ -62,6 +62,10 @@ struct iommufd_shared {
   std::vector<const iommufd_file*> files{};
 };
 
+/// Returns the memory that all iommufds of a world have locked for a user, in bytes. The caller
+/// holds the world's lock. Takes time proportional to the number of mappings.
+[[nodiscard]] std::uint64_t locked_memory(const iommufd_shared& state, int user) noexcept;
+
 /// The open file of an iommufd.
 class iommufd_file final : public file {
  public:
@@ -80,6 +84,8 @@ class iommufd_file final : public file {
   /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
   /// - `errc::noent`: there is no object with this number and of the kind that the request needs
   /// - `errc::fault`: IOAS_MAP, HWPT_ALLOC: a page table would have to translate a mapped BAR
+  /// - `errc::nomem`: IOAS_MAP, HWPT_ALLOC: a page table would have to translate more memory than
+  ///   the process may lock (`process::memory_lock_limit`)
   /// - `errc::busy`: DESTROY: the object is in use
   /// - `errc::addrinuse`: HWPT_ALLOC: the IOMMU cannot translate a mapping, or a mapping is not
   ///   aligned to its pages
@@ -119,6 +125,8 @@ class iommufd_file final : public file {
   ///   to the pages of its IOMMU
   /// - `errc::fault`, `errc::inval`: the device needs a new page table, and this error of
   ///   `ioas::check_translation` prevents it
+  /// - `errc::nomem`: the device needs the first page table of the address space, and the memory of
+  ///   the mappings is more than their process may lock
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
@@ -165,7 +173,7 @@ class iommufd_file final : public file {
   // The page table that an attach of the group uses. Null: it does not exist yet.
   iommufd_object* automatic_table(const iommufd_object& space, const iommu_group& group) noexcept;
   // Checks that a page table of an IOMMU can translate all mappings of an address space.
-  static errc check_table(const ioas& space, const iommu_spec& iommu) noexcept;
+  [[nodiscard]] errc check_table(const ioas& space, const iommu_spec& iommu) const;
   std::uint32_t make_table(iommufd_object& space, const iommu_group& group);
   void drop_if_unused(iommufd_object& o) noexcept;
   void update_ranges();
@@ -178,7 +186,9 @@ class iommufd_file final : public file {
   answer alloc_hwpt(process& task, std::uint64_t argument);
   answer get_hw_info(process& task, std::uint64_t argument);
   answer set_vfio_ioas(process& task, std::uint64_t argument);
-  [[nodiscard]] vfio_space space_for_vfio();
+  [[nodiscard]] vfio_space space_for_vfio(process& task);
+  // How many bytes a process can still lock, if its account is limited.
+  [[nodiscard]] std::uint64_t room(process& task) const;
 
   iommufd_shared& state_;
   std::map<std::uint32_t, iommufd_object> objects_;

@@ -5,6 +5,8 @@
 /// drivers/iommu/iommufd/vfio_compat.c). They work on one address space of the iommufd, the address
 /// space for VFIO.
 
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 
@@ -20,12 +22,23 @@ struct vfio_space {
   bool coherent = true;
   /// The page sizes as a bitmap: bit n stands for pages of 2^n bytes.
   std::uint64_t page_sizes = 0;
+  /// How many bytes the calling process can still lock, if it does not have CAP_IPC_LOCK.
+  std::uint64_t room = ~std::uint64_t{0};
 };
 
 /// Returns whether iommufd can pin memory of a process: the memory is no mapped BAR, and
 /// `memory::pinnable` agrees.
 [[nodiscard]] bool can_pin(process& task, std::uint64_t address, std::uint64_t size,
                            bool write) noexcept;
+
+/// Adds a mapping of a process to an address space, and charges the process for the memory.
+/// \param task the process that asks for the mapping
+/// \param room how many bytes the process can still lock, if it does not have CAP_IPC_LOCK
+/// \param to   the address space
+/// \param m    the mapping. This function sets `pinnable`, `counted`, `limited` and `account`.
+/// \par Errors
+/// - each error of `ioas::map`
+[[nodiscard]] errc map_for(process& task, std::uint64_t room, ioas& to, dma_mapping m);
 
 /// Answers a request of a VFIO container on an iommufd: VFIO_GET_API_VERSION, CHECK_EXTENSION,
 /// SET_IOMMU, VFIO_IOMMU_GET_INFO, MAP_DMA and UNMAP_DMA. The caller holds the world's lock.

@@ -75,6 +75,10 @@ class container {
   std::unique_ptr<iommu_driver> driver_;
 };
 
+/// Returns the memory that all containers of a world have locked for an address space, in bytes.
+/// The caller holds the world's lock. Takes time proportional to the number of mappings.
+[[nodiscard]] std::uint64_t locked_memory(const vfio_state& state, int address_space) noexcept;
+
 /// The open file of a container, /dev/vfio/vfio.
 class container_file final : public file {
  public:

@@ -35,6 +35,7 @@ class iommu_driver {
   /// - `errc::inval`: type 1: a mapping is at an address that the group cannot use. sPAPR: all
   ///   devices of the group are mediated devices
   /// - `errc::fault`: type 1: the memory of a mapping cannot be pinned for the first domain
+  /// - `errc::nomem`: type 1: the memory of a mapping cannot be locked for the first domain
   /// - `errc::range`: type 1: a mapping is outside of the aperture of the first domain
   /// - `errc::nodev`: sPAPR: the group has no table data
   [[nodiscard]] virtual errc attach(iommu_group& group) = 0;
@@ -46,6 +47,9 @@ class iommu_driver {
   /// - further errors: those of the request
   virtual answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) = 0;
 
+  /// Returns the memory that the driver has locked, in bytes.
+  /// \param address_space the address space that is charged for the memory
+  [[nodiscard]] virtual std::uint64_t locked(int address_space) const noexcept = 0;
   /// The domains, for observers.
   [[nodiscard]] const std::vector<std::unique_ptr<domain>>& domains() const noexcept {
     return domains_;

@@ -7,9 +7,12 @@
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/vfio/iommu_driver.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
 
 #include <cstdint>
+#include <memory>
 
 namespace kvm_vfio::sim {
 
@@ -18,7 +21,8 @@ namespace kvm_vfio::sim {
 class vfio_spapr_tce final : public iommu_driver {
  public:
   /// Makes a driver without a group, which is not enabled.
-  vfio_spapr_tce() noexcept = default;
+  /// \param state the state of the world; must outlive the driver
+  explicit vfio_spapr_tce(const vfio_state& state) noexcept : state_(state) {}
 
   /// Answers VFIO_CHECK_EXTENSION for a container that has no IOMMU driver yet.
   [[nodiscard]] static bool has_unopened(std::uint64_t extension) noexcept;
@@ -37,24 +41,31 @@ class vfio_spapr_tce final : public iommu_driver {
   /// - `errc::nxio`: the driver has no group; MAP_DMA, UNMAP_DMA: the address is outside of the
   /// window
   /// - `errc::busy`: ENABLE: the driver is enabled already
+  /// - `errc::nomem`: ENABLE: the process may not lock as much memory as the window has
+  ///   (`process::memory_lock_limit`)
   /// - `errc::perm`: MAP_DMA, UNMAP_DMA: the driver is not enabled
   /// - `errc::fault`: the struct cannot be read or written
   /// - `errc::inval`: argsz, flags, size or alignment are wrong
   /// - `errc::intr`: MAP_DMA: the mapping reaches over the end of the window
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+  [[nodiscard]] std::uint64_t locked(int address_space) const noexcept override;
   [[nodiscard]] const char* name() const noexcept override { return "spapr_tce"; }
 
  private:
   static constexpr std::uint64_t page = std::uint64_t{1} << default_window.page_shift;
   static constexpr std::uint64_t window = default_window.size * page;
 
+  answer enable(process& task);
   answer get_info(process& task, std::uint64_t argument);
   answer map(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
   void make_window();
 
+  const vfio_state& state_;
   iommu_group* group_ = nullptr;
   bool enabled_ = false;
+  // While the driver is enabled: the account that is charged for the window.
+  std::shared_ptr<const memory_account> account_;
 };
 
 }  // namespace kvm_vfio::sim

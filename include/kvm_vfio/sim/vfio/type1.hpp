@@ -44,6 +44,8 @@ class type1_iommu final : public iommu_driver {
   /// - `errc::access`: DIRTY_PAGES: version 1 does not know dirty pages
   /// - `errc::fault`: the struct cannot be read or written. MAP_DMA: the memory cannot be pinned
   ///   (`memory::pinnable`), and a group that is no mediated device is attached
+  /// - `errc::nomem`: MAP_DMA: the process may not lock that much memory
+  ///   (`process::memory_lock_limit`), and a group that is no mediated device is attached
   /// - `errc::inval`: argsz, flags, size or alignment are wrong. MAP_DMA: a group does not allow
   ///   the addresses, or FLAG_VADDR names a mapping that has not lost its address. UNMAP_DMA:
   ///   version 2 would have to cut a mapping, or FLAG_VADDR names a mapping that has lost its
@@ -54,6 +56,7 @@ class type1_iommu final : public iommu_driver {
   /// - `errc::noent`: MAP_DMA: FLAG_VADDR names no mapping
   /// - `errc::busy`: UNMAP_DMA: FLAG_VADDR is set, and a group of mediated devices is attached
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
+  [[nodiscard]] std::uint64_t locked(int address_space) const noexcept override;
   [[nodiscard]] const char* name() const noexcept override { return v2_ ? "type1v2" : "type1"; }
 
  private:
@@ -70,8 +73,15 @@ class type1_iommu final : public iommu_driver {
   // reads the struct of the bitmap before it refuses the call.
   static errc refuse_bitmap(process& task, std::uint64_t argument,
                             const vfio_iommu_type1_dma_unmap& u);
-  // VFIO_DMA_MAP_FLAG_VADDR: gives a new address to a mapping that has lost its address.
-  errc set_address(const vfio_iommu_type1_dma_map& m) noexcept;
+  // VFIO_DMA_MAP_FLAG_VADDR: gives a new address to a mapping that has lost its address. The
+  // process is charged for the memory from then on.
+  errc set_address(process& task, const vfio_iommu_type1_dma_map& m);
+  // Pins the memory of a new mapping, page by page (vfio_pin_map_dma). Errors:
+  // - nomem: a page is more than the process may lock
+  // - fault: a page before that one cannot be pinned
+  [[nodiscard]] errc pin(process& task, const dma_mapping& m) const noexcept;
+  // Pins the memory of all mappings for the first domain (vfio_iommu_replay). Errors as of `pin`.
+  [[nodiscard]] errc pin_all() const;
   // VFIO_DMA_UNMAP_FLAG_VADDR: takes the addresses of all mappings in the range away. If one of
   // them has lost its address before, no mapping changes.
   errc forget_addresses(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;

@@ -8,6 +8,7 @@
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 
@@ -42,14 +43,28 @@ KVM_VFIO_INLINE errc ioas::cut(std::uint64_t last) {
   return errc::ok;
 }
 
-KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m) {
+KVM_VFIO_INLINE std::uint64_t ioas::locked(int user) const noexcept {
+  std::uint64_t bytes = 0;
+  if (translated_)
+    for (const auto& [iova, m] : maps_.all())
+      if (m.counted && m.account && m.account->user == user) bytes += locked_by(m);
+  return bytes;
+}
+
+KVM_VFIO_INLINE std::uint64_t ioas::locked_by(const dma_mapping& m) noexcept {
+  return (m.address % page + m.size + page - 1) & ~(page - 1);
+}
+
+KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m, std::uint64_t room) {
   // Of the memory's address only the offset in its page must be aligned (see `aligned`).
   if (m.size == 0 || !aligned(m, alignment_)) return errc::inval;
   if (m.last() < m.iova) return errc::overflow;
   if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
   if (maps_.find(m.iova, m.last())) return errc::exists;
-  if (translated_)
+  if (translated_) {
     if (const errc e = check_translation(m); e != errc::ok) return e;
+    if (m.counted && locked_by(m) > room) return errc::nomem;
+  }
   maps_.add(m);
   return errc::ok;
 }
@@ -88,12 +103,6 @@ KVM_VFIO_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
     maps_.remove(*m);
   }
   return done ? errc::ok : errc::noent;
-}
-
-KVM_VFIO_INLINE errc ioas::check_translation() const noexcept {
-  for (const auto& [iova, m] : maps_.all())
-    if (const errc e = check_translation(m); e != errc::ok) return e;
-  return errc::ok;
 }
 
 KVM_VFIO_INLINE errc ioas::check_translation(const dma_mapping& m) noexcept {

@@ -11,6 +11,7 @@
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommufd/hw_info.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
@@ -46,7 +47,7 @@ KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
     case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
     case uapi::request_get_hw_info: return get_hw_info(task, argument);
     case uapi::request_vfio_ioas: return set_vfio_ioas(task, argument);
-    default: return vfio_request(task, request, argument, space_for_vfio());
+    default: return vfio_request(task, request, argument, space_for_vfio(task));
   }
 }
 
@@ -181,12 +182,19 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
   return nullptr;
 }
 
-KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space,
-                                               const iommu_spec& iommu) noexcept {
+KVM_VFIO_INLINE std::uint64_t locked_memory(const iommufd_shared& state, int user) noexcept {
+  std::uint64_t bytes = 0;
+  for (const iommufd_file* f : state.files)
+    for (const auto& [id, o] : f->objects())
+      if (o.kind == iommufd_object::type::ioas) bytes += o.space.locked(user);
+  return bytes;
+}
+
+KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_spec& iommu) const {
   if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
   for (const auto& [iova, m] : space.mappings().all())
     if (!allowed({iommu.aperture}, m.iova, m.last())) return errc::addrinuse;
-  return space.check_translation();
+  return space.check_translation([this](int user) { return locked_memory(state_, user); });
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space,
@@ -283,13 +291,10 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
     if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
         e != errc::ok)
       return e;
-  const dma_mapping made{
-      .iova = c.iova,
-      .size = c.length,
-      .address = c.user_va,
-      .flags = c.flags,
-      .pinnable = can_pin(task, c.user_va, c.length, (c.flags & uapi::map_writeable) != 0)};
-  if (const errc e = o->space.map(made); e != errc::ok) return e;
+  const errc e =
+      map_for(task, room(task), o->space,
+              {.iova = c.iova, .size = c.length, .address = c.user_va, .flags = c.flags});
+  if (e != errc::ok) return e;
   return respond(task, argument, c);
 }
 
@@ -340,23 +345,7 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->mediated) return errc::noent;
-  const auto ecap = d->group->vtd_ecap();
-  const std::uint32_t kind = ecap ? uapi::hw_info_type_intel_vtd : uapi::hw_info_type_none;
-  if ((c.flags & with_type) && c.out_data_type != uapi::hw_info_type_none &&
-      c.out_data_type != kind)
-    return errc::opnotsupp;
-  const uapi::iommu_hw_info_vtd registers{
-      .flags = 0, .reserved = 0, .cap_reg = 0, .ecap_reg = ecap.value_or(0)};
-  unsigned char bytes[sizeof registers];
-  __builtin_memcpy(bytes, &registers, sizeof registers);
-  const std::uint32_t known = ecap ? sizeof registers : 0;
-  for (std::uint32_t i = 0; i < c.data_len; ++i)
-    if (!task.copy_to_user(c.data_uptr + i, i < known ? bytes[i] : static_cast<unsigned char>(0)))
-      return errc::fault;
-  c.data_len = known;
-  c.out_data_type = kind;
-  c.out_capabilities = 0;
-  return respond(task, argument, c);
+  return answer_hw_info(task, argument, c, d->group->vtd_ecap());
 }
 
 KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t argument) {
@@ -377,10 +366,17 @@ KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t 
   }
 }
 
-KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio() {
+KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
+  const auto account = task.account();
+  // Without a limit nothing need be counted.
+  return account->room(account->limit == ~std::uint64_t{0} ? 0
+                                                           : locked_memory(state_, account->user));
+}
+
+KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
   if (vfio_ioas_ == 0) return {};
   iommufd_object& o = objects_[vfio_ioas_];
-  vfio_space s{.space = &o.space, .page_sizes = ~std::uint64_t{0} << 12};
+  vfio_space s{.space = &o.space, .page_sizes = ~std::uint64_t{0} << 12, .room = room(task)};
   for (const auto& [id, table] : objects_) {
     if (table.kind != type::hwpt || table.address_space != &o) continue;
     s.coherent = s.coherent && table.pages.enforce_coherency;

@@ -5,10 +5,12 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
@@ -93,12 +95,8 @@ KVM_VFIO_INLINE answer vfio_map(process& task, std::uint64_t argument, const vfi
   if (m.flags & VFIO_DMA_MAP_FLAG_READ) flags |= uapi::map_readable;
   if (m.flags & VFIO_DMA_MAP_FLAG_WRITE) flags |= uapi::map_writeable;
   if (m.vaddr + m.size < m.vaddr) return errc::overflow;
-  return to_answer(on.space->map(
-      {.iova = m.iova,
-       .size = m.size,
-       .address = m.vaddr,
-       .flags = flags,
-       .pinnable = can_pin(task, m.vaddr, m.size, (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0)}));
+  return to_answer(map_for(task, on.room, *on.space,
+                           {.iova = m.iova, .size = m.size, .address = m.vaddr, .flags = flags}));
 }
 
 KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const vfio_space& on) {
@@ -137,6 +135,13 @@ KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const v
 KVM_VFIO_INLINE bool can_pin(process& task, std::uint64_t address, std::uint64_t size,
                              bool write) noexcept {
   return !task.maps_file(address, size) && task.mem().pinnable(address, size, write);
+}
+
+KVM_VFIO_INLINE errc map_for(process& task, std::uint64_t room, ioas& to, dma_mapping m) {
+  m.account = task.account();
+  m.pinnable = can_pin(task, m.address, m.size, (m.flags & uapi::map_writeable) != 0);
+  m.counted = m.limited = !m.account->unlimited;
+  return to.map(m, room);
 }
 
 KVM_VFIO_INLINE answer vfio_request(process& task, std::uint32_t request, std::uint64_t argument,

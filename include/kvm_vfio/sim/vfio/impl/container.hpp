@@ -81,7 +81,7 @@ KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
   if (groups_.empty() || driver_) return errc::inval;
   std::unique_ptr<iommu_driver> made;
   if (state_.options.iommu == iommu_kind::spapr) {
-    if (type == VFIO_SPAPR_TCE_IOMMU) made = std::make_unique<vfio_spapr_tce>();
+    if (type == VFIO_SPAPR_TCE_IOMMU) made = std::make_unique<vfio_spapr_tce>(state_);
   } else if (type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU) {
     const auto version = type == VFIO_TYPE1v2_IOMMU ? type1_version::v2 : type1_version::v1;
     made = std::make_unique<type1_iommu>(state_, version);
@@ -99,6 +99,13 @@ KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
   driver_ = std::move(made);
   state_.container_changed();
   return errc::ok;
+}
+
+KVM_VFIO_INLINE std::uint64_t locked_memory(const vfio_state& state, int address_space) noexcept {
+  std::uint64_t bytes = 0;
+  for (const container* c : state.containers)
+    if (const iommu_driver* const driver = c->driver()) bytes += driver->locked(address_space);
+  return bytes;
 }
 
 KVM_VFIO_INLINE container_file::container_file(vfio_state& state)

@@ -10,7 +10,9 @@
 #include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/spapr.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
@@ -18,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -52,17 +55,28 @@ KVM_VFIO_INLINE void vfio_spapr_tce::detach(iommu_group& group) noexcept {
 KVM_VFIO_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t request,
                                              std::uint64_t argument) {
   switch (request) {
-    case VFIO_IOMMU_ENABLE:
-      if (!group_) return errc::nxio;
-      if (enabled_) return errc::busy;
-      enabled_ = true;
-      return 0;
+    case VFIO_IOMMU_ENABLE: return enable(task);
     case VFIO_IOMMU_DISABLE: enabled_ = false; return 0;
     case VFIO_IOMMU_SPAPR_TCE_GET_INFO: return get_info(task, argument);
     case VFIO_IOMMU_MAP_DMA: return map(task, argument);
     case VFIO_IOMMU_UNMAP_DMA: return unmap(task, argument);
     default: return errc::notty;
   }
+}
+
+KVM_VFIO_INLINE std::uint64_t vfio_spapr_tce::locked(int address_space) const noexcept {
+  return enabled_ && account_->address_space == address_space ? window : 0;
+}
+
+KVM_VFIO_INLINE answer vfio_spapr_tce::enable(process& task) {
+  if (!group_) return errc::nxio;
+  if (enabled_) return errc::busy;
+  auto account = task.account();
+  if (!account->unlimited && account->room(locked_memory(state_, account->address_space)) < window)
+    return errc::nomem;
+  account_ = std::move(account);
+  enabled_ = true;
+  return 0;
 }
 
 KVM_VFIO_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t argument) {

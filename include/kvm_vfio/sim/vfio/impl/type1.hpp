@@ -12,8 +12,10 @@
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/type1.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
@@ -21,7 +23,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -58,8 +62,8 @@ KVM_VFIO_INLINE errc type1_iommu::attach(iommu_group& group) {
     return inside || tells_ranges_ ? errc::inval : errc::range;
   }
   // The memory is pinned when the first domain translates the mappings.
-  for (const auto& [iova, m] : maps_.all())
-    if (domains_.empty() && !m.pinnable) return errc::fault;
+  if (domains_.empty())
+    if (const errc e = pin_all(); e != errc::ok) return e;
   ranges_ = ranges;
   tells_ranges_ = true;
   join_domain(domains_, group);
@@ -139,16 +143,23 @@ KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   const bool has_access = (m.flags & access) != 0;
   if (has_access == update) return errc::inval;
   if (m.size == 0 || ((m.size | m.iova | m.vaddr) & (page() - 1)) || wraps) return errc::inval;
-  if (update) return to_answer(set_address(m));
+  if (update) return to_answer(set_address(task, m));
   if (maps_.find(m.iova, last)) return errc::exists;
   if (maps_.size() >= available_) return errc::nospc;
   if (!allowed(ranges_, m.iova, last)) return errc::inval;
-  const bool pinnable =
-      task.mem().pinnable(m.vaddr, m.size, (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0) ||
-      task.maps_file(m.vaddr, m.size);
-  if (!pinnable && !domains_.empty()) return errc::fault;
-  maps_.add(
-      {.iova = m.iova, .size = m.size, .address = m.vaddr, .flags = m.flags, .pinnable = pinnable});
+  const bool bar = task.maps_file(m.vaddr, m.size);
+  dma_mapping made{.iova = m.iova,
+                   .size = m.size,
+                   .address = m.vaddr,
+                   .flags = m.flags,
+                   .pinnable = bar || task.mem().pinnable(m.vaddr, m.size,
+                                                          (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0),
+                   .counted = !bar,
+                   .account = task.account()};
+  made.limited = !made.account->unlimited;
+  if (!domains_.empty())
+    if (const errc e = pin(task, made); e != errc::ok) return e;
+  maps_.add(made);
   return 0;
 }
 
@@ -197,10 +208,53 @@ KVM_VFIO_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t arg
   return task.copy_from_user(argument + size, b) ? errc::inval : errc::fault;
 }
 
-KVM_VFIO_INLINE errc type1_iommu::set_address(const vfio_iommu_type1_dma_map& m) noexcept {
+KVM_VFIO_INLINE std::uint64_t type1_iommu::locked(int address_space) const noexcept {
+  std::uint64_t bytes = 0;
+  if (!domains_.empty())
+    for (const auto& [iova, m] : maps_.all())
+      if (m.counted && m.account->address_space == address_space) bytes += m.size;
+  return bytes;
+}
+
+KVM_VFIO_INLINE errc type1_iommu::pin(process& task, const dma_mapping& m) const noexcept {
+  if (m.counted && m.limited && m.account->limit != ~std::uint64_t{0}) {
+    const std::uint64_t room = m.account->room(locked_memory(state_, m.account->address_space));
+    if (m.size > room) {
+      const bool writes = (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0;
+      const bool found = task.mem().pinnable(m.address, room + memory_account::page, writes);
+      return found ? errc::nomem : errc::fault;
+    }
+  }
+  return m.pinnable ? errc::ok : errc::fault;
+}
+
+KVM_VFIO_INLINE errc type1_iommu::pin_all() const {
+  std::map<int, std::uint64_t> locked;  // by address space
+  for (const auto& [iova, m] : maps_.all()) {
+    if (!m.pinnable) return errc::fault;
+    if (!m.counted) continue;
+    const int space = m.account->address_space;
+    const auto [of_space, made] = locked.try_emplace(space, 0);
+    if (made) of_space->second = locked_memory(state_, space);
+    if (m.limited && m.size > m.account->room(of_space->second)) return errc::nomem;
+    of_space->second += m.size;
+  }
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc type1_iommu::set_address(process& task, const vfio_iommu_type1_dma_map& m) {
   if (!maps_.find(m.iova, m.iova + m.size - 1)) return errc::noent;
   dma_mapping* const it = maps_.at_or_after(m.iova);
   if (!it || !it->stale || it->iova != m.iova || it->size != m.size) return errc::inval;
+  if (it->account->address_space != task.address_space()) {
+    auto account = task.account();
+    const bool counted = it->counted && !domains_.empty();
+    if (counted && !account->unlimited &&
+        it->size > account->room(locked_memory(state_, account->address_space)))
+      return errc::nomem;
+    it->limited = !account->unlimited;
+    it->account = std::move(account);
+  }
   it->address = m.vaddr;
   it->stale = false;
   return errc::ok;
