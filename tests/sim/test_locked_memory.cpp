@@ -320,6 +320,10 @@ TEST_CASE("an sPAPR container locks its window when it is enabled") {
   m.task.memory_lock_limit(window);
   CHECK(m.ioctl(first, VFIO_IOMMU_ENABLE) == errc::ok);
   CHECK(m.ioctl(second, VFIO_IOMMU_ENABLE) == errc::nomem);
+  // The first mapping makes the window and its table.
+  CHECK(limited::map_by(m.task, first, 0, 1) == errc::nomem);
+  m.task.memory_lock_limit(window + (2U << 20));
+  CHECK(limited::map_by(m.task, first, 0, 1) == errc::ok);
   CHECK(m.ioctl(first, VFIO_IOMMU_DISABLE) == errc::ok);
   CHECK(m.ioctl(second, VFIO_IOMMU_ENABLE) == errc::ok);
   m.task.cap_ipc_lock(true);

@@ -222,6 +222,23 @@ TEST_CASE("GET_INFO of an iommufd writes each capability that fits") {
   CHECK(info(16)[4] == 0xa5a5a5a5);
 }
 
+TEST_CASE("GET_INFO of an iommufd writes each range that fits") {
+  compatible m;
+  const int group = m.open("/dev/vfio/1");
+  REQUIRE(m.set_container(group, m.fd) == errc::ok);
+  REQUIRE(m.device_fd(group, device_name));  // the interrupt range of x86 leaves two ranges
+  std::vector<std::uint32_t> words(32, 0xa5a5a5a5);
+  words[0] = 87;
+  REQUIRE(m.ioctl(m.fd, VFIO_IOMMU_GET_INFO, reinterpret_cast<std::uintptr_t>(words.data())) ==
+          errc::ok);
+  CHECK(words[0] == 88);
+  CHECK(words[4] == 0);
+  CHECK(words[10] == 0xa5a5a5a5);  // the header of the ranges
+  CHECK(words[14] == 0);
+  CHECK(words[16] == 0xfedfffff);
+  CHECK(words[18] == 0xa5a5a5a5);  // the second range
+}
+
 TEST_CASE("a page table of an iommufd restricts its address space before a device is attached") {
   compatible m;
   const std::uint32_t id = m.new_ioas();

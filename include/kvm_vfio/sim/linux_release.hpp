@@ -49,8 +49,18 @@ struct linux_release {
   /// Whether the vectors of an armed MSI-X interrupt may become more. False: SET_IRQS refuses
   /// vectors behind those that armed it with EINVAL, as always for MSI.
   bool dynamic_msix;
-  /// The size in bytes of the longest vfio_device_info that VFIO writes.
-  std::uint32_t device_info_size;
+  /// The size in bytes of the longest vfio_device_info and vfio_iommu_type1_info that VFIO writes.
+  std::uint32_t info_size;
+  /// Whether VFIO writes these two structs only in steps: the first 16 bytes, or `info_size` bytes.
+  /// False: VFIO writes as many bytes as `argsz` says, but not more than `info_size`.
+  bool info_in_steps;
+
+  /// Returns how many bytes of a vfio_device_info or vfio_iommu_type1_info VFIO writes.
+  /// \param argsz the size that the caller gives, at least 16 bytes
+  [[nodiscard]] constexpr std::uint32_t info_written(std::uint32_t argsz) const noexcept {
+    if (argsz >= info_size) return info_size;
+    return info_in_steps ? 16 : argsz;
+  }
 };
 
 // The table of the differences: one object for each release.
@@ -70,7 +80,8 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .exclusive_irqfds = false,
                                         .direct_error = errc::perm,
                                         .dynamic_msix = false,
-                                        .device_info_size = 20};
+                                        .info_size = 20,
+                                        .info_in_steps = true};
 /// VFIO and iommufd of Linux 6.12.
 inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .coherency_of_container = false,
@@ -86,7 +97,8 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .exclusive_irqfds = false,
                                          .direct_error = errc::inval,
                                          .dynamic_msix = true,
-                                         .device_info_size = 24};
+                                         .info_size = 24,
+                                         .info_in_steps = false};
 /// VFIO and iommufd of Linux 7.3.
 inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .coherency_of_container = false,
@@ -102,7 +114,8 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .exclusive_irqfds = true,
                                         .direct_error = errc::inval,
                                         .dynamic_msix = true,
-                                        .device_info_size = 24};
+                                        .info_size = 24,
+                                        .info_in_steps = false};
 
 namespace detail {
 constexpr const linux_release& vfio_of(const linux_6_1*) noexcept { return vfio_6_1; }

@@ -337,13 +337,25 @@ class locked_memory {
     say("ENABLE, less than the window", vmm_.ioctl(container, VFIO_IOMMU_ENABLE));
     limit_.limit(window);
     say("ENABLE, the window", vmm_.ioctl(container, VFIO_IOMMU_ENABLE));
-    say("map 2", map_dma(container, 0, 0, 2));
+    // The first mapping makes the window, whose table counts as locked memory.
+    say("map 2 without memory for the table", map_dma(container, 0, 0, 2));
+    limit_.limit(window + (2U << 20) - memory_.page());
+    say("map 2, less than the table", map_dma(container, 0, 0, 2));
+    limit_.limit(window + (2U << 20));
+    say("map 2, the table", map_dma(container, 0, 0, 2));
+    say("map 9", map_dma(container, 10, 0, 9));
     say("ENABLE a second", vmm_.ioctl(second, VFIO_IOMMU_ENABLE));
     say("DISABLE", vmm_.ioctl(container, VFIO_IOMMU_DISABLE));
     say("ENABLE a second", vmm_.ioctl(second, VFIO_IOMMU_ENABLE));
+    say("map 2 without memory for a second table", map_dma(second, 0, 0, 2));
+    say("the first leaves", vmm_.unset_container(group));
+    say("map 2, one table", map_dma(second, 0, 0, 2));
+    say("SET_CONTAINER", vmm_.set_container(group, container));
+    say("SET_IOMMU", vmm_.set_iommu(container, VFIO_SPAPR_TCE_IOMMU));
     say("ENABLE the first", vmm_.ioctl(container, VFIO_IOMMU_ENABLE));
     limit_.capable(true);
     say("ENABLE with CAP_IPC_LOCK", vmm_.ioctl(container, VFIO_IOMMU_ENABLE));
+    say("map 2 with CAP_IPC_LOCK", map_dma(container, 0, 0, 2));
     limit_.capable(false);
     close({group, other, container, second});
   }

@@ -4,6 +4,7 @@
 #include "conformance/support/command_line.hpp"
 #include "conformance/support/shrink.hpp"
 #include "generate.hpp"
+#include "info_sizes.hpp"
 #include "locked_memory.hpp"
 #include "passthrough.hpp"
 #include "player.hpp"
@@ -272,11 +273,32 @@ class comparison {
     locked += static_cast<long>(kernels.size());
     return lines_differ("locked memory", kernels, simulated);
   }
+  /// Requests for information with every size of the struct. \return the lines that differ
+  long info_sizes_differ() {
+    long differ = 0;
+    for (const target& t : facts_.has.targets) {
+      if (!t.comparable) continue;
+      const info_sizes_target on{.group = t.group,
+                                 .device = t.device,
+                                 .iommufd = facts_.has.iommufd,
+                                 .spapr = facts_.has.spapr,
+                                 .hot_reset = t.pci.bus_resets};
+      const auto kernels = info_sizes<support::real_system>({}).run(on);
+      std::vector<std::string> simulated;
+      on_simulator([&](sim::process& task) {
+        simulated = info_sizes<support::sim_system>(support::sim_system(task)).run(on);
+      });
+      sizes += static_cast<long>(kernels.size());
+      differ += lines_differ("sizes of " + t.device, kernels, simulated);
+    }
+    return differ;
+  }
   const machine& has() const { return facts_.has; }
 
   long operations = 0;
   long passthrough = 0;  ///< the lines of the VMM that were compared
   long locked = 0;       ///< the calls around the limit on locked memory that were compared
+  long sizes = 0;        ///< the requests for information with all sizes that were compared
   long plugged = 0;      ///< the devices that the kernel let the VMM use and unplug
 
  private:
@@ -330,7 +352,8 @@ int run(const options& o) {
     return 77;
   }
   comparison c(o, std::move(found));
-  long mismatches = c.scenarios_differ() + c.passthrough_differs() + c.locked_memory_differs();
+  long mismatches = c.scenarios_differ() + c.passthrough_differs() + c.locked_memory_differs() +
+                    c.info_sizes_differ();
   std::uint64_t seed = o.seed;
   for (; c.operations < o.operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
        ++seed) {
@@ -358,11 +381,12 @@ int run(const options& o) {
   std::printf(
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
-      "operations=%ld passthrough=%ld locked=%ld plugged=%ld mismatches=%ld seconds=%.1f\n",
+      "operations=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld mismatches=%ld "
+      "seconds=%.1f\n",
       u.release, o.profile.c_str(), static_cast<int>(o.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
-      c.operations, c.passthrough, c.locked, c.plugged, mismatches, seconds.count());
+      c.operations, c.passthrough, c.locked, c.sizes, c.plugged, mismatches, seconds.count());
   return mismatches == 0 ? 0 : 1;
 }
 

@@ -42,7 +42,8 @@ class vfio_spapr_tce final : public iommu_driver {
   /// window
   /// - `errc::busy`: ENABLE: the driver is enabled already
   /// - `errc::nomem`: ENABLE: the process may not lock as much memory as the window has
-  ///   (`process::memory_lock_limit`)
+  ///   (`process::memory_lock_limit`). MAP_DMA, UNMAP_DMA: the call makes the default window, and
+  ///   the process may not lock the memory of its table, 2 MiB
   /// - `errc::perm`: MAP_DMA, UNMAP_DMA: the driver is not enabled
   /// - `errc::fault`: the struct cannot be read or written
   /// - `errc::inval`: argsz, flags, size or alignment are wrong
@@ -54,17 +55,22 @@ class vfio_spapr_tce final : public iommu_driver {
  private:
   static constexpr std::uint64_t page = std::uint64_t{1} << default_window.page_shift;
   static constexpr std::uint64_t window = default_window.size * page;
+  static constexpr std::uint64_t table = default_window.size * sizeof(std::uint64_t);
 
   answer enable(process& task);
   answer get_info(process& task, std::uint64_t argument);
   answer map(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
-  void make_window();
+  // Makes the default window if the group has none. Error:
+  // - nomem: the process may not lock the memory of the window's table
+  [[nodiscard]] errc make_window(process& task);
+  // Whether a process may lock so many bytes more.
+  [[nodiscard]] bool may_lock(const memory_account& account, std::uint64_t bytes) const noexcept;
 
   const vfio_state& state_;
   iommu_group* group_ = nullptr;
   bool enabled_ = false;
-  // While the driver is enabled: the account that is charged for the window.
+  // The account that is charged for the window and its table. Null: the driver was never enabled.
   std::shared_ptr<const memory_account> account_;
 };
 

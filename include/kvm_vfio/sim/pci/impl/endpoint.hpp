@@ -158,7 +158,7 @@ KVM_VFIO_INLINE answer pci_endpoint::get_info(process& task, std::uint64_t argum
   } info{};
   constexpr std::size_t least = offsetof(vfio_device_info, cap_offset);
   if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
-  const std::size_t size = std::min(info.head.argsz, release_.device_info_size);
+  const std::size_t size = release_.info_written(info.head.argsz);
   info.head.flags = VFIO_DEVICE_FLAGS_PCI;
   if (spec_.resets) info.head.flags |= VFIO_DEVICE_FLAGS_RESET;
   info.head.num_regions = VFIO_PCI_NUM_REGIONS;
@@ -172,7 +172,6 @@ KVM_VFIO_INLINE answer pci_endpoint::get_region_info(process& task, std::uint64_
   if (const errc e = detail::read_argsz(task, argument, info, sizeof info); e != errc::ok) return e;
   if (info.index >= VFIO_PCI_VGA_REGION_INDEX) return errc::inval;
   info.flags = 0;
-  info.cap_offset = 0;
   info.size = size(info.index);
   info.offset = std::uint64_t{info.index} << offset_shift;
   if (info.size != 0) info.flags |= VFIO_REGION_INFO_FLAG_READ;
@@ -184,6 +183,7 @@ KVM_VFIO_INLINE answer pci_endpoint::get_region_info(process& task, std::uint64_
     caps.add(VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, {});
   if (!caps.empty()) {
     info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+    info.cap_offset = 0;  // without capabilities, VFIO leaves what the caller has there
     if (const errc e = caps.write_behind(task, argument, info); e != errc::ok) return e;
   }
   return detail::write_back(task, argument, info, sizeof info);

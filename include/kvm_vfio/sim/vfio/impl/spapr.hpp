@@ -65,18 +65,24 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::ioctl(process& task, std::uint32_t reques
 }
 
 KVM_VFIO_INLINE std::uint64_t vfio_spapr_tce::locked(int address_space) const noexcept {
-  return enabled_ && account_->address_space == address_space ? window : 0;
+  if (!account_ || account_->address_space != address_space) return 0;
+  const bool has_table = group_ && !group_->windows.empty();
+  return (enabled_ ? window : 0) + (has_table ? table : 0);
 }
 
 KVM_VFIO_INLINE answer vfio_spapr_tce::enable(process& task) {
   if (!group_) return errc::nxio;
   if (enabled_) return errc::busy;
   auto account = task.account();
-  if (!account->unlimited && account->room(locked_memory(state_, account->address_space)) < window)
-    return errc::nomem;
+  if (!may_lock(*account, window)) return errc::nomem;
   account_ = std::move(account);
   enabled_ = true;
   return 0;
+}
+
+KVM_VFIO_INLINE bool vfio_spapr_tce::may_lock(const memory_account& account,
+                                              std::uint64_t bytes) const noexcept {
+  return account.unlimited || account.room(locked_memory(state_, account.address_space)) >= bytes;
 }
 
 KVM_VFIO_INLINE answer vfio_spapr_tce::get_info(process& task, std::uint64_t argument) {
@@ -98,7 +104,7 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument
   if (const errc e = detail::read_argsz(task, argument, m, sizeof m); e != errc::ok) return e;
   constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
   if (m.flags & ~access) return errc::inval;
-  make_window();
+  if (const errc e = make_window(task); e != errc::ok) return e;
   if (m.iova >= window) return errc::nxio;
   if (((m.size | m.vaddr) & (page - 1)) || !(m.flags & access)) return errc::inval;
   if (m.iova & (page - 1)) return 1;  // the kernel returns 1 here, not an error
@@ -129,7 +135,7 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t argume
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
   if (const errc e = detail::read_argsz(task, argument, u, size); e != errc::ok) return e;
   if (u.flags) return errc::inval;
-  make_window();
+  if (const errc e = make_window(task); e != errc::ok) return e;
   if (u.iova >= window) return errc::nxio;
   if (u.size & (page - 1)) return errc::inval;
   if ((u.iova & (page - 1)) || u.size > window - u.iova) return 1;  // the kernel returns 1, too
@@ -137,8 +143,11 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::unmap(process& task, std::uint64_t argume
   return 0;
 }
 
-KVM_VFIO_INLINE void vfio_spapr_tce::make_window() {
-  if (group_->windows.empty()) group_->windows.assign(1, default_window);
+KVM_VFIO_INLINE errc vfio_spapr_tce::make_window(process& task) {
+  if (!group_->windows.empty()) return errc::ok;
+  if (!may_lock(*task.account(), table)) return errc::nomem;
+  group_->windows.assign(1, default_window);
+  return errc::ok;
 }
 
 }  // namespace kvm_vfio::sim

@@ -109,7 +109,7 @@ KVM_VFIO_INLINE answer type1_iommu::get_info(process& task, std::uint64_t argume
   vfio_iommu_type1_info info{};
   constexpr std::size_t least = offsetof(vfio_iommu_type1_info, cap_offset);
   if (const errc e = detail::read_argsz(task, argument, info, least); e != errc::ok) return e;
-  const std::size_t size = info.argsz < sizeof info ? info.argsz : sizeof info;
+  const std::size_t size = state_.release.info_written(info.argsz);
   detail::capability_chain caps(state_.release.aligned_capabilities);
   caps.add(VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
            detail::bytes_of(std::uint32_t{0}, std::uint32_t{0}, page(), std::uint64_t{1} << 28));
