@@ -127,6 +127,9 @@ TEST_CASE("left-in-container") {
   CHECK(m.broken().empty());
   REQUIRE(m.task.close(copy));
   CHECK(m.broken() == rules{rule::left_in_container});
+  CHECK(trace::is_note(rule::left_in_container));
+  CHECK_FALSE(trace::is_note(rule::close_without_del));
+  CHECK(m.check.text().find("  note: left-in-container: ") != std::string::npos);
 }
 
 TEST_CASE("irqs-armed: MSI, and the request interrupt") {

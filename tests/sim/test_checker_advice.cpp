@@ -433,6 +433,32 @@ TEST_CASE("ignored-error: MAP, and UNMAP of the same range") {
   CHECK(m.broken().size() == 1);
 }
 
+TEST_CASE("ignored-error: not the UNMAP of a range that is a BAR, which iommufd never maps") {
+  for (const errc error : {errc::fault, errc::nomem}) {
+    trace::checker check;
+    trace::call map{.kind = trace::call_kind::ioctl,
+                    .process = 1,
+                    .fd = 5,
+                    .request = kvm_vfio::uapi::request_ioas_map,
+                    .number = 1,
+                    .error = error,
+                    .value = -1,
+                    .size = page,
+                    .iova = page};
+    check.called({.kind = trace::call_kind::open,
+                  .process = 1,
+                  .text = "/dev/iommu",
+                  .made = 5,
+                  .value = 5});
+    check.called(map);
+    map.request = kvm_vfio::uapi::request_ioas_unmap;
+    map.error = errc::noent;
+    check.called(map);
+    CHECK(check.count(rule::ignored_error) == (error == errc::nomem ? 1 : 0));
+    CHECK(check.reports().size() == check.count(rule::ignored_error));
+  }
+}
+
 TEST_CASE("ignored-error: BIND, and ATTACH") {
   watched<> m;
   const int d = m.open("/dev/vfio/devices/vfio0");

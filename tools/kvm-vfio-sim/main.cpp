@@ -32,7 +32,7 @@ KVM included, is the real kernel's.
       --faults FILE     lets calls fail: [{"request": "VFIO_DEVICE_SET_IRQS", "nth": 2, "errno": "ENOMEM"}]
       --kvm WHICH       real: /dev/kvm is the real one. simulated: it is simulated, and runs no vCPU.
                         auto (the default): real, if this user can open it
-      --strict          the exit status is 120 if the checker found something
+      --strict          the exit status is 120 if the checker found a mistake (not for notes)
       --quiet           says nothing at the end if the checker found nothing
   kvm-vfio-sim topology [SYSFS]
       prints the topology of this host as JSON, from /sys or a copy of it

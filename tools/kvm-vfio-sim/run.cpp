@@ -96,8 +96,11 @@ std::string find_program(const std::string& name) {
   return name;
 }
 
-// Whether a program is an ELF file that no dynamic loader loads. Preloading does not reach it.
+// Whether a program is an ELF file that no dynamic loader loads. Preloading does not reach it. (The
+// loader itself names no loader, but it preloads.)
 bool is_static(const std::string& path) {
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (name.starts_with("ld-") || name.starts_with("ld.so")) return false;
   const unique_fd f(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   Elf64_Ehdr head{};
   if (!f || ::pread(f.get(), &head, sizeof head, 0) != sizeof head ||
@@ -205,16 +208,24 @@ int run_program(const sim::topology& machine, const run_options& options, char**
     return error == ENOENT ? 127 : 126;
   }
   if (answers.log().failed()) (void)complain(options.log + ": the log is not complete");
-  const std::string found = answers.checker().text();
+  std::uint64_t mistakes = 0;
+  std::uint64_t notes = 0;
+  std::string found;
+  for (const auto& report : answers.checker().reports()) {
+    ++(kvm_vfio::trace::is_note(report.broken) ? notes : mistakes);
+    found += to_string(report);
+  }
   if (!found.empty()) {
-    (void)std::fprintf(stderr, "kvm-vfio-sim: the checker found:\n%s", found.c_str());
+    (void)std::fprintf(stderr, "kvm-vfio-sim: the checker found %s and %s:\n%s",
+                       times(mistakes, "mistake").c_str(), times(notes, "note").c_str(),
+                       found.c_str());
   } else if (!options.quiet) {
     (void)std::fprintf(stderr, "kvm-vfio-sim: %s of %s; the checker found nothing%s\n",
                        times(answers.log().calls(), "call").c_str(),
                        times(answers.processes(), "process").c_str(),
                        answers.processes() == 0 ? " (the program used no simulated device)" : "");
   }
-  if (options.strict && !found.empty()) return findings;
+  if (options.strict && mistakes != 0) return findings;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

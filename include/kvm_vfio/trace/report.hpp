@@ -28,7 +28,8 @@ struct report {
 };
 
 /// Writes a report as three or four lines of text. WHAT and FIX are the texts of the rule in this
-/// example. A report without a detail has no line "here".
+/// example. A report without a detail has no line "here". The name of a rule that is only a note
+/// (`is_note`) comes after "note: ".
 /// \code{.txt}
 /// call 12: ioctl(4, UNSET_CONTAINER) = EBUSY [/dev/vfio/7]
 ///   unset-while-open: WHAT

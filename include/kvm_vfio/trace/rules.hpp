@@ -33,6 +33,12 @@ enum class rule : unsigned char {
 /// The number of rules.
 inline constexpr std::size_t rule_count = static_cast<std::size_t>(rule::mapped_outside) + 1;
 
+/// Whether breaking a rule is harmless in most cases, because Linux undoes what the VMM left
+/// behind. But then no call tells the VMM of an error.
+[[nodiscard]] constexpr bool is_note(rule r) noexcept {
+  return r == rule::left_in_container || r == rule::irqs_armed;
+}
+
 /// The texts of a rule. All strings live as long as the program.
 struct rule_text {
   /// A name that never changes, for suppressions and searches ("add-before-iommu").

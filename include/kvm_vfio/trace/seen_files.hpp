@@ -4,6 +4,7 @@
 /// The open files that the checker knows from calls: their descriptors, their mappings, and which
 /// file holds which. Nothing here takes a lock; the checker has one.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/trace/call.hpp>
 
 #include <cstddef>
@@ -25,6 +26,7 @@ inline constexpr file_id no_file = 0;
 struct failed_call {
   std::size_t number = 0;  ///< the number of the call among all calls that the checker saw
   std::string text{};      ///< the call and its error, as `to_string(call)` writes them
+  errc error{};            ///< the error
 };
 
 /// Memory that was mapped in a container and went with its last group.

@@ -15,7 +15,8 @@ namespace kvm_vfio::trace {
 KVM_VFIO_INLINE std::string to_string(const report& r) {
   const rule_text t = text_of(r.broken);
   return "call " + std::to_string(r.number) + ": " + to_string(r.by) +
-         (r.about.empty() ? "" : " [" + r.about + "]") + "\n  " + t.id + ": " + t.what +
+         (r.about.empty() ? "" : " [" + r.about + "]") + "\n  " +
+         (is_note(r.broken) ? "note: " : "") + t.id + ": " + t.what +
          (r.detail.empty() ? "" : "\n  here: " + r.detail) + "\n  fix: " + t.fix + "\n";
 }
 

@@ -89,7 +89,7 @@ KVM_VFIO_INLINE void request_rules::mapped(const call& c, seen_file& in) {
     // A program that tries one address after the other must not fill the memory.
     constexpr std::size_t most = 64;
     if (in.failed_maps.size() < most)
-      in.failed_maps.try_emplace(key, failed_call{number_, to_string(c)});
+      in.failed_maps.try_emplace(key, failed_call{number_, to_string(c), c.error});
     return refused(c, in);
   }
   in.failed_maps.erase(key);
@@ -142,8 +142,11 @@ KVM_VFIO_INLINE void request_rules::unmapped(const call& c, seen_file& in) {
   if (bytes >= c.size || c.size >= everything) return;
   const auto failed = in.failed_maps.find({c.number, c.iova});
   if (bytes == 0 && failed != in.failed_maps.end()) {
-    tell(rule::ignored_error, c, in.name,
-         "call " + std::to_string(failed->second.number) + ": " + failed->second.text);
+    // iommufd cannot map a BAR of a device. A VMM that tries to unmap it loses nothing.
+    const bool not_memory = !ok && failed->second.error == errc::fault;
+    if (!not_memory)
+      tell(rule::ignored_error, c, in.name,
+           "call " + std::to_string(failed->second.number) + ": " + failed->second.text);
     in.failed_maps.erase(failed);
     return;
   }
@@ -211,7 +214,7 @@ KVM_VFIO_INLINE void request_rules::tell(rule r, const call& c, std::string abou
 
 KVM_VFIO_INLINE void request_rules::keep(const call& c, seen_file& f, std::uint32_t request) {
   if (c.error == errc::ok) f.failed.erase(request);
-  else f.failed.try_emplace(request, failed_call{number_, to_string(c)});
+  else f.failed.try_emplace(request, failed_call{number_, to_string(c), c.error});
 }
 
 KVM_VFIO_INLINE bool request_rules::ignored(const call& c, seen_file* f, std::uint32_t request) {
