@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Scenarios of QEMU with VFIO devices. One run is one scenario.
+
+It prints what QEMU printed, and ends with the status 0 (ok), 1 (failed, the reason is on the last line) or 77 (the
+scenario cannot run here, the reason is on the last line). The host that it runs on must have the devices of
+topologies/qemu.json.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from qmp import Failed, Qemu
+
+# The devices of topologies/qemu.json.
+PLAIN = "0000:aa:00.0"  # alone in its group; a pin interrupt
+MSIX = "0000:ab:00.0"  # alone in its group; MSI-X
+FIRST, SECOND = "0000:ac:00.0", "0000:ac:00.1"  # one group
+NO_SNOOP = "0000:ad:00.0"  # behind an IOMMU without snoop control
+
+# Lines that QEMU prints without a fault of the host.
+HARMLESS = re.compile(r"TCG doesn't support requested feature|terminating on signal|host doesn't support requested feature")
+
+
+class Machine:
+    """Starts QEMU, and plugs devices into its root ports."""
+
+    ports = 3
+
+    def __init__(self, options, work):
+        self.options = options
+        self.work = work
+        self.qemus = []
+
+    def command(self, *more, accel=None):
+        accel = accel or ("kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg")
+        words = self.options.qemu + ["-accel", accel, "-nodefaults", "-nographic", "-M", "q35"]
+        # With the native hot-plug of PCI Express, a device in a slot without power is unplugged at once.
+        words += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+        for port in range(self.ports):
+            words += ["-device", f"pcie-root-port,id=rp{port},chassis={port + 1},slot={port + 1}"]
+        if self.options.iommufd:
+            words += ["-object", "iommufd,id=iommufd0"]
+        return words + list(more)
+
+    def start(self, *more, **keywords):
+        qemu = Qemu(self.command(*more, **keywords), self.work, self.options.limit)
+        self.qemus.append(qemu)
+        return qemu
+
+    def device(self, address, number):
+        """The properties of a device for device_add."""
+        properties = {"driver": self.options.driver, "id": f"dev{number}", "bus": f"rp{number}"}
+        if self.options.driver == "vfio-pci":
+            properties["host"] = address
+            if self.options.iommufd:
+                properties["iommufd"] = "iommufd0"
+        return properties
+
+    def cold(self, address, number):
+        """The arguments of the command line for a device."""
+        properties = self.device(address, number)
+        driver = properties.pop("driver")
+        return ["-device", ",".join([driver] + [f"{k}={v}" for k, v in properties.items()])]
+
+    def plug(self, qemu, address, number):
+        qemu.call("device_add", **self.device(address, number))
+
+    def unplug(self, qemu, number):
+        qemu.call("device_del", id=f"dev{number}")
+        qemu.wait_event("DEVICE_DELETED", device=f"dev{number}")
+
+    def present(self, qemu, *numbers):
+        """Fails unless the VM has exactly these devices."""
+        listed = qemu.call("qom-list", path="/machine/peripheral")
+        found = {entry["name"] for entry in listed if entry["name"].startswith("dev")}
+        wanted = {f"dev{number}" for number in numbers}
+        if found != wanted:
+            raise Failed(f"the VM has the devices {sorted(found)}, not {sorted(wanted)}")
+
+
+def steady(qemu, before, what):
+    """Fails if QEMU has more open descriptors than before. Freed objects are closed a moment later."""
+    end = time.monotonic() + 2
+    while True:
+        now = qemu.descriptors()
+        if len(now) <= len(before):
+            return
+        if time.monotonic() > end:
+            more = [name for number, name in now if number not in {n for n, _ in before}]
+            raise Failed(f"{len(now) - len(before)} more descriptors {what}: {', '.join(more[:8])}")
+        time.sleep(0.01)
+
+
+def plug(machine, address=PLAIN):
+    """100 times: plug a device and unplug it."""
+    qemu = machine.start("-S")
+    before = []
+    for cycle in range(machine.options.cycles):
+        machine.plug(qemu, address, 0)
+        machine.unplug(qemu, 0)
+        # The first cycle opens what QEMU keeps.
+        if cycle == 0:
+            time.sleep(0.2)
+            before = qemu.descriptors()
+    steady(qemu, before, f"after {machine.options.cycles} cycles")
+    qemu.quit()
+
+
+def msix(machine):
+    """100 times: a device with MSI-X."""
+    plug(machine, MSIX)
+
+
+def cold(machine):
+    """A device is there from the start; the firmware runs."""
+    qemu = machine.start(*machine.cold(PLAIN, 0), *machine.cold(MSIX, 1))
+    machine.present(qemu, 0, 1)
+    time.sleep(1.5)
+    machine.present(qemu, 0, 1)
+    qemu.call("system_reset")
+    time.sleep(1)
+    machine.present(qemu, 0, 1)
+    qemu.quit()
+
+
+def same_group(machine):
+    """Two devices of one group, unplugged in both orders."""
+    qemu = machine.start("-S")
+    before = []
+    for cycle in range(10):
+        machine.plug(qemu, FIRST, 0)
+        machine.plug(qemu, SECOND, 1)
+        machine.present(qemu, 0, 1)
+        order = (0, 1) if cycle % 2 else (1, 0)
+        machine.unplug(qemu, order[0])
+        machine.present(qemu, order[1])
+        machine.unplug(qemu, order[1])
+        if cycle == 0:
+            time.sleep(0.2)
+            before = qemu.descriptors()
+    steady(qemu, before, "after 10 cycles")
+    qemu.quit()
+
+
+def two(machine, first, second):
+    """Two groups in one container or one iommufd, in both orders."""
+    qemu = machine.start("-S")
+    before = []
+    for cycle in range(12):
+        pair = (first, second) if cycle % 2 else (second, first)
+        machine.plug(qemu, pair[0], 0)
+        machine.plug(qemu, pair[1], 1)
+        machine.present(qemu, 0, 1)
+        machine.unplug(qemu, cycle // 2 % 2)
+        machine.present(qemu, 1 - cycle // 2 % 2)
+        # The group that stays is used on.
+        machine.plug(qemu, pair[cycle // 2 % 2], cycle // 2 % 2)
+        machine.present(qemu, 0, 1)
+        machine.unplug(qemu, 0)
+        machine.unplug(qemu, 1)
+        machine.present(qemu)
+        if cycle == 0:
+            time.sleep(0.2)
+            before = qemu.descriptors()
+    steady(qemu, before, "after 12 cycles")
+    qemu.quit()
+
+
+def two_groups(machine):
+    """Two groups of which both enforce coherency."""
+    two(machine, PLAIN, MSIX)
+
+
+def mixed_coherency(machine):
+    """One device is behind an IOMMU with snoop control, the other one behind an IOMMU without it."""
+    two(machine, PLAIN, NO_SNOOP)
+    # Both are there from the start.
+    qemu = machine.start(*machine.cold(PLAIN, 0), *machine.cold(NO_SNOOP, 1))
+    machine.present(qemu, 0, 1)
+    time.sleep(1)
+    qemu.quit()
+
+
+def in_the_middle(machine, end):
+    """QEMU ends while it has devices; then the devices can be opened again."""
+    for more in (["-S"], []):
+        qemu = machine.start(*more)
+        for number, address in enumerate((PLAIN, MSIX, FIRST)):
+            machine.plug(qemu, address, number)
+        machine.present(qemu, 0, 1, 2)
+        if not more:
+            time.sleep(0.7)
+        end(qemu)
+    qemu = machine.start("-S")
+    for number, address in enumerate((PLAIN, MSIX, SECOND)):
+        machine.plug(qemu, address, number)
+    machine.present(qemu, 0, 1, 2)
+    for number in range(3):
+        machine.unplug(qemu, number)
+    qemu.quit()
+
+
+def quit_in_the_middle(machine):
+    """The command quit while devices are plugged."""
+    in_the_middle(machine, lambda qemu: qemu.quit())
+
+
+def kill_in_the_middle(machine):
+    """SIGKILL while devices are plugged."""
+    in_the_middle(machine, lambda qemu: qemu.kill())
+
+
+def guest(machine):
+    """A whole Linux as the guest lists the device, enables it, writes its BAR and reads the BAR again."""
+    options = machine.options
+    if not options.kernel or not options.initramfs:
+        print("no kernel for the guest")
+        sys.exit(77)
+    console = os.path.join(machine.work, "console")
+    command = machine.command(
+        "-cpu", "max", "-m", "512", "-no-reboot", "-kernel", options.kernel, "-initrd", options.initramfs,
+        "-append", "console=ttyS0 quiet loglevel=4 panic=-1 tsc=unstable no_timer_check",
+        "-serial", f"file:{console}", *machine.cold(MSIX, 0), accel="tcg",
+    )
+    stderr_path = os.path.join(machine.work, "guest.stderr")
+    with open(stderr_path, "w", encoding="utf-8") as stderr:
+        try:
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, timeout=60, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = "no end in 60 s"
+    with open(console, encoding="utf-8", errors="replace") as file:
+        lines = [line.strip() for line in file if line.startswith("GUEST ")]
+    with open(stderr_path, encoding="utf-8", errors="replace") as stderr:
+        printed = stderr.read()
+    print("\n".join(lines))
+    sys.stdout.write(printed)
+    if options.driver == "vfio-pci" and (code != 0 or "GUEST ok" not in lines):
+        raise Failed(f"QEMU ended with {code}, the guest said: {lines[-1] if lines else 'nothing'}; {printed.strip()}")
+
+
+SCENARIOS = {
+    "plug": plug,
+    "cold": cold,
+    "msix": msix,
+    "same-group": same_group,
+    "two-groups": two_groups,
+    "mixed-coherency": mixed_coherency,
+    "quit": quit_in_the_middle,
+    "kill": kill_in_the_middle,
+    "guest": guest,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("--iommufd", action="store_true", help="devices by iommufd, not by group and container")
+    parser.add_argument("--cycles", type=int, default=100)
+    parser.add_argument("--limit", type=float, default=20, help="seconds until an answer of QEMU is late")
+    parser.add_argument("--driver", default="vfio-pci", help="another device of QEMU: tests this program without VFIO")
+    parser.add_argument("--kernel", help="the kernel of the guest")
+    parser.add_argument("--initramfs", help="the initramfs of the guest")
+    parser.add_argument("qemu", nargs="+", help="the words that start QEMU")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        machine = Machine(options, work)
+        reason = None
+        try:
+            SCENARIOS[options.scenario](machine)
+        except Failed as failed:
+            reason = str(failed)
+        for qemu in machine.qemus:
+            if qemu.process.poll() is None:
+                qemu.kill()
+        # A host that answers as Linux does gives QEMU no reason to warn.
+        warnings = {}
+        for qemu in machine.qemus:
+            for line in qemu.words().split(" | "):
+                if re.search(r"vfio|iommu|assert|abort", line, re.I) and not HARMLESS.search(line):
+                    line = re.sub(r"^[^:]*qemu-system-x86_64: ", "", line)
+                    warnings[line] = warnings.get(line, 0) + 1
+        for line, times in warnings.items():
+            print(f"{times} x {line}")
+        if reason:
+            print(reason)
+            sys.exit(1)
+        if warnings:
+            print(f"QEMU warned: {next(iter(warnings))}")
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
