@@ -62,7 +62,7 @@ tree() (
 # start TREE PROGRAM: prints the command that runs TREE/PROGRAM with the libraries of that tree, one word a line.
 start() {
   local loader directories
-  loader=$(find "$1"/lib64 "$1"/usr/lib64 "$1"/lib "$1"/usr/lib -name 'ld-linux*.so.*' 2>/dev/null | head -n 1)
+  loader=$(find "$1"/lib64 "$1"/usr/lib64 "$1"/lib "$1"/usr/lib -name 'ld-linux*.so.*' 2>/dev/null | head -n 1) || true
   [[ -n $loader ]] || { say "$1 has no dynamic loader"; return 1; }
   directories=$(find "$1" -name '*.so.*' ! -path '*/glibc-hwcaps/*' -printf '%h\n' | sort -u | paste -sd:)
   printf '%s\n' "$loader" --library-path "$directories" --argv0 "${2##*/}" "$1/$2"
