@@ -17,7 +17,6 @@ def main():
     command = sys.argv[1:] + [
         "--no-huge", "-m", "100", "--iova-mode=va", "--in-memory", "-a", DEVICE, "--log-level=lib.eal:debug",
         "--log-level=bus.pci:debug", "--log-level=pmd.net.e1000.*:debug", "--", "--total-num-mbufs=2048",
-        "--stats-period=1",
     ]
     try:
         done = subprocess.run(
