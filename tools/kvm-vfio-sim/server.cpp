@@ -130,15 +130,14 @@ void server::accept() {
     (void)::close(made);
     return;
   }
-  connections_[made] = who.pid;
+  connections_[made] = {who.pid, true};
   watch(events_.get(), made);
 }
 
-server::client& server::client_of(pid_t pid) {
-  const std::string path = link_of(in_proc(pid, "exe"));
-  const std::string program = path.substr(path.rfind('/') + 1);
+server::client& server::client_of(pid_t pid, bool fresh) {
   auto& c = clients_[pid];
-  if (!c) {
+  const bool is_new = !c;
+  if (is_new) {
     ++processes_;
     unique_fd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (end) watch(ends_.get(), end.get());
@@ -147,17 +146,28 @@ server::client& server::client_of(pid_t pid) {
     c->task.observe(log_);
     c->task.observe(checker_);
   }
-  if (c->program != program) {
-    // A new process, or a new program in it.
-    c->program = program;
+  if (!fresh) return *c;
+  const std::string path = link_of(in_proc(pid, "exe"));
+  std::string program = path.substr(path.rfind('/') + 1);
+  if (is_new || c->program != program) {
+    c->program = std::move(program);
     c->task.clear_faults();
     for (const planned_fault& f : plan_.faults)
-      if (f.program.empty() || f.program == program) c->task.fail(f.fault);
-    // execve(2) closes descriptors without a call, and removes mappings.
-    for (const auto& [first, length] : std::exchange(c->mappings, {}))
-      (void)c->task.munmap(reinterpret_cast<void*>(first), length);
+      if (f.program.empty() || f.program == c->program) c->task.fail(f.fault);
   }
+  if (!is_new) follow_exec(*c);
   return *c;
+}
+
+void server::follow_exec(client& c) {
+  for (const auto& [first, length] : std::exchange(c.mappings, {}))
+    (void)c.task.munmap(reinterpret_cast<void*>(first), length);
+  for (const auto& [inode, f] : files_)
+    for (const auto& [pid, fd] : std::vector(f.at)) {
+      if (pid != c.pid || c.task.file_of(fd) != f.file) continue;
+      const std::string link = link_of(in_proc(pid, "fd/" + std::to_string(fd)));
+      if (link != "socket:[" + std::to_string(inode) + "]") (void)c.task.close(fd);
+    }
 }
 
 bool server::serve(int connection) {
@@ -177,14 +187,15 @@ bool server::serve(int connection) {
   if (n < static_cast<ssize_t>(sizeof r)) return false;
   path[static_cast<std::size_t>(n) - sizeof r] = 0;
   unique_fd peer;
-  if (const cmsghdr* const c = CMSG_FIRSTHDR(&header); c && c->cmsg_type == SCM_RIGHTS) {
+  if (const cmsghdr* const m = CMSG_FIRSTHDR(&header); m && m->cmsg_type == SCM_RIGHTS) {
     int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    std::memcpy(&fd, CMSG_DATA(m), sizeof fd);
     peer = unique_fd(fd);
   }
   // What was closed before this call has an effect before this call.
   follow_ends();
-  sent out = execute(client_of(known->second), r, path, std::move(peer));
+  client& c = client_of(known->second.pid, std::exchange(known->second.fresh, false));
+  sent out = execute(c, r, path, std::move(peer));
   iovec back{&out.answer, sizeof out.answer};
   msghdr answer_header{};
   answer_header.msg_iov = &back;
@@ -192,11 +203,11 @@ bool server::serve(int connection) {
   if (out.fd >= 0) {
     answer_header.msg_control = control;
     answer_header.msg_controllen = sizeof control;
-    cmsghdr* const c = CMSG_FIRSTHDR(&answer_header);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof out.fd);
-    std::memcpy(CMSG_DATA(c), &out.fd, sizeof out.fd);
+    cmsghdr* const m = CMSG_FIRSTHDR(&answer_header);
+    m->cmsg_level = SOL_SOCKET;
+    m->cmsg_type = SCM_RIGHTS;
+    m->cmsg_len = CMSG_LEN(sizeof out.fd);
+    std::memcpy(CMSG_DATA(m), &out.fd, sizeof out.fd);
   }
   return ::sendmsg(connection, &answer_header, MSG_NOSIGNAL) == sizeof out.answer;
 }

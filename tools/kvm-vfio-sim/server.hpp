@@ -89,7 +89,10 @@ class server {
   void accept();
   // Reads one request of a connection, and answers it. False: the connection has ended.
   bool serve(int connection);
-  client& client_of(pid_t pid);
+  // The process behind a connection. `fresh`: this is the first request of the connection.
+  client& client_of(pid_t pid, bool fresh);
+  // Follows what execve(2) did to a process: it closes descriptors without a call.
+  void follow_exec(client& c);
   // Executes what has ended since the last call: files without descriptors, and processes.
   void follow_ends();
   void end_file(std::uint64_t inode);
@@ -122,7 +125,11 @@ class server {
   unique_fd listener_;
   unique_fd events_;  // the epoll of everything
   unique_fd ends_;    // the epoll of open files and processes
-  std::map<int, pid_t> connections_;
+  struct program_end {
+    pid_t pid = 0;
+    bool fresh = true;
+  };
+  std::map<int, program_end> connections_;
   std::map<pid_t, std::unique_ptr<client>> clients_;
   std::map<std::uint64_t, open_file> files_;  // by the inode of the program's end
   std::map<int, std::uint64_t> inode_of_peer_;
