@@ -162,6 +162,12 @@ TEST_CASE("the first domain of a container locks the memory of all mappings") {
   REQUIRE(m.unmap(container, 5, 5) == errc::ok);
   CHECK(m.set_container(group, container) == errc::ok);
   CHECK(m.map(container, 5, 4) == errc::nomem);
+  // The mappings stay with the mediated device, but count only while there is a domain.
+  REQUIRE(m.unset_container(group) == errc::ok);
+  int other = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/3", &other) >= 0);
+  CHECK(m.map(other, 0, 8) == errc::ok);
+  CHECK(m.set_container(group, container) == errc::nomem);
 }
 
 TEST_CASE("CAP_IPC_LOCK lifts the limit of a container, but the memory counts") {

@@ -600,3 +600,22 @@ TEST_CASE("a device file resets its bus if its iommufd owns all functions of the
   std::uint32_t groups[] = {16, 0, 1, static_cast<std::uint32_t>(iommufd)};
   CHECK(p.ioctl_at(device, VFIO_DEVICE_PCI_HOT_RESET, groups) == errc::inval);
 }
+
+TEST_CASE("the registers of a function for itself can be read, but not written") {
+  sim::topology t = two_groups();
+  sim::pci_spec& pci = t.groups[0].devices[0].pci;
+  pci.capabilities = {{.id = PCI_CAP_ID_EXP, .offset = 0x48},
+                      {.id = PCI_CAP_ID_MSI, .offset = 0x90},
+                      {.id = PCI_CAP_ID_MSIX, .offset = 0xb0}};
+  pci.own_registers = {1, 2, 3, 4, 5, 6, 7, 8};
+  REQUIRE(check(t).empty());
+  machine_under_test<> m(t);
+  const int device = m.device_fd(m.group_with_iommu("/dev/vfio/1"), "0000:00:04.0").value();
+  const std::uint64_t at = (std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40) + 0x40;
+  std::uint32_t word = ~0U;
+  REQUIRE(m.task.pwrite(device, &word, sizeof word, at + 4));
+  REQUIRE(m.task.pread(device, &word, sizeof word, at + 4));
+  CHECK(word == 0x08070605);
+  pci.own_registers.push_back(9);
+  CHECK(to_text(check(t)).find("own_registers: the registers end after 0x48") != std::string::npos);
+}

@@ -61,7 +61,8 @@ TEST_CASE("JSON can say every member") {
          "bus_resets": true, "multifunction": true,
          "capabilities": [{"id": 5, "offset": "0x50"}, {"id": 17, "offset": 112},
            {"id": 16, "offset": 128, "bytes": "02000080FF"},
-           {"id": 3, "offset": 256, "version": 2, "bytes": ""}]}}]}]})");
+           {"id": 3, "offset": 256, "version": 2, "bytes": ""}],
+         "own_registers": "01A0"}}]}]})");
   INFO(to_text(r.errors));
   REQUIRE(r);
   using namespace kvm_vfio::sim;
@@ -103,7 +104,8 @@ TEST_CASE("JSON can say every member") {
       .capabilities = {{.id = 5, .offset = 0x50},
                        {.id = 17, .offset = 0x70},
                        {.id = 16, .offset = 0x80, .bytes = {2, 0, 0, 0x80, 0xff}},
-                       {.id = 3, .offset = 0x100, .version = 2}}};
+                       {.id = 3, .offset = 0x100, .version = 2}},
+      .own_registers = {1, 0xa0}};
   CHECK(r.machine == expected);
 }
 

@@ -248,6 +248,7 @@ TEST_CASE("capabilities stay where they are, in their order, with their bytes") 
   sysfs_tree::put(f.config, 0xe0, {PCI_CAP_ID_EXP, 0xa0, 0x91, 0x00});
   sysfs_tree::put(f.config, 0xa0, {PCI_CAP_ID_MSIX, 0x50, 4, 0, 3, 0, 0, 0, 3, 0x20});
   sysfs_tree::put(f.config, 0x50, {0xfe, 0, 1, 2, 3});  // one that nobody knows
+  sysfs_tree::put(f.config, 0x42, {7, 0, 8});           // registers of the function itself
   sysfs_tree::put(f.config, 0x100, {0x01, 0, 0x02, 0x14, 9});
   sysfs_tree::put(f.config, 0x140, {0x03, 0, 0x01, 0, 1, 2, 3, 4});
   tree.add(f);
@@ -256,6 +257,7 @@ TEST_CASE("capabilities stay where they are, in their order, with their bytes") 
   REQUIRE(r);
   const sim::pci_spec& pci = only_device(r).pci;
   CHECK(pci.msi_vectors == 1);
+  CHECK(pci.own_registers == std::vector<std::uint8_t>{0, 0, 7, 0, 8});
   CHECK(pci.capabilities ==
         std::vector<sim::capability_spec>{
             {.id = PCI_CAP_ID_PM, .offset = 0xc8, .bytes = {0x22, 0xc8}},

@@ -161,6 +161,10 @@ struct pci_spec {
   /// none is given, the simulator places PCI Express, MSI and MSI-X from 0x40 on, each only if the
   /// function has it.
   std::vector<capability_spec> capabilities{};
+  /// The registers that the function has for itself, byte by byte: from 0x40 on, and at most up to
+  /// the first capability. Bytes that are not given are zero. The simulator lets a process read
+  /// them, but not write them.
+  std::vector<std::uint8_t> own_registers{};
   /// Compares all members.
   friend bool operator==(const pci_spec&, const pci_spec&) = default;
 };

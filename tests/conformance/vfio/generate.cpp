@@ -617,15 +617,9 @@ class generator {
     step& s = add({.what = verb::pread, .on = on, .only_for = t.device, .name = "config"});
     s.number = config + at;
     s.argument.resize(size);
-    // The topology does not have what is between the header and the first capability, and no
-    // pointer to capabilities that the status register does not announce.
-    std::uint64_t first = 256;
-    for (const kvm_vfio::sim::capability_spec& c : t.pci.capabilities)
-      first = std::min<std::uint64_t>(first, c.offset);
+    // The topology has no pointer to capabilities that the status register does not announce.
     for (std::size_t i = 0; i < size; ++i)
-      if ((at + i >= PCI_STD_HEADER_SIZEOF && at + i < first) ||
-          (at + i == PCI_CAPABILITY_LIST && t.pci.capabilities.empty()))
-        s.masks.push_back({i, 1});
+      if (at + i == PCI_CAPABILITY_LIST && t.pci.capabilities.empty()) s.masks.push_back({i, 1});
   }
   // An offset in a region of this size: near its ends, or near its MSI-X table.
   std::uint64_t place_in(const kvm_vfio::sim::pci_spec& pci, std::uint64_t region,

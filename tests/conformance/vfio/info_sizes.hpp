@@ -9,6 +9,8 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
+#include <linux/pci_regs.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -69,6 +71,7 @@ class info_sizes {
   void of_device(int group, const info_sizes_target& t) {
     const auto device = vmm_.device_fd(group, t.device.c_str());
     if (!device) return;
+    registers(*device);
     sizes("DEVICE_GET_INFO", *device, VFIO_DEVICE_GET_INFO, 0, 48);
     for (std::uint32_t i = 0; i <= VFIO_PCI_NUM_REGIONS; ++i)
       sizes("GET_REGION_INFO " + std::to_string(i), *device, VFIO_DEVICE_GET_REGION_INFO, i, 96);
@@ -77,6 +80,18 @@ class info_sizes {
     if (t.hot_reset)
       sizes("GET_PCI_HOT_RESET_INFO", *device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, 0, 64);
     (void)vmm_.close(*device);
+  }
+  // All bytes behind the header of the configuration space.
+  void registers(int device) {
+    unsigned char bytes[PCI_CFG_SPACE_SIZE - PCI_STD_HEADER_SIZEOF] = {};
+    const std::uint64_t at =
+        (std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40) + PCI_STD_HEADER_SIZEOF;
+    std::string line =
+        "registers: " + std::to_string(vmm_.system_calls().pread(device, bytes, sizeof bytes, at));
+    for (std::size_t i = 0; i < sizeof bytes; ++i)
+      if (bytes[i] != 0)
+        line += ' ' + std::to_string(PCI_STD_HEADER_SIZEOF + i) + ':' + std::to_string(bytes[i]);
+    lines_.push_back(std::move(line));
   }
   // The index of a region or of an interrupt is the third word of the struct.
   void sizes(const std::string& what, int fd, unsigned long request, std::uint32_t index,

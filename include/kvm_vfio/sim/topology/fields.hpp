@@ -126,6 +126,7 @@ void visit_fields(T& p, Visit&& visit) {
   visit("resets", p.resets, field_form::plain);
   visit("bus_resets", p.bus_resets, field_form::plain);
   visit("capabilities", p.capabilities, field_form::plain);
+  visit("own_registers", p.own_registers, field_form::plain);
 }
 /// Visits the members of a `device_spec`.
 template <maybe_const<device_spec> T, class Visit>

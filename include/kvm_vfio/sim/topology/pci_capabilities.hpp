@@ -63,6 +63,10 @@ void put_bytes(std::vector<std::uint8_t>& to, std::size_t at, std::uint64_t valu
 [[nodiscard]] std::vector<std::uint8_t> generated_bytes(const pci_spec& pci, unsigned id);
 }  // namespace detail
 
+/// The end of the registers that a function has for itself: the offset of its first ordinary
+/// capability, or 0x100 if it has none.
+[[nodiscard]] std::size_t end_of_own_registers(const pci_spec& pci);
+
 /// The capabilities of a function with their bytes. If `pci_spec::capabilities` is empty, they are
 /// PCI Express, MSI and MSI-X from 0x40 on, each only if the function has it.
 [[nodiscard]] std::vector<capability_spec> capabilities_of(const pci_spec& pci);

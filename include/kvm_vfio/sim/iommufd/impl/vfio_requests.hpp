@@ -43,8 +43,8 @@ KVM_VFIO_INLINE answer vfio_set_iommu(std::uint64_t type, const vfio_space& on) 
   return to_answer(type == VFIO_TYPE1_IOMMU ? on.space->use_small_pages() : errc::ok);
 }
 
-// VFIO_IOMMU_GET_INFO. Each capability and each range is written if it fits, but only if all of
-// them fit, the info struct tells the offset of the first capability.
+// VFIO_IOMMU_GET_INFO. Each capability is written as soon as it fits, but only if all of them fit,
+// the info struct tells the offset of the first one.
 KVM_VFIO_INLINE answer vfio_get_info(process& task, std::uint64_t argument, const vfio_space& on) {
   vfio_iommu_type1_info info{};
   constexpr std::size_t least = offsetof(vfio_iommu_type1_info, iova_pgsizes) + 8;
@@ -57,8 +57,7 @@ KVM_VFIO_INLINE answer vfio_get_info(process& task, std::uint64_t argument, cons
   constexpr std::size_t first = sizeof info;
   constexpr std::size_t second = first + 16;
   const std::vector<iova_range>& ranges = on.space->ranges();
-  const std::size_t first_range = second + 16;
-  const std::size_t whole = first_range + 16 * ranges.size();
+  const std::size_t whole = second + 16 + 16 * ranges.size();
   const auto header = [](std::uint16_t id, std::size_t next) {
     return vfio_info_cap_header{.id = id, .version = 1, .next = static_cast<std::uint32_t>(next)};
   };
@@ -68,16 +67,18 @@ KVM_VFIO_INLINE answer vfio_get_info(process& task, std::uint64_t argument, cons
         !task.copy_to_user(argument + first + sizeof next, ~std::uint32_t{0}))
       return errc::fault;
   }
-  for (std::size_t i = 0; i < ranges.size() && room >= first_range + 16 * (i + 1); ++i) {
-    const auto range = bytes_of(ranges[i].first, ranges[i].last);
-    if (!task.mem().write(argument + first_range + 16 * i, range.data(), range.size()))
+  // Each range is written as soon as it fits, but the header in front of them only if all fit.
+  constexpr std::size_t ranges_at = second + 16;
+  for (std::size_t i = 0; i < ranges.size() && room >= ranges_at + 16 * (i + 1); ++i) {
+    const auto raw = bytes_of(ranges[i].first, ranges[i].last);
+    if (!task.mem().write(argument + ranges_at + 16 * i, raw.data(), raw.size()))
       return errc::fault;
   }
   if (room >= whole) {
     const auto last = header(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 0);
-    const auto body = bytes_of(static_cast<std::uint32_t>(ranges.size()), std::uint32_t{0});
+    const auto count = bytes_of(static_cast<std::uint32_t>(ranges.size()), std::uint32_t{0});
     if (!task.copy_to_user(argument + second, last) ||
-        !task.mem().write(argument + second + sizeof last, body.data(), body.size()))
+        !task.mem().write(argument + second + sizeof last, count.data(), count.size()))
       return errc::fault;
   }
   info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;

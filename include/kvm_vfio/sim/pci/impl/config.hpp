@@ -28,6 +28,8 @@ KVM_VFIO_INLINE pci_config::pci_config(const pci_spec& spec)
   build_header(spec);
   build_bars(spec);
   build_capabilities(capabilities_of(spec));
+  std::copy(spec.own_registers.begin(), spec.own_registers.end(),
+            bytes_.begin() + PCI_STD_HEADER_SIZEOF);
   initial_.assign(bytes_.begin(), bytes_.end());
 }
 

@@ -95,4 +95,10 @@ KVM_VFIO_INLINE std::vector<capability_spec> capabilities_of(const pci_spec& pci
   return out;
 }
 
+KVM_VFIO_INLINE std::size_t end_of_own_registers(const pci_spec& pci) {
+  std::size_t end = PCI_CFG_SPACE_SIZE;
+  for (const capability_spec& c : capabilities_of(pci)) end = std::min<std::size_t>(end, c.offset);
+  return end;
+}
+
 }  // namespace kvm_vfio::sim

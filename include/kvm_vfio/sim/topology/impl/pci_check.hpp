@@ -59,6 +59,12 @@ class pci_checker {
       fail("msi_vectors", std::to_string(pci_.msi_vectors) + " is not 0, 1, 2, 4, 8, 16 or 32");
     check_msix();
     check_capabilities();
+    const std::size_t end =
+        std::max<std::size_t>(end_of_own_registers(pci_), PCI_STD_HEADER_SIZEOF);
+    if (pci_.own_registers.size() > end - PCI_STD_HEADER_SIZEOF)
+      fail("own_registers", "the registers end after " + in_hex(end) +
+                                ", where the first capability is, or the end of their part of the "
+                                "configuration space");
   }
 
  private:

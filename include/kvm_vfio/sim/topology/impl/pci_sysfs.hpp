@@ -202,6 +202,11 @@ class pci_sysfs_reader {
     fill_bytes();
     for (capability_spec& c : pci_.capabilities) look_at(c);
     leave_out_what_cannot_be();
+    const std::size_t end = end_of_own_registers(pci_);
+    for (std::size_t i = PCI_STD_HEADER_SIZEOF; i < end; ++i)
+      pci_.own_registers.push_back(static_cast<std::uint8_t>(byte(i)));
+    while (!pci_.own_registers.empty() && pci_.own_registers.back() == 0)
+      pci_.own_registers.pop_back();
   }
   // Adds a note if a list of capabilities is broken. `at` is the offset that its last element
   // names; 0 is the regular end.
