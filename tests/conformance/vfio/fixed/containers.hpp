@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// Mappings for DMA in containers and in iommufds, what these tell of themselves, and when a group
+/// can leave them.
+
+#include "recorder.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vfio_lockstep::fixed {
+
+/// Memory of the process for DMA.
+struct dma_memory {
+  std::uint64_t there = 0;   ///< four pages
+  std::uint64_t absent = 0;  ///< a page that the process does not have
+};
+
+inline constexpr std::uint64_t first_iova = 0x100000;
+
+/// Makes the requests of a container.
+template <class System>
+class container_calls {
+ public:
+  /// \param fd a container, or an iommufd
+  container_calls(recorder<System>& on, const machine& m, const dma_memory& memory, int fd)
+      : on_(on), page_(m.page), memory_(memory), fd_(fd) {}
+
+  void tell() {
+    on_.ioctl("GET_API_VERSION", fd_, VFIO_GET_API_VERSION);
+    for (std::uint32_t i = 0; i < 12; ++i)
+      on_.ioctl("CHECK_EXTENSION " + std::to_string(i), fd_, VFIO_CHECK_EXTENSION, i);
+    for (std::uint32_t size = 8; size <= 144; size += 8)
+      on_.ioctl_bytes("IOMMU_GET_INFO " + std::to_string(size), fd_, VFIO_IOMMU_GET_INFO,
+                      words({size, 0}, 160));
+  }
+  void map_and_unmap() {
+    const std::uint64_t next = first_iova + page_;
+    map(first_iova, memory_.there, page_);
+    map(next, memory_.there + page_, page_);
+    map(next, memory_.there, page_);
+    tell_available();
+    unmap(first_iova, 2 * page_);
+    unmap(first_iova, 2 * page_);
+    map(first_iova, memory_.there, 4 * page_);
+    unmap(next, page_);            // a part in the middle
+    unmap(first_iova, page_);      // a part at the start
+    unmap(first_iova, 3 * page_);  // a part up to the end
+    unmap(first_iova - page_, 2 * page_);
+    unmap(first_iova, 4 * page_);
+    map(first_iova, memory_.absent, page_);
+    map(first_iova, memory_.there, 4 * page_);
+    unmap(0, 0, kvm_vfio::uapi::dma_unmap_all);
+    unmap(0, 0, kvm_vfio::uapi::dma_unmap_all);
+    map(0xfee00000 - page_, memory_.there, page_);
+    map(0xfee00000, memory_.there, page_);
+    map(0xfeeff000, memory_.there, 2 * page_);
+    map(std::uint64_t{1} << 60, memory_.there, page_);
+    map(first_iova, memory_.there, page_, VFIO_DMA_MAP_FLAG_READ);
+    map(next, memory_.there, page_, 0);
+  }
+  void map(std::uint64_t iova, std::uint64_t address, std::uint64_t size,
+           std::uint32_t flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE) {
+    vfio_iommu_type1_dma_map m{};
+    m.argsz = sizeof m;
+    m.flags = flags;
+    m.vaddr = address;
+    m.iova = iova;
+    m.size = size;
+    on_.ioctl_at("MAP_DMA", fd_, VFIO_IOMMU_MAP_DMA, m);
+  }
+  void unmap(std::uint64_t iova, std::uint64_t size, std::uint32_t flags = 0) {
+    const auto low = [](std::uint64_t n) { return static_cast<std::uint32_t>(n); };
+    on_.ioctl_bytes("UNMAP_DMA", fd_, VFIO_IOMMU_UNMAP_DMA,
+                    words({24, flags, low(iova), low(iova >> 32), low(size), low(size >> 32)}));
+  }
+
+ private:
+  void tell_available() {
+    on_.ioctl_bytes("IOMMU_GET_INFO", fd_, VFIO_IOMMU_GET_INFO, words({160, 0}, 160));
+  }
+
+  recorder<System>& on_;
+  std::uint64_t page_;
+  dma_memory memory_;
+  int fd_;
+};
+
+/// A group in a container, or in an iommufd that is used as one.
+/// \param path the container or the iommufd
+template <class System>
+void use_container(recorder<System>& on, const target& t, const machine& m,
+                   const dma_memory& memory, const std::string& path) {
+  const int empty = on.open("container", path);
+  container_calls<System>(on, m, memory, empty).tell();
+  on.ioctl("SET_IOMMU", empty, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+  on.close_all();
+  for (const auto type : {std::uintptr_t{VFIO_TYPE1_IOMMU}, std::uintptr_t{VFIO_TYPE1v2_IOMMU}}) {
+    const opened_device o = on.open_device(t, path, type);
+    container_calls<System> calls(on, m, memory, o.container);
+    calls.tell();
+    calls.map_and_unmap();
+    on.ioctl("SET_IOMMU", o.container, VFIO_SET_IOMMU, type);
+    on.set_container(o.group, o.container);
+    on.ioctl("UNSET_CONTAINER", o.group, VFIO_GROUP_UNSET_CONTAINER);
+    on.close("device", o.device);
+    on.ioctl("UNSET_CONTAINER", o.group, VFIO_GROUP_UNSET_CONTAINER);
+    on.ioctl("UNSET_CONTAINER", o.group, VFIO_GROUP_UNSET_CONTAINER);
+    on.set_container(o.group, o.container);
+    on.ioctl("SET_IOMMU", o.container, VFIO_SET_IOMMU, type);
+    const int again = on.get_device(o.group, t.device);
+    calls.map(first_iova, memory.there, m.page);
+    calls.unmap(first_iova, m.page);
+    // The device holds its group.
+    on.close("group", o.group);
+    const int second = on.open("group of an open device", t.group);
+    on.close("device", again);
+    if (second < 0) on.open("group", t.group);
+    on.close_all();
+  }
+  for (const char* const options :
+       {" ", "  ", " vf_token=00000000-0000-0000-0000-000000000001", "x", " other"}) {
+    const opened_device o = on.open_device(t, path);
+    on.get_device(o.group, t.device + options);
+    on.close_all();
+  }
+}
+
+/// Two devices with files of their own, of one group if the group has two.
+template <class System>
+void use_iommufd(recorder<System>& on, const target& t, const machine& m,
+                 const dma_memory& memory) {
+  namespace u = kvm_vfio::uapi;
+  const int fd = on.open("iommufd", "/dev/iommu");
+  const int device = on.open("device file", t.cdev);
+  on.bind(device, fd);
+  int second = -1;
+  for (const target& other : m.targets)
+    if (other.group == t.group && other.device != t.device) {
+      second = on.open("second device file", other.cdev);
+      on.bind(second, fd);
+    }
+  const std::uint32_t one = on.alloc_ioas(fd);
+  const std::uint32_t two = on.alloc_ioas(fd);
+  on.attach(device, one);
+  if (second >= 0) {
+    on.attach(second, two);
+    on.attach(second, one);
+  }
+  for (const std::uint32_t count : {0U, 1U, 2U, 8U}) {
+    std::vector<unsigned char> ranges(8 * sizeof(u::iommu_iova_range));
+    u::iommu_ioas_iova_ranges g{};
+    g.size = sizeof g;
+    g.ioas_id = one;
+    g.num_iovas = count;
+    g.allowed_iovas = reinterpret_cast<std::uintptr_t>(ranges.data());
+    on.ioctl_at("IOVA_RANGES", fd, u::request_ioas_iova_ranges, g);
+    on.say("ranges", kvm_vfio::errc::ok, g.num_iovas);
+    on.bytes("ranges", ranges.data(), ranges.size());
+  }
+  const auto map = [&](std::uint64_t address, std::uint64_t iova, std::uint64_t pages) {
+    u::iommu_ioas_map a{};
+    a.size = sizeof a;
+    a.flags = u::map_fixed_iova | u::map_readable | u::map_writeable;
+    a.ioas_id = one;
+    a.user_va = address;
+    a.length = pages * m.page;
+    a.iova = iova;
+    on.ioctl_at("IOAS_MAP", fd, u::request_ioas_map, a);
+  };
+  const auto unmap = [&](std::uint64_t iova, std::uint64_t length) {
+    u::iommu_ioas_unmap a{};
+    a.size = sizeof a;
+    a.ioas_id = one;
+    a.iova = iova;
+    a.length = length;
+    on.ioctl_at("IOAS_UNMAP", fd, u::request_ioas_unmap, a);
+    on.say("length", kvm_vfio::errc::ok, a.length);
+  };
+  map(memory.there, first_iova, 2);
+  map(memory.there, first_iova + m.page, 2);
+  map(memory.there, first_iova + 2 * m.page, 2);
+  map(memory.absent, first_iova + 4 * m.page, 1);
+  map(memory.there, 0xfee00000, 1);
+  unmap(first_iova, m.page);
+  unmap(first_iova + m.page, m.page);
+  unmap(first_iova + m.page, 2 * m.page);
+  unmap(first_iova, 4 * m.page);
+  unmap(first_iova, 4 * m.page);
+  unmap(0, ~std::uint64_t{0});
+  on.close_all();
+}
+
+}  // namespace vfio_lockstep::fixed

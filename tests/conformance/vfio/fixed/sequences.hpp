@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The sequences of calls that each run makes with each device, before the random sequences. They
+/// reach states that random sequences of this length rarely reach.
+
+#include "containers.hpp"
+#include "interrupts.hpp"
+#include "mapped_bars.hpp"
+#include "recorder.hpp"
+#include "registers.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vfio_lockstep::fixed {
+
+/// The names of the sequences.
+inline constexpr std::string_view names[] = {"interrupts",  "registers",  "hot resets",
+                                             "mapped BARs", "containers", "iommufd"};
+
+/// Returns whether no device of the group stands in front of this one.
+inline bool first_of_group(const target& t, const machine& m) {
+  for (const target& other : m.targets)
+    if (other.group == t.group) return other.device == t.device;
+  return true;
+}
+
+/// Makes the calls of a sequence with a device, on a machine with a type 1 IOMMU.
+/// \return a line for each answer; none: the sequence is not for this device or machine
+template <class System>
+std::vector<std::string> run(std::string_view name, const System& sys, const target& t,
+                             const machine& m, const dma_memory& memory) {
+  recorder<System> on(sys);
+  if (name == "interrupts") {
+    use_interrupts(on, t);
+  } else if (name == "registers") {
+    use_registers(on, t, m);
+  } else if (name == "hot resets") {
+    use_hot_reset(on, t, m);
+  } else if (name == "mapped BARs" && m.maps) {
+    mapped_bar_of_group(on, t, m);
+    if (!t.cdev.empty()) mapped_bar_of_file(on, t, m);
+  } else if (name == "containers" && first_of_group(t, m)) {
+    use_container(on, t, m, memory, "/dev/vfio/vfio");
+    if (m.iommufd) use_container(on, t, m, memory, "/dev/iommu");
+  } else if (name == "iommufd" && !t.cdev.empty()) {
+    use_iommufd(on, t, m, memory);
+  }
+  return on.finish();
+}
+
+}  // namespace vfio_lockstep::fixed
