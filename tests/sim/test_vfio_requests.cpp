@@ -220,6 +220,18 @@ TEST_CASE("GET_INFO of an iommufd writes each capability that fits") {
   CHECK(half[6] == 0x10003);
   CHECK(half[10] == 0xa5a5a5a5);
   CHECK(info(16)[4] == 0xa5a5a5a5);
+
+  // A range is written when it fits, the header of the ranges when all of them fit.
+  const int group = m.open("/dev/vfio/1");
+  REQUIRE(m.set_container(group, m.fd) == errc::ok);
+  REQUIRE(m.device_fd(group, device_name));
+  const auto several = info(128);
+  REQUIRE(several[12] >= 2);
+  const auto one = info(72);
+  CHECK(one[4] == 0);
+  CHECK(one[10] == 0xa5a5a5a5);
+  CHECK(one[16] == several[16]);
+  CHECK(one[18] == 0xa5a5a5a5);
 }
 
 TEST_CASE("GET_INFO of an iommufd writes each range that fits") {
