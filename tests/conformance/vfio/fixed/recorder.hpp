@@ -73,6 +73,10 @@ class recorder {
     return made("open " + what, sys_.open(path.c_str(), O_RDWR));
   }
   int eventfd() { return made("eventfd", sys_.eventfd()); }
+  /// Makes an ioctl that answers with a new descriptor. \return the descriptor; -1: an error
+  int make(const std::string& what, int fd, unsigned long request) {
+    return made(what, sys_.ioctl(fd, request, 0));
+  }
   void close(const std::string& what, int fd) {
     say("close " + what, sys_.close(fd));
     std::erase(fds_, fd);

@@ -9,6 +9,7 @@
 #include "mapped_bars.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
+#include "vms.hpp"
 
 #include <string>
 #include <string_view>
@@ -17,8 +18,8 @@
 namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
-inline constexpr std::string_view names[] = {"interrupts",  "registers",  "hot resets",
-                                             "mapped BARs", "containers", "iommufd"};
+inline constexpr std::string_view names[] = {"interrupts", "registers", "hot resets", "mapped BARs",
+                                             "containers", "iommufd",   "VMs"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -45,6 +46,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   } else if (name == "containers" && first_of_group(t, m)) {
     use_container(on, t, m, memory, "/dev/vfio/vfio");
     if (m.iommufd) use_container(on, t, m, memory, "/dev/iommu");
+  } else if (name == "VMs" && m.books && t.device == m.targets.front().device) {
+    use_vms(on, m, memory);
   } else if (name == "iommufd" && !t.cdev.empty()) {
     use_iommufd(on, t, m, memory);
   }
