@@ -393,6 +393,25 @@ const char* shown(const char* path, char* buffer) {
   return path;
 }
 
+// As `shown`, for a path that may be relative to the open directory `at`. A program that walks
+// through a path with one open for each name, as libudev does, comes into the view in this way.
+const char* shown_at(int at, const char* path, char* buffer) {
+  if (directory_length == 0 || !path || !path[0] || path[0] == '/' || at < 0)
+    return shown(path, buffer);
+  char link[40];
+  char joined[PATH_MAX];
+  (void)snprintf(link, sizeof link, "/proc/self/fd/%d", at);
+  const int before = errno;
+  const long n = syscall(SYS_readlinkat, AT_FDCWD, link, joined, sizeof joined - 1);
+  errno = before;
+  if (n <= 0 || static_cast<size_t>(n) + strlen(path) + 2 > sizeof joined) return path;
+  joined[n] = 0;
+  if (n > 1 && !starts(joined, "/sys") && !starts(joined, "/dev")) return path;
+  joined[n] = '/';
+  strcpy(joined + n + 1, path);
+  return shown(joined, buffer) == buffer ? buffer : path;
+}
+
 // Removes the directory of the run from the start of a path. Returns the new length.
 size_t strip(char* path, size_t length) {
   if (directory_length == 0 || length <= directory_length ||
@@ -429,7 +448,7 @@ int do_open(int at, const char* path, int flags, unsigned mode) {
     r.flags = static_cast<unsigned>(flags);
     return static_cast<int>(ask_for_descriptor(r, (flags & O_CLOEXEC) != 0, own));
   }
-  const int fd = static_cast<int>(syscall(SYS_openat, at, shown(path, buffer), flags, mode));
+  const int fd = static_cast<int>(syscall(SYS_openat, at, shown_at(at, path, buffer), flags, mode));
   set_kind(fd, real);
   return fd;
 }
@@ -455,7 +474,7 @@ int do_stat(int at, const char* path, struct stat* s, int flags) {
     if (r == 0) as_node(s, at < most ? nodes_of[at] : 0);
     return r;
   }
-  const int r = static_cast<int>(syscall(SYS_newfstatat, at, shown(path, buffer), s, flags));
+  const int r = static_cast<int>(syscall(SYS_newfstatat, at, shown_at(at, path, buffer), s, flags));
   if (r != 0 || !path || path[0] != '/') return r;
   if (const node* const n = node_of(path)) as_node(s, n->number);
   return r;
@@ -774,7 +793,8 @@ int sim_fxstat64(int, int fd, struct stat* s) { return do_stat(fd, "", s, AT_EMP
 int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* s) AS(statx);
 int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* s) {
   char buffer[PATH_MAX];
-  const int r = static_cast<int>(syscall(SYS_statx, at, shown(path, buffer), flags, mask, s));
+  const int r =
+      static_cast<int>(syscall(SYS_statx, at, shown_at(at, path, buffer), flags, mask, s));
   if (r != 0) return r;
   const node* const n = path && path[0] == '/' ? node_of(path) : nullptr;
   const bool own = path && !path[0] && (flags & AT_EMPTY_PATH) && is_simulated(at);
@@ -825,7 +845,8 @@ int sim_access(const char* path, int mode) {
 int sim_faccessat(int at, const char* path, int mode, int flags) AS(faccessat);
 int sim_faccessat(int at, const char* path, int mode, int flags) {
   char buffer[PATH_MAX];
-  return NEXT(faccessat, int(int, const char*, int, int))(at, shown(path, buffer), mode, flags);
+  return NEXT(faccessat, int(int, const char*, int, int))(at, shown_at(at, path, buffer), mode,
+                                                          flags);
 }
 
 // ls(1) asks for these.
@@ -849,7 +870,7 @@ LISTXATTR(sim_llistxattr, llistxattr, SYS_llistxattr)
 long sim_readlinkat(int at, const char* path, char* to, size_t size) AS(readlinkat);
 long sim_readlinkat(int at, const char* path, char* to, size_t size) {
   char buffer[PATH_MAX];
-  const long n = syscall(SYS_readlinkat, at, shown(path, buffer), to, size);
+  const long n = syscall(SYS_readlinkat, at, shown_at(at, path, buffer), to, size);
   return n > 0 ? static_cast<long>(strip(to, static_cast<size_t>(n))) : n;
 }
 long sim_readlink(const char* path, char* to, size_t size) AS(readlink);
