@@ -12,6 +12,12 @@ here=$kernels
 unmodified=${cache%/kernels}/unmodified
 dpkg_arch=$(dpkg --print-architecture)
 
+# update: asks the archive for its lists, one run at a time. Fails if the archive does not answer.
+update() (
+  lock "$apt_dir"
+  archive_update
+)
+
 # tree NAME SUITES [--alone] PACKAGE...: prints the directory in the cache that has the files of the newest packages
 # and of all packages that they depend on. With --alone: of these packages only. If the archive does not answer, the
 # newest directory of the cache is taken. Fails if there is none, and says the reason.
@@ -25,7 +31,7 @@ tree() (
   key=$(printf '%s\n' "$suites" "$closure" "$@" | sha256sum | cut -c1-8)
   archive "$dpkg_arch" "$suites"
   version=
-  ! archive_update || version=$(version_of "$1")
+  ! update || version=$(version_of "$1")
   if [[ -z $version ]]; then
     found=$(find "$home" -mindepth 1 -maxdepth 1 -name "*_$key" | sort -V | tail -n 1)
     [[ -n $found ]] || { say "the archive does not give $1 of ${suites##* }"; return 1; }

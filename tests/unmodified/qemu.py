@@ -47,7 +47,7 @@ class Machine:
         self.qemus = []
 
     def command(self, *more, accel=None):
-        accel = accel or ("kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg")
+        accel = accel or self.options.accel
         words = self.options.qemu + ["-accel", accel, "-nodefaults", "-nographic", "-M", "q35"]
         # With the native hot-plug of PCI Express, a device in a slot without power is unplugged at once.
         words += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
@@ -123,7 +123,7 @@ def steady(qemu, before, what):
 
 
 def plug(machine, address=PLAIN):
-    """100 times: plug a device and unplug it."""
+    """Many times: plug a device and unplug it."""
     qemu = machine.start("-S")
     before = []
     for cycle in range(machine.options.cycles):
@@ -138,7 +138,7 @@ def plug(machine, address=PLAIN):
 
 
 def msix(machine):
-    """100 times: a device with MSI-X."""
+    """Many times: a device with MSI-X."""
     plug(machine, MSIX)
 
 
@@ -289,6 +289,9 @@ def main():
     parser.add_argument("--iommufd", action="store_true", help="devices by iommufd, not by group and container")
     parser.add_argument("--cycles", type=int, default=100)
     parser.add_argument("--limit", type=float, default=20, help="seconds until an answer of QEMU is late")
+    # Without KVM, QEMU makes the same calls but for those of kvm-vfio.
+    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    parser.add_argument("--accel", default="kvm" if kvm else "tcg", help="what runs the VM's processor")
     parser.add_argument("--driver", default="vfio-pci", help="another device of QEMU: tests this program without VFIO")
     parser.add_argument("--kernel", help="the kernel of the guest")
     parser.add_argument("--initramfs", help="the initramfs of the guest")
