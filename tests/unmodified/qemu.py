@@ -26,6 +26,8 @@ NO_SNOOP = "0000:ad:00.0"  # behind an IOMMU without snoop control
 # Lines that QEMU prints without a fault of the host.
 HARMLESS = re.compile(
     r"TCG doesn't support requested feature|host doesn't support requested feature|terminating on signal"
+    # QEMU says so if TCG runs the VM: there is no kvm-vfio then.
+    r"|KVM VFIO device isn't created yet"
     # The kernel may lack CONFIG_VFIO_PCI_DMABUF.
     r"|VFIO dma-buf not supported in kernel"
 )
@@ -45,6 +47,7 @@ class Machine:
         self.options = options
         self.work = work
         self.qemus = []
+        self.last = None  # the last line of the output
 
     def command(self, *more, accel=None):
         accel = accel or self.options.accel
@@ -240,6 +243,32 @@ def kill_in_the_middle(machine):
     in_the_middle(machine, lambda qemu: qemu.kill())
 
 
+def faults(machine):
+    """Calls fail, each once (faults/qemu.json); QEMU says so, and then the device can be plugged."""
+    qemu = machine.start("-S")
+    before = qemu.descriptors()
+    refused = 0
+    for _ in range(60):
+        try:
+            machine.plug(qemu, MSIX, 0)
+        except Failed as failed:
+            if qemu.process.poll() is not None:
+                raise
+            refused += 1
+            print(failed)
+            continue
+        machine.unplug(qemu, 0)
+    machine.plug(qemu, MSIX, 0)
+    machine.present(qemu, 0)
+    machine.unplug(qemu, 0)
+    # QEMU keeps the device of kvm-vfio.
+    steady(qemu, before + [(-1, "")] * 1, f"after {refused} failures")
+    qemu.quit()
+    if refused < 5:
+        raise Failed(f"the device was refused {refused} times only")
+    machine.last = f"the device was refused {refused} times, then plugged"
+
+
 def guest(machine):
     """A whole Linux as the guest lists the device, enables it, writes its BAR and reads the BAR again."""
     options = machine.options
@@ -279,6 +308,7 @@ SCENARIOS = {
     "mixed-coherency": mixed_coherency,
     "quit": quit_in_the_middle,
     "kill": kill_in_the_middle,
+    "faults": faults,
     "guest": guest,
 }
 
@@ -318,10 +348,12 @@ def main():
                     warnings[line] = warnings.get(line, 0) + 1
         for line, times in warnings.items():
             print(f"{times} x {line}")
+        if machine.last:
+            print(machine.last)
         if reason:
             print(reason)
             sys.exit(1)
-        if warnings:
+        if warnings and options.scenario != "faults":
             print(f"QEMU warned: {next(iter(warnings))}")
             sys.exit(1)
 
