@@ -429,7 +429,9 @@ TEST_CASE("the region with the MSI-X table says that it can be mapped whole") {
 }
 
 TEST_CASE("the memory of a BAR can be mapped as a file, and is the memory of the device") {
-  plugged p;
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].pci.bars[2] = {.size = 0x2000};
+  plugged p(t);
   sim::device_file& f = *sim::device_of(*p.task.file_of(p.device));
   CHECK(f.share(0x4000, 0x1000).error() == errc::inval);
   CHECK(f.share(0x1000, std::uint64_t{3} << 40).error() == errc::inval);
@@ -441,12 +443,26 @@ TEST_CASE("the memory of a BAR can be mapped as a file, and is the memory of the
   REQUIRE(::pwrite(part->file, &written, sizeof written, 0x1010) == sizeof written);
   CHECK(p.get(0x1010) == written);
   CHECK(f.share(0x1000, 0).value().file == part->file);
+  // All BARs are in one file, at their offsets in the device's file.
+  constexpr std::uint64_t second = std::uint64_t{2} << 40;
+  const auto other = f.share(0x1000, second + 0x1000);
+  REQUIRE(other);
+  CHECK(other->file == part->file);
+  CHECK(other->offset == second + 0x1000);
+  REQUIRE(::pwrite(part->file, &written, sizeof written, second + 0x1004) == sizeof written);
+  CHECK(p.get(second + 0x1004) == written);
   // The program's address holds the device, and so its group.
   constexpr std::uint64_t address = 0x7000000;
   REQUIRE(p.task.map_at(address, 0x1000, PROT_READ, p.device, 0x1000));
   CHECK(p.task.maps_file(address, 1));
   CHECK(p.task.map_at(address, 0x1000, PROT_READ, p.device, p.config).error() == errc::inval);
   CHECK(p.task.mappings() == 1);
+  constexpr std::uint64_t moved = 0x8000000;
+  CHECK_FALSE(p.task.move_mapping(moved, address));
+  CHECK(p.task.move_mapping(address, moved));
+  CHECK_FALSE(p.task.maps_file(address, 1));
+  CHECK(p.task.maps_file(moved, 1));
+  CHECK(p.task.move_mapping(moved, address));
   CHECK(p.task.munmap(reinterpret_cast<void*>(address), 0x1000));
   CHECK_FALSE(p.task.maps_file(address, 1));
 }

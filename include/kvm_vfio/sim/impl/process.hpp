@@ -266,6 +266,16 @@ KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use u
   return told(c, fd);
 }
 
+KVM_VFIO_INLINE bool process::move_mapping(std::uint64_t from, std::uint64_t to) noexcept {
+  const guard held(mutex_);
+  for (file_mapping& m : mappings_)
+    if (m.address == from) {
+      m.address = to;
+      return true;
+    }
+  return false;
+}
+
 KVM_VFIO_INLINE void process::lend(int fd, file* owned) {
   file_ref old;
   const guard held(mutex_);

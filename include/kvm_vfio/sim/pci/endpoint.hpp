@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <utility>
 
 namespace kvm_vfio::sim {
 
@@ -114,8 +115,9 @@ class pci_endpoint {
   ///   of the BAR
   /// - `errc::nomem`: this program has no range of addresses for the whole BAR
   [[nodiscard]] result<void*> map(std::uint64_t size, std::uint64_t offset) noexcept;
-  /// Finds the memory of a part of a BAR as a part of a file, which another process can map.
-  /// Otherwise as `map`.
+  /// Finds the memory of a part of a BAR as a part of a file, which another process can map. The
+  /// function has one such file without a name (memfd_create). Each BAR that was shared is in the
+  /// file at the offset that the BAR has in the device's file. Otherwise as `map`.
   /// \return the file's descriptor in this program, and the offset of the part in the file. The
   ///         descriptor belongs to the function, and exists as long as the function.
   /// \par Errors
@@ -158,6 +160,19 @@ class pci_endpoint {
   pci_spec spec_;
   linux_release release_;
   pci_config config_;
+  // Owns the descriptor of the file that has the memory of all shared BARs.
+  struct memory_file {
+    memory_file() = default;
+    memory_file(memory_file&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
+    memory_file& operator=(memory_file&& other) noexcept {
+      std::swap(fd, other.fd);
+      return *this;
+    }
+    ~memory_file();
+    int fd = -1;
+  };
+
+  memory_file memory_;
   sparse_bytes bars_[PCI_STD_NUM_BARS];
   int resets_ = 0;
   unsigned small_ = 0;  // one bit for each BAR of less than a page that can be mapped

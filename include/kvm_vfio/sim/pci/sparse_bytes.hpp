@@ -35,12 +35,16 @@ class sparse_bytes {
   /// \param size the number of bytes, a multiple of `chunk_size`; each call gives the same number
   /// \return null: there is no memory or no range of addresses for the block; then nothing changed
   [[nodiscard]] unsigned char* map(std::uint64_t size) noexcept;
-  /// Does what `map` does, with a block that is a file without a name (memfd_create), so that
-  /// another process can map the block, too. Call this function before `map`.
-  /// \param size the number of bytes, a multiple of `chunk_size`; each call gives the same number
-  /// \return the descriptor of the file in this program, which exists as long as the array. -1: the
-  ///         block exists already and is no file, or the file cannot be made; then nothing changed
-  [[nodiscard]] int map_file(std::uint64_t size) noexcept;
+  /// Does what `map` does, with a block that is a part of a file, so that another process can map
+  /// the block, too. Call this function before `map`.
+  /// \param size   the number of bytes, a multiple of `chunk_size`; each call gives the same number
+  /// \param file   the descriptor of the file, which must have zeros there; each call gives the
+  /// same
+  ///               file
+  /// \param offset the offset of the part in the file, a multiple of the page size
+  /// \return false: the block exists already and is no file, or there is no memory or no range of
+  ///         addresses for the block; then nothing changed
+  [[nodiscard]] bool map_file(std::uint64_t size, int file, std::uint64_t offset) noexcept;
   /// The number of bytes of all allocated chunks. The block of `map` does not count.
   [[nodiscard]] std::uint64_t resident() const noexcept { return chunks_.size() * chunk_size; }
 
@@ -57,18 +61,18 @@ class sparse_bytes {
   // The bytes of a chunk. Null: they are all zero, and no memory is allocated.
   [[nodiscard]] unsigned char* bytes_of(std::uint64_t number) const noexcept;
 
-  // Makes the block of a file, or of memory if the file is -1. The block owns the file.
-  unsigned char* map_from(int file, std::uint64_t size) noexcept;
+  // Makes the block of a part of a file, or of memory if the file is -1.
+  unsigned char* map_from(int file, std::uint64_t offset, std::uint64_t size) noexcept;
 
   struct unmap {
     std::size_t size;
-    int file;
+    bool is_file;
     void operator()(unsigned char* block) const noexcept;
   };
 
   std::map<std::uint64_t, std::unique_ptr<chunk>> chunks_;
   // The memory of the first chunks, which have no other memory.
-  std::unique_ptr<unsigned char, unmap> block_{nullptr, unmap{0, -1}};
+  std::unique_ptr<unsigned char, unmap> block_{nullptr, unmap{0, false}};
 };
 
 }  // namespace kvm_vfio::sim

@@ -16,6 +16,10 @@
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <linux/pci_regs.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -139,9 +143,20 @@ KVM_VFIO_INLINE result<shared_memory> pci_endpoint::share(std::uint64_t size,
                                                           std::uint64_t offset) noexcept {
   const result<mappable_part> part = find_mappable(size, offset);
   if (!part) return part.error();
-  const int file = bars_[part->region].map_file(part->size);
-  if (file < 0) return errc::nomem;
-  return shared_memory{file, part->at};
+  if (memory_.fd < 0) memory_.fd = ::memfd_create("kvm-vfio-device", MFD_CLOEXEC);
+  const std::uint64_t first = std::uint64_t{part->region} << offset_shift;
+  const auto end = static_cast<off_t>(first + part->size);
+  struct stat now{};
+  // The parts between the BARs take no memory.
+  if (memory_.fd < 0 || ::fstat(memory_.fd, &now) != 0 ||
+      (now.st_size < end && ::ftruncate(memory_.fd, end) != 0) ||
+      !bars_[part->region].map_file(part->size, memory_.fd, first))
+    return errc::nomem;
+  return shared_memory{memory_.fd, first + part->at};
+}
+
+KVM_VFIO_INLINE pci_endpoint::memory_file::~memory_file() {
+  if (fd >= 0) (void)::close(fd);
 }
 
 KVM_VFIO_INLINE void pci_endpoint::close() noexcept {

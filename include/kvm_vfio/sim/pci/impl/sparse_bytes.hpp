@@ -9,7 +9,6 @@
 
 #include <sys/mman.h>
 #include <sys/types.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -52,31 +51,30 @@ KVM_VFIO_INLINE unsigned char sparse_bytes::operator[](std::uint64_t offset) con
 }
 
 KVM_VFIO_INLINE unsigned char* sparse_bytes::map(std::uint64_t size) noexcept {
-  return block_ ? block_.get() : map_from(-1, size);
+  return block_ ? block_.get() : map_from(-1, 0, size);
 }
 
-KVM_VFIO_INLINE int sparse_bytes::map_file(std::uint64_t size) noexcept {
-  if (block_) return block_.get_deleter().file;
-  const int made = ::memfd_create("kvm-vfio-bar", MFD_CLOEXEC);
-  if (made < 0) return -1;
-  if (::ftruncate(made, static_cast<off_t>(size)) == 0 && map_from(made, size)) return made;
-  (void)::close(made);
-  return -1;
+KVM_VFIO_INLINE bool sparse_bytes::map_file(std::uint64_t size, int file,
+                                            std::uint64_t offset) noexcept {
+  if (block_) return block_.get_deleter().is_file;
+  return map_from(file, offset, size) != nullptr;
 }
 
-KVM_VFIO_INLINE unsigned char* sparse_bytes::map_from(int file, std::uint64_t size) noexcept {
+KVM_VFIO_INLINE unsigned char* sparse_bytes::map_from(int file, std::uint64_t offset,
+                                                      std::uint64_t size) noexcept {
   const auto bytes = kvm_vfio::detail::convert<std::size_t>(size);
   if (bytes != size) return nullptr;
   // MAP_SHARED, because a process that is a copy of this one (fork) then sees the same device.
   void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                              (file < 0 ? MAP_ANONYMOUS : 0) | MAP_SHARED | MAP_NORESERVE, file, 0);
+                              (file < 0 ? MAP_ANONYMOUS : 0) | MAP_SHARED | MAP_NORESERVE, file,
+                              static_cast<off_t>(offset));
   if (mapped == MAP_FAILED) return nullptr;
   auto* const block = static_cast<unsigned char*>(mapped);
   const auto end = chunks_.lower_bound(size / chunk_size);
   for (auto at = chunks_.begin(); at != end; at = chunks_.erase(at))
     std::memcpy(block + static_cast<std::size_t>(at->first) * chunk_size, at->second->data(),
                 chunk_size);
-  block_ = std::unique_ptr<unsigned char, unmap>(block, unmap{bytes, file});
+  block_ = std::unique_ptr<unsigned char, unmap>(block, unmap{bytes, file >= 0});
   return block;
 }
 
@@ -89,7 +87,6 @@ KVM_VFIO_INLINE unsigned char* sparse_bytes::bytes_of(std::uint64_t number) cons
 
 KVM_VFIO_INLINE void sparse_bytes::unmap::operator()(unsigned char* block) const noexcept {
   (void)::munmap(block, size);
-  if (file >= 0) (void)::close(file);
 }
 
 KVM_VFIO_INLINE sparse_bytes::part sparse_bytes::part_of(std::uint64_t offset,
