@@ -32,6 +32,9 @@ KVM included, is the real kernel's.
       --faults FILE     lets calls fail: [{"request": "VFIO_DEVICE_SET_IRQS", "nth": 2, "errno": "ENOMEM"}]
       --kvm WHICH       real: /dev/kvm is the real one. simulated: it is simulated, and runs no vCPU.
                         auto (the default): real, if this user can open it
+      --transport HOW   preload: an object in the program sends the calls. seccomp: the kernel reports
+                        them, also those of statically linked programs, and each costs more.
+                        auto (the default): seccomp for programs that cannot load the object
       --strict          the exit status is 120 if the checker found a mistake (not for notes)
       --quiet           says nothing at the end if the checker found nothing
   kvm-vfio-sim topology [SYSFS]
@@ -82,12 +85,13 @@ int run(std::vector<std::string_view> arguments, char** program) {
       (name == "--strict" ? options.strict : options.quiet) = true;
       continue;
     }
-    std::string* const to = name == "--topology"  ? &topology_path
-                            : name == "--profile" ? &options.profile
-                            : name == "--log"     ? &options.log
-                            : name == "--faults"  ? &faults_path
-                            : name == "--kvm"     ? &options.kvm
-                                                  : nullptr;
+    std::string* const to = name == "--topology"    ? &topology_path
+                            : name == "--profile"   ? &options.profile
+                            : name == "--log"       ? &options.log
+                            : name == "--faults"    ? &faults_path
+                            : name == "--kvm"       ? &options.kvm
+                            : name == "--transport" ? &options.transport
+                                                    : nullptr;
     if (!to)
       return complain("there is no option \"" + std::string(name) +
                       "\"; the program comes behind \"--\" (kvm-vfio-sim --help)");
@@ -102,6 +106,10 @@ int run(std::vector<std::string_view> arguments, char** program) {
     return complain("the program is missing: kvm-vfio-sim run … -- PROGRAM");
   if (options.kvm != "auto" && options.kvm != "real" && options.kvm != "simulated")
     return complain("--kvm is auto, real or simulated, and not \"" + options.kvm + "\"");
+  if (options.transport != "auto" && options.transport != "preload" &&
+      options.transport != "seccomp")
+    return complain("--transport is auto, preload or seccomp, and not \"" + options.transport +
+                    "\"");
   std::string text;
   if (!read_file(topology_path, text)) return complain(topology_path + ": " + std::strerror(errno));
   const sim::topology_result read = sim::topology_from_json(text);

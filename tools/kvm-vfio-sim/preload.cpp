@@ -5,6 +5,7 @@
 //
 // The object needs the C library alone, and allocates nothing. The functions have other names here
 // than in the object (`AS`), because the C library's headers declare the real ones.
+#include "paths.hpp"
 #include "protocol.hpp"
 
 #include <dirent.h>
@@ -39,8 +40,11 @@
 namespace {
 
 using kvm_vfio_sim::operation;
+using kvm_vfio_sim::place;
 using kvm_vfio_sim::reply;
 using kvm_vfio_sim::request;
+using kvm_vfio_sim::starts;
+using kvm_vfio_sim::tidy;
 
 // ---- What is known of each descriptor
 // ------------------------------------------------------------
@@ -334,63 +338,21 @@ void tell_close(int fd) {
 // ---- Paths
 // ---------------------------------------------------------------------------------------
 
-// Parts of sysfs that the simulated host has for itself.
-constexpr const char* own_parts[] = {"/sys/bus/pci",
-                                     "/sys/kernel/iommu_groups",
-                                     "/sys/class/vfio",
-                                     "/sys/class/vfio-dev",
-                                     "/sys/class/iommu",
-                                     "/sys/devices/pci",
-                                     "/sys/devices/virtual/vfio",
-                                     "/sys/module/vfio",
-                                     "/sys/module/iommufd",
-                                     "/dev/vfio",
-                                     "/dev/iommu"};
-
-// Removes "//" and "/./" from an absolute path. Returns false if the path is relative or too long.
-bool tidy(const char* path, char* to) {
-  if (!path || path[0] != '/') return false;
-  size_t n = 0;
-  for (const char* p = path; *p;) {
-    if (p[0] == '/' && (p[1] == '/' || (p[1] == '.' && (p[2] == '/' || p[2] == 0)))) {
-      p += p[1] == '/' ? 1 : 2;
-      continue;
-    }
-    if (n + 1 >= PATH_MAX) return false;
-    to[n++] = *p++;
-  }
-  if (n == 0) to[n++] = '/';
-  while (n > 1 && to[n - 1] == '/') --n;
-  to[n] = 0;
-  return true;
-}
-
-bool starts(const char* text, const char* with) { return strncmp(text, with, strlen(with)) == 0; }
-
 // The path that the real kernel is asked for: a path in the view of sysfs, or the path itself.
 const char* shown(const char* path, char* buffer) {
   if (directory_length == 0) return path;
   char own[PATH_MAX];
   if (!path || path[0] != '/' || !tidy(path, own)) return path;
-  if (!starts(own, "/sys") && !starts(own, "/dev")) return path;
-  if (directory_length + strlen(own) + 1 > PATH_MAX) return path;
+  const place where = kvm_vfio_sim::place_of(own);
+  if (where == place::real || directory_length + strlen(own) + 1 > PATH_MAX) return path;
   memcpy(buffer, directory, directory_length);
   strcpy(buffer + directory_length, own);
-  for (const char* part : own_parts)
-    if (starts(own, part)) {
-      // "/sys/devices/pci" is the start of a name, and so are those of modules.
-      return buffer;
-    }
-  if (strcmp(own, "/sys") == 0 || !starts(own, "/sys/")) return path;
-  // A link such as /sys/dev/char/10:196, which only the simulated host has.
-  if (starts(own, "/sys/dev/char/") || starts(own, "/sys/class/misc/")) {
-    const int before = errno;
-    struct stat s;
-    const bool here = syscall(SYS_newfstatat, AT_FDCWD, buffer, &s, AT_SYMLINK_NOFOLLOW) == 0;
-    errno = before;
-    if (here) return buffer;
-  }
-  return path;
+  if (where == place::view) return buffer;
+  const int before = errno;
+  struct stat s;
+  const bool here = syscall(SYS_newfstatat, AT_FDCWD, buffer, &s, AT_SYMLINK_NOFOLLOW) == 0;
+  errno = before;
+  return here ? buffer : path;
 }
 
 // As `shown`, for a path that may be relative to the open directory `at`. A program that walks
@@ -432,10 +394,7 @@ const node* node_of(const char* path) {
 bool opens_simulated(const char* path) {
   char own[PATH_MAX];
   if (directory_length == 0 || !tidy(path, own)) return false;
-  if (strcmp(own, "/dev/kvm") == 0) return simulated_kvm;
-  if (strcmp(own, "/dev/iommu") == 0 || strcmp(own, "/dev/vfio/vfio") == 0) return true;
-  // Numbers of groups that do not exist go there, too, and are ENOENT.
-  return starts(own, "/dev/vfio/") && strcmp(own, "/dev/vfio/devices") != 0;
+  return kvm_vfio_sim::opens_simulated(own, simulated_kvm);
 }
 
 int do_open(int at, const char* path, int flags, unsigned mode) {

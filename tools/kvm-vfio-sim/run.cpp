@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "run.hpp"
 
+#include "filter.hpp"
 #include "host.hpp"
+#include "notify.hpp"
 #include "protocol.hpp"
+#include "remote_memory.hpp"
 #include "server.hpp"
 #include "unique_fd.hpp"
 
@@ -12,8 +15,10 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,23 +101,40 @@ std::string find_program(const std::string& name) {
   return name;
 }
 
+<<<<<<< HEAD
 // Whether a program is an ELF file that no dynamic loader loads. Preloading does not reach it. (The
 // loader itself names no loader, but it preloads.)
 bool is_static(const std::string& path) {
   const std::string name = path.substr(path.rfind('/') + 1);
   if (name.starts_with("ld-") || name.starts_with("ld.so")) return false;
+=======
+// Why the object cannot be preloaded into a program. Empty: it can.
+std::string obstacle(const std::string& path) {
+>>>>>>> 00e2606 (kvm-vfio-sim reaches statically linked programs: the kernel reports their system calls to the launcher)
   const unique_fd f(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   Elf64_Ehdr head{};
   if (!f || ::pread(f.get(), &head, sizeof head, 0) != sizeof head ||
       std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64)
-    return false;
+    return {};
+  bool has_loader = false;
+  bool is_go = false;
   for (unsigned i = 0; i < head.e_phnum; ++i) {
     Elf64_Phdr part{};
     const auto at = static_cast<off_t>(head.e_phoff + std::uint64_t{i} * head.e_phentsize);
-    if (::pread(f.get(), &part, sizeof part, at) != sizeof part) return false;
-    if (part.p_type == PT_INTERP) return false;
+    if (::pread(f.get(), &part, sizeof part, at) != sizeof part) return {};
+    if (part.p_type == PT_INTERP) has_loader = true;
+    // Go's linker writes a note with the name "Go", which comes first in its part.
+    struct {
+      Elf64_Nhdr head;
+      char name[4];
+    } note{};
+    if (part.p_type == PT_NOTE &&
+        ::pread(f.get(), &note, sizeof note, static_cast<off_t>(part.p_offset)) == sizeof note &&
+        std::memcmp(note.name, "Go\0", 4) == 0)
+      is_go = true;
   }
-  return true;
+  if (!has_loader) return "is statically linked";
+  return is_go ? "is written in Go, and makes system calls without the C library" : "";
 }
 
 bool write_nodes(const std::string& path, const std::vector<sim::device_node>& nodes) {
@@ -123,19 +145,109 @@ bool write_nodes(const std::string& path, const std::vector<sim::device_node>& n
   return std::fclose(f) == 0;
 }
 
-// The child: becomes the program. Writes the number of the error into `failure` if it cannot.
-[[noreturn]] void become(char** program, const std::string& object, const std::string& directory,
-                         bool kvm, int failure) {
+// What the child tells the launcher with the listener.
+struct introduction {
+  int listener = -1;  // or the negative number of an error
+};
+
+// Sends the listener to the launcher, and waits until the launcher has looked at this process.
+void introduce(int launcher, const introduction& what) {
+  introduction copy = what;
+  iovec part{&copy, sizeof copy};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (what.listener >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* const c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(c), &what.listener, sizeof(int));
+  }
+  if (::sendmsg(launcher, &message, MSG_NOSIGNAL) < 0) ::_exit(own_failure);
+  char go = 0;
+  if (::read(launcher, &go, 1) != 1) ::_exit(own_failure);
+}
+
+// Receives the listener of the child. A negative number of an error: there is none.
+int receive_listener(int from) {
+  introduction what;
+  iovec part{&what, sizeof what};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t n = 0;
+  do n = ::recvmsg(from, &message, MSG_CMSG_CLOEXEC);
+  while (n < 0 && errno == EINTR);
+  if (n != sizeof what) return -ECHILD;
+  if (what.listener < 0) return what.listener;
+  const cmsghdr* const c = CMSG_FIRSTHDR(&message);
+  int listener = -EPROTO;
+  if (c && c->cmsg_type == SCM_RIGHTS) std::memcpy(&listener, CMSG_DATA(c), sizeof listener);
+  return listener;
+}
+
+// Why the kernel does not report calls.
+std::string explain_listener(int error) {
+  const std::string what = "the kernel does not let kvm-vfio-sim answer system calls (seccomp): ";
+  if (error == EINVAL || error == ENOSYS)
+    return what + "this needs Linux 5.19 with CONFIG_SECCOMP_FILTER, on x86-64, Arm64 or RISC-V";
+  if (error == EBUSY)
+    return what +
+           "another program answers them already, such as a container's or another "
+           "kvm-vfio-sim";
+  if (error == EPERM || error == EACCES)
+    return what + std::strerror(error) + "; a container may forbid it";
+  return what + std::strerror(error);
+}
+
+// What a process of the launcher must be allowed to do with the program. Empty: all is allowed.
+std::string explain_access(pid_t process) {
+  static const char there = 1;
+  char here = 0;
+  if (!remote_memory(process).read(reinterpret_cast<std::uintptr_t>(&there), &here, 1))
+    return "the memory of the program cannot be read (process_vm_readv): " + reason() +
+           "; a container may forbid it";
+  const unique_fd end(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+  const unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, end.get(), 0, 0)));
+  if (!copy && errno != EBADF)
+    return "a file of the program cannot be reached (pidfd_getfd): " + reason() +
+           "; a container may forbid it";
+  return {};
+}
+
+// How the child reaches the simulated host.
+struct program_setup {
+  std::string object;     // is preloaded; empty: none
+  std::string directory;  // of the run
+  bool kvm = false;       // /dev/kvm is simulated
+  int failure = -1;       // gets the number of the error if the program cannot be executed
+  int launcher = -1;      // the socket for the listener; -1: there is no listener
+};
+
+// The child: becomes the program.
+[[noreturn]] void become(char** program, const program_setup& setup) {
   for (const int s : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) (void)std::signal(s, SIG_DFL);
-  std::string preload = object;
-  if (const char* const more = std::getenv("LD_PRELOAD"); more && *more)
-    preload += ":" + std::string(more);
-  (void)::setenv("LD_PRELOAD", preload.c_str(), 1);
-  (void)::setenv(directory_variable, directory.c_str(), 1);
-  if (kvm) (void)::setenv(kvm_variable, "1", 1);
+  if (!setup.object.empty()) {
+    std::string preload = setup.object;
+    if (const char* const more = std::getenv("LD_PRELOAD"); more && *more)
+      preload += ":" + std::string(more);
+    (void)::setenv("LD_PRELOAD", preload.c_str(), 1);
+    (void)::setenv(directory_variable, setup.directory.c_str(), 1);
+    if (setup.kvm) (void)::setenv(kvm_variable, "1", 1);
+  }
+  if (setup.launcher >= 0)
+    introduce(setup.launcher,
+              {install_filter(setup.kvm ? kvm_calls::all : kvm_calls::of_kvm_vfio)});
   (void)::execvp(program[0], program);
   const int error = errno;
-  (void)!::write(failure, &error, sizeof error);
+  (void)!::write(setup.failure, &error, sizeof error);
   ::_exit(own_failure);
 }
 
@@ -153,12 +265,17 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (!simulated)
     return complain("there is no profile \"" + options.profile +
                     "\"; the profiles are linux-6.1, linux-6.12 and linux-7.3");
-  const std::string object = find_object();
-  if (object.empty()) return complain(std::string(KVM_VFIO_SIM_OBJECT) + " was not found");
-  if (const std::string path = find_program(program[0]); is_static(path))
-    return complain(path +
-                    " is statically linked. kvm-vfio-sim preloads an object, which reaches "
-                    "dynamically linked programs only");
+  const std::string path = find_program(program[0]);
+  const std::string unreachable = obstacle(path);
+  const bool preloads =
+      options.transport == "preload" || (options.transport == "auto" && unreachable.empty());
+  if (preloads && !unreachable.empty())
+    return complain(path + " " + unreachable +
+                    ". No object can be preloaded into it: --transport seccomp reaches it");
+  program_setup setup;
+  if (preloads) setup.object = find_object();
+  if (preloads && setup.object.empty())
+    return complain(std::string(KVM_VFIO_SIM_OBJECT) + " was not found");
   const run_directory directory;
   if (directory.path().empty()) return complain("no folder for the run: " + reason());
   const auto release = release_named(options.profile);
@@ -185,21 +302,46 @@ int run_program(const sim::topology& machine, const run_options& options, char**
 
   int failure[2];
   if (::pipe2(failure, O_CLOEXEC) != 0) return complain("a pipe: " + reason());
+  int introductions[2] = {-1, -1};
+  if (!preloads && ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, introductions) != 0)
+    return complain("a socket: " + reason());
+  setup.directory = directory.path();
+  setup.kvm = kvm;
+  setup.failure = failure[1];
+  setup.launcher = introductions[1];
   // A terminal sends these to the program, too.
   for (const int s : {SIGINT, SIGQUIT}) (void)std::signal(s, SIG_IGN);
   for (const int s : {SIGTERM, SIGHUP}) (void)std::signal(s, pass_on);
   const pid_t made = ::fork();
   if (made < 0) return complain("fork: " + reason());
-  if (made == 0) become(program, object, directory.path(), kvm, failure[1]);
+  if (made == 0) become(program, setup);
   child = made;
   (void)::close(failure[1]);
   const unique_fd ended(static_cast<int>(::syscall(SYS_pidfd_open, made, 0)));
   if (!ended) return complain("pidfd_open: " + reason());
+  std::unique_ptr<notifier> calls;
+  if (!preloads) {
+    (void)::close(introductions[1]);
+    const unique_fd program_end(introductions[0]);
+    const int listener = receive_listener(program_end.get());
+    const std::string wrong = listener < 0 ? explain_listener(-listener) : explain_access(made);
+    if (listener >= 0)
+      calls = std::make_unique<notifier>(unique_fd(listener), directory.path(), nodes, kvm);
+    if (!wrong.empty()) {
+      // The child has not executed the program yet.
+      (void)::kill(made, SIGKILL);
+      (void)::waitpid(made, nullptr, 0);
+      return complain(wrong);
+    }
+    answers.use(*calls);
+    (void)!::write(program_end.get(), "", 1);
+  }
   answers.run(ended.get());
 
   int status = 0;
   while (::waitpid(made, &status, 0) < 0 && errno == EINTR) continue;
   child = 0;
+  if (calls) calls->leave();
   int error = 0;
   const bool not_executed = ::read(failure[0], &error, sizeof error) == sizeof error;
   (void)::close(failure[0]);

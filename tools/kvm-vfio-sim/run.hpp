@@ -21,6 +21,9 @@ struct run_options {
   std::string profile = "linux-7.3";
   std::string log;           ///< the path of the log; empty: no log
   std::string kvm = "auto";  ///< "auto", "real" or "simulated"
+  /// How calls reach the simulated host. "preload": an object in the program sends them. "seccomp":
+  /// the kernel reports them. "auto": "seccomp" where the first program cannot load the object.
+  std::string transport = "auto";
   fault_plan faults;
   bool strict = false;
   bool quiet = false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "server.hpp"
 
+#include "notify.hpp"
+#include "proc.hpp"
 #include "real_event.hpp"
 
 #include <kvm_vfio/errc.hpp>
@@ -36,33 +38,14 @@ constexpr std::uint64_t page = 4096;
 // The most bytes that one read or write transfers: more than any region that is not mapped.
 constexpr std::uint64_t most_bytes = 16 << 20;
 
-void watch(int epoll, int fd) {
+// The offset of the first lock. It is behind all memory of a device.
+constexpr std::uint64_t first_lock = std::uint64_t{1} << 62;
+
+void watch(int epoll, int fd, unsigned events = EPOLLIN) {
   epoll_event e{};
-  e.events = EPOLLIN | EPOLLHUP;
+  e.events = events;  // and always EPOLLHUP
   e.data.fd = fd;
   (void)::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
-}
-
-std::string link_of(const std::string& path) {
-  char to[PATH_MAX];
-  const ssize_t n = ::readlink(path.c_str(), to, sizeof to);
-  return n > 0 ? std::string(to, static_cast<std::size_t>(n)) : std::string();
-}
-
-std::string in_proc(pid_t pid, const std::string& rest) {
-  return "/proc/" + std::to_string(pid) + "/" + rest;
-}
-
-// The number of an eventfd, which its fdinfo shows.
-std::uint64_t event_id(pid_t pid, int fd) {
-  std::FILE* const info = std::fopen(in_proc(pid, "fdinfo/" + std::to_string(fd)).c_str(), "re");
-  if (!info) return 0;
-  unsigned long long id = 0;
-  char line[128];
-  while (std::fgets(line, sizeof line, info))
-    if (std::sscanf(line, "eventfd-id: %llu", &id) == 1) break;
-  (void)std::fclose(info);
-  return id + 1;
 }
 
 sim::file_kind kind_at(sim::process& task, int fd) {
@@ -101,17 +84,30 @@ int server::listen(const std::string& path) {
   return 0;
 }
 
+void server::use(notifier& other) {
+  notifier_ = &other;
+  watch(events_.get(), other.fd());
+}
+
 void server::run(int ended) {
   watch(events_.get(), ended);
   for (bool running = true; running;) {
+    const bool awaiting = std::any_of(clients_.begin(), clients_.end(),
+                                      [](const auto& c) { return !c.second->awaited.empty(); });
     epoll_event ready[64];
-    const int n = ::epoll_wait(events_.get(), ready, 64, -1);
+    const int n = ::epoll_wait(events_.get(), ready, 64, awaiting ? 1 : -1);
+    if (n == 0)
+      for (const auto& [pid, c] : clients_) settle(*c, 0);
     for (int i = 0; i < n; ++i) {
       const int fd = ready[i].data.fd;
       if (fd == ended) running = false;
       else if (fd == listener_.get()) accept();
       else if (fd == ends_.get()) follow_ends();
-      else if (!serve(fd)) {
+      else if (notifier_ && fd == notifier_->fd()) {
+        // EPOLLHUP: no process has the filter any more.
+        if (ready[i].events & EPOLLIN) notifier_->serve(*this);
+        else (void)::epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr);
+      } else if (!serve(fd)) {
         connections_.erase(fd);
         (void)::close(fd);
       }
@@ -141,10 +137,9 @@ server::client& server::client_of(pid_t pid, bool fresh) {
     ++processes_;
     unique_fd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (end) watch(ends_.get(), end.get());
-    c = std::make_unique<client>(pid, host_, std::move(end));
+    c = std::make_unique<client>(*this, pid, std::move(end));
     c->memory.check_dma(true);
-    c->task.observe(log_);
-    c->task.observe(checker_);
+    c->task.observe(c->observer);
   }
   if (!fresh) return *c;
   const std::string path = link_of(in_proc(pid, "exe"));
@@ -216,13 +211,22 @@ bool server::serve(int connection) {
 // ----------------------------------------------------------------------------------------
 
 void server::follow_ends() {
+  for (const std::uint64_t key : std::vector(locked_)) {
+    const open_file& f = files_[key];
+    struct flock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<off_t>(f.lock);
+    lock.l_len = 1;
+    if (::fcntl(f.memory, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK) end_file(key);
+  }
   for (;;) {
     epoll_event ready[64];
     const int n = ::epoll_wait(ends_.get(), ready, 64, 0);
     if (n <= 0) return;
     for (int i = 0; i < n; ++i) {
       const int fd = ready[i].data.fd;
-      if (const auto peer = inode_of_peer_.find(fd); peer != inode_of_peer_.end()) {
+      if (const auto peer = key_of_peer_.find(fd); peer != key_of_peer_.end()) {
         end_file(peer->second);
         continue;
       }
@@ -235,25 +239,8 @@ void server::follow_ends() {
   }
 }
 
-bool server::is_exiting(pid_t pid) {
-  std::FILE* const stat = std::fopen(in_proc(pid, "stat").c_str(), "re");
-  if (!stat) return true;
-  char text[1024];
-  const std::size_t n = std::fread(text, 1, sizeof text - 1, stat);
-  (void)std::fclose(stat);
-  text[n] = 0;
-  // The name may contain anything, and ends with the last parenthesis.
-  const char* const rest = std::strrchr(text, ')');
-  char state = 0;
-  unsigned long flags = 0;
-  if (!rest || std::sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2)
-    return true;
-  constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
-  return state == 'Z' || state == 'X' || (flags & exiting);
-}
-
-void server::end_file(std::uint64_t inode) {
-  const auto found = files_.find(inode);
+void server::end_file(std::uint64_t key) {
+  const auto found = files_.find(key);
   if (found == files_.end()) return;
   for (const auto& [pid, fd] : std::vector(found->second.at)) {
     const auto c = clients_.find(pid);
@@ -262,7 +249,8 @@ void server::end_file(std::uint64_t inode) {
     if (is_exiting(pid)) end_process(pid);
     else (void)c->second->task.close(fd);
   }
-  inode_of_peer_.erase(found->second.peer.get());
+  key_of_peer_.erase(found->second.peer.get());
+  std::erase(locked_, key);
   sim::file* const last = found->second.file;
   files_.erase(found);
   last->put();
@@ -271,6 +259,8 @@ void server::end_file(std::uint64_t inode) {
 void server::end_process(pid_t pid) {
   const auto c = clients_.find(pid);
   if (c == clients_.end()) return;
+  settle(*c->second, 0);
+  for (const awaited_mapping& m : c->second->awaited) c->second->observer.called(m.call);
   c->second->task.exit();
   clients_.erase(c);
 }
@@ -315,8 +305,8 @@ server::sent server::making(client& c, const request& r, unique_fd peer, const s
     f.minor = n->minor;
   }
   f.at.emplace_back(c.pid, r.number);
-  inode_of_peer_[f.peer.get()] = r.inode;
-  watch(ends_.get(), f.peer.get());
+  key_of_peer_[f.peer.get()] = r.inode;
+  watch(ends_.get(), f.peer.get(), 0);
   out.answer.made = 1;
   out.answer.major = f.major;
   out.answer.minor = f.minor;
@@ -442,26 +432,96 @@ answer server::unmap(client& c, const request& r) {
   return a;
 }
 
+// ---- Files with the memory of a device
+// ---------------------------------------------------------------
+
+unique_fd server::as_memory(std::uint64_t key) {
+  open_file& f = files_[key];
+  sim::device_file* const device = sim::device_of(*f.file);
+  if (!device) return {};
+  int memory = -1;
+  for (std::uint64_t bar = 0; bar < 6 && memory < 0; ++bar)
+    if (const auto part = device->share(page, bar << sim::pci_endpoint::offset_shift); part)
+      memory = part->file;
+  if (memory < 0) return {};
+  // Each open file of the device is an open file of its own here, too, and so has its own lock.
+  unique_fd made(::open(("/proc/self/fd/" + std::to_string(memory)).c_str(), O_RDWR | O_CLOEXEC));
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(first_lock + locks_);
+  lock.l_len = 1;
+  if (!made || ::fcntl(made.get(), F_OFD_SETLK, &lock) != 0) return {};
+  ++locks_;
+  auto node = files_.extract(key);
+  node.key() = static_cast<std::uint64_t>(lock.l_start);
+  open_file& moved = files_.insert(std::move(node)).position->second;
+  key_of_peer_.erase(moved.peer.get());
+  moved.peer = unique_fd();
+  moved.memory = memory;
+  moved.lock = static_cast<std::uint64_t>(lock.l_start);
+  locked_.push_back(moved.lock);
+  return made;
+}
+
+void server::relay::called(const kvm_vfio::trace::call& c) {
+  if (mode == is_silent) return;
+  if (mode == holds_mmap && c.kind == kvm_vfio::trace::call_kind::mmap && c.error == errc::ok) {
+    held = c;
+    return;
+  }
+  to_.log_.called(c);
+  to_.checker_.called(c);
+}
+
+void server::settle(client& c, pid_t thread) {
+  std::erase_if(c.awaited, [&](awaited_mapping& m) {
+    const std::uint64_t at = address_of(c.pid, m.inode, m.offset, m.size, c.mappings);
+    if (at == 0 && m.thread != thread) return false;
+    const auto stand_in = std::find(c.mappings.begin(), c.mappings.end(),
+                                    std::pair<std::uint64_t, std::uint64_t>(m.stand_in, m.size));
+    if (at != 0) {
+      (void)c.task.move_mapping(m.stand_in, at);
+      if (stand_in != c.mappings.end()) stand_in->first = at;
+      m.call.value = static_cast<std::int64_t>(at);
+    } else {
+      c.observer.mode = relay::is_silent;
+      (void)c.task.munmap(reinterpret_cast<void*>(m.stand_in), m.size);
+      c.observer.mode = relay::tells;
+      if (stand_in != c.mappings.end()) c.mappings.erase(stand_in);
+      m.call.value = -1;
+      m.call.error = errc::nomem;
+    }
+    c.observer.called(m.call);
+    return true;
+  });
+}
+
 // ---- Descriptors
 // ---------------------------------------------------------------------------------
 
+std::uint64_t server::key_of(pid_t task, int fd, const std::string& link) const {
+  std::uint64_t key = 0;
+  if (std::string_view(link).starts_with("socket:["))
+    key = std::strtoull(link.c_str() + 8, nullptr, 10);
+  else if (std::string_view(link).starts_with("/memfd:kvm-vfio-device")) key = lock_of(task, fd);
+  return files_.count(key) != 0 ? key : 0;
+}
+
 void server::follow(client& c, int fd) {
   if (fd < 0) return;
-  const std::string link = link_of(in_proc(c.pid, "fd/" + std::to_string(fd)));
+  const std::string link = link_of(c.pid, fd);
   sim::file* const known = c.task.file_of(fd);
   if (link.empty()) {
     if (known) c.task.lend(fd, nullptr);
     return;
   }
-  if (std::string_view(link).starts_with("socket:[")) {
-    const auto found = files_.find(std::strtoull(link.c_str() + 8, nullptr, 10));
-    if (found != files_.end()) {
-      if (known == found->second.file) return;
-      found->second.file->get();
-      found->second.at.emplace_back(c.pid, fd);
-      (void)c.task.install_at(fd, found->second.file);
-      return;
-    }
+  if (const auto found = files_.find(key_of(c.pid, fd, link)); found != files_.end()) {
+    if (known == found->second.file) return;
+    found->second.file->get();
+    found->second.at.emplace_back(c.pid, fd);
+    (void)c.task.install_at(fd, found->second.file);
+    return;
   }
   if (link == "anon_inode:[eventfd]") {
     const std::uint64_t id = event_id(c.pid, fd);

@@ -12,6 +12,7 @@
 
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/sysfs_view.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/checker.hpp>
 
 #include <sys/types.h>
@@ -19,13 +20,18 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace kvm_vfio_sim {
 
+class notifier;
+
 /// The simulated host's side of all connections. It runs in one thread.
+///
+/// Calls come over the sockets of preloaded objects, or from a `notifier`.
 ///
 /// All processes share one host, as they do on a real one: two processes cannot open the same
 /// group, and a descriptor that one passes to another is the same open file.
@@ -44,6 +50,9 @@ class server {
   /// Makes the socket that the processes connect to. Call this function before the program starts.
   /// \return 0, or the number of the error
   [[nodiscard]] int listen(const std::string& path);
+  /// Also answers the calls that a notifier receives.
+  /// \param other the notifier; must outlive the calls of `run`
+  void use(notifier& other);
   /// Answers calls until a process has ended, and then ends all processes of the simulated host.
   /// \param ended becomes readable when the process ends (pidfd_open(2))
   void run(int ended);
@@ -55,16 +64,41 @@ class server {
   [[nodiscard]] std::size_t processes() const noexcept { return processes_; }
 
  private:
+  friend class notifier;
   using process = kvm_vfio::sim::process;
   using answer = kvm_vfio::trace::answer;
 
+  // Tells the log and the checker of the calls of a process. A call of mmap(2) can be held back
+  // until its address is known.
+  class relay final : public kvm_vfio::trace::call_observer {
+   public:
+    explicit relay(server& to) : to_(to) {}
+    void called(const kvm_vfio::trace::call& c) override;
+    enum { tells, holds_mmap, is_silent } mode = tells;
+    std::optional<kvm_vfio::trace::call> held;
+
+   private:
+    server& to_;
+  };
+  // A mapping that the real kernel makes after the simulated one, at an address of its choice.
+  struct awaited_mapping {
+    pid_t thread;
+    std::uint64_t stand_in;  // the address of the simulated mapping up to then
+    std::uint64_t size;
+    std::uint64_t offset;
+    std::uint64_t inode;
+    kvm_vfio::trace::call call;
+  };
+
   // A process of the program.
   struct client {
-    client(pid_t number, host& machine, unique_fd end)
-        : memory(number),
-          task(machine.files(), memory, number),
+    client(server& owner, pid_t number, unique_fd end)
+        : observer(owner),
+          memory(number),
+          task(owner.host_.files(), memory, number),
           pid(number),
           ended(std::move(end)) {}
+    relay observer;
     remote_memory memory;
     process task;
     pid_t pid;
@@ -72,11 +106,17 @@ class server {
     std::string program;  // the name of the program that it executes
     std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings;  // first address and size
     std::vector<int> lent;                                          // descriptors with eventfds
+    std::vector<awaited_mapping> awaited;
   };
   // An open file of the simulated host with descriptors in the program.
   struct open_file {
     kvm_vfio::sim::file* file = nullptr;  // with a reference
-    unique_fd peer;                       // sees the end of the last descriptor
+    unique_fd peer;                       // sees the end of the last descriptor; none: see `lock`
+    // A file that the program can map has no peer. It holds a lock of one byte at `lock` on the
+    // memory of its device, which is the file `memory`. The kernel removes the lock with the last
+    // descriptor and the last mapping.
+    int memory = -1;
+    std::uint64_t lock = 0;
     unsigned major = 0;
     unsigned minor = 0;
     std::vector<std::pair<pid_t, int>> at;  // where descriptors were seen
@@ -95,9 +135,8 @@ class server {
   void follow_exec(client& c);
   // Executes what has ended since the last call: files without descriptors, and processes.
   void follow_ends();
-  void end_file(std::uint64_t inode);
+  void end_file(std::uint64_t key);
   void end_process(pid_t pid);
-  static bool is_exiting(pid_t pid);
 
   sent execute(client& c, const request& r, const char* path, unique_fd peer);
   sent ioctl(client& c, const request& r, unique_fd peer);
@@ -107,6 +146,15 @@ class server {
   // Calls `make`, which makes the descriptor r.number, if it succeeds.
   template <class Function>
   sent making(client& c, const request& r, unique_fd peer, const std::string& path, Function make);
+  // Makes a descriptor for a device whose BARs can be mapped, as a file with the device's memory.
+  // The open file `key` then ends with this file. None: no BAR can be mapped.
+  unique_fd as_memory(std::uint64_t key);
+  // The open file of the simulated host behind a descriptor of a process or thread. `link` is the
+  // link of the descriptor in /proc. 0: the descriptor is none of a simulated file.
+  [[nodiscard]] std::uint64_t key_of(pid_t task, int fd, const std::string& link) const;
+  // Gives awaited mappings their addresses. If `thread` has made a further call, its mapping
+  // exists, or the real kernel refused the mapping.
+  void settle(client& c, pid_t thread);
   // Makes the simulated process see the real file behind a descriptor.
   void follow(client& c, int fd);
   // The same for the descriptors that an ioctl names in its argument.
@@ -131,8 +179,11 @@ class server {
   };
   std::map<int, program_end> connections_;
   std::map<pid_t, std::unique_ptr<client>> clients_;
-  std::map<std::uint64_t, open_file> files_;  // by the inode of the program's end
-  std::map<int, std::uint64_t> inode_of_peer_;
+  std::map<std::uint64_t, open_file> files_;  // by the inode of the program's end, or the lock
+  std::map<int, std::uint64_t> key_of_peer_;
+  std::vector<std::uint64_t> locked_;  // the keys of the files with locks
+  std::uint64_t locks_ = 0;            // the number of locks that were ever made
+  notifier* notifier_ = nullptr;
 };
 
 }  // namespace kvm_vfio_sim

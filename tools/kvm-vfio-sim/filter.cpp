@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "filter.hpp"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+namespace kvm_vfio_sim {
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::uint32_t architecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t architecture = AUDIT_ARCH_AARCH64;
+#elif defined(__riscv) && __riscv_xlen == 64
+constexpr std::uint32_t architecture = AUDIT_ARCH_RISCV64;
+#else
+constexpr std::uint32_t architecture = 0;  // no architecture has this number
+#endif
+
+// These calls are reported whatever their arguments are.
+constexpr std::uint32_t reported[] = {
+#ifdef SYS_open
+    SYS_open,       SYS_stat,       SYS_lstat,      SYS_access,   SYS_readlink, SYS_dup2,
+#endif
+    SYS_openat,     SYS_openat2,    SYS_newfstatat, SYS_fstat,    SYS_statx,    SYS_faccessat,
+    SYS_faccessat2, SYS_readlinkat, SYS_statfs,     SYS_fstatfs,  SYS_close,    SYS_close_range,
+    SYS_dup,        SYS_dup3,       SYS_pread64,    SYS_pwrite64, SYS_munmap};
+
+// Writes the filter, which has jumps forward only.
+class writer {
+ public:
+  void load(std::uint32_t offset) { put(BPF_LD | BPF_W | BPF_ABS, offset); }
+  // The low half of an argument.
+  void load_argument(unsigned n) {
+    const std::uint32_t low = std::endian::native == std::endian::little ? 0 : 4;
+    load(static_cast<std::uint32_t>(offsetof(seccomp_data, args)) + 8 * n + low);
+  }
+  void mask(std::uint32_t bits) { put(BPF_ALU | BPF_AND | BPF_K, bits); }
+  void end(std::uint32_t action) { put(BPF_RET | BPF_K, action); }
+  void report_if(std::uint32_t value) {
+    put(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
+    end(SECCOMP_RET_USER_NOTIF);
+  }
+  void pass_unless(std::uint32_t value) {
+    put(BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0);
+    end(SECCOMP_RET_ALLOW);
+  }
+  // Starts a part that is executed if the value is `value`; `close` ends the part.
+  std::size_t open(std::uint32_t value) {
+    put(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 0);
+    return code_.size();
+  }
+  void close(std::size_t start) {
+    code_[start - 1].jf = static_cast<std::uint8_t>(code_.size() - start);
+  }
+  [[nodiscard]] std::vector<sock_filter>& code() { return code_; }
+
+ private:
+  void put(unsigned code, std::uint32_t k, std::uint8_t jt = 0, std::uint8_t jf = 0) {
+    code_.push_back({static_cast<std::uint16_t>(code), jt, jf, k});
+  }
+  std::vector<sock_filter> code_;
+};
+
+std::vector<sock_filter> filter_for(kvm_calls calls) {
+  writer w;
+  w.load(offsetof(seccomp_data, arch));
+  w.pass_unless(architecture);
+  w.load(offsetof(seccomp_data, nr));
+
+  const std::size_t ioctl = w.open(SYS_ioctl);
+  w.load_argument(1);
+  // KVM_RUN is frequent, so requests of the real KVM are named one by one.
+  if (calls == kvm_calls::of_kvm_vfio)
+    for (const unsigned long request : {static_cast<unsigned long>(KVM_CREATE_DEVICE),
+                                        static_cast<unsigned long>(KVM_SET_DEVICE_ATTR),
+                                        static_cast<unsigned long>(KVM_GET_DEVICE_ATTR),
+                                        static_cast<unsigned long>(KVM_HAS_DEVICE_ATTR)})
+      w.report_if(static_cast<std::uint32_t>(request));
+  w.mask(0xff00);
+  w.report_if(VFIO_TYPE << 8);
+  if (calls == kvm_calls::all) w.report_if(KVMIO << 8);
+  w.end(SECCOMP_RET_ALLOW);
+  w.close(ioctl);
+
+  const std::size_t mmap = w.open(SYS_mmap);
+  w.load_argument(3);
+  w.mask(MAP_ANONYMOUS);
+  w.report_if(0);
+  w.end(SECCOMP_RET_ALLOW);
+  w.close(mmap);
+
+  const std::size_t fcntl = w.open(SYS_fcntl);
+  w.load_argument(1);
+  w.report_if(F_DUPFD);
+  w.report_if(F_DUPFD_CLOEXEC);
+  w.end(SECCOMP_RET_ALLOW);
+  w.close(fcntl);
+
+  for (const std::uint32_t number : reported) w.report_if(number);
+  w.end(SECCOMP_RET_ALLOW);
+  return w.code();
+}
+
+}  // namespace
+
+int install_filter(kvm_calls calls) {
+  if (architecture == 0) return -ENOSYS;
+  std::vector<sock_filter> code = filter_for(calls);
+  sock_fprog program{};
+  program.len = static_cast<unsigned short>(code.size());
+  program.filter = code.data();
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -errno;
+  // Without the second flag, a signal would end the wait of a call, and the call would be made
+  // again after the simulated host has executed it.
+  const long listener = ::syscall(
+      SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+      SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
+  return listener < 0 ? -errno : static_cast<int>(listener);
+}
+
+}  // namespace kvm_vfio_sim

@@ -1,0 +1,671 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "notify.hpp"
+
+#include "paths.hpp"
+#include "proc.hpp"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+
+namespace kvm_vfio_sim {
+namespace {
+
+namespace sim = kvm_vfio::sim;
+
+constexpr std::uint64_t page = 4096;
+constexpr long sysfs_magic = 0x62656572;
+// Addresses that no program has. A mapping has one until the kernel has chosen its address.
+constexpr std::uint64_t first_stand_in = std::uint64_t{0xffff} << 48;
+constexpr std::uint64_t stand_in_distance = std::uint64_t{1} << 36;
+
+// struct open_how of linux/openat2.h.
+struct open_how_2 {
+  std::uint64_t flags;
+  std::uint64_t mode;
+  std::uint64_t resolve;
+};
+
+void as_node(struct stat& s, unsigned major, unsigned minor) {
+  if (major == 0 && minor == 0) {
+    s.st_mode = (s.st_mode & 07777U & ~static_cast<unsigned>(S_IFMT)) | 0600U;
+    return;
+  }
+  s.st_mode = S_IFCHR | 0600;
+  s.st_rdev = makedev(major, minor);
+  s.st_size = 0;
+  s.st_blocks = 0;
+}
+
+void as_node(struct statx& s, unsigned major, unsigned minor) {
+  if (major == 0 && minor == 0) return;
+  s.stx_mode = S_IFCHR | 0600;
+  s.stx_rdev_major = major;
+  s.stx_rdev_minor = minor;
+}
+
+}  // namespace
+
+notifier::notifier(unique_fd listener, std::string directory, std::vector<sim::device_node> nodes,
+                   bool kvm)
+    : listener_(std::move(listener)),
+      directory_(std::move(directory)),
+      nodes_(std::move(nodes)),
+      kvm_(kvm) {
+  // From Linux 6.6 on: the thread and this program wake each other up without a detour.
+  constexpr unsigned long set_flags = _IOW('!', 4, std::uint64_t);
+  (void)::ioctl(listener_.get(), set_flags, 1UL);
+}
+
+bool notifier::receive() {
+  call_ = {};  // the kernel wants zeros
+  return ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, &call_) == 0;
+}
+
+void notifier::serve(server& answers) {
+  if (!receive()) return;
+  answered_ = false;
+  if (!answers.clients_.empty() || !answers.files_.empty()) {
+    // What was closed before this call has an effect before this call.
+    answers.follow_ends();
+    if (client* const c = known_client(answers); c && !c->awaited.empty())
+      answers.settle(*c, thread());
+  }
+  execute(answers);
+  if (!answered_) pass();
+}
+
+void notifier::leave() {
+  pollfd p{listener_.get(), POLLIN, 0};
+  if (::poll(&p, 1, 0) == 1 && (p.revents & POLLHUP)) return;
+  if (::fork() != 0) return;
+  // Nobody may wait for the end of this process.
+  (void)::setsid();
+  const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; fd < 3; ++fd) (void)::dup2(nothing, fd);
+  const int kept = ::dup2(listener_.get(), 3);
+  (void)::syscall(SYS_close_range, 4U, ~0U, 0U);
+  for (p.fd = kept; ::poll(&p, 1, -1) > 0 && !(p.revents & (POLLHUP | POLLNVAL));) {
+    call_ = {};
+    if (::ioctl(kept, SECCOMP_IOCTL_NOTIF_RECV, &call_) != 0) continue;
+    seccomp_notif_resp r{call_.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+    (void)::ioctl(kept, SECCOMP_IOCTL_NOTIF_SEND, &r);
+  }
+  ::_exit(0);
+}
+
+// ---- Answers
+// -----------------------------------------------------------------------------------
+
+// An answer fails only if the thread was killed.
+
+void notifier::pass() {
+  seccomp_notif_resp r{call_.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+  (void)::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &r);
+  answered_ = true;
+}
+
+void notifier::answer(std::int64_t value, int error) {
+  seccomp_notif_resp r{call_.id, error == 0 ? value : 0, -error, 0};
+  (void)::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &r);
+  answered_ = true;
+}
+
+void notifier::answer_own(long result) { answer(result, result < 0 ? errno : 0); }
+
+int notifier::add(int file, bool close_on_exec, int number, std::uint32_t flags) {
+  seccomp_notif_addfd a{};
+  a.id = call_.id;
+  a.flags = flags | (number >= 0 ? SECCOMP_ADDFD_FLAG_SETFD : 0U);
+  a.srcfd = static_cast<std::uint32_t>(file);
+  a.newfd = number >= 0 ? static_cast<std::uint32_t>(number) : 0;
+  a.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
+  const int made = ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &a);
+  return made < 0 ? -errno : made;
+}
+
+int notifier::give(int file, bool close_on_exec, int number) {
+  const int made = add(file, close_on_exec, number, SECCOMP_ADDFD_FLAG_SEND);
+  if (made >= 0) answered_ = true;
+  return made;
+}
+
+bool notifier::is_valid() const {
+  std::uint64_t id = call_.id;
+  return ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+// ---- The thread's memory
+// ----------------------------------------------------------------------
+
+bool notifier::read(std::uint64_t from, void* to, std::size_t size) const {
+  return remote_memory(thread()).read(from, to, size);
+}
+
+bool notifier::write(std::uint64_t to, const void* from, std::size_t size) const {
+  return remote_memory(thread()).write(to, from, size);
+}
+
+bool notifier::read_path(std::uint64_t from, std::string& to) const {
+  to.clear();
+  // Most paths are short. A part never reaches over the end of a page, which may be the last.
+  for (std::uint64_t part = 256; to.size() < PATH_MAX; part = page) {
+    char text[page];
+    const std::uint64_t size = std::min(part, page - from % page);
+    if (!read(from, text, size)) return false;
+    const std::string_view got(text, size);
+    const std::size_t end = got.find('\0');
+    to += got.substr(0, end);
+    if (end != std::string_view::npos) return to.size() < PATH_MAX;
+    from += size;
+  }
+  return false;
+}
+
+// ---- Paths
+// --------------------------------------------------------------------------------------
+
+std::string notifier::path_at(int directory, const std::string& path) const {
+  char own[PATH_MAX];
+  if (path.empty()) return {};
+  if (path[0] == '/') return tidy(path.c_str(), own) ? own : std::string();
+  if (directory < 0) return {};
+  // Programs that walk through a path open each folder of the path.
+  std::string from = link_of(thread(), directory);
+  if (!strip(from) && from != "/" && !starts(from.c_str(), "/sys") && !starts(from.c_str(), "/dev"))
+    return {};
+  return tidy((from + "/" + path).c_str(), own) ? own : std::string();
+}
+
+std::string notifier::shown(const std::string& path) const {
+  const place where = path.empty() ? place::real : place_of(path.c_str());
+  if (where == place::real) return {};
+  std::string in_view = directory_ + path;
+  if (where == place::view) return in_view;
+  struct stat s{};
+  return ::lstat(in_view.c_str(), &s) == 0 ? in_view : std::string();
+}
+
+bool notifier::strip(std::string& path) const {
+  if (path.size() <= directory_.size() || !std::string_view(path).starts_with(directory_) ||
+      path[directory_.size()] != '/')
+    return false;
+  path.erase(0, directory_.size());
+  return true;
+}
+
+const sim::device_node* notifier::node(const std::string& path) const {
+  for (const sim::device_node& n : nodes_)
+    if (n.path == path) return &n;
+  return nullptr;
+}
+
+// ---- Processes
+// ---------------------------------------------------------------------------------
+
+pid_t notifier::process_here(const server& s) {
+  const pid_t tid = thread();
+  if (s.clients_.count(tid) != 0) return tid;
+  if (const auto known = process_of_.find(tid); known != process_of_.end()) {
+    // The number of a thread may be used again by another process.
+    const std::string path = in_proc(known->second, "task/" + std::to_string(tid));
+    if (::access(path.c_str(), F_OK) == 0) return known->second;
+  }
+  if (process_of_.size() > 4096) process_of_.clear();
+  return process_of_[tid] = process_of(tid);
+}
+
+notifier::client* notifier::known_client(server& s) {
+  const auto c = s.clients_.find(process_here(s));
+  return c == s.clients_.end() ? nullptr : c->second.get();
+}
+
+notifier::client* notifier::client_here(server& s) {
+  const pid_t process = process_here(s);
+  const bool is_new = s.clients_.count(process) == 0;
+  if (process == 0 || !is_valid()) return nullptr;
+  client& c = s.client_of(process);
+  if (!is_new) return &c;
+  // fork(2) is not reported. A child becomes known with its first call that concerns the simulated
+  // host.
+  const auto parent = s.clients_.find(parent_of(process));
+  if (parent == s.clients_.end()) return &c;
+  s.settle(*parent->second, 0);
+  request r;
+  r.what = operation::forked;
+  r.number = parent->first;
+  (void)s.execute(c, r, "", {});
+  // What the child closed in the meantime, or never had.
+  for (auto& [key, f] : s.files_)
+    std::erase_if(f.at, [&](const std::pair<pid_t, int>& at) {
+      if (at.first != process || c.task.file_of(at.second) != f.file) return false;
+      if (s.key_of(process, at.second, link_of(process, at.second)) == key) return false;
+      c.task.lend(at.second, nullptr);
+      return true;
+    });
+  return &c;
+}
+
+notifier::file_key notifier::file_at(const server& s, int fd) const {
+  if (s.files_.empty() || fd < 0) return 0;
+  return s.key_of(thread(), fd, link_of(thread(), fd));
+}
+
+// ---- Calls
+// ---------------------------------------------------------------------------------------
+
+void notifier::execute(server& s) {
+  switch (call_.data.nr) {
+#ifdef SYS_open
+    case SYS_open: return open(s, AT_FDCWD, argument(0), argument(1), argument(2), nullptr);
+    case SYS_stat: return stat(s, AT_FDCWD, argument(0), argument(1), 0);
+    case SYS_lstat: return stat(s, AT_FDCWD, argument(0), argument(1), AT_SYMLINK_NOFOLLOW);
+    case SYS_access: return access(AT_FDCWD, argument(0), argument(1), 0);
+    case SYS_readlink: return read_link(AT_FDCWD, argument(0), argument(1), argument(2));
+    case SYS_dup2:
+      if (argument(0) != argument(1)) duplicate(s, number(0), 0, number(1), false);
+      return;
+#endif
+    case SYS_openat: return open(s, number(0), argument(1), argument(2), argument(3), nullptr);
+    case SYS_openat2: {
+      open_how_2 how{};
+      if (argument(3) < sizeof how || !read(argument(2), &how, sizeof how)) return;
+      return open(s, number(0), argument(1), how.flags, how.mode, &how.resolve);
+    }
+    case SYS_newfstatat: return stat(s, number(0), argument(1), argument(2), number(3));
+    case SYS_fstat: return stat_descriptor(s, number(0), argument(1));
+    case SYS_statx: return statx(s);
+    case SYS_faccessat: return access(number(0), argument(1), argument(2), 0);
+    case SYS_faccessat2: return access(number(0), argument(1), argument(2), number(3));
+    case SYS_readlinkat: return read_link(number(0), argument(1), argument(2), argument(3));
+    case SYS_statfs:
+    case SYS_fstatfs: return stat_system();
+    case SYS_close: return close(s);
+    case SYS_close_range: return close_range(s);
+    case SYS_dup: return duplicate(s, number(0), 0, -1, false);
+    case SYS_dup3:
+      if (argument(0) != argument(1) && (argument(2) & ~std::uint64_t{O_CLOEXEC}) == 0)
+        duplicate(s, number(0), 0, number(1), argument(2) != 0);
+      return;
+    case SYS_fcntl: return duplicate(s, number(0), number(2), -1, number(1) == F_DUPFD_CLOEXEC);
+    case SYS_pread64: return transfer(s, operation::pread);
+    case SYS_pwrite64: return transfer(s, operation::pwrite);
+    case SYS_ioctl: return ioctl(s);
+    case SYS_mmap: return map(s);
+    case SYS_munmap: return unmap(s);
+    default: return;
+  }
+}
+
+void notifier::open(server& s, int directory, std::uint64_t path, std::uint64_t flags,
+                    std::uint64_t mode, const std::uint64_t* resolve) {
+  std::string text;
+  if (!read_path(path, text)) return;
+  const std::string own = path_at(directory, text);
+  if (own.empty()) return;
+  const bool close_on_exec = (flags & O_CLOEXEC) != 0;
+  if (opens_simulated(own.c_str(), kvm_) && !(flags & (O_PATH | O_DIRECTORY))) {
+    client* const c = client_here(s);
+    if (!c) return;
+    request r;
+    r.what = operation::open;
+    r.flags = static_cast<std::uint32_t>(flags);
+    return make(s, *c, r, own.c_str(), close_on_exec);
+  }
+  const std::string where = shown(own);
+  if (where.empty() || !is_valid()) return;
+  long made = -1;
+  if (resolve) {
+    open_how_2 how{flags | O_CLOEXEC, mode, 0};
+    made = ::syscall(SYS_openat2, AT_FDCWD, where.c_str(), &how, sizeof how);
+  } else {
+    made = ::open(where.c_str(), static_cast<int>(flags) | O_CLOEXEC | O_NOCTTY, mode);
+  }
+  if (made < 0) return answer_own(made);
+  const unique_fd file(static_cast<int>(made));
+  if (const int got = give(file.get(), close_on_exec); got < 0) answer(0, -got);
+}
+
+void notifier::make(server& s, client& c, request r, const char* path, bool close_on_exec) {
+  r.number = free_descriptor(thread(), 0);
+  struct rlimit most{};
+  if (::prlimit(thread(), RLIMIT_NOFILE, nullptr, &most) == 0 &&
+      static_cast<rlim_t>(r.number) >= most.rlim_cur)
+    return answer(0, EMFILE);
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return answer_own(-1);
+  unique_fd own(ends[0]);
+  unique_fd other(ends[1]);
+  // A call of read(2) must not wait for ever.
+  (void)::shutdown(own.get(), SHUT_RD);
+  struct stat socket{};
+  (void)::fstat(own.get(), &socket);
+  r.inode = socket.st_ino;
+  const server::sent out = s.execute(c, r, path, std::move(other));
+  if (out.answer.made == 0) return answer(out.answer);
+  file_key key = r.inode;
+  if (unique_fd memory = s.as_memory(key)) {
+    own = std::move(memory);
+    key = s.locked_.back();
+  }
+  // KVM_CREATE_DEVICE returns the descriptor in its struct.
+  const bool is_value = out.answer.value == r.number;
+  const int got = is_value ? give(own.get(), close_on_exec) : add(own.get(), close_on_exec, -1, 0);
+  if (got != r.number) {
+    sim::file* const made = c.task.file_of(r.number);
+    std::erase(s.files_[key].at, std::pair<pid_t, int>(c.pid, r.number));
+    if (got >= 0) {
+      // Another thread has taken the number in the meantime.
+      made->get();
+      c.task.lend(got, made);
+      s.files_[key].at.emplace_back(c.pid, got);
+      const std::int32_t fd = got;
+      if (!is_value) (void)write(r.second + offsetof(kvm_create_device, fd), &fd, sizeof fd);
+    }
+    c.task.lend(r.number, nullptr);
+    if (got < 0) return answer(0, -got);
+  }
+  if (!is_value) answer(out.answer);
+}
+
+void notifier::ioctl(server& s) {
+  const int fd = number(0);
+  request r;
+  r.what = operation::ioctl;
+  r.fd = fd;
+  r.first = argument(1) & 0xffffffff;
+  r.second = argument(2);
+  if (file_at(s, fd) == 0) {
+    // kvm-vfio is simulated even if the VM is one of the real KVM.
+    kvm_create_device wanted{};
+    if (r.first != KVM_CREATE_DEVICE || link_of(thread(), fd) != "anon_inode:kvm-vm" ||
+        !read(r.second, &wanted, sizeof wanted) || wanted.type != KVM_DEV_TYPE_VFIO)
+      return;
+  }
+  client* const c = client_here(s);
+  if (!c) return;
+  if (file_at(s, fd) != 0) {
+    s.follow(*c, fd);
+  } else if (!c->task.file_of(fd)) {
+    request vm;
+    vm.what = operation::created_vm;
+    vm.number = fd;
+    (void)s.execute(*c, vm, "", {});
+  }
+  switch (r.first) {
+    case VFIO_GROUP_GET_DEVICE_FD:
+    case KVM_CREATE_DEVICE:
+    case KVM_CREATE_VM: return make(s, *c, r, "", true);
+    default: return answer(s.execute(*c, r, "", {}).answer);
+  }
+}
+
+void notifier::transfer(server& s, operation what) {
+  if (file_at(s, number(0)) == 0) return;
+  client* const c = client_here(s);
+  if (!c) return;
+  s.follow(*c, number(0));
+  request r;
+  r.what = what;
+  r.fd = number(0);
+  r.first = argument(1);
+  r.second = argument(2);
+  r.third = argument(3);
+  answer(s.execute(*c, r, "", {}).answer);
+}
+
+void notifier::map(server& s) {
+  const int fd = number(4);
+  const file_key key = file_at(s, fd);
+  if (key == 0) return;
+  client* const c = client_here(s);
+  if (!c) return;
+  s.follow(*c, fd);
+  const std::uint64_t flags = argument(3);
+  const bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+  request r;
+  r.what = operation::map;
+  r.fd = fd;
+  r.flags = static_cast<std::uint32_t>((argument(2) & 0xffff) | flags << 16);
+  r.first = fixed ? argument(0) : first_stand_in + stand_ins_++ * stand_in_distance;
+  r.second = argument(1);
+  r.third = argument(5);
+  if (!fixed) c->observer.mode = server::relay::holds_mmap;
+  const server::sent out = s.execute(*c, r, "", {});
+  c->observer.mode = server::relay::tells;
+  std::optional<kvm_vfio::trace::call> held = std::exchange(c->observer.held, {});
+  if (out.answer.error != 0) {
+    if (held) c->observer.called(*held);
+    return answer(out.answer);
+  }
+  if (held) {
+    struct stat memory{};
+    (void)::fstat(s.files_[key].memory, &memory);
+    c->awaited.push_back({thread(), r.first, (r.second + page - 1) / page * page, r.third,
+                          memory.st_ino, std::move(*held)});
+  }
+  pass();
+}
+
+void notifier::unmap(server& s) {
+  if (s.clients_.empty()) return;
+  client* const c = known_client(s);
+  if (!c || c->mappings.empty()) return;
+  request r;
+  r.what = operation::unmap;
+  r.first = argument(0);
+  r.second = argument(1);
+  (void)s.execute(*c, r, "", {});
+}
+
+void notifier::close(server& s) {
+  if (s.files_.empty()) return;
+  const int fd = number(0);
+  const std::string link = link_of(thread(), fd);
+  request r;
+  r.what = operation::close;
+  r.fd = fd;
+  if (s.key_of(thread(), fd, link) != 0) {
+    client* const c = client_here(s);
+    if (!c) return;
+    s.follow(*c, fd);
+    (void)s.execute(*c, r, "", {});
+  } else if (link == "anon_inode:kvm-vm") {
+    client* const c = known_client(s);
+    if (c && c->task.file_of(fd)) (void)s.execute(*c, r, "", {});
+  }
+}
+
+void notifier::close_range(server& s) {
+  constexpr std::uint64_t only_on_exec = 4;  // CLOSE_RANGE_CLOEXEC
+  if (s.files_.empty() || (argument(2) & only_on_exec)) return;
+  client* const c = known_client(s);
+  if (!c) return;
+  std::set<int> closed;
+  for (const auto& [key, f] : s.files_)
+    for (const auto& [pid, fd] : f.at)
+      if (pid == c->pid && fd >= 0 &&
+          static_cast<std::uint64_t>(fd) >= (argument(0) & 0xffffffff) &&
+          static_cast<std::uint64_t>(fd) <= (argument(1) & 0xffffffff) &&
+          c->task.file_of(fd) == f.file)
+        closed.insert(fd);
+  for (const int fd : closed) {
+    request r;
+    r.what = operation::close;
+    r.fd = fd;
+    (void)s.execute(*c, r, "", {});
+  }
+}
+
+void notifier::duplicate(server& s, int from, int lowest, int to, bool close_on_exec) {
+  const file_key source = file_at(s, from);
+  const bool replaces = to >= 0 && file_at(s, to) != 0;
+  if (source == 0 && !replaces) return;
+  client* const c = client_here(s);
+  if (!c) return;
+  // A call that the real kernel refuses closes nothing.
+  if (replaces && link_of(thread(), from).empty()) return;
+  if (replaces) {
+    s.follow(*c, to);
+    request r;
+    r.what = operation::close;
+    r.fd = to;
+    (void)s.execute(*c, r, "", {});
+  }
+  if (source == 0) return;
+  s.follow(*c, from);
+  const unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, c->ended.get(), from, 0)));
+  if (!copy) return;
+  const int wanted = to >= 0 ? to : lowest > 0 ? free_descriptor(thread(), lowest) : -1;
+  // If the number is not allowed, the real kernel finds that, too.
+  const int got = give(copy.get(), close_on_exec, wanted);
+  if (got < 0) return;
+  request r;
+  r.what = operation::dup;
+  r.fd = from;
+  r.number = got;
+  (void)s.execute(*c, r, "", {});
+}
+
+// ---- Calls that look
+// -----------------------------------------------------------------------------
+
+void notifier::stat_descriptor(server& s, int fd, std::uint64_t to) {
+  const file_key key = file_at(s, fd);
+  if (key == 0) return;
+  struct stat made{};
+  const std::string link = in_proc(thread(), "fd/" + std::to_string(fd));
+  if (::stat(link.c_str(), &made) != 0) return;
+  as_node(made, s.files_[key].major, s.files_[key].minor);
+  if (is_valid()) answer(0, write(to, &made, sizeof made) ? 0 : EFAULT);
+}
+
+void notifier::stat(server& s, int directory, std::uint64_t path, std::uint64_t to, int flags) {
+  std::string text;
+  if (!read_path(path, text)) return;
+  if (text.empty()) {
+    if (flags & AT_EMPTY_PATH) stat_descriptor(s, directory, to);
+    return;
+  }
+  const std::string own = path_at(directory, text);
+  const std::string where = shown(own);
+  if (where.empty() || !is_valid()) return;
+  struct stat made{};
+  if (::fstatat(AT_FDCWD, where.c_str(), &made, flags & AT_SYMLINK_NOFOLLOW) != 0)
+    return answer_own(-1);
+  if (const sim::device_node* const n = node(own)) as_node(made, n->major, n->minor);
+  answer(0, write(to, &made, sizeof made) ? 0 : EFAULT);
+}
+
+void notifier::statx(server& s) {
+  std::string text;
+  if (!read_path(argument(1), text)) return;
+  const int flags = number(2);
+  std::string where;
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (text.empty()) {
+    const file_key key = (flags & AT_EMPTY_PATH) ? file_at(s, number(0)) : 0;
+    if (key == 0) return;
+    where = in_proc(thread(), "fd/" + std::to_string(number(0)));
+    major = s.files_[key].major;
+    minor = s.files_[key].minor;
+  } else {
+    const std::string own = path_at(number(0), text);
+    where = shown(own);
+    if (const sim::device_node* const n = node(own)) {
+      major = n->major;
+      minor = n->minor;
+    }
+  }
+  if (where.empty() || !is_valid()) return;
+  struct statx made{};
+  if (::statx(AT_FDCWD, where.c_str(), flags & ~AT_EMPTY_PATH, static_cast<unsigned>(argument(3)),
+              &made) != 0)
+    return answer_own(-1);
+  as_node(made, major, minor);
+  answer(0, write(argument(4), &made, sizeof made) ? 0 : EFAULT);
+}
+
+void notifier::access(int directory, std::uint64_t path, std::uint64_t mode, int flags) {
+  std::string text;
+  if (!read_path(path, text)) return;
+  const std::string where = shown(path_at(directory, text));
+  if (where.empty() || !is_valid()) return;
+  answer_own(::syscall(SYS_faccessat2, AT_FDCWD, where.c_str(), mode, flags));
+}
+
+void notifier::read_link(int directory, std::uint64_t path, std::uint64_t to, std::uint64_t size) {
+  std::string text;
+  if (!read_path(path, text)) return;
+  std::string where = shown(path_at(directory, text));
+  const bool of_proc = where.empty() && text.starts_with("/proc/");
+  if (of_proc) {
+    // A descriptor of a file of the view shows the path that the program opened.
+    if (text.starts_with("/proc/self/")) text.replace(6, 4, std::to_string(thread()));
+    if (text.starts_with("/proc/thread-self/")) text.replace(6, 11, std::to_string(thread()));
+    where = text;
+  }
+  if (where.empty() || !is_valid()) return;
+  std::string target = link_of(where);
+  const bool stripped = strip(target);
+  if (of_proc && !stripped) return;
+  if (target.empty()) {
+    char nothing[1];
+    return answer_own(::readlink(where.c_str(), nothing, sizeof nothing));
+  }
+  if (size == 0 || size > INT_MAX) return answer(0, EINVAL);
+  const std::size_t length = std::min<std::size_t>(target.size(), size);
+  answer(static_cast<std::int64_t>(length), write(to, target.data(), length) ? 0 : EFAULT);
+}
+
+void notifier::stat_system() {
+  std::string where;
+  if (call_.data.nr == SYS_statfs) {
+    std::string text;
+    if (!read_path(argument(0), text)) return;
+    where = shown(path_at(AT_FDCWD, text));
+  } else {
+    where = link_of(thread(), number(0));
+    std::string own = where;
+    if (!strip(own)) return;
+  }
+  if (where.empty() || !is_valid()) return;
+  struct statfs made{};
+  if (::statfs(where.c_str(), &made) != 0) return answer_own(-1);
+  // libudev asks whether a file is in sysfs.
+  if (std::string_view(where).substr(directory_.size()).starts_with("/sys"))
+    made.f_type = sysfs_magic;
+  answer(0, write(argument(1), &made, sizeof made) ? 0 : EFAULT);
+}
+
+}  // namespace kvm_vfio_sim

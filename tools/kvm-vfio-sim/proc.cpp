@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "proc.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+namespace kvm_vfio_sim {
+namespace {
+
+struct closer {
+  void operator()(std::FILE* f) const { (void)std::fclose(f); }
+};
+using text_file = std::unique_ptr<std::FILE, closer>;
+
+text_file open_text(pid_t task, const std::string& name) {
+  return text_file(std::fopen(in_proc(task, name).c_str(), "re"));
+}
+
+struct state {
+  char letter = 'X';
+  int parent = 0;
+  unsigned long flags = 0;
+};
+
+state state_of(pid_t process) {
+  state s;
+  const text_file stat = open_text(process, "stat");
+  char text[1024];
+  if (!stat) return s;
+  text[std::fread(text, 1, sizeof text - 1, stat.get())] = 0;
+  // The name may contain anything, and ends with the last parenthesis.
+  const char* const rest = std::strrchr(text, ')');
+  if (!rest ||
+      std::sscanf(rest + 1, " %c %d %*d %*d %*d %*d %lu", &s.letter, &s.parent, &s.flags) != 3)
+    return {};
+  return s;
+}
+
+}  // namespace
+
+std::string in_proc(pid_t task, const std::string& rest) {
+  return "/proc/" + std::to_string(task) + "/" + rest;
+}
+
+std::string link_of(const std::string& path) {
+  char to[PATH_MAX];
+  const ssize_t n = ::readlink(path.c_str(), to, sizeof to);
+  return n > 0 ? std::string(to, static_cast<std::size_t>(n)) : std::string();
+}
+
+std::string link_of(pid_t task, int fd) {
+  return fd < 0 ? std::string() : link_of(in_proc(task, "fd/" + std::to_string(fd)));
+}
+
+std::uint64_t event_id(pid_t task, int fd) {
+  const text_file info = open_text(task, "fdinfo/" + std::to_string(fd));
+  if (!info) return 0;
+  unsigned long long id = 0;
+  char line[128];
+  while (std::fgets(line, sizeof line, info.get()))
+    if (std::sscanf(line, "eventfd-id: %llu", &id) == 1) break;
+  return id + 1;
+}
+
+std::uint64_t lock_of(pid_t task, int fd) {
+  const text_file info = open_text(task, "fdinfo/" + std::to_string(fd));
+  if (!info) return 0;
+  char line[256];
+  while (std::fgets(line, sizeof line, info.get())) {
+    std::uint64_t start = 0;
+    if (std::sscanf(line, "lock: %*s OFDLCK %*s %*s %*s %*s %" SCNu64, &start) == 1) return start;
+  }
+  return 0;
+}
+
+int free_descriptor(pid_t task, int from) {
+  int fd = from;
+  while (!link_of(task, fd).empty()) ++fd;
+  return fd;
+}
+
+bool is_exiting(pid_t process) {
+  constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
+  const state s = state_of(process);
+  return s.letter == 'Z' || s.letter == 'X' || (s.flags & exiting);
+}
+
+pid_t parent_of(pid_t process) { return state_of(process).parent; }
+
+pid_t process_of(pid_t thread) {
+  const text_file status = open_text(thread, "status");
+  if (!status) return 0;
+  int process = 0;
+  char line[256];
+  while (std::fgets(line, sizeof line, status.get()))
+    if (std::sscanf(line, "Tgid: %d", &process) == 1) break;
+  return process;
+}
+
+std::uint64_t address_of(pid_t process, std::uint64_t inode, std::uint64_t offset,
+                         std::uint64_t size,
+                         const std::vector<std::pair<std::uint64_t, std::uint64_t>>& known) {
+  const text_file maps = open_text(process, "maps");
+  if (!maps) return 0;
+  char line[512];
+  while (std::fgets(line, sizeof line, maps.get())) {
+    std::uint64_t first = 0;
+    std::uint64_t behind = 0;
+    std::uint64_t start = 0;
+    std::uint64_t of = 0;
+    if (std::sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64, &first, &behind,
+                    &start, &of) != 4 ||
+        of != inode || offset < start || offset - start + size > behind - first)
+      continue;
+    // The kernel shows neighbouring mappings as one.
+    const std::uint64_t at = first + (offset - start);
+    if (std::none_of(known.begin(), known.end(), [at](const auto& m) { return m.first == at; }))
+      return at;
+  }
+  return 0;
+}
+
+}  // namespace kvm_vfio_sim
