@@ -51,7 +51,8 @@ constexpr std::uint32_t reported[] = {
 #endif
     SYS_openat,     SYS_openat2,    SYS_newfstatat, SYS_fstat,    SYS_statx,    SYS_faccessat,
     SYS_faccessat2, SYS_readlinkat, SYS_statfs,     SYS_fstatfs,  SYS_close,    SYS_close_range,
-    SYS_dup,        SYS_dup3,       SYS_pread64,    SYS_pwrite64, SYS_munmap};
+    SYS_dup,        SYS_dup3,       SYS_pread64,    SYS_pwrite64, SYS_munmap,   SYS_execve,
+    SYS_execveat};
 
 // Writes the filter, which has jumps forward only.
 class writer {

@@ -97,8 +97,10 @@ void notifier::serve(server& answers) {
   if (!answers.clients_.empty() || !answers.files_.empty()) {
     // What was closed before this call has an effect before this call.
     answers.follow_ends();
-    if (client* const c = known_client(answers); c && !c->awaited.empty())
-      answers.settle(*c, thread());
+    if (client* const c = known_client(answers)) {
+      if (!c->awaited.empty()) answers.settle(*c, thread());
+      if (c->executing != 0) follow_exec(answers, *c);
+    }
   }
   execute(answers);
   if (!answered_) pass();
@@ -253,7 +255,7 @@ notifier::client* notifier::client_here(server& s) {
   const pid_t process = process_here(s);
   const bool is_new = s.clients_.count(process) == 0;
   if (process == 0 || !is_valid()) return nullptr;
-  client& c = s.client_of(process);
+  client& c = s.client_of(process, is_new);
   if (!is_new) return &c;
   // fork(2) is not reported. A child becomes known with its first call that concerns the simulated
   // host.
@@ -273,6 +275,13 @@ notifier::client* notifier::client_here(server& s) {
       return true;
     });
   return &c;
+}
+
+void notifier::follow_exec(server& s, client& c) {
+  const bool executed = program_mark(c.pid) != c.mark;
+  if (!executed && c.executing != thread()) return;
+  c.executing = 0;
+  if (executed) (void)s.client_of(c.pid, true);
 }
 
 notifier::file_key notifier::file_at(const server& s, int fd) const {
@@ -319,6 +328,14 @@ void notifier::execute(server& s) {
     case SYS_fcntl: return duplicate(s, number(0), number(2), -1, number(1) == F_DUPFD_CLOEXEC);
     case SYS_pread64: return transfer(s, operation::pread);
     case SYS_pwrite64: return transfer(s, operation::pwrite);
+    case SYS_execve:
+    case SYS_execveat:
+      // execve(2) may fail, so its effects are found with the next call.
+      if (client* const c = s.clients_.empty() ? nullptr : known_client(s)) {
+        c->executing = thread();
+        c->mark = program_mark(c->pid);
+      }
+      return;
     case SYS_ioctl: return ioctl(s);
     case SYS_mmap: return map(s);
     case SYS_munmap: return unmap(s);

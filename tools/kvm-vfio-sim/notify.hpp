@@ -95,6 +95,8 @@ class notifier {
   // The process of the thread. Null: it has no simulated process.
   client* known_client(server& s);
   [[nodiscard]] pid_t process_here(const server& s);
+  // Finds out whether a process has executed another program.
+  void follow_exec(server& s, client& c);
   // The simulated file behind a descriptor of the thread. 0: none.
   [[nodiscard]] file_key file_at(const server& s, int fd) const;
 

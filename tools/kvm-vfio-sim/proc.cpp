@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "proc.hpp"
 
+#include "remote_memory.hpp"
+
+#include <elf.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,6 +104,17 @@ pid_t process_of(pid_t thread) {
   while (std::fgets(line, sizeof line, status.get()))
     if (std::sscanf(line, "Tgid: %d", &process) == 1) break;
   return process;
+}
+
+std::string program_mark(pid_t process) {
+  const text_file auxv = open_text(process, "auxv");
+  if (!auxv) return {};
+  unsigned long entry[2];  // the type and the value
+  char bytes[16];
+  while (std::fread(entry, sizeof entry, 1, auxv.get()) == 1)
+    if (entry[0] == AT_RANDOM && remote_memory(process).read(entry[1], bytes, sizeof bytes))
+      return std::string(bytes, sizeof bytes);
+  return {};
 }
 
 std::uint64_t address_of(pid_t process, std::uint64_t inode, std::uint64_t offset,

@@ -30,6 +30,9 @@ namespace kvm_vfio_sim {
 [[nodiscard]] pid_t parent_of(pid_t process);
 /// The number of the process that a thread belongs to; 0: there is no such thread.
 [[nodiscard]] pid_t process_of(pid_t thread);
+/// The random bytes that the kernel gave to the program of a process (AT_RANDOM). They differ after
+/// each execve(2). Empty: there is no such process.
+[[nodiscard]] std::string program_mark(pid_t process);
 /// The address where a process maps a part of a file.
 /// \param inode  the inode of the file
 /// \param offset the offset of the part in the file, in bytes

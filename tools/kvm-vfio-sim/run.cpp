@@ -101,16 +101,11 @@ std::string find_program(const std::string& name) {
   return name;
 }
 
-<<<<<<< HEAD
-// Whether a program is an ELF file that no dynamic loader loads. Preloading does not reach it. (The
-// loader itself names no loader, but it preloads.)
-bool is_static(const std::string& path) {
-  const std::string name = path.substr(path.rfind('/') + 1);
-  if (name.starts_with("ld-") || name.starts_with("ld.so")) return false;
-=======
-// Why the object cannot be preloaded into a program. Empty: it can.
+// Why the object cannot be preloaded into a program. Empty: it can. (The loader itself names no
+// loader, but it preloads.)
 std::string obstacle(const std::string& path) {
->>>>>>> 00e2606 (kvm-vfio-sim reaches statically linked programs: the kernel reports their system calls to the launcher)
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (name.starts_with("ld-") || name.starts_with("ld.so")) return {};
   const unique_fd f(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   Elf64_Ehdr head{};
   if (!f || ::pread(f.get(), &head, sizeof head, 0) != sizeof head ||

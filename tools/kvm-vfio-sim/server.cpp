@@ -157,11 +157,10 @@ server::client& server::client_of(pid_t pid, bool fresh) {
 void server::follow_exec(client& c) {
   for (const auto& [first, length] : std::exchange(c.mappings, {}))
     (void)c.task.munmap(reinterpret_cast<void*>(first), length);
-  for (const auto& [inode, f] : files_)
+  for (const auto& [key, f] : files_)
     for (const auto& [pid, fd] : std::vector(f.at)) {
       if (pid != c.pid || c.task.file_of(fd) != f.file) continue;
-      const std::string link = link_of(in_proc(pid, "fd/" + std::to_string(fd)));
-      if (link != "socket:[" + std::to_string(inode) + "]") (void)c.task.close(fd);
+      if (key_of(pid, fd, link_of(pid, fd)) != key) (void)c.task.close(fd);
     }
 }
 

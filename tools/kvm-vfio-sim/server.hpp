@@ -107,6 +107,9 @@ class server {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings;  // first address and size
     std::vector<int> lent;                                          // descriptors with eventfds
     std::vector<awaited_mapping> awaited;
+    // While a thread may be in execve(2): the thread, and what `program_mark` was before.
+    pid_t executing = 0;
+    std::string mark;
   };
   // An open file of the simulated host with descriptors in the program.
   struct open_file {
