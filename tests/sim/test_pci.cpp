@@ -240,6 +240,10 @@ TEST_CASE("a write to an eventfd unmasks INTx, and the eventfd does not count it
   REQUIRE(connect(unmask) == errc::ok);
   CHECK_FALSE(p.irqs().masked());
   CHECK(p.count(unmask) == 1);
+  // The end of the connection sets the count to 0.
+  REQUIRE(connect(-1) == errc::ok);
+  CHECK(p.count(unmask) == 0);
+  REQUIRE(connect(unmask) == errc::ok);
   // The last close of the eventfd disconnects it.
   REQUIRE(p.task.close(unmask));
   const int another = made();
@@ -310,6 +314,20 @@ TEST_CASE("the MSI-X table and its pending bits are where the topology says") {
   CHECK(p.get(0x5204) == 0xffffffff);
   p.put(0x5204, 0U);
   CHECK(p.get(0x5204) == 0xffffffff);
+}
+
+TEST_CASE("VFIO answers for the MSI-X table while memory is disabled") {
+  plugged p;  // the table is the start of BAR 0
+  p.put<std::uint16_t>(p.config + PCI_COMMAND, 0);
+  std::uint64_t v = 0;
+  CHECK(p.task.pread(p.device, &v, 8, 4).value() == 8);
+  CHECK(v == ~std::uint64_t{0});
+  CHECK(p.task.pwrite(p.device, &v, 4, 0).value() == 4);
+  const std::uint64_t end = 16 * std::uint64_t{p.world.find_device(device_name)->pci.irqs.count(2)};
+  v = 0;
+  CHECK(p.task.pread(p.device, &v, 8, end - 4).error() == errc::io);
+  CHECK(v == 0xffffffff);  // what is in front of the error arrives
+  CHECK(p.task.pread(p.device, &v, 4, end).error() == errc::io);
 }
 
 TEST_CASE("a BAR of a terabyte costs memory only where it is written") {

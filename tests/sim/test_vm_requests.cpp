@@ -110,6 +110,30 @@ TEST_CASE("KVM_SET_USER_MEMORY_REGION makes, moves, changes and deletes slots") 
         "- vm0: memory slot 1: 0x1f000 to 0x1ffff, memory 0x100000, flags 0x0\n");
 }
 
+TEST_CASE("an irqfd takes what is written to its eventfd, and the end of the irqfd sets it to 0") {
+  with_vm<> m;
+  const int e = m.event();
+  std::uint64_t n = 2;
+  const auto write = [&] { REQUIRE(m.task.write(e, &n, sizeof n)); };
+  const auto read = [&] { return m.task.pread(e, &n, sizeof n, 0); };
+  REQUIRE(m.ioctl(m.vm, KVM_CREATE_IRQCHIP) == errc::ok);
+  write();
+  REQUIRE(m.irqfd(m.vm, e, 1) == errc::ok);
+  REQUIRE(read());  // what was written before stays
+  CHECK(n == 2);
+  write();
+  CHECK(read().error() == errc::again);
+  write();
+  REQUIRE(m.irqfd(m.vm, e, 1, KVM_IRQFD_FLAG_DEASSIGN) == errc::ok);
+  write();
+  REQUIRE(read());
+  CHECK(n == 2);
+  write();
+  REQUIRE(m.irqfd(m.vm, e, 1) == errc::ok);
+  REQUIRE(m.irqfd(m.vm, e, 1, KVM_IRQFD_FLAG_DEASSIGN) == errc::ok);
+  CHECK(read().error() == errc::again);
+}
+
 TEST_CASE("KVM_IRQFD needs an interrupt controller, and an eventfd has one irqfd") {
   with_vm<> m;
   const int e = m.event();

@@ -8,6 +8,7 @@
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,20 +21,44 @@ struct target {
   std::string cdev{};       ///< its character device; empty: there is none
   bool comparable = false;  ///< the simulated device is the machine's: its ioctls are compared
   kvm_vfio::sim::pci_spec pci{};  ///< what the simulator is told of the device
+  std::string bus{};              ///< "no bus reset", "alone on its bus" or "several on its bus"
 };
 
 struct machine {
   std::vector<target> targets;
   bool iommufd = false;
   bool spapr = false;
+  bool mediated = false;          ///< a target is a mediated device
+  bool several = false;           ///< a group of a target has several devices
+  bool error_irq_always = false;  ///< conventional functions have the error interrupt, too
   bool books = false;      ///< x86: the memory slots, irqfds and ioeventfds of VMs are compared
   bool any_access = true;  ///< a BAR can be read with any size; else only words are read
   bool maps = true;        ///< BARs are mapped; the simulator has pages of 4 KiB
   std::uint64_t page = 4096;
 };
 
-/// About `length` random steps, with the usual ways to get somewhere among them; the same for the
-/// same arguments.
-std::vector<step> generate(std::uint64_t seed, int length, const machine& m);
+class view;
+class combinations;
+
+/// Makes the steps of a sequence, a few at a time. Each choice depends on the state of the
+/// simulator and on the combinations that were compared seldom.
+class source {
+ public:
+  source() = default;
+  source(const source&) = delete;
+  source& operator=(const source&) = delete;
+  virtual ~source() = default;
+  /// Returns the next steps. Empty: the sequence ends.
+  virtual std::vector<step> next() = 0;
+};
+
+/// Makes a sequence of about `length` steps that ends with the close of all descriptors.
+/// \param seed   where the random numbers start
+/// \param length how many steps
+/// \param m      the machine; must outlive the source
+/// \param now    the state of the simulator; must outlive the source
+/// \param seen   the combinations that were compared; must outlive the source
+std::unique_ptr<source> make_source(std::uint64_t seed, int length, const machine& m,
+                                    const view& now, combinations& seen);
 
 }  // namespace vfio_lockstep

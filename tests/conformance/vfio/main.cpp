@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The simulator in lock-step with the running kernel's VFIO: the same system calls on both, every
 // answer and every byte written back compared. --help says more.
+#include "combinations.hpp"
 #include "conformance/support/command_line.hpp"
 #include "conformance/support/shrink.hpp"
 #include "fixed/sequences.hpp"
@@ -13,10 +14,12 @@
 #include "support/real_system.hpp"
 #include "support/sim_system.hpp"
 #include "support/vmm.hpp"
+#include "view.hpp"
 
 #include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/sim/kernel.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
+#include <kvm_vfio/sim/topology_json.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
 #include <sys/utsname.h>
@@ -28,6 +31,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -45,11 +50,15 @@ constexpr const char* usage =
     "  profile=7.3|6.12|6.1   the simulator's Linux release (7.3)\n"
     "  coherent=0|1           whether the IOMMU enforces coherency (0)\n"
     "  unsafe=0|1             whether VFIO and iommufd allow unsafe interrupts (1)\n"
-    "  seed=N operations=N    where to start, and at least how many calls to compare (1, 5000)\n"
+    "  seed=N operations=N    where to start, and at least how many calls to compare (1, 20000)\n"
     "  length=N               calls per sequence (100)\n"
     "  transcripts=1          print what the scenarios answered\n"
     "  verbose=1              print every call\n"
     "  keep_going=1           after a mismatch too, up to ten\n"
+    "  table=1                print how often each combination was compared\n"
+    "  percent=N              fail if less of the combinations were compared often enough (95);\n"
+    "                         runs of less than 15000 calls do not fail\n"
+    "  simulator=FILE         compare the simulator with itself, on the topology of a JSON file\n"
     "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine has no VFIO\n"
     "groups.\n";
 
@@ -58,11 +67,14 @@ struct options {
   bool coherent = false;
   bool unsafe = true;
   std::uint64_t seed = 1;
-  long operations = 5000;
+  long operations = 20000;
   int length = 100;
   bool transcripts = false;
   bool verbose = false;
   bool keep_going = false;
+  bool table = false;
+  long percent = 95;
+  std::string simulator{};
 };
 
 options parse(int argc, char** argv) {
@@ -80,6 +92,9 @@ options parse(int argc, char** argv) {
     else if (key == "transcripts") o.transcripts = n() != 0;
     else if (key == "verbose") o.verbose = n() != 0;
     else if (key == "keep_going") o.keep_going = n() != 0;
+    else if (key == "table") o.table = n() != 0;
+    else if (key == "percent") o.percent = n();
+    else if (key == "simulator") o.simulator = value;
     else throw std::runtime_error("unknown option: " + key);
   }
   if (o.profile != "7.3" && o.profile != "6.12" && o.profile != "6.1")
@@ -136,9 +151,37 @@ void ask_for_iommu(facts& f) {
   }
 }
 
+/// What a release has.
+sim::linux_release release_of(const std::string& profile) {
+  if (profile == "6.1") return sim::release_of<kvm_vfio::linux_6_1>();
+  return profile == "6.12" ? sim::release_of<kvm_vfio::linux_6_12>()
+                           : sim::release_of<kvm_vfio::linux_7_3>();
+}
+
+/// The topology of a JSON file.
+sim::topology_result topology_of(const std::string& path) {
+  std::ifstream in(path);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (text.empty()) throw std::runtime_error("cannot read " + path);
+  return sim::topology_from_json(text);
+}
+
+/// How many devices are reset with a device, in the words of the combinations.
+std::string bus_of(const sim::topology& t, const sim::device_spec& of) {
+  if (!of.pci.bus_resets) return "no bus reset";
+  int on_bus = 0;
+  for (const sim::group_spec& g : t.groups)
+    for (const sim::device_spec& d : g.devices)
+      if (!d.mediated && d.name.rfind(':') == of.name.rfind(':') &&
+          d.name.compare(0, d.name.rfind(':'), of.name, 0, of.name.rfind(':')) == 0)
+        ++on_bus;
+  return on_bus == 1 ? "alone on its bus" : "several on its bus";
+}
+
 facts find(const options& o) {
   facts f;
-  sim::topology_result host = sim::topology_from_sysfs("/sys", o.coherent);
+  sim::topology_result host =
+      o.simulator.empty() ? sim::topology_from_sysfs("/sys", o.coherent) : topology_of(o.simulator);
   if (!host) throw std::runtime_error("the topology from /sys is wrong:\n" + to_text(host.errors));
   f.topology = std::move(host.machine);
   f.has.page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
@@ -149,7 +192,8 @@ facts find(const options& o) {
   // QEMU's IOMMU does not isolate interrupts here, which sysfs does not tell.
   f.world.allow_unsafe_interrupts = o.unsafe;
   for (sim::iommu_spec& iommu : f.topology.iommus) iommu.interrupt_remapping = false;
-  f.has.iommufd = ::access("/dev/iommu", F_OK) == 0;
+  f.has.iommufd = o.simulator.empty() ? ::access("/dev/iommu", F_OK) == 0 : o.profile != "6.1";
+  f.has.error_irq_always = release_of(o.profile).error_irq_always;
   f.world.device_files = f.has.iommufd;
   if (::access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) f.world.huge_page = f.has.page;
 #if defined __powerpc64__
@@ -163,14 +207,17 @@ facts find(const options& o) {
       target found{.group = "/dev/vfio/" + std::to_string(g.number),
                    .device = d.name,
                    .comparable = !d.mediated,
-                   .pci = d.pci};
+                   .pci = d.pci,
+                   .bus = bus_of(f.topology, d)};
+      f.has.mediated = f.has.mediated || d.mediated;
+      f.has.several = f.has.several || g.devices.size() > 1;
       if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
       f.has.targets.push_back(std::move(found));
     }
 #if defined __x86_64__
   f.has.books = true;
 #endif
-  if (!f.has.spapr) ask_for_iommu(f);
+  if (!f.has.spapr && o.simulator.empty()) ask_for_iommu(f);
   return f;
 }
 
@@ -183,22 +230,36 @@ class comparison {
  public:
   comparison(const options& o, facts f) : options_(o), facts_(std::move(f)) {}
 
-  /// On fresh systems, up to the first mismatch.
-  std::optional<mismatch> run(const std::vector<step>& steps, bool count) {
+  /// Runs steps on fresh systems, up to the first mismatch.
+  std::optional<mismatch> run(const std::vector<step>& steps) {
     std::optional<mismatch> found;
-    on_simulator([&](sim::process& task) {
-      support::sim_system simulated(task);
-      support::real_system real;
-      player<support::real_system> kernel(real, arena_);
-      player<support::sim_system> simulator(simulated, arena_);
-      for (std::size_t i = 0; i < steps.size() && !found; ++i) {
-        const outcome k = kernel.run(steps[i]);
-        const outcome s = simulator.run(steps[i]);
-        if (count && k.done) ++operations;
-        if (count && options_.verbose)
-          std::printf("%s: %s\n", to_string(steps[i]).c_str(), to_string(k).c_str());
-        if (k != s) found = mismatch{i, "kernel " + to_string(k) + "\n  simulator " + to_string(s)};
-      }
+    on_both([&](auto& kernel, auto& simulator, view&) {
+      for (std::size_t i = 0; i < steps.size() && !found; ++i)
+        found = compare(kernel, simulator, steps[i], i);
+    });
+    return found;
+  }
+  /// Makes steps and runs them on fresh systems, up to the first mismatch. Counts them.
+  /// \param steps gets the steps
+  std::optional<mismatch> run(std::uint64_t seed, std::vector<step>& steps) {
+    std::optional<mismatch> found;
+    on_both([&](auto& kernel, auto& simulator, view& now) {
+      const auto made = make_source(seed, options_.length, facts_.has, now, seen_);
+      for (std::vector<step> more = made->next(); !more.empty() && !found; more = made->next())
+        for (step& s : more) {
+          const bool runs = now.would_run(s);
+          const std::string key = runs ? key_of(s, now, facts_.has) : std::string();
+          const sim::file* const before = runs ? now.file(s.on) : nullptr;
+          steps.push_back(std::move(s));
+          bool good = false;
+          found = compare(kernel, simulator, steps.back(), steps.size() - 1, &good);
+          if (options_.verbose && runs) std::printf("  %s\n", key.c_str());
+          if (found) return;
+          if (!runs) continue;
+          ++operations;
+          seen_.count(key);
+          now.remember(steps.back(), before, good);
+        }
     });
     return found;
   }
@@ -209,7 +270,7 @@ class comparison {
       const target& t = facts_.has.targets.front();
       const scenarios::target on{.group = t.group, .device = t.device, .device_file = t.cdev};
       std::vector<std::string> simulated;
-      on_simulator([&](sim::process& task) {
+      on_simulator([&](sim::process& task, sim::world&) {
         support::sim_system s(task);
         simulated = scenarios::run(s, name, on);
       });
@@ -233,7 +294,7 @@ class comparison {
       const auto kernels =
           vmm::report(kvm_vfio::native::host{}, c.device, arena_.dma(), memory::page);
       std::vector<std::string> simulated;
-      on_simulator([&](sim::process& task) {
+      on_simulator([&](sim::process& task, sim::world&) {
         simulated = vmm::report(sim::process_ref(task), c.device, arena_.dma(), memory::page);
       });
       passthrough += static_cast<long>(kernels.size());
@@ -316,6 +377,7 @@ class comparison {
     return differ;
   }
   const machine& has() const { return facts_.has; }
+  const combinations& seen() const { return seen_; }
 
   long operations = 0;
   long fixed = 0;        ///< the answers of the fixed sequences that were compared
@@ -340,6 +402,38 @@ class comparison {
     }
     return differ;
   }
+  // Runs a step on the kernel and on the simulator.
+  template <class Kernel, class Simulator>
+  std::optional<mismatch> compare(Kernel& kernel, Simulator& simulator, const step& s,
+                                  std::size_t at, bool* good = nullptr) {
+    const outcome k = kernel.run(s);
+    const outcome o = simulator.run(s);
+    if (good) *good = o.done && o.answer >= 0;
+    if (options_.verbose && good)
+      std::printf("%s: %s\n", to_string(s).c_str(), to_string(k).c_str());
+    if (k == o) return {};
+    return mismatch{at, "kernel " + to_string(k) + "\n  simulator " + to_string(o)};
+  }
+  // Calls `use` with a player of the kernel, a player of the simulator, and the simulator's state.
+  template <class Use>
+  void on_both(Use use) {
+    on_simulator([&](sim::process& task, sim::world& world) {
+      support::sim_system simulated(task);
+      player<support::sim_system> simulator(simulated, arena_);
+      view now(task, world, simulator);
+      if (options_.simulator.empty()) {
+        support::real_system real;
+        player<support::real_system> kernel(real, arena_);
+        use(kernel, simulator, now);
+        return;
+      }
+      on_simulator([&](sim::process& other, sim::world&) {
+        support::sim_system instead(other);
+        player<support::sim_system> kernel(instead, arena_);
+        use(kernel, simulator, now);
+      });
+    });
+  }
   template <class Profile, class Iommu, class Use>
   void with(Use use) {
     sim::kernel<Profile, Iommu> kernel(facts_.topology, facts_.world);
@@ -348,7 +442,7 @@ class comparison {
     of_process.forbid(arena_.absent(), memory::page);
     of_process.forbid(arena_.read_only(), memory::page, true);
     sim::process task(kernel, of_process);
-    use(task);
+    use(task, kernel.world());
   }
   template <class Use>
   void on_simulator(Use use) {
@@ -364,6 +458,7 @@ class comparison {
 
   options options_;
   facts facts_;
+  combinations seen_{facts_.has};
   memory arena_;
 };
 
@@ -375,16 +470,18 @@ int run(const options& o) {
     return 77;
   }
   comparison c(o, std::move(found));
-  long mismatches = c.scenarios_differ();
-  if (mismatches == 0 || o.keep_going) mismatches += c.locked_memory_differs();
-  if (mismatches == 0 || o.keep_going) mismatches += c.info_sizes_differ();
-  if (mismatches == 0 || o.keep_going) mismatches += c.sequences_differ();
-  if (mismatches == 0 || o.keep_going) mismatches += c.passthrough_differs();
+  long mismatches = o.simulator.empty() ? c.scenarios_differ() : 0;
+  if (o.simulator.empty()) {
+    if (mismatches == 0 || o.keep_going) mismatches += c.locked_memory_differs();
+    if (mismatches == 0 || o.keep_going) mismatches += c.info_sizes_differ();
+    if (mismatches == 0 || o.keep_going) mismatches += c.sequences_differ();
+    if (mismatches == 0 || o.keep_going) mismatches += c.passthrough_differs();
+  }
   std::uint64_t seed = o.seed;
   for (; c.operations < o.operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
        ++seed) {
-    const std::vector<step> steps = generate(seed, o.length, c.has());
-    const auto differs = c.run(steps, true);
+    std::vector<step> steps;
+    const auto differs = c.run(seed, steps);
     if (!differs) continue;
     ++mismatches;
     std::printf("MISMATCH at call %zu of seed %llu: %s\n  %s\n", differs->at,
@@ -392,13 +489,15 @@ int run(const options& o) {
                 differs->what.c_str());
     const std::vector<step> shortest =
         conformance::shrink(steps, differs->at, [&c](const std::vector<step>& candidate) {
-          const auto again = c.run(candidate, false);
+          const auto again = c.run(candidate);
           return again ? std::optional(again->at) : std::nullopt;
         });
     std::printf("SHORTEST %zu calls:\n", shortest.size());
     for (const step& s : shortest) std::printf("  %s\n", to_string(s).c_str());
-    if (const auto again = c.run(shortest, false)) std::printf("  %s\n", again->what.c_str());
+    if (const auto again = c.run(shortest)) std::printf("  %s\n", again->what.c_str());
   }
+  if (o.table) c.seen().print_table();
+  c.seen().print_summary();
   std::set<std::string> groups;
   for (const target& t : c.has().targets) groups.insert(t.group);
   utsname u{};
@@ -407,14 +506,18 @@ int run(const options& o) {
   std::printf(
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
-      "operations=%ld fixed=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld mismatches=%ld "
+      "operations=%ld fixed=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld "
+      "combinations=%.1f%% mismatches=%ld "
       "seconds=%.1f\n",
       u.release, o.profile.c_str(), static_cast<int>(o.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
-      c.operations, c.fixed, c.passthrough, c.locked, c.sizes, c.plugged, mismatches,
-      seconds.count());
-  return mismatches == 0 ? 0 : 1;
+      c.operations, c.fixed, c.passthrough, c.locked, c.sizes, c.plugged, c.seen().percent(),
+      mismatches, seconds.count());
+  if (mismatches != 0) return 1;
+  if (o.operations < 15000) return 0;
+  return c.seen().percent() >= static_cast<double>(o.percent) && c.seen().unlisted().empty() ? 0
+                                                                                             : 1;
 }
 
 }  // namespace

@@ -112,15 +112,26 @@ class player {
     (void)sys_.close(kvm_);
   }
 
-  outcome run(const step& s) {
+  /// Returns the descriptor that a reference names. Negative: the slot is empty.
+  [[nodiscard]] int number(const ref& r) const {
+    if (static_cast<int>(r.what) < kinds_with_slots) return fds_[static_cast<int>(r.what)][r.slot];
+    if (r.what == kind::kvm) return kvm_;
+    return r.what == kind::closed ? 9999 : -1;
+  }
+  /// Returns whether a step finds its descriptors and its slot, so that a call is made.
+  [[nodiscard]] bool would_run(const step& s) const {
     const bool needs = s.what != verb::open && s.what != verb::open_path && s.what != verb::eventfd;
-    if (needs && number(s.on) < 0 && s.on.what != kind::minus_one) return {};
-    if (s.makes && fds_[static_cast<int>(s.made.what)][s.made.slot] >= 0) return {};
-    if (!s.only_for.empty() && name_of(s.on) != s.only_for) return {};
+    if (needs && number(s.on) < 0 && s.on.what != kind::minus_one) return false;
+    if (s.makes && fds_[static_cast<int>(s.made.what)][s.made.slot] >= 0) return false;
+    if (!s.only_for.empty() && name_of(s.on) != s.only_for) return false;
     for (const patch& p : s.patches)
-      if (static_cast<int>(p.to.what) < kinds_with_slots && number(p.to) < 0) return {};
+      if (static_cast<int>(p.to.what) < kinds_with_slots && number(p.to) < 0) return false;
+    return s.pointee.what == kind::dma_memory ||
+           static_cast<int>(s.pointee.what) >= kinds_with_slots || number(s.pointee) >= 0;
+  }
+  outcome run(const step& s) {
+    if (!would_run(s)) return {};
     if (s.pointee.what != kind::dma_memory) {
-      if (static_cast<int>(s.pointee.what) < kinds_with_slots && number(s.pointee) < 0) return {};
       const std::int32_t fd = number(s.pointee);
       std::memcpy(memory_.dma(), &fd, sizeof fd);
     }
@@ -151,11 +162,6 @@ class player {
   }
 
  private:
-  int number(const ref& r) const {
-    if (static_cast<int>(r.what) < kinds_with_slots) return fds_[static_cast<int>(r.what)][r.slot];
-    if (r.what == kind::kvm) return kvm_;
-    return r.what == kind::closed ? 9999 : -1;
-  }
   std::string name_of(const ref& r) const {
     if (static_cast<int>(r.what) >= kinds_with_slots) return {};
     return names_[static_cast<int>(r.what)][r.slot];

@@ -47,6 +47,8 @@ class pci_irqs {
   [[nodiscard]] bool connected(std::uint32_t index, std::uint32_t vector) const noexcept;
   /// Whether INTx is armed and masked.
   [[nodiscard]] bool masked() const noexcept;
+  /// Whether an open eventfd unmasks INTx (UNMASK with an eventfd).
+  [[nodiscard]] bool has_unmask_event() const noexcept;
   /// The process disables INTx in the command register, or enables it again. While it is disabled,
   /// INTx stays masked, and TRIGGER does not signal its eventfd.
   void disable_intx(bool disabled) noexcept;

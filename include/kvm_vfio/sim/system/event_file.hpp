@@ -20,10 +20,14 @@ class event_file : public file {
   /// Adds one to the counter. Any thread may call this function.
   virtual void signal() noexcept;
   /// Adds a consumer (the kernel's struct virqfd). While an eventfd has a consumer, each write and
-  /// each signal counts in `consumed` instead of the counter, and sets the counter to 0.
+  /// each signal counts in `consumed` instead of the counter, and sets the counter to 0. An irqfd
+  /// comes first: while there is one, no consumer gets anything.
   void add_consumer() noexcept { __atomic_add_fetch(&consumers_, 1, __ATOMIC_ACQ_REL); }
-  /// Removes a consumer.
-  void remove_consumer() noexcept { __atomic_sub_fetch(&consumers_, 1, __ATOMIC_ACQ_REL); }
+  /// Removes a consumer, and sets the counter to 0 (virqfd_shutdown).
+  void remove_consumer() noexcept {
+    __atomic_sub_fetch(&consumers_, 1, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&count_, 0, __ATOMIC_RELEASE);
+  }
   /// Whether the eventfd has a consumer.
   [[nodiscard]] bool has_consumer() const noexcept {
     return __atomic_load_n(&consumers_, __ATOMIC_ACQUIRE) != 0;
@@ -60,8 +64,11 @@ class event_file : public file {
   /// \param only whether the eventfd may have no other irqfd
   /// \return false: the eventfd has an irqfd, and `only` is true; nothing was counted
   bool add_irqfd(bool only) noexcept;
-  /// Counts one irqfd less. Atomic.
-  void remove_irqfd() noexcept { __atomic_sub_fetch(&irqfds_, 1, __ATOMIC_ACQ_REL); }
+  /// Counts one irqfd less, and sets the counter to 0 (irqfd_shutdown). Atomic.
+  void remove_irqfd() noexcept {
+    __atomic_sub_fetch(&irqfds_, 1, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&count_, 0, __ATOMIC_RELEASE);
+  }
 
  private:
   // Gives what was just counted to the consumers, if there are any.

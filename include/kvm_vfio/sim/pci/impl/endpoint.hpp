@@ -80,8 +80,13 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
 KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint64_t offset) const {
   if (size == 0) return 0;
   const span s = find(offset, size);
-  if (s.error != errc::ok) return s.error;
   auto* const bytes = static_cast<unsigned char*>(to);
+  if (s.error != errc::ok) {
+    // The part of the MSI-X table in front arrives before the first byte of memory fails.
+    const span table = s.error == errc::io ? table_in(s) : span{};
+    if (table.size != 0 && table.at == s.at) std::memset(bytes, 0xff, table.size);
+    return s.error;
+  }
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
     const auto first = kvm_vfio::detail::convert<std::size_t>(s.at);
     for (std::size_t i = 0; i < s.size; ++i) bytes[i] = config_.at(first + i);
@@ -234,8 +239,11 @@ KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::find(std::uint64_t offset,
     if (at > end || count > end - at) return {errc::fault};
   } else {
     if (at >= end) return {errc::inval};
-    if (!is_io(region) && !config_.memory_enabled()) return {errc::io};
     if (count > end - at) count = kvm_vfio::detail::convert<std::size_t>(end - at);
+    // VFIO answers for the MSI-X table itself, so memory need not be enabled.
+    if (!is_io(region) && !config_.memory_enabled() &&
+        table_in({errc::ok, region, at, count}).size != count)
+      return {errc::io, region, at, count};
   }
   return {errc::ok, region, at, count};
 }

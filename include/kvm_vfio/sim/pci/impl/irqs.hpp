@@ -56,6 +56,10 @@ KVM_VFIO_INLINE bool pci_irqs::masked() const noexcept {
   return intx_disabled_ || !unmask_ || unmask_->consumed() == unmasks_seen_;
 }
 
+KVM_VFIO_INLINE bool pci_irqs::has_unmask_event() const noexcept {
+  return unmask_ && unmask_->references() != 0;
+}
+
 KVM_VFIO_INLINE bool pci_irqs::raise(std::uint32_t index, std::uint32_t vector) noexcept {
   look_at_unmask();
   const file_ref* const f = event(index, vector);

@@ -21,6 +21,11 @@ KVM_VFIO_INLINE void event_file::signal() noexcept {
 }
 
 KVM_VFIO_INLINE void event_file::consume() noexcept {
+  // KVM waits in front of all consumers, and takes the signal from them (irqfd_wakeup).
+  if (__atomic_load_n(&irqfds_, __ATOMIC_ACQUIRE) != 0) {
+    __atomic_store_n(&count_, 0, __ATOMIC_RELEASE);
+    return;
+  }
   if (__atomic_load_n(&consumers_, __ATOMIC_ACQUIRE) == 0) return;
   __atomic_store_n(&count_, 0, __ATOMIC_RELEASE);
   __atomic_add_fetch(&consumed_, 1, __ATOMIC_ACQ_REL);

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: BSL-1.0
+// Tells which combination a step is.
+#include "combinations.hpp"
+
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
+
+#include <linux/kvm.h>
+#include <linux/pci_regs.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace vfio_lockstep {
+
+namespace sim = kvm_vfio::sim;
+namespace u = kvm_vfio::uapi;
+
+const char* name_of(kind k) {
+  constexpr const char* names[] = {"a container", "a group",  "a device",   "a character device",
+                                   "an iommufd",  "a VM",     "a kvm-vfio", "an eventfd",
+                                   "O_PATH",      "/dev/kvm", "no file",    "no file"};
+  return names[static_cast<int>(k)];
+}
+
+const std::vector<request_form>& request_forms() {
+  constexpr auto container = bit(kind::container) | bit(kind::iommufd);
+  constexpr auto device = bit(kind::device) | bit(kind::cdev);
+  constexpr auto group = bit(kind::group);
+  constexpr auto cdev = bit(kind::cdev);
+  constexpr auto iommufd = bit(kind::iommufd);
+  constexpr auto vm = bit(kind::vm);
+  using f = family;
+  static const std::vector<request_form> all{
+      {"GET_STATUS", f::groups, group, 8, 0, -1, 0, true},
+      {"SET_CONTAINER", f::groups, group, 0, 0, -1, 0, true},
+      {"UNSET_CONTAINER", f::groups, group, 0, 0, -1, 0, false},
+      {"GET_DEVICE_FD", f::groups, group, 0, 0, -1, 0, true},
+      {"GET_API_VERSION", f::containers, container, 0, 0, -1, 0, false},
+      {"CHECK_EXTENSION", f::containers, container, 0, 0, -1, 0, false},
+      {"SET_IOMMU", f::containers, container, 0, 0, -1, 0, false},
+      {"IOMMU_GET_INFO", f::containers, container, 16, 0, -1, 0, true},
+      {"ENABLE", f::containers, container, 0, 0, -1, 0, false},
+      {"DISABLE", f::containers, container, 0, 0, -1, 0, false},
+      {"SPAPR_TCE_GET_INFO", f::containers, container, 16, 0, -1, 0, true},
+      {"MAP_DMA", f::containers, container, 32, 32, 4, 7, true},
+      {"UNMAP_DMA", f::containers, container, 24, 24, 4, 7, true},
+      {"DEVICE_GET_INFO", f::devices, device, 16, 0, -1, 0, true},
+      {"GET_REGION_INFO", f::devices, device, 32, 0, -1, 0, true},
+      {"GET_IRQ_INFO", f::devices, device, 16, 16, -1, 0, true},
+      {"SET_IRQS", f::irqs, device, 0, 0, 4, 0x3f, true},
+      {"RESET", f::devices, device, 0, 0, -1, 0, false},
+      {"GET_PCI_HOT_RESET_INFO", f::devices, device, 12, 0, -1, 0, true},
+      {"PCI_HOT_RESET", f::devices, device, 12, 0, 4, 0, true},
+      {"FEATURE", f::devices, device, 8, 0, -1, 0, true},
+      {"BIND_IOMMUFD", f::cdevs, cdev, 16, 16, 4, 0, true},
+      {"ATTACH", f::cdevs, cdev, 12, 12, 4, 0, true},
+      {"DETACH", f::cdevs, cdev, 8, 8, 4, 0, true},
+      {"IOAS_ALLOC", f::iommufds, iommufd, 12, 12, 4, 0, true},
+      {"DESTROY", f::iommufds, iommufd, 8, 8, -1, 0, true},
+      {"IOVA_RANGES", f::iommufds, iommufd, 32, 32, 12, 0, true},
+      {"HWPT_ALLOC", f::iommufds, iommufd, 24, 48, 4, 0, true},
+      {"IOAS_MAP", f::iommufds, iommufd, 40, 40, 4, 7, true},
+      {"IOAS_UNMAP", f::iommufds, iommufd, 24, 24, -1, 0, true},
+      {"GET_HW_INFO", f::iommufds, iommufd, 40, 40, 4, 0, true},
+      {"VFIO_IOAS", f::iommufds, iommufd, 12, 12, -1, 0, true},
+      {"CREATE_VM", f::kvm, bit(kind::kvm), 0, 0, -1, 0, false},
+      {"CREATE_DEVICE", f::kvm, vm, 0, 0, -1, 0, false},
+      {"FILE_ADD", f::kvm, bit(kind::kvm_vfio), 0, 0, -1, 0, false},
+      {"FILE_DEL", f::kvm, bit(kind::kvm_vfio), 0, 0, -1, 0, false},
+      {"CREATE_IRQCHIP", f::vms, vm, 0, 0, -1, 0, false},
+      {"SET_USER_MEMORY_REGION", f::vms, vm, 0, 0, -1, 0, true},
+      {"IRQFD", f::vms, vm, 0, 0, -1, 0, true},
+      {"IOEVENTFD", f::vms, vm, 0, 0, -1, 0, true},
+  };
+  return all;
+}
+
+std::string region_in_words(const sim::pci_spec& pci, std::uint64_t region) {
+  if (region == VFIO_PCI_CONFIG_REGION_INDEX) return "config";
+  if (region == VFIO_PCI_ROM_REGION_INDEX) return pci.rom_size != 0 ? "ROM" : "no ROM";
+  if (region == VFIO_PCI_VGA_REGION_INDEX) return "VGA";
+  if (region > VFIO_PCI_VGA_REGION_INDEX) return "no region";
+  if (region >= pci.bars.size() || pci.bars[region].size == 0) return "no BAR";
+  const sim::bar_spec& b = pci.bars[region];
+  if (b.io) return "ports";
+  if (pci.msix_vectors != 0 && region == pci.msix_table.bar) return "MSI-X table";
+  if (b.size < sim::pci_endpoint::page) return "memory below a page";
+  return b.size >= std::uint64_t{1} << 32 ? "memory of 4 GiB or more" : "memory";
+}
+
+namespace {
+
+template <class T>
+T at(const step& s, std::size_t offset) {
+  T value{};
+  if (s.argument.size() >= offset + sizeof value)
+    std::memcpy(&value, s.argument.data() + offset, sizeof value);
+  return value;
+}
+std::uint32_t word(const step& s, std::size_t offset) { return at<std::uint32_t>(s, offset); }
+std::uint64_t quad(const step& s, std::size_t offset) { return at<std::uint64_t>(s, offset); }
+
+std::string object_of(const view& now, ref cdev, std::uint32_t id) {
+  const sim::device_file* const f = now.device_file(cdev);
+  return f && f->iommufd() ? view::object_state(f->iommufd(), id) : std::string("no iommufd");
+}
+// What a descriptor in an argument is.
+std::string file_in_words(ref of) {
+  if (of.what == kind::closed || of.what == kind::minus_one) return "no file";
+  return name_of(of.what);
+}
+const patch* first_patch(const step& s) { return s.patches.empty() ? nullptr : &s.patches[0]; }
+
+// What is wrong with a range of addresses, or how the range lies among the mappings.
+std::string range_in_words(std::uint64_t iova, std::uint64_t size, std::uint64_t page,
+                           const sim::dma_map* mapped) {
+  if (size == 0) return "size 0";
+  if ((iova | size) % page != 0) return "not aligned";
+  const std::uint64_t last = iova + size - 1;
+  if (last < iova) return "wraps around";
+  const sim::dma_mapping* const first = mapped ? mapped->find(iova, last) : nullptr;
+  if (!first) return "free";
+  bool whole = first->iova == iova;
+  bool cut = false;
+  for (const auto& [start, m] : mapped->all()) {
+    if (m.iova > last || m.last() < iova) continue;
+    cut = cut || m.iova < iova || m.last() > last;
+    whole = whole && m.iova == iova && m.last() == last;
+  }
+  return cut ? "part of a mapping" : whole ? "a mapping" : "more than a mapping";
+}
+
+std::string map_in_words(const step& s, std::uint32_t access, std::uint64_t iova,
+                         std::uint64_t memory, std::uint64_t size, std::uint64_t page,
+                         const sim::dma_map* mapped) {
+  if (access == 0) return "no access";
+  std::string range = range_in_words(iova, size, page, mapped);
+  if (range != "free" && range.find("mapping") == std::string::npos) return range;
+  if (memory % page != 0) return "not aligned";
+  if (s.patches.empty()) return "memory of another kind";
+  if (iova + size > 0xfee00000 && iova <= 0xfeefffff) return "reserved";
+  if (iova >= std::uint64_t{1} << 39) return "high address";
+  return range == "free" ? range : "mapped";
+}
+
+std::string group_key(const step& s, const view& now) {
+  const std::string state = now.group_state(s.on);
+  const sim::vfio_group& g = *now.group(s.on);
+  if (s.name == "SET_CONTAINER") {
+    const patch* const p = first_patch(s);
+    if (!p) return {};
+    // A group in use refuses each file before the kernel looks at the file.
+    if (state != "alone" && p->to.what != kind::container && p->to.what != kind::iommufd) return {};
+    if (state != "alone" || p->to.what != kind::container)
+      return key(s.name, state, file_in_words(p->to));
+    const std::string to = now.container_state(p->to);
+    return key(s.name, state, now.group_kind(g),
+               to == "no group" || to == "group" ? to : "with an IOMMU");
+  }
+  if (s.name != "GET_DEVICE_FD") return key(s.name, state);
+  const std::string name(s.argument.begin(), std::find(s.argument.begin(), s.argument.end(), 0));
+  const std::string word = name.substr(0, name.find_first_of(" \t\n"));
+  for (const auto& d : g.devices)
+    if (d->name() == word)
+      return key(s.name, word == name ? "alone in the name" : "with options", now.group_kind(g),
+                 word == name ? state : "any state");
+  return key(s.name, now.world().find_device(name) ? "of another group" : "no device", state);
+}
+
+std::string container_key(const step& s, const view& now, const machine& m) {
+  const std::string state = now.container_state(s.on);
+  const bool driver = now.mappings(s.on) != nullptr;
+  if (s.name == "CHECK_EXTENSION") {
+    const std::string known = s.number >= 1 && s.number <= 12 ? std::to_string(s.number) : "other";
+    return key(s.name, known,
+               s.on.what == kind::iommufd ? "iommufd"
+               : !driver                  ? "no IOMMU"
+               : state == "TCE"           ? state
+                                          : "type1");
+  }
+  if (s.name == "SET_IOMMU") {
+    const std::string type = s.number == VFIO_TYPE1_IOMMU       ? "type1"
+                             : s.number == VFIO_TYPE1v2_IOMMU   ? "type1v2"
+                             : s.number == VFIO_SPAPR_TCE_IOMMU ? "TCE"
+                                                                : "other";
+    return key(s.name, type, state);
+  }
+  if (s.name == "IOMMU_GET_INFO") {
+    const std::uint32_t size = word(s, 0);
+    return key(s.name,
+               size < 24    ? "room for the sizes"
+               : size < 128 ? "room for some capabilities"
+                            : "room for all",
+               state);
+  }
+  if (s.name != "MAP_DMA" && s.name != "UNMAP_DMA") return key(s.name, state);
+  if (!driver || state == "TCE") return key(s.name, "any", state);
+  const std::uint32_t flags = word(s, 4);
+  if (s.name == "MAP_DMA") {
+    if (flags & 4)
+      return key(s.name, flags == 4 ? "gives the address back" : "VADDR with access", state);
+    return key(s.name,
+               map_in_words(s, flags & 3, quad(s, 16), quad(s, 8), quad(s, 24), m.page,
+                            now.mappings(s.on)),
+               state);
+  }
+  const bool nothing = quad(s, 8) == 0 && quad(s, 16) == 0;
+  switch (flags) {
+    case 0: break;
+    case 1: return key(s.name, "dirty bitmap", state);
+    case 2: return key(s.name, nothing ? "all" : "all, with a range", state);
+    case 4: return key(s.name, "takes the address", state);
+    case 6: return key(s.name, "takes all addresses", state);
+    default: return key(s.name, "wrong flags", state);
+  }
+  return key(s.name, range_in_words(quad(s, 8), quad(s, 16), m.page, now.mappings(s.on)), state);
+}
+
+const char* irq_name(std::uint32_t index) {
+  constexpr const char* names[] = {"INTx", "MSI", "MSI-X", "error", "request", "no such index"};
+  return names[index < 5 ? index : 5];
+}
+std::string count_in_words(std::uint32_t n) {
+  return n == 0 ? "absent" : n == 1 ? "one" : "several";
+}
+
+std::string irq_key(const step& s, const sim::vfio_device& d) {
+  const std::uint32_t flags = word(s, 4);
+  const std::uint32_t index = word(s, 8);
+  const std::uint32_t start = word(s, 12);
+  const std::uint32_t count = word(s, 16);
+  const std::uint32_t data = flags & 7;
+  const std::uint32_t action = flags & 0x38;
+  const bool one_data = data == 1 || data == 2 || data == 4;
+  const bool one_action = action == 8 || action == 16 || action == 32;
+  if (!one_data || !one_action) return key(s.name, "not one kind of data and one action");
+  if (index >= 5) return key(s.name, "no such index");
+  const std::uint32_t each = data == 1 ? 0 : data == 2 ? 1 : 4;
+  if (word(s, 0) < 20 + each * std::min(count, 80U)) return key(s.name, "too short");
+  const std::string how = std::string(action == 8    ? "MASK"
+                                      : action == 16 ? "UNMASK"
+                                                     : "TRIGGER") +
+                          (data == 1   ? " NONE"
+                           : data == 2 ? " BOOL"
+                                       : " EVENTFD");
+  const sim::pci_irqs& irqs = d.pci.irqs;
+  const std::uint32_t there = irqs.count(index);
+  const std::string name = std::string(irq_name(index)) + ", " + count_in_words(there);
+  const std::uint64_t end = std::uint64_t{start} + count;
+  std::string state = view::armed(d);
+  if (index >= VFIO_PCI_ERR_IRQ_INDEX) state = irqs.connected(index, 0) ? "connected" : "idle";
+  else if (index != VFIO_PCI_INTX_IRQ_INDEX && state.starts_with("INTx")) state = "INTx";
+  if (there == 0) return key(s.name, name, how, state);
+  if (end > there) return key(s.name, name, how, "more than there are");
+  const bool several = there > 1 && action == 32;
+  if (count == 0 && !several)
+    return key(s.name, name, how, "none of them", action == 32 && data == 1 ? state : "any state");
+  if (!several) return key(s.name, name, how, state);
+  return key(s.name, name, how,
+             count == 0       ? "none of them"
+             : count == there ? "all of them"
+             : start == 0     ? "the first"
+                              : "others",
+             state);
+}
+
+std::string device_key(const step& s, const view& now) {
+  const std::string state = now.device_state(s.on);
+  if (state == "unbound") return key(s.name, state);
+  const sim::vfio_device& d = *now.device(s.on);
+  const sim::pci_spec& pci = d.spec().pci;
+  if (s.name == "DEVICE_GET_INFO") return key(s.name, state);
+  if (s.name == "GET_REGION_INFO") return key(s.name, region_in_words(pci, word(s, 8)));
+  if (s.name == "GET_IRQ_INFO") {
+    const std::uint32_t index = word(s, 8);
+    return index < 5 ? key(s.name, irq_name(index), count_in_words(d.pci.irqs.count(index)))
+                     : key(s.name, irq_name(index));
+  }
+  if (s.name == "SET_IRQS") return irq_key(s, d);
+  if (s.name == "RESET")
+    return key(s.name, pci.resets ? "can be reset" : "cannot be reset", view::armed(d));
+  const std::string from = state.starts_with("group") ? "group" : "character device";
+  const std::string bus = d.on_bus.empty()       ? "no bus reset"
+                          : d.on_bus.size() == 1 ? "alone on its bus"
+                                                 : "several on its bus";
+  if (s.name == "GET_PCI_HOT_RESET_INFO")
+    return key(s.name, word(s, 0) < 12 + 8 * d.on_bus.size() ? "no room" : "room", bus, from);
+  if (s.name == "PCI_HOT_RESET") {
+    const std::uint32_t count = word(s, 8);
+    if (count != 1 || s.patches.size() != 1)
+      return key(s.name, count == 0 ? "no files" : "several files", bus, from);
+    const sim::vfio_group* const g = now.group(s.patches[0].to);
+    const bool its = g && std::any_of(g->devices.begin(), g->devices.end(),
+                                      [&](const auto& x) { return x.get() == &d; });
+    return key(s.name, its ? "its group" : g ? "another group" : "another file", bus, from);
+  }
+  const std::uint32_t flags = word(s, 4);
+  constexpr std::uint32_t probe = VFIO_DEVICE_FEATURE_PROBE;
+  const std::uint32_t how = flags & ~std::uint32_t{VFIO_DEVICE_FEATURE_MASK};
+  const std::string get = how & VFIO_DEVICE_FEATURE_GET ? " GET" : "";
+  const std::string set = how & VFIO_DEVICE_FEATURE_SET ? " SET" : "";
+  return key(s.name, std::to_string(flags & VFIO_DEVICE_FEATURE_MASK),
+             how == 0 ? "no flag" : (how & probe ? "PROBE" : "no probe") + get + set);
+}
+
+std::string cdev_key(const step& s, const view& now) {
+  const sim::vfio_device& d = *now.device(s.on);
+  const std::string what = d.spec().mediated ? "mediated" : "PCI";
+  const std::string state = now.device_state(s.on);
+  if (s.name == "DETACH") return key(s.name, what, state);
+  if (s.name == "ATTACH")
+    return state == "unbound" ? key(s.name, what, state)
+                              : key(s.name, what, state, object_of(now, s.on, word(s, 8)));
+  const patch* const p = first_patch(s);
+  const std::string to = !p                                  ? "no file"
+                         : p->to.what == kind::iommufd       ? "an iommufd"
+                         : file_in_words(p->to) == "no file" ? "no file"
+                                                             : "another file";
+  if (state != "unbound") return key(s.name, what, state);
+  const bool busy = !d.group().devices.empty() && d.group().opened;
+  return key(s.name, what,
+             busy      ? "its group is open"
+             : d.bound ? "bound by another file"
+                       : state,
+             to);
+}
+
+std::string iommufd_key(const step& s, const view& now, const machine& m) {
+  const sim::iommufd_file& f = *now.iommufd(s.on);
+  const auto object = [&](std::size_t offset) { return view::object_state(&f, word(s, offset)); };
+  if (s.name == "IOAS_ALLOC") return key(s.name, f.objects().empty() ? "first" : "more");
+  if (s.name == "DESTROY") return key(s.name, object(4));
+  if (s.name == "IOVA_RANGES")
+    return key(s.name, object(4),
+               word(s, 8) == 0   ? "no room"
+               : word(s, 8) == 1 ? "little room"
+                                 : "room");
+  if (s.name == "HWPT_ALLOC") {
+    const std::string device = object(8);
+    return device == "device" ? key(s.name, "device", object(12)) : key(s.name, device);
+  }
+  if (s.name == "GET_HW_INFO") return key(s.name, object(8));
+  if (s.name == "VFIO_IOAS") {
+    constexpr const char* ops[] = {"GET", "SET", "CLEAR"};
+    const std::uint16_t op = at<std::uint16_t>(s, 8);
+    if (at<std::uint16_t>(s, 10) != 0) return key(s.name, "unknown flag");
+    return key(s.name, op < 3 ? ops[op] : "no such operation",
+               op == 1              ? object(4)
+               : f.vfio_ioas() != 0 ? "there is one"
+                                    : "there is none");
+  }
+  const std::uint32_t id = word(s, s.name == "IOAS_MAP" ? 8 : 4);
+  const std::string space = view::object_state(&f, id);
+  if (!space.starts_with("space")) return key(s.name, "any", space);
+  const sim::dma_map* const mapped = now.mappings(s.on, id);
+  if (s.name == "IOAS_UNMAP") {
+    if (quad(s, 8) == 0 && quad(s, 16) == ~std::uint64_t{0}) return key(s.name, "all", space);
+    return key(s.name, range_in_words(quad(s, 8), quad(s, 16), m.page, mapped), space);
+  }
+  const std::uint32_t flags = word(s, 4);
+  if (flags & u::map_fixed_iova)
+    return key(s.name,
+               map_in_words(s, flags & 6, quad(s, 32), quad(s, 16), quad(s, 24), m.page, mapped),
+               space);
+  return key(s.name,
+             (flags & 6) == 0                                ? "any address, no access"
+             : quad(s, 24) % m.page != 0 || quad(s, 24) == 0 ? "any address, wrong size"
+                                                             : "any address",
+             space);
+}
+
+std::string kvm_key(const step& s, const view& now, const machine& m) {
+  if (s.name == "CREATE_VM") return key(s.name, "good");
+  if (s.name == "CREATE_DEVICE" || s.name == "CREATE_IRQCHIP")
+    return key(s.name, now.vm_state(s.on));
+  if (s.name.starts_with("FILE_")) {
+    if (quad(s, 8) != u::dev_vfio_file_add && quad(s, 8) != u::dev_vfio_file_del)
+      return key("kvm-vfio", "no such attribute");
+    const std::string of = s.pointee.what == kind::group    ? now.group_state(s.pointee)
+                           : s.pointee.what == kind::cdev   ? now.device_state(s.pointee)
+                           : s.pointee.what == kind::device ? now.device_state(s.pointee)
+                                                            : "any state";
+    return key(s.name, file_in_words(s.pointee), of,
+               now.tracks(s.on, s.pointee) ? "tracked" : "not tracked");
+  }
+  if (s.name == "SET_USER_MEMORY_REGION") {
+    const std::uint32_t flags = word(s, 4);
+    const std::uint64_t size = quad(s, 16);
+    return key(s.name, word(s, 0) >= 32764                               ? "no such slot"
+                       : flags > 1                                       ? "other flags"
+                       : size == 0                                       ? "removed"
+                       : (quad(s, 8) | size | quad(s, 24)) % m.page != 0 ? "not aligned"
+                       : quad(s, 8) + size < size || size >= 1ULL << 43 || quad(s, 8) >= 1ULL << 52
+                           ? "too large"
+                       : flags == 1 ? "logged"
+                                    : "not logged");
+  }
+  const patch* const p = first_patch(s);
+  const bool event = p && p->to.what == kind::event;
+  if (s.name == "IRQFD") {
+    const std::uint32_t flags = word(s, 8);
+    const std::string vm = now.vm_state(s.on);
+    if (flags > 3) return key(s.name, "other flags");
+    return key(s.name, std::to_string(flags), event ? "an eventfd" : "another file",
+               vm.starts_with("irqchip") ? "irqchip" : "no irqchip");
+  }
+  const std::uint32_t flags = word(s, 24);
+  if (flags > 15) return key(s.name, "other flags");
+  return key(s.name, std::to_string(flags), event ? "an eventfd" : "another file");
+}
+
+std::string ioctl_key(const step& s, const view& now, const machine& m) {
+  if (s.name == "unknown") return key(s.name, name_of(s.on.what));
+  const auto& forms = request_forms();
+  const auto form = std::find_if(forms.begin(), forms.end(),
+                                 [&](const request_form& f) { return s.name == f.name; });
+  if (form == forms.end()) return {};
+  const sim::file* const f = now.file(s.on);
+  if (!(form->on & bit(s.on.what)) || !f) return key("request of another file", name_of(s.on.what));
+  if (form->pointer && s.where != place::good && s.where != place::tight)
+    return key(s.name, std::string("at a ") + conformance::name(s.where) + " address");
+  if (form->least != 0) {
+    const std::uint32_t size = word(s, 0);
+    if (size < form->least) return key(s.name, "too short");
+    if (form->size != 0 && size > form->size) return key(s.name, "too long");
+  }
+  if (form->flags_at >= 0 &&
+      (word(s, static_cast<std::size_t>(form->flags_at)) & ~form->known) != 0)
+    return key(s.name, "unknown flag");
+  switch (form->made_by) {
+    case family::groups: return group_key(s, now);
+    case family::containers: return container_key(s, now, m);
+    case family::devices:
+    case family::irqs: return device_key(s, now);
+    case family::cdevs: return cdev_key(s, now);
+    case family::iommufds: return iommufd_key(s, now, m);
+    default: return kvm_key(s, now, m);
+  }
+}
+
+std::string open_key(const step& s, const view& now) {
+  const std::string device = "/dev/vfio/devices/";
+  const std::string group = "/dev/vfio/";
+  if (s.name == "/dev/vfio/vfio") return key("open", "container");
+  if (s.name == "/dev/iommu") return key("open", "iommufd");
+  if (s.name.starts_with(device)) {
+    if (s.name == device + "vfio99") return key("open", "character device", "absent");
+    const sim::vfio_device* const d = now.world().find_device(s.device);
+    if (!d) return {};
+    return key("open", "character device",
+               d->group().opened ? "its group is open"
+               : d->bound        ? "bound"
+                                 : "free");
+  }
+  const sim::vfio_group* const g = now.world().find_group(std::atoi(s.name.c_str() + group.size()));
+  if (!g) return key("open", "group", "absent");
+  return key("open", "group", now.group_kind(*g),
+             g->opened               ? "open"
+             : g->bound_devices != 0 ? "device bound"
+                                     : "free");
+}
+
+std::string close_key(const step& s, const view& now) {
+  const sim::file* const f = now.file(s.on);
+  if (!f) return {};
+  const std::string what = name_of(s.on.what);
+  if (now.descriptors(f) > 1) return key("close", what, "another descriptor is open");
+  switch (s.on.what) {
+    case kind::container: return key("close", what, now.container_state(s.on));
+    case kind::group: return key("close", what, now.group_state(s.on));
+    case kind::cdev: return key("close", what, now.device_state(s.on));
+    case kind::device: {
+      if (now.device(s.on)->spec().mediated) return key("close", what, "mediated");
+      std::string armed = view::armed(*now.device(s.on));
+      return key("close", what, armed);
+    }
+    case kind::iommufd: {
+      const sim::iommufd_file& i = *now.iommufd(s.on);
+      return key("close", what,
+                 i.objects().empty() ? "empty"
+                 : std::any_of(i.objects().begin(), i.objects().end(),
+                               [](const auto& o) {
+                                 return o.second.kind == sim::iommufd_object::type::device;
+                               })
+                     ? "device bound"
+                     : "objects");
+    }
+    case kind::vm: return key("close", what, now.vm_state(s.on));
+    case kind::kvm_vfio:
+      return key("close", what, now.tracks_any(s.on) ? "tracks files" : "tracks nothing");
+    case kind::event: return key("close", what, now.event_state(s.on));
+    default: return key("close", what);
+  }
+}
+
+// Where an access lies in a region.
+std::string span_in_words(const sim::pci_spec& pci, std::uint64_t region, std::uint64_t first,
+                          std::uint64_t size) {
+  const std::uint64_t end = region < pci.bars.size() ? pci.bars[region].size : 0;
+  if (first >= end) return "behind the end";
+  if (first + size > end) return "across the end";
+  if (pci.msix_vectors != 0 && region == pci.msix_table.bar) {
+    const std::uint64_t table = pci.msix_table.offset;
+    const std::uint64_t past = table + 16 * std::uint64_t{pci.msix_vectors};
+    if (first >= table && first + size <= past) return "in the MSI-X table";
+    if (first < past && first + size > table) return "across an end of the MSI-X table";
+  }
+  return "inside";
+}
+
+std::string region_key(const step& s, const view& now, const machine& m) {
+  const std::string verb = s.what == verb::pread    ? "pread"
+                           : s.what == verb::pwrite ? "pwrite"
+                                                    : "mmap";
+  const sim::vfio_device* const d = now.device(s.on);
+  if (!d) return key(verb, "another file", name_of(s.on.what));
+  if (now.device_state(s.on) == "unbound") return key(verb, "unbound");
+  const sim::pci_spec& pci = d->spec().pci;
+  const std::uint64_t region = s.number >> 40;
+  const std::uint64_t offset = s.number & ((std::uint64_t{1} << 40) - 1);
+  const std::string what = region_in_words(pci, region);
+  const bool bar = region < 6 && what != "no BAR";
+  if (s.what == verb::mmap) {
+    if (!bar) return key(verb, what);
+    const std::uint64_t whole = (pci.bars[region].size + m.page - 1) & ~(m.page - 1);
+    return key(verb, what,
+               s.size == 0                                      ? "size 0"
+               : offset % m.page != 0                           ? "not aligned"
+               : offset + s.size > whole                        ? "behind the end"
+               : offset == 0 && s.size >= pci.bars[region].size ? "whole"
+                                                                : "part");
+  }
+  const std::uint64_t size = s.argument.size();
+  if (what == "config" && s.what == verb::pwrite) {
+    const std::size_t msi = d->pci.config().msi();
+    if (offset == PCI_COMMAND) {
+      const auto value = at<std::uint16_t>(s, 0);
+      return key(verb, what,
+                 value & PCI_COMMAND_INTX_DISABLE ? "command, INTx disabled" : "command",
+                 view::armed(*d).starts_with("INTx") ? "INTx armed" : "INTx not armed");
+    }
+    if (offset == PCI_INTERRUPT_LINE) return key(verb, what, "interrupt line");
+    if (offset == PCI_ROM_ADDRESS) return key(verb, what, "address of the ROM");
+    if (offset >= PCI_BASE_ADDRESS_0 && offset < PCI_BASE_ADDRESS_0 + 24)
+      return key(verb, what, "BAR", region_in_words(pci, (offset - PCI_BASE_ADDRESS_0) / 4));
+    if (msi != 0 && offset >= msi)
+      return key(verb, what, offset == msi + PCI_MSI_FLAGS ? "flags of MSI" : "address of MSI",
+                 view::armed(*d) == "MSI" ? "MSI armed" : "MSI not armed");
+    return key(verb, what, "what cannot be written");
+  }
+  if (what == "config") {
+    const std::uint64_t end = d->pci.config().size();
+    return key(verb, what,
+               offset >= end                    ? "behind the end"
+               : offset + size > end            ? "across the end"
+               : offset < PCI_STD_HEADER_SIZEOF ? "header"
+               : offset < PCI_CFG_SPACE_SIZE    ? "capabilities"
+                                                : "extended capabilities",
+               size == 0   ? "0 bytes"
+               : size == 1 ? "1 byte"
+               : size == 2 ? "2 bytes"
+               : size == 4 ? "4 bytes"
+                           : "other sizes");
+  }
+  if (!bar) return key(verb, what);
+  const bool memory = what != "ports";
+  if (size == 0) return key(verb, what, "0 bytes");
+  return key(verb, what, span_in_words(pci, region, offset, size),
+             memory && !d->pci.config().memory_enabled() ? "memory disabled" : "enabled");
+}
+
+}  // namespace
+
+std::string key_of(const step& s, const view& now, const machine& m) {
+  switch (s.what) {
+    case verb::open: return open_key(s, now);
+    case verb::open_path: return key("open", "O_PATH");
+    case verb::dup: return key("dup", name_of(s.on.what));
+    case verb::close: return close_key(s, now);
+    case verb::eventfd: return key("eventfd");
+    case verb::ioctl: return ioctl_key(s, now, m);
+    case verb::pread:
+    case verb::pwrite:
+    case verb::mmap: return region_key(s, now, m);
+    case verb::read_event: {
+      return key("read", now.event_state(s.on));
+    }
+    case verb::write_event:
+      return key("write",
+                 s.number == 0                       ? "0"
+                 : s.number == ~std::uint64_t{0}     ? "2^64 - 1"
+                 : s.number == ~std::uint64_t{0} - 1 ? "2^64 - 2"
+                                                     : "a number",
+                 now.event_state(s.on));
+  }
+  return {};
+}
+
+}  // namespace vfio_lockstep
