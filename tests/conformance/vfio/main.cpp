@@ -38,6 +38,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 using namespace vfio_lockstep;
@@ -442,7 +443,8 @@ class comparison {
     of_process.forbid(arena_.absent(), memory::page);
     of_process.forbid(arena_.read_only(), memory::page, true);
     sim::process task(kernel, of_process);
-    use(task, kernel.world());
+    if constexpr (std::is_invocable_v<Use, sim::process&>) use(task);
+    else use(task, kernel.world());
   }
   template <class Use>
   void on_simulator(Use use) {
