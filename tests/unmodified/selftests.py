@@ -84,6 +84,9 @@ def run(directory, program, baseline):
     for line in different:
         print(f"DIFFERENT {line}")
     total = sum(count.values())
+    if total == 0 and not different:
+        print("it skips every test, as in Linux: no device has what it needs")
+        return 77
     print(f"{count['pass']} pass, {count['fail']} fail, {count['skip']} skip of {total}", end="")
     print(f"; {len(different)} differ from Linux: {different[0]}" if different else "; as in Linux")
     return 1 if different else 0
