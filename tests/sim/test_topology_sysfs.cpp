@@ -453,6 +453,22 @@ TEST_CASE("Intel's IOMMU shows whether it has snoop control") {
         has_it);
 }
 
+TEST_CASE("Intel's IOMMU shows the addresses that it translates") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  const auto last = [&tree](const char* cap) {
+    tree.write("devices/pci0000:00/0000:00:02.0/iommu/intel-iommu/cap", cap);
+    return sim::topology_from_sysfs(tree.root()).machine.iommus.at(0).aperture.last;
+  };
+  CHECK(last("c00260206\n") == 0x7fffffffff);       // 39 bits, tables of 3 levels
+  CHECK(last("d2008c40660462\n") == 0x7fffffffff);  // 39 bits, tables of 4 levels
+  CHECK(last("c002f0406\n") == 0xffffffffffff);
+  CHECK(last("c003f0406\n") == 0xffffffffffff);  // the tables have 4 levels
+  CHECK(last("nothing\n") == sim::iommu_spec{}.aperture.last);
+  CHECK(last("c002f0406\n") == 0xffffffffffff);
+  CHECK(sim::topology_from_sysfs(tree.root()).machine.iommus.at(0).name.starts_with("dmar"));
+}
+
 TEST_CASE("a mediated device shows what its driver makes up, which is said") {
   const sysfs_tree tree;
   const fs::path at = "devices/virtual/mtty/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";

@@ -11,7 +11,9 @@
 namespace kvm_vfio::sim {
 
 /// Reads the IOMMU groups and their devices, in the order of the group numbers. Each group gets an
-/// IOMMU of its own with the name "groupN", because sysfs lists reserved regions for each group.
+/// IOMMU of its own, because sysfs lists reserved regions for each group. The name of the IOMMU is
+/// "dmarN" if sysfs has the registers of an Intel IOMMU, and "groupN" otherwise, with the number N
+/// of the group.
 /// \param root          "/sys", or a copy of it that keeps symbolic links
 /// \param snoop_control whether the IOMMUs of the host have snoop control. Without a value it is
 ///                      read from the files of Intel's IOMMUs, and true for all others.

@@ -13,6 +13,8 @@
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <sstream>
@@ -67,7 +69,7 @@ class sysfs_reader {
   void read_group(int number) {
     const std::string where = indexed("groups", r_.machine.groups.size());
     const std::filesystem::path folder = root_ / "kernel/iommu_groups" / std::to_string(number);
-    group_spec g{.number = number, .iommu = "group" + std::to_string(number)};
+    group_spec g{.number = number};
     std::error_code error;
     for (const std::string& name : names_in(folder / "devices", error)) {
       const std::string path = indexed(where + ".devices", g.devices.size());
@@ -76,9 +78,12 @@ class sysfs_reader {
     if (error)
       r_.errors.push_back(
           {where + ".devices", printable(folder.string()) + ": " + error.message()});
+    // The name says whether the IOMMU is Intel's.
+    g.iommu = (vtd_register(folder, g, "cap") ? "dmar" : "group") + std::to_string(number);
     const std::string iommu = indexed("iommus", r_.machine.iommus.size());
     r_.machine.iommus.push_back({.name = g.iommu,
                                  .snoop_control = snoop_control_of(folder, g, iommu),
+                                 .aperture = aperture_of(folder, g),
                                  .reserved = read_reserved(folder, iommu)});
     r_.machine.groups.push_back(std::move(g));
   }
@@ -119,18 +124,32 @@ class sysfs_reader {
     return d;
   }
 
+  // A register of the IOMMU of a group, if the IOMMU is Intel's.
+  [[nodiscard]] static std::optional<std::uint64_t> vtd_register(const std::filesystem::path& group,
+                                                                 const group_spec& g,
+                                                                 const char* name) {
+    if (g.devices.empty()) return std::nullopt;
+    std::optional<std::string> text =
+        file_text(group / "devices" / g.devices.front().name / "iommu/intel-iommu" / name);
+    return text ? take_number(text->insert(0, "0x")) : std::nullopt;
+  }
+  // The capability register of Intel's IOMMUs has the width of addresses, less one, in the bits 16
+  // to 21, and the numbers of levels of page tables in the bits 8 to 12. Linux uses the smaller one
+  // of that width and the width of the largest tables.
+  [[nodiscard]] static iova_range aperture_of(const std::filesystem::path& group,
+                                              const group_spec& g) {
+    const std::optional<std::uint64_t> cap = vtd_register(group, g, "cap");
+    if (!cap || *cap == 0) return iommu_spec{}.aperture;
+    const auto widest = static_cast<unsigned>(*cap >> 16 & 0x3f) + 1;
+    const auto levels = static_cast<unsigned>(std::bit_width(*cap >> 8 & 0x1f));
+    const unsigned width = levels == 0 ? widest : std::min(widest, 21 + 9 * levels);
+    return {0, width < 64 ? (std::uint64_t{1} << width) - 1 : UINT64_MAX};
+  }
   // sysfs shows the extended capability register of Intel's IOMMUs; bit 7 is snoop control.
   [[nodiscard]] bool snoop_control_of(const std::filesystem::path& group, const group_spec& g,
                                       const std::string& where) {
     if (snoop_control_) return *snoop_control_;
-    if (!g.devices.empty()) {
-      std::optional<std::string> ecap =
-          file_text(group / "devices" / g.devices.front().name / "iommu/intel-iommu/ecap");
-      if (ecap) {
-        ecap->insert(0, "0x");
-        if (const auto bits = take_number(*ecap)) return (*bits >> 7 & 1) != 0;
-      }
-    }
+    if (const auto ecap = vtd_register(group, g, "ecap")) return (*ecap >> 7 & 1) != 0;
     note(where + ".snoop_control", "sysfs does not show it for this IOMMU: true is assumed");
     return true;
   }
