@@ -28,8 +28,10 @@ class host {
 /// Makes a host.
 /// \param profile "linux-6.1", "linux-6.12" or "linux-7.3"
 /// \param machine the topology; must be valid
+/// \param options the settings of VFIO
 /// \return null: there is no such profile
 [[nodiscard]] std::unique_ptr<host> make_host(std::string_view profile,
-                                              const kvm_vfio::sim::topology& machine);
+                                              const kvm_vfio::sim::topology& machine,
+                                              const kvm_vfio::sim::world_options& options);
 
 }  // namespace kvm_vfio_sim

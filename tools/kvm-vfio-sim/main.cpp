@@ -35,6 +35,8 @@ KVM included, is the real kernel's.
       --transport HOW   preload: an object in the program sends the calls. seccomp: the kernel reports
                         them, also those of statically linked programs, and each costs more.
                         auto (the default): seccomp for programs that cannot load the object
+      --unsafe-interrupts
+                        allow_unsafe_interrupts=1, for a host whose IOMMUs remap no interrupts
       --strict          the exit status is 120 if the checker found a mistake (not for notes)
       --quiet           says nothing at the end if the checker found nothing
   kvm-vfio-sim topology [SYSFS]
@@ -80,9 +82,11 @@ int run(std::vector<std::string_view> arguments, char** program) {
       name = name.substr(0, equals);
       has_value = true;
     }
-    if (name == "--strict" || name == "--quiet") {
+    if (name == "--strict" || name == "--quiet" || name == "--unsafe-interrupts") {
       if (has_value) return complain(std::string(name) + " has no value");
-      (name == "--strict" ? options.strict : options.quiet) = true;
+      (name == "--strict"  ? options.strict
+       : name == "--quiet" ? options.quiet
+                           : options.unsafe_interrupts) = true;
       continue;
     }
     std::string* const to = name == "--topology"    ? &topology_path

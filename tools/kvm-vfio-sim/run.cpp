@@ -256,7 +256,8 @@ std::string times(std::uint64_t n, const char* what) {
 }  // namespace
 
 int run_program(const sim::topology& machine, const run_options& options, char** program) {
-  const std::unique_ptr<host> simulated = make_host(options.profile, machine);
+  const sim::world_options vfio{.allow_unsafe_interrupts = options.unsafe_interrupts};
+  const std::unique_ptr<host> simulated = make_host(options.profile, machine, vfio);
   if (!simulated)
     return complain("there is no profile \"" + options.profile +
                     "\"; the profiles are linux-6.1, linux-6.12 and linux-7.3");
@@ -274,10 +275,10 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   const run_directory directory;
   if (directory.path().empty()) return complain("no folder for the run: " + reason());
   const auto release = release_named(options.profile);
-  if (const auto errors = sim::write_sysfs_view(machine, directory.path(), release);
+  if (const auto errors = sim::write_sysfs_view(machine, directory.path(), release, vfio);
       !errors.empty())
     return complain(sim::to_text(errors));
-  const auto nodes = sim::device_nodes(machine, release);
+  const auto nodes = sim::device_nodes(machine, release, vfio);
   if (!write_nodes(directory.path() + nodes_name, nodes))
     return complain("the device nodes: " + reason());
   unique_fd log;

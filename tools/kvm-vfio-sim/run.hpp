@@ -27,6 +27,7 @@ struct run_options {
   fault_plan faults;
   bool strict = false;
   bool quiet = false;
+  bool unsafe_interrupts = false;  ///< the parameter allow_unsafe_interrupts of the modules
 };
 
 /// Runs a program, and tells on standard error what the checker found.
