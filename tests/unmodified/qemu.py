@@ -145,6 +145,53 @@ def msix(machine):
     plug(machine, MSIX)
 
 
+def resident(pid):
+    """The memory of a process, in KiB."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+def cycles(machine):
+    """1,000 times: plug a device and unplug it. Says how long that takes; nothing may grow."""
+    qemu = machine.start("-S")
+    # kvm-vfio-sim starts this program itself.
+    with open(f"/proc/{os.getppid()}/comm", encoding="utf-8") as name:
+        processes = {"QEMU": qemu.process.pid}
+        if name.read().strip() == "kvm-vfio-sim":
+            processes["kvm-vfio-sim"] = os.getppid()
+    times = []
+    # The first cycles fill what both keep: their heaps, and the checker's memory of what it has seen.
+    settled, count = 300, max(machine.options.cycles, 1000)
+    open_files, memory = {}, {}
+    for cycle in range(count):
+        if cycle == settled:
+            time.sleep(0.2)
+            open_files = {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in processes.items()}
+            memory = {name: resident(pid) for name, pid in processes.items()}
+        began = time.monotonic()
+        machine.plug(qemu, PLAIN, 0)
+        machine.unplug(qemu, 0)
+        times.append((time.monotonic() - began) * 1000)
+    time.sleep(0.5)
+    grown = []
+    figures = []
+    for name, pid in processes.items():
+        now = len(os.listdir(f"/proc/{pid}/fd"))
+        more = resident(pid) - memory[name]
+        figures.append(f"{name} {resident(pid)} KiB, {more:+d} KiB in {count - settled} cycles, {now} files")
+        if now > open_files[name]:
+            grown.append(f"{name} has {now - open_files[name]} more descriptors")
+        # The heap of a process moves by some pages, and not by a page in each cycle.
+        if more > (count - settled):
+            grown.append(f"{name} has {more} KiB more memory")
+    qemu.quit()
+    times.sort()
+    print(f"cycle: median {times[count // 2]:.1f} ms, 99th percentile {times[count * 99 // 100]:.1f} ms; "
+          + "; ".join(figures))
+    if grown:
+        raise Failed(f"after {count - settled} cycles " + ", ".join(grown))
+
+
 def cold(machine):
     """A device is there from the start; the firmware runs."""
     qemu = machine.start(*machine.cold(PLAIN, 0), *machine.cold(MSIX, 1))
@@ -301,6 +348,7 @@ def guest(machine):
 
 SCENARIOS = {
     "plug": plug,
+    "cycles": cycles,
     "cold": cold,
     "msix": msix,
     "same-group": same_group,
