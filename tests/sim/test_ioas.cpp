@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// iommufd's choice of an address, at the ends of the address space.
+// iommufd's choice of an address, at the ends of the address space, and the order of its checks.
 #include "support/catch.hpp"
 
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
@@ -28,4 +28,14 @@ TEST_CASE("the search for a free address ends with the addresses, and never take
   std::uint64_t iova = 1;
   CHECK(space.find_free(page, page, page, iova) == errc::nospc);
   CHECK(iova == 1);
+}
+
+TEST_CASE("memory that is not aligned is refused only where the addresses are free") {
+  sim::ioas space;
+  constexpr std::uint64_t page = 0x1000;
+  REQUIRE(space.use_small_pages() == errc::ok);
+  REQUIRE(space.map({.iova = 2 * page, .size = page, .address = page}) == errc::ok);
+  CHECK(space.map({.iova = page, .size = 2 * page, .address = page + 1}) == errc::exists);
+  CHECK(space.map({.iova = 3 * page, .size = page, .address = page + 1}) == errc::inval);
+  CHECK(space.map({.iova = 2 * page + 1, .size = page, .address = page}) == errc::inval);
 }

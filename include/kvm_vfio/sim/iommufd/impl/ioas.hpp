@@ -56,11 +56,12 @@ KVM_VFIO_INLINE std::uint64_t ioas::locked_by(const dma_mapping& m) noexcept {
 }
 
 KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m, std::uint64_t room) {
-  // Of the memory's address only the offset in its page must be aligned (see `aligned`).
-  if (m.size == 0 || !aligned(m, alignment_)) return errc::inval;
+  if (m.size == 0 || ((m.iova | m.size) & (alignment_ - 1)) != 0) return errc::inval;
   if (m.last() < m.iova) return errc::overflow;
   if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
   if (maps_.find(m.iova, m.last())) return errc::exists;
+  // The kernel looks at the memory's offset in its page only when the addresses are free.
+  if (!aligned(m, alignment_)) return errc::inval;
   if (translated_) {
     if (const errc e = check_translation(m); e != errc::ok) return e;
     if (m.counted && locked_by(m) > room) return errc::nomem;
