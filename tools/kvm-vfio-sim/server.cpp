@@ -440,7 +440,9 @@ unique_fd server::as_memory(std::uint64_t key) {
   if (!device) return {};
   int memory = -1;
   for (std::uint64_t bar = 0; bar < 6 && memory < 0; ++bar)
-    if (const auto part = device->share(page, bar << sim::pci_endpoint::offset_shift); part)
+    // Not `device_file::share`, which refuses a device that is not bound yet.
+    if (const auto part = device->device().pci.share(page, bar << sim::pci_endpoint::offset_shift);
+        part)
       memory = part->file;
   if (memory < 0) return {};
   // Each open file of the device is an open file of its own here, too, and so has its own lock.
