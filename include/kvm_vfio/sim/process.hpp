@@ -355,7 +355,6 @@ class process {
   void give_number_back(int fd) noexcept;
   answer told(trace::call& c, answer a) noexcept;
   static void tell(trace::call_observer& o, const trace::call& c) noexcept;
-  static trace::file_type type_of(const file& f) noexcept;
 
   filesystem& filesystem_;
   memory& memory_;

@@ -27,7 +27,6 @@
 #include <memory>
 #include <new>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -268,12 +267,7 @@ KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use u
 
 KVM_VFIO_INLINE bool process::move_mapping(std::uint64_t from, std::uint64_t to) noexcept {
   const guard held(mutex_);
-  for (file_mapping& m : mappings_)
-    if (m.address == from) {
-      m.address = to;
-      return true;
-    }
-  return false;
+  return relocate(mappings_, from, to);
 }
 
 KVM_VFIO_INLINE void process::lend(int fd, file* owned) {
@@ -292,19 +286,6 @@ KVM_VFIO_INLINE file* process::put_at(std::size_t at, file* owned, descriptor_us
   if (old && !owned) --open_;
   if (!owned && at < lowest_) lowest_ = at;
   return old;
-}
-
-KVM_VFIO_INLINE trace::file_type process::type_of(const file& f) noexcept {
-  switch (f.kind()) {
-    case file_kind::container: return trace::file_type::container;
-    case file_kind::group: return trace::file_type::group;
-    case file_kind::device: return trace::file_type::device;
-    case file_kind::iommufd: return trace::file_type::iommufd;
-    default: break;
-  }
-  const std::string_view name = f.kind() == file_kind::kvm ? f.name() : "";
-  if (name == "kvm-vfio") return trace::file_type::kvm_vfio;
-  return name == "kvm-vm" ? trace::file_type::vm : trace::file_type::other;
 }
 
 KVM_VFIO_INLINE bool process::maps_file(std::uint64_t address, std::uint64_t size) noexcept {

@@ -136,6 +136,9 @@ class file_ref {
   file* file_ = nullptr;
 };
 
+/// The type of a file as observers know it.
+[[nodiscard]] trace::file_type type_of(const file& f) noexcept;
+
 }  // namespace kvm_vfio::sim
 
 #ifndef KVM_VFIO_COMPILED

@@ -29,6 +29,11 @@ struct file_mapping {
 [[nodiscard]] bool maps(const std::vector<file_mapping>& all, std::uint64_t address,
                         std::uint64_t size) noexcept;
 
+/// Gives the first mapping with an address another address.
+/// \return whether there is such a mapping
+[[nodiscard]] bool relocate(std::vector<file_mapping>& in, std::uint64_t from,
+                            std::uint64_t to) noexcept;
+
 }  // namespace kvm_vfio::sim
 
 #ifndef KVM_VFIO_COMPILED

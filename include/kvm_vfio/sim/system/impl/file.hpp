@@ -7,9 +7,11 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/trace/call.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace kvm_vfio::sim {
 
@@ -64,6 +66,19 @@ KVM_VFIO_INLINE file* file_ref::take() noexcept {
   file* const f = file_;
   file_ = nullptr;
   return f;
+}
+
+KVM_VFIO_INLINE trace::file_type type_of(const file& f) noexcept {
+  switch (f.kind()) {
+    case file_kind::container: return trace::file_type::container;
+    case file_kind::group: return trace::file_type::group;
+    case file_kind::device: return trace::file_type::device;
+    case file_kind::iommufd: return trace::file_type::iommufd;
+    default: break;
+  }
+  const std::string_view name = f.kind() == file_kind::kvm ? f.name() : "";
+  if (name == "kvm-vfio") return trace::file_type::kvm_vfio;
+  return name == "kvm-vm" ? trace::file_type::vm : trace::file_type::other;
 }
 
 }  // namespace kvm_vfio::sim

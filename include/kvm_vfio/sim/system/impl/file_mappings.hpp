@@ -49,4 +49,14 @@ KVM_VFIO_INLINE bool maps(const std::vector<file_mapping>& all, std::uint64_t ad
   return false;
 }
 
+KVM_VFIO_INLINE bool relocate(std::vector<file_mapping>& in, std::uint64_t from,
+                              std::uint64_t to) noexcept {
+  for (file_mapping& m : in)
+    if (m.address == from) {
+      m.address = to;
+      return true;
+    }
+  return false;
+}
+
 }  // namespace kvm_vfio::sim
