@@ -333,6 +333,7 @@ TEST_CASE("The IOMMU behind an iommufd: its registers, or why they are missing")
   CHECK(must(s.view().hardware(with.id())).type == uapi::hw_info_type_intel_vtd);
   CHECK(must(s.view().hardware(with.id())).vtd_ecap == uapi::vtd_ecap_snoop_control);
   CHECK(must(s.view().hardware(without.id())).vtd_ecap == 0);
+  CHECK(must(s.view().hardware(with.id())).vtd_cap == 0xc002f0406);  // addresses of 48 bits
   CHECK(must(s.view().hardware(other.id())).type == uapi::hw_info_type_none);
   CHECK(s.view().hardware(99).error() == errc::noent);
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -277,4 +278,59 @@ TEST_CASE("a page table of an iommufd restricts its address space before a devic
   // Reserved regions count only from the first attached device on.
   map.iova = 0xfee00000;
   CHECK(m.ioctl_at(m.fd, uapi::request_ioas_map, map) == errc::ok);
+}
+
+namespace {
+
+/// IOMMU_GET_HW_INFO of the device of an Intel IOMMU: its capabilities and its registers.
+template <class Profile>
+std::pair<uapi::iommu_hw_info, uapi::iommu_hw_info_vtd> hw_info(
+    const std::vector<sim::capability_spec>& capabilities) {
+  sim::topology host = two_groups();
+  for (sim::iommu_spec& i : host.iommus) i.name.insert(0, "dmar");
+  for (sim::group_spec& g : host.groups) {
+    g.iommu.insert(0, "dmar");
+    for (sim::device_spec& d : g.devices) {
+      d.pci.express = !capabilities.empty();
+      d.pci.msi_vectors = d.pci.msix_vectors = 0;
+      d.pci.capabilities = capabilities;
+    }
+  }
+  machine_under_test<Profile> m(host);
+  const int fd = m.open("/dev/iommu");
+  const int device = m.open("/dev/vfio/devices/vfio0");
+  uapi::device_bind_iommufd bind{.argsz = sizeof bind, .flags = 0, .iommufd = fd, .out_devid = 0};
+  REQUIRE(m.ioctl_at(device, uapi::request_bind_iommufd, bind) == errc::ok);
+  uapi::iommu_hw_info info{.size = sizeof info,
+                           .flags = 0,
+                           .dev_id = bind.out_devid,
+                           .data_len = sizeof(uapi::iommu_hw_info_vtd),
+                           .data_uptr = 0,
+                           .out_data_type = 0,
+                           .reserved = 0,
+                           .out_capabilities = 77};
+  uapi::iommu_hw_info_vtd registers{};
+  info.data_uptr = reinterpret_cast<std::uintptr_t>(&registers);
+  REQUIRE(m.ioctl_at(fd, uapi::request_get_hw_info, info) == errc::ok);
+  return {info, registers};
+}
+
+}  // namespace
+
+TEST_CASE("IOMMU_GET_HW_INFO has the registers of an Intel IOMMU") {
+  const auto [info, registers] = hw_info<kvm_vfio::linux_7_3>({});
+  CHECK(info.out_data_type == uapi::hw_info_type_intel_vtd);
+  CHECK(registers.flags == uapi::hw_info_vtd_errata_772415_spr17);
+  CHECK(registers.cap_reg == 0xc002f0406);  // addresses of 48 bits, pages of 2 MiB and 1 GiB
+  CHECK(registers.ecap_reg == uapi::vtd_ecap_snoop_control);
+}
+
+TEST_CASE("IOMMU_GET_HW_INFO says which devices have no ATS, since Linux 7.3") {
+  const std::vector<sim::capability_spec> with{
+      {.id = 0x10, .offset = 0x40},  // PCI Express
+      {.id = 0x0f, .offset = 0x100, .version = 1, .bytes = {0, 0, 0, 0}}};
+  CHECK(hw_info<kvm_vfio::linux_7_3>({}).first.out_capabilities ==
+        uapi::hw_cap_pci_ats_not_supported);
+  CHECK(hw_info<kvm_vfio::linux_7_3>(with).first.out_capabilities == 0);
+  CHECK(hw_info<kvm_vfio::linux_6_12>({}).first.out_capabilities == 0);
 }

@@ -46,6 +46,9 @@ struct linux_release {
   bool exclusive_irqfds;
   /// The error with which a group is refused whose IOMMU has a region of the type `direct`.
   errc direct_error;
+  /// Whether IOMMU_GET_HW_INFO says that a device has no address translation service
+  /// (IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED).
+  bool reports_ats;
   /// Whether the vectors of an armed MSI-X interrupt may become more. False: SET_IRQS refuses
   /// vectors behind those that armed it with EINVAL, as always for MSI.
   bool dynamic_msix;
@@ -79,6 +82,7 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .device_control = false,
                                         .exclusive_irqfds = false,
                                         .direct_error = errc::perm,
+                                        .reports_ats = false,
                                         .dynamic_msix = false,
                                         .info_size = 20,
                                         .info_in_steps = true};
@@ -96,6 +100,7 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .device_control = true,
                                          .exclusive_irqfds = false,
                                          .direct_error = errc::inval,
+                                         .reports_ats = false,
                                          .dynamic_msix = true,
                                          .info_size = 24,
                                          .info_in_steps = false};
@@ -113,6 +118,7 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .device_control = true,
                                         .exclusive_irqfds = true,
                                         .direct_error = errc::inval,
+                                        .reports_ats = true,
                                         .dynamic_msix = true,
                                         .info_size = 24,
                                         .info_in_steps = false};

@@ -135,6 +135,11 @@ inline constexpr std::uint32_t hw_info_type_none = 0;
 /// Type of IOMMU_GET_HW_INFO: the IOMMU is Intel's, and an `iommu_hw_info_vtd` describes it
 /// (IOMMU_HW_INFO_TYPE_INTEL_VTD).
 inline constexpr std::uint32_t hw_info_type_intel_vtd = 1;
+/// Flag of `iommu_hw_info_vtd`, which Linux always sets (IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17).
+inline constexpr std::uint32_t hw_info_vtd_errata_772415_spr17 = 1;
+/// Bit of `iommu_hw_info::out_capabilities`: the device has no address translation service
+/// (IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED, since Linux 7.3).
+inline constexpr std::uint64_t hw_cap_pci_ats_not_supported = 8;
 /// Bit of the extended capability register of Intel's IOMMUs: snoop control.
 inline constexpr std::uint64_t vtd_ecap_snoop_control = std::uint64_t{1} << 7;
 

@@ -13,13 +13,13 @@
 #include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology/fields.hpp>
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
+#include <kvm_vfio/sim/topology/vtd_registers.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
 
 #include <linux/pci_regs.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -222,19 +222,8 @@ class sysfs_view_writer {
     // Linux gives Intel's IOMMUs such names.
     if (!i.name.starts_with("dmar")) return;
     to_.file(folder + "/intel-iommu/ecap", i.snoop_control ? "80\n" : "0\n");
-    to_.file(folder + "/intel-iommu/cap", hex_digits(vtd_cap(i), 1) + "\n");
+    to_.file(folder + "/intel-iommu/cap", hex_digits(detail::vtd_cap(i), 1) + "\n");
   }
-  // The capability register of an IOMMU of Intel's: the number of domains, the widths of addresses
-  // and the sizes of pages. DPDK reads the width.
-  [[nodiscard]] static std::uint64_t vtd_cap(const iommu_spec& i) noexcept {
-    constexpr std::uint64_t domains = 6;  // 65536
-    constexpr unsigned levels_at = 8, width_at = 16, pages_at = 34;
-    const auto width = static_cast<unsigned>(std::bit_width(i.aperture.last | 1));
-    const std::uint64_t levels = width <= 39 ? 2 : width <= 48 ? 4 : 8;
-    const std::uint64_t pages = (i.page_sizes >> 21 & 1) | (i.page_sizes >> 30 & 1) << 1;
-    return domains | levels << levels_at | std::uint64_t{width - 1} << width_at | pages << pages_at;
-  }
-
   // The files that a device of a class has, and the link to it.
   void write_class_member(const std::string& folder, const std::string& subsystem,
                           const std::string& uevent) {

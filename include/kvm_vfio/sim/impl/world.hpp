@@ -54,6 +54,7 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
   for (const group_spec& spec : machine.get().groups) {
     auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
     g->hardware.direct_error = release.direct_error;
+    g->hardware.reports_ats = release.reports_ats;
     if (options.iommu == iommu_kind::spapr) g->hardware.windows.assign(1, default_window);
     for (const device_spec& d : g->hardware.devices()) {
       const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;

@@ -69,6 +69,8 @@ class iommu_group {
 
   /// The error of `claim_dma` if `needs_direct()` is true (`linux_release::direct_error`).
   errc direct_error = errc::inval;
+  /// Whether iommufd says which devices have no ATS (`linux_release::reports_ats`).
+  bool reports_ats = false;
   /// The number of references that file_iommu_group took and that iommu_group_put has not given
   /// back yet (POWER).
   int references = 0;

@@ -3,11 +3,12 @@
 /// \file
 /// What an IOMMU says about itself (IOMMU_GET_HW_INFO).
 
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 
 #include <cstdint>
-#include <optional>
 
 namespace kvm_vfio::sim {
 
@@ -15,12 +16,13 @@ namespace kvm_vfio::sim {
 /// \param task     the process that asks
 /// \param argument the address of the struct in the process
 /// \param c        the struct, whose flags are valid
-/// \param ecap     the extended capabilities of an Intel IOMMU; empty: the IOMMU is another one
+/// \param group    the group of the device
+/// \param device   the device
 /// \par Errors
 /// - `errc::opnotsupp`: the caller asks for data of another type
 /// - `errc::fault`: the data or the struct cannot be written
 answer answer_hw_info(process& task, std::uint64_t argument, uapi::iommu_hw_info c,
-                      std::optional<std::uint64_t> ecap);
+                      const iommu_group& group, const device_spec& device);
 
 }  // namespace kvm_vfio::sim
 

@@ -345,7 +345,7 @@ KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t ar
   if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->mediated) return errc::noent;
-  return answer_hw_info(task, argument, c, d->group->vtd_ecap());
+  return answer_hw_info(task, argument, c, *d->group, *d->device);
 }
 
 KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t argument) {
