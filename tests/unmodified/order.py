@@ -3,6 +3,7 @@
 
 order.py topology OUTPUT          prints the topology of the booted kernel's host
 order.py compare REAL SIMULATED   compares the outputs of order_steps.cpp, call by call
+order.py sum COMPARISON           prints WAY<tab>OUTCOME<tab>TEXT for the scenarios of each QEMU and way
 
 compare prints one line for each scenario, NAME<tab>OUTCOME<tab>CALLS<tab>REASON, and then each difference with its
 neighbours. OUTCOME is ok, FAILED or SKIPPED. Descriptors are compared by the file behind them, eventfds and addresses
@@ -208,7 +209,12 @@ def calls_of(lines):
             elif taken != given[:len(taken)] or read:
                 # Bytes that the kernel left are not an answer.
                 answer += " " + names.argument(request, taken)
-            if "more" in words:
+            if request == "IOMMU_GET_HW_INFO" and "type=1" in answer and len(words.get("more", "")) == 48:
+                # Of the registers of an Intel IOMMU, the topology knows only what VFIO and VMMs use: the numbers of
+                # domains, of levels and of bits in an address, the sizes of pages, and snoop control.
+                cap, ecap = struct.unpack_from("<QQ", bytes.fromhex(words["more"]), 8)
+                answer += f" registers={cap & 0x3C003F1F07:#x},{ecap & 0x80:#x} flags={words['more'][:16]}"
+            elif "more" in words:
                 answer += " more=" + words["more"]
         elif kind in ("pread", "pwrite"):
             call = f"{kind} {names.of(fd)} size={words['size']} offset={int(words['offset']):#x}"
@@ -299,7 +305,26 @@ def compare(real, simulated):
     return differences, compared
 
 
+def sums(path):
+    """Adds up the scenarios of a comparison."""
+    ways = {}
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            found = re.match(r"(qemu-[^/\t]*/[^/\t]*)/[^\t]*\t(ok|FAILED)\t(\d+)\t(.*)", line)
+            if found:
+                ways.setdefault(found[1], []).append(found)
+    for way, scenarios_of in ways.items():
+        failed = [found[4] for found in scenarios_of if found[2] == "FAILED"]
+        text = f"{len(scenarios_of)} scenarios, {sum(int(found[3]) for found in scenarios_of)} calls"
+        if failed:
+            text += f", {len(failed)} scenarios differ: {failed[0]}"
+        print(f"{way}\t{'FAILED' if failed else 'ok'}\t{text}")
+
+
 def main():
+    if sys.argv[1] == "sum":
+        sums(sys.argv[2])
+        return
     if sys.argv[1] == "topology":
         outcome, _, words, lines = scenarios(sys.argv[2]).get("topology", ["missing", [], [], []])
         if outcome != "ok":
