@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
@@ -44,7 +45,6 @@ using kvm_vfio_sim::place;
 using kvm_vfio_sim::reply;
 using kvm_vfio_sim::request;
 using kvm_vfio_sim::starts;
-using kvm_vfio_sim::tidy;
 
 // ---- What is known of each descriptor
 // ------------------------------------------------------------
@@ -69,6 +69,7 @@ struct mapping {
 constexpr int most_mappings = 4096;
 mapping mappings[most_mappings];
 int mapping_count;
+bool mappings_lost;  // there were more: the simulated host is asked at each munmap
 
 char directory[PATH_MAX];
 size_t directory_length;
@@ -77,17 +78,24 @@ bool simulated_kvm;
 struct node {
   char path[64];
   unsigned number;
+  unsigned long inode;  // of the file in the view that stands for the node
 };
 constexpr int most_nodes = 4096;
 node* nodes;
 int node_count;
+unsigned long view_device;  // the file system of the view
 
 int connection = -1;
-int connected_process = -1;
+int own_process = -1;  // the process whose memory this is: a child of vfork(2) only borrows it
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+// Whether this process has its memory from another one, which goes on with it: vfork(2).
+bool borrows_memory() { return own_process != getpid(); }
 
 void set_kind(int fd, kind k, unsigned device = 0) {
   if (fd < 0 || fd >= most) return;
+  // The memory is about the descriptors of the process that it belongs to.
+  if (simulated_count != 0 && borrows_memory()) return;
   kinds[fd] = k;
   nodes_of[fd] = device;
 }
@@ -154,7 +162,6 @@ bool connect_here() {
   if (high < 0) high = static_cast<int>(syscall(SYS_fcntl, made, F_DUPFD_CLOEXEC, 100));
   if (high >= 0) (void)real_close(made);
   connection = high >= 0 ? high : made;
-  connected_process = getpid();
   set_kind(connection, hidden);
   return true;
 }
@@ -203,30 +210,47 @@ bool exchange(const request& r, const char* path, int sent, reply& answer, int* 
   return true;
 }
 
+// Holds the lock, and keeps errno.
+class locked {
+ public:
+  locked() : errno_(errno) {
+    sigset_t all;
+    sigfillset(&all);
+    // A signal handler that makes a call here would wait for its own thread.
+    (void)pthread_sigmask(SIG_BLOCK, &all, &signals_);
+    (void)pthread_mutex_lock(&lock);
+  }
+  locked(const locked&) = delete;
+  locked& operator=(const locked&) = delete;
+  ~locked() {
+    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_sigmask(SIG_SETMASK, &signals_, nullptr);
+    errno = errno_;
+  }
+
+ private:
+  sigset_t signals_;
+  int errno_;
+};
+
 // One call of the simulated host. Sets `answer`, and keeps errno.
 void ask(const request& r, reply& answer, const char* path = nullptr, int sent = -1,
          int* received = nullptr) {
-  const int before = errno;
-  sigset_t all;
-  sigset_t old;
-  sigfillset(&all);
-  // A signal handler that makes a call here would wait for its own thread.
-  (void)pthread_sigmask(SIG_BLOCK, &all, &old);
-  (void)pthread_mutex_lock(&lock);
+  const locked held;
+  const int kept = connection;
+  const bool borrowed = borrows_memory();
+  if (borrowed) connection = -1;
   bool done = false;
   for (int tries = 0; tries < 2 && !done; ++tries) {
-    if (connected_process != getpid()) forget_connection();  // a child has its parent's
     if (connection < 0 && !connect_here()) break;
     done = exchange(r, path, sent, answer, received);
-    if (!done) {
+    if (!done || borrowed) {
       (void)real_close(connection);
       forget_connection();
     }
   }
+  if (borrowed) connection = kept;
   if (!done) answer = reply{-1, ENODEV, 0, 0, 0, 0};
-  (void)pthread_mutex_unlock(&lock);
-  (void)pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  errno = before;
 }
 
 long result_of(const reply& a) {
@@ -338,11 +362,45 @@ void tell_close(int fd) {
 // ---- Paths
 // ---------------------------------------------------------------------------------------
 
+// Whether the memory at an address can be read. The kernel reads it before it refuses the call.
+bool readable(const char* at) {
+  const unsigned long word = reinterpret_cast<unsigned long>(at) & ~7UL;
+  if (word < 4096) return false;
+  const int before = errno;
+  const bool good = syscall(SYS_rt_sigprocmask, ~0, word, nullptr, 8UL) == 0 || errno != EFAULT;
+  errno = before;
+  return good;
+}
+
+// Copies an absolute path, without "//" and "/./". Returns false if the simulated host has no such
+// path: the path is somewhere else, is relative, is too long, or cannot be read.
+bool own_path(const char* path, char* to) {
+  if (directory_length == 0 || !readable(path) || path[0] != '/') return false;
+  size_t n = 0;
+  bool skips = false;  // behind a '/', where a further '/' or "./" means nothing
+  for (const char* p = path;; ++p) {
+    if (p != path && (reinterpret_cast<unsigned long>(p) & 4095) == 0 && !readable(p)) return false;
+    const char c = *p;
+    if (skips && c == '/') continue;
+    if (n >= 2 && to[n - 1] == '.' && to[n - 2] == '/' && (c == '/' || c == 0)) {
+      n -= c == '/' ? 1 : 2;
+      skips = true;
+      if (c == '/') continue;
+    }
+    if (c == 0) break;
+    if (n == 1 && c != 's' && c != 'd' && c != '.') return false;  // neither /sys nor /dev
+    if (n + 1 >= PATH_MAX) return false;
+    to[n++] = c;
+    skips = c == '/';
+  }
+  while (n > 1 && to[n - 1] == '/') --n;
+  to[n] = 0;
+  return n > 1;
+}
+
 // The path that the real kernel is asked for: a path in the view of sysfs, or the path itself.
-const char* shown(const char* path, char* buffer) {
-  if (directory_length == 0) return path;
-  char own[PATH_MAX];
-  if (!path || path[0] != '/' || !tidy(path, own)) return path;
+// `own` is the path that `own_path` made.
+const char* shown(const char* path, const char* own, char* buffer) {
   const place where = kvm_vfio_sim::place_of(own);
   if (where == place::real || directory_length + strlen(own) + 1 > PATH_MAX) return path;
   memcpy(buffer, directory, directory_length);
@@ -354,11 +412,27 @@ const char* shown(const char* path, char* buffer) {
   errno = before;
   return here ? buffer : path;
 }
+const char* shown(const char* path, char* buffer) {
+  char own[PATH_MAX];
+  return own_path(path, own) ? shown(path, own, buffer) : path;
+}
+
+// Appends '/' and a path to the name of a directory with `length` bytes. False: the memory of the
+// path cannot be read, or the result is too long.
+bool append(char* to, size_t length, const char* path) {
+  to[length++] = '/';
+  for (const char* p = path;; ++p) {
+    if (p != path && (reinterpret_cast<unsigned long>(p) & 4095) == 0 && !readable(p)) return false;
+    if (length == PATH_MAX) return false;
+    to[length++] = *p;
+    if (*p == 0) return true;
+  }
+}
 
 // As `shown`, for a path that may be relative to the open directory `at`. A program that walks
 // through a path with one open for each name, as libudev does, comes into the view in this way.
 const char* shown_at(int at, const char* path, char* buffer) {
-  if (directory_length == 0 || !path || !path[0] || path[0] == '/' || at < 0)
+  if (directory_length == 0 || at < 0 || !readable(path) || !path[0] || path[0] == '/')
     return shown(path, buffer);
   char link[40];
   char joined[PATH_MAX];
@@ -366,11 +440,8 @@ const char* shown_at(int at, const char* path, char* buffer) {
   const int before = errno;
   const long n = syscall(SYS_readlinkat, AT_FDCWD, link, joined, sizeof joined - 1);
   errno = before;
-  if (n <= 0 || static_cast<size_t>(n) + strlen(path) + 2 > sizeof joined) return path;
-  joined[n] = 0;
+  if (n <= 0 || !append(joined, static_cast<size_t>(n), path)) return path;
   if (n > 1 && !starts(joined, "/sys") && !starts(joined, "/dev")) return path;
-  joined[n] = '/';
-  strcpy(joined + n + 1, path);
   return shown(joined, buffer) == buffer ? buffer : path;
 }
 
@@ -383,33 +454,45 @@ size_t strip(char* path, size_t length) {
   return length - directory_length;
 }
 
-const node* node_of(const char* path) {
-  char own[PATH_MAX];
-  if (directory_length == 0 || !tidy(path, own) || !starts(own, "/dev/")) return nullptr;
+// The node that a file of the view stands for, or null.
+const node* node_of(unsigned long device, unsigned long inode, unsigned mode, long size) {
+  if (device != view_device || size != 0 || !S_ISREG(mode)) return nullptr;
   for (int i = 0; i < node_count; ++i)
-    if (strcmp(nodes[i].path, own) == 0) return &nodes[i];
+    if (nodes[i].inode == inode) return &nodes[i];
   return nullptr;
 }
 
-bool opens_simulated(const char* path) {
-  char own[PATH_MAX];
-  if (directory_length == 0 || !tidy(path, own)) return false;
-  return kvm_vfio_sim::opens_simulated(own, simulated_kvm);
+int open_simulated(const char* own, int flags) {
+  request r;
+  r.what = operation::open;
+  r.flags = static_cast<unsigned>(flags);
+  return static_cast<int>(ask_for_descriptor(r, (flags & O_CLOEXEC) != 0, own));
 }
 
 int do_open(int at, const char* path, int flags, unsigned mode) {
+  char own[PATH_MAX];
   char buffer[PATH_MAX];
-  if (path && path[0] == '/' && opens_simulated(path) && !(flags & (O_PATH | O_DIRECTORY))) {
-    char own[PATH_MAX];
-    (void)tidy(path, own);
-    request r;
-    r.what = operation::open;
-    r.flags = static_cast<unsigned>(flags);
-    return static_cast<int>(ask_for_descriptor(r, (flags & O_CLOEXEC) != 0, own));
+  const char* asked = path;
+  if (own_path(path, own)) {
+    if (kvm_vfio_sim::opens_simulated(own, simulated_kvm) && !(flags & (O_PATH | O_DIRECTORY)))
+      return open_simulated(own, flags);
+    asked = shown(path, own, buffer);
+  } else {
+    asked = shown_at(at, path, buffer);
   }
-  const int fd = static_cast<int>(syscall(SYS_openat, at, shown_at(at, path, buffer), flags, mode));
+  const int fd = static_cast<int>(syscall(SYS_openat, at, asked, flags, mode));
   set_kind(fd, real);
-  return fd;
+  if (fd < 0 || directory_length == 0 || path[0] == '/' || (flags & O_PATH)) return fd;
+  // A relative path can be a node, too.
+  struct stat s;
+  const int before = errno;
+  const node* const n =
+      stat_real(fd, &s) == 0 ? node_of(s.st_dev, s.st_ino, s.st_mode, s.st_size) : nullptr;
+  errno = before;
+  if (!n) return fd;
+  (void)real_close(fd);
+  set_kind(fd, unknown);
+  return open_simulated(n->path, flags);
 }
 
 bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
@@ -428,14 +511,15 @@ void as_node(struct stat* s, unsigned device) {
 
 int do_stat(int at, const char* path, struct stat* s, int flags) {
   char buffer[PATH_MAX];
-  if (path && !path[0] && (flags & AT_EMPTY_PATH) && is_simulated(at)) {
+  if ((flags & AT_EMPTY_PATH) && is_simulated(at) && readable(path) && !path[0]) {
     const int r = stat_real(at, s);
     if (r == 0) as_node(s, at < most ? nodes_of[at] : 0);
     return r;
   }
   const int r = static_cast<int>(syscall(SYS_newfstatat, at, shown_at(at, path, buffer), s, flags));
-  if (r != 0 || !path || path[0] != '/') return r;
-  if (const node* const n = node_of(path)) as_node(s, n->number);
+  if (r != 0) return r;
+  if (const node* const n = node_of(s->st_dev, s->st_ino, s->st_mode, s->st_size))
+    as_node(s, n->number);
   return r;
 }
 
@@ -506,50 +590,12 @@ long transfer(operation what, int fd, unsigned long address, size_t size, unsign
 // ---- Memory
 // --------------------------------------------------------------------------------------
 
-void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
-  const auto plain = [&] {
-    return reinterpret_cast<void*>(syscall(SYS_mmap, at, size, protection, flags, fd, offset));
-  };
-  if (fd < 0 || (flags & MAP_ANONYMOUS) || !is_simulated(fd)) return plain();
-  const bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
-  // The address must be known before the call, because the simulated host records it.
-  void* place = at;
-  if (!fixed) {
-    place = reinterpret_cast<void*>(syscall(SYS_mmap, at, size ? size : 1, PROT_NONE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    if (place == MAP_FAILED) return place;
-  }
-  request r;
-  r.what = operation::map;
-  r.fd = fd;
-  r.flags = static_cast<unsigned>(protection) | static_cast<unsigned>(flags) << 16;
-  r.first = reinterpret_cast<unsigned long>(place);
-  r.second = size;
-  r.third = static_cast<unsigned long>(offset);
-  reply a;
-  int memory = -1;
-  ask(r, a, nullptr, -1, &memory);
-  if (a.error != 0) {
-    if (!fixed) (void)syscall(SYS_munmap, place, size ? size : 1);
-    errno = a.error;
-    return MAP_FAILED;
-  }
-  void* const mapped = reinterpret_cast<void*>(syscall(SYS_mmap, place, size, protection,
-                                                       (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED,
-                                                       memory, a.offset));
-  (void)real_close(memory);
-  (void)pthread_mutex_lock(&lock);
-  if (mapped != MAP_FAILED && mapping_count < most_mappings)
-    mappings[mapping_count++] = {reinterpret_cast<unsigned long>(mapped), size};
-  (void)pthread_mutex_unlock(&lock);
-  return mapped;
-}
-
-int do_munmap(void* at, size_t size) {
-  if (__atomic_load_n(&mapping_count, __ATOMIC_ACQUIRE) != 0) {
-    const auto first = reinterpret_cast<unsigned long>(at);
-    bool own = false;
-    (void)pthread_mutex_lock(&lock);
+// Tells the simulated host that a range has lost its mappings, if the range had one of a BAR.
+void tell_unmap(unsigned long first, unsigned long size) {
+  if (__atomic_load_n(&mapping_count, __ATOMIC_ACQUIRE) == 0 && !mappings_lost) return;
+  bool own = mappings_lost;
+  {
+    const locked held;
     for (int i = 0; i < mapping_count;) {
       const mapping m = mappings[i];
       if (m.first < first + size && first < m.first + m.size) {
@@ -561,16 +607,73 @@ int do_munmap(void* at, size_t size) {
       }
       ++i;
     }
-    (void)pthread_mutex_unlock(&lock);
-    if (own) {
-      request r;
-      r.what = operation::unmap;
-      r.first = first;
-      r.second = size;
-      reply a;
-      ask(r, a);
-    }
   }
+  if (!own) return;
+  request r;
+  r.what = operation::unmap;
+  r.first = first;
+  r.second = size;
+  reply a;
+  ask(r, a);
+}
+
+void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
+  const auto mapped_by = [&](void* where, int how, int file, unsigned long from) {
+    return reinterpret_cast<void*>(syscall(SYS_mmap, where, size, protection, how, file, from));
+  };
+  const bool replaces = (flags & MAP_FIXED) && !(flags & MAP_FIXED_NOREPLACE);
+  if (fd < 0 || (flags & MAP_ANONYMOUS) || !is_simulated(fd)) {
+    void* const mapped = mapped_by(at, flags, fd, static_cast<unsigned long>(offset));
+    if (replaces && mapped != MAP_FAILED) tell_unmap(reinterpret_cast<unsigned long>(at), size);
+    return mapped;
+  }
+  // The address must be known before the call, because the simulated host records it.
+  void* place = at;
+  if (!replaces) {
+    place = reinterpret_cast<void*>(syscall(
+        SYS_mmap, at, size ? size : 1, PROT_NONE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE), -1, 0));
+    if (place == MAP_FAILED) return place;
+  }
+  request r;
+  r.what = operation::map;
+  r.fd = fd;
+  r.flags = static_cast<unsigned>(protection) | static_cast<unsigned>(flags) << 16;
+  r.first = reinterpret_cast<unsigned long>(place);
+  r.second = size;
+  r.third = static_cast<unsigned long>(offset);
+  // The kernel, too, removes what was there before it asks the file.
+  if (replaces) tell_unmap(r.first, size);
+  reply a;
+  int memory = -1;
+  ask(r, a, nullptr, -1, &memory);
+  if (a.error != 0) {
+    if (!replaces) (void)syscall(SYS_munmap, place, size ? size : 1);
+    errno = a.error;
+    return MAP_FAILED;
+  }
+  void* const mapped =
+      mapped_by(place, (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED, memory, a.offset);
+  (void)real_close(memory);
+  if (mapped == MAP_FAILED) {
+    request back;
+    back.what = operation::unmap;
+    back.first = r.first;
+    back.second = size;
+    ask(back, a);
+    return mapped;
+  }
+  const locked held;
+  if (mapping_count < most_mappings)
+    mappings[mapping_count++] = {reinterpret_cast<unsigned long>(mapped), size};
+  else mappings_lost = true;
+  return mapped;
+}
+
+int do_munmap(void* at, size_t size) {
+  // A call that will fail changes nothing.
+  const auto first = reinterpret_cast<unsigned long>(at);
+  if ((first & 4095) == 0 && size != 0) tell_unmap(first, size);
   return static_cast<int>(syscall(SYS_munmap, at, size));
 }
 
@@ -581,6 +684,7 @@ void in_child() {
   // The parent may have held the lock in another thread.
   pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
   memcpy(&lock, &fresh, sizeof lock);
+  own_process = getpid();
   if (connection >= 0) (void)real_close(connection);
   forget_connection();
   if (simulated_count == 0) return;
@@ -599,6 +703,7 @@ void read_nodes() {
   if (fd < 0) return;
   struct stat s;
   if (stat_real(fd, &s) == 0 && s.st_size > 0) {
+    view_device = s.st_dev;
     const auto size = static_cast<size_t>(s.st_size);
     void* const text = reinterpret_cast<void*>(
         syscall(SYS_mmap, 0, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
@@ -617,7 +722,9 @@ void read_nodes() {
         memcpy(n.path, rest, static_cast<size_t>(blank - rest));
         char* minor = nullptr;
         const auto major = static_cast<unsigned>(strtoul(blank, &minor, 10));
-        n.number = major << 20 | static_cast<unsigned>(strtoul(minor, nullptr, 10));
+        char* inode = nullptr;
+        n.number = major << 20 | static_cast<unsigned>(strtoul(minor, &inode, 10));
+        n.inode = strtoul(inode, nullptr, 10);
         rest = line_end + 1;
       }
     }
@@ -635,6 +742,7 @@ __attribute__((constructor)) void start() {
   directory_length = strlen(directory);
   simulated_kvm = getenv(kvm_vfio_sim::kvm_variable) != nullptr;
   read_nodes();
+  own_process = getpid();
   (void)pthread_atfork(nullptr, nullptr, in_child);
 }
 
@@ -708,6 +816,21 @@ DIR* sim_opendir(const char* path) {
   }
 SCANDIR(sim_scandir, scandir, dirent)
 SCANDIR(sim_scandir64, scandir64, struct dirent)
+#define GLOB(own, name, type)                                                                 \
+  int own(const char* pattern, int flags, int (*failed)(const char*, int), type* g) AS(name); \
+  int own(const char* pattern, int flags, int (*failed)(const char*, int), type* g) {         \
+    char buffer[PATH_MAX];                                                                    \
+    const int r = NEXT(name, int(const char*, int, int (*)(const char*, int), type*))(        \
+        shown(pattern, buffer), flags, failed, g);                                            \
+    const size_t before = (flags & GLOB_DOOFFS) ? g->gl_offs : 0;                             \
+    for (size_t i = 0; r == 0 && i < g->gl_pathc; ++i) {                                      \
+      char* const path = g->gl_pathv[before + i];                                             \
+      path[strip(path, strlen(path))] = 0;                                                    \
+    }                                                                                         \
+    return r;                                                                                 \
+  }
+GLOB(sim_glob, glob, glob_t)
+GLOB(sim_glob64, glob64, glob_t)
 int sim_chdir(const char* path) AS(chdir);
 int sim_chdir(const char* path) {
   char buffer[PATH_MAX];
@@ -755,8 +878,9 @@ int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* 
   const int r =
       static_cast<int>(syscall(SYS_statx, at, shown_at(at, path, buffer), flags, mask, s));
   if (r != 0) return r;
-  const node* const n = path && path[0] == '/' ? node_of(path) : nullptr;
-  const bool own = path && !path[0] && (flags & AT_EMPTY_PATH) && is_simulated(at);
+  const node* const n = node_of(makedev(s->stx_dev_major, s->stx_dev_minor), s->stx_ino,
+                                s->stx_mode, static_cast<long>(s->stx_size));
+  const bool own = (flags & AT_EMPTY_PATH) && is_simulated(at) && readable(path) && !path[0];
   const unsigned device = n ? n->number : own && at < most ? nodes_of[at] : 0;
   if (device != 0) {
     s->stx_mode = S_IFCHR | 0600;
@@ -801,6 +925,13 @@ int sim_access(const char* path, int mode) {
   char buffer[PATH_MAX];
   return static_cast<int>(syscall(SYS_faccessat, AT_FDCWD, shown(path, buffer), mode));
 }
+int sim_euidaccess(const char* path, int mode) AS(euidaccess);
+int sim_euidaccess(const char* path, int mode) {
+  char buffer[PATH_MAX];
+  return NEXT(euidaccess, int(const char*, int))(shown(path, buffer), mode);
+}
+int sim_eaccess(const char* path, int mode) AS(eaccess);
+int sim_eaccess(const char* path, int mode) { return sim_euidaccess(path, mode); }
 int sim_faccessat(int at, const char* path, int mode, int flags) AS(faccessat);
 int sim_faccessat(int at, const char* path, int mode, int flags) {
   char buffer[PATH_MAX];
@@ -826,11 +957,27 @@ GETXATTR(sim_lgetxattr, lgetxattr, SYS_lgetxattr)
 LISTXATTR(sim_listxattr, listxattr, SYS_listxattr)
 LISTXATTR(sim_llistxattr, llistxattr, SYS_llistxattr)
 
+// The link of a descriptor in /proc: the node, if the descriptor has one.
+static long own_link(const char* path, char* to, size_t size, long length) {
+  constexpr char own[] = "/proc/self/fd/";
+  if (!starts(path, own)) return length;
+  const long fd = strtol(path + sizeof own - 1, nullptr, 10);
+  if (fd >= most || !is_simulated(static_cast<int>(fd)) || nodes_of[fd] == 0) return length;
+  for (int i = 0; i < node_count; ++i)
+    if (nodes[i].number == nodes_of[fd]) {
+      const size_t needed = strlen(nodes[i].path);
+      memcpy(to, nodes[i].path, needed < size ? needed : size);
+      return static_cast<long>(needed < size ? needed : size);
+    }
+  return length;
+}
 long sim_readlinkat(int at, const char* path, char* to, size_t size) AS(readlinkat);
 long sim_readlinkat(int at, const char* path, char* to, size_t size) {
   char buffer[PATH_MAX];
   const long n = syscall(SYS_readlinkat, at, shown_at(at, path, buffer), to, size);
-  return n > 0 ? static_cast<long>(strip(to, static_cast<size_t>(n))) : n;
+  if (n <= 0) return n;
+  if (n > 8 && memcmp(to, "socket:[", 8) == 0) return own_link(path, to, size, n);
+  return static_cast<long>(strip(to, static_cast<size_t>(n)));
 }
 long sim_readlink(const char* path, char* to, size_t size) AS(readlink);
 long sim_readlink(const char* path, char* to, size_t size) {
@@ -928,7 +1075,7 @@ int sim_close(int fd) {
       return -1;
     }
     if (kinds[fd] == simulated || kinds[fd] == vm) tell_close(fd);
-    else kinds[fd] = unknown;
+    else if (kinds[fd] != unknown) set_kind(fd, unknown);
   }
   return static_cast<int>(real_close(fd));
 }
@@ -939,7 +1086,7 @@ int sim_close_range(unsigned first, unsigned last, int flags) {
     for (unsigned fd = first; fd <= last && fd < most; ++fd) {
       if (kinds[fd] == hidden) continue;
       if (kinds[fd] == simulated || kinds[fd] == vm) tell_close(static_cast<int>(fd));
-      else kinds[fd] = unknown;
+      else if (kinds[fd] != unknown) set_kind(static_cast<int>(fd), unknown);
     }
   const int kept = connection;
   if (kept < 0 || static_cast<unsigned>(kept) < first || static_cast<unsigned>(kept) > last)
@@ -963,7 +1110,9 @@ int sim_dup(int fd) {
 }
 int sim_dup3(int fd, int to, int flags) AS(dup3);
 int sim_dup3(int fd, int to, int flags) {
-  if (fd != to && to >= 0 && to < most && kinds[to] != unknown && kinds[to] != real) {
+  // A call that will fail closes nothing.
+  const bool good = fd != to && (flags & ~O_CLOEXEC) == 0 && syscall(SYS_fcntl, fd, F_GETFD) >= 0;
+  if (good && to >= 0 && to < most && kinds[to] != unknown && kinds[to] != real) {
     if (kinds[to] == hidden) forget_connection();
     else tell_close(to);
   }

@@ -22,7 +22,8 @@ inline constexpr char directory_variable[] = "KVM_VFIO_SIM_DIRECTORY";
 inline constexpr char kvm_variable[] = "KVM_VFIO_SIM_KVM";
 /// The name of the socket in the directory of the run.
 inline constexpr char socket_name[] = "/socket";
-/// The name of the list of device nodes: lines with a path, the major and the minor number.
+/// The name of the list of device nodes: lines with a path, the major and the minor number, and the
+/// inode of the file that stands for the node in the directory of the run.
 inline constexpr char nodes_name[] = "/nodes";
 
 /// What a process wants.

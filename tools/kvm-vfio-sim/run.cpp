@@ -56,7 +56,8 @@ class run_directory {
  public:
   run_directory() {
     const char* const base = std::getenv("TMPDIR");
-    std::string name = std::string(base && base[0] == '/' ? base : "/tmp") + "/kvm-vfio-sim.XXXXXX";
+    parent_ = base && base[0] == '/' ? base : "/tmp";
+    std::string name = parent_ + "/kvm-vfio-sim.XXXXXX";
     if (::mkdtemp(name.data())) path_ = name;
   }
   run_directory(const run_directory&) = delete;
@@ -66,9 +67,11 @@ class run_directory {
     if (!path_.empty()) fs::remove_all(path_, ignored);
   }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] const std::string& parent() const noexcept { return parent_; }
 
  private:
   std::string path_;
+  std::string parent_;
 };
 
 sim::linux_release release_named(const std::string& profile) {
@@ -132,11 +135,15 @@ std::string obstacle(const std::string& path) {
   return is_go ? "is written in Go, and makes system calls without the C library" : "";
 }
 
-bool write_nodes(const std::string& path, const std::vector<sim::device_node>& nodes) {
-  std::FILE* const f = std::fopen(path.c_str(), "we");
+bool write_nodes(const std::string& directory, const std::vector<sim::device_node>& nodes) {
+  std::FILE* const f = std::fopen((directory + nodes_name).c_str(), "we");
   if (!f) return false;
-  for (const sim::device_node& n : nodes)
-    (void)std::fprintf(f, "%s %u %u\n", n.path.c_str(), n.major, n.minor);
+  for (const sim::device_node& n : nodes) {
+    struct stat s{};
+    (void)::stat((directory + n.path).c_str(), &s);
+    (void)std::fprintf(f, "%s %u %u %llu\n", n.path.c_str(), n.major, n.minor,
+                       static_cast<unsigned long long>(s.st_ino));
+  }
   return std::fclose(f) == 0;
 }
 
@@ -273,14 +280,14 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (preloads && setup.object.empty())
     return complain(std::string(KVM_VFIO_SIM_OBJECT) + " was not found");
   const run_directory directory;
-  if (directory.path().empty()) return complain("no folder for the run: " + reason());
+  if (directory.path().empty())
+    return complain("no folder for the run, " + directory.parent() + ": " + reason());
   const auto release = release_named(options.profile);
   if (const auto errors = sim::write_sysfs_view(machine, directory.path(), release, vfio);
       !errors.empty())
     return complain(sim::to_text(errors));
   const auto nodes = sim::device_nodes(machine, release, vfio);
-  if (!write_nodes(directory.path() + nodes_name, nodes))
-    return complain("the device nodes: " + reason());
+  if (!write_nodes(directory.path(), nodes)) return complain("the device nodes: " + reason());
   unique_fd log;
   if (!options.log.empty()) {
     log = unique_fd(
@@ -294,7 +301,8 @@ int run_program(const sim::topology& machine, const run_options& options, char**
                      stderr);
   server answers(*simulated, nodes, options.faults, log.get());
   if (const int error = answers.listen(directory.path() + socket_name); error != 0)
-    return complain("the socket of the run: " + std::string(std::strerror(error)));
+    return complain("the socket of the run, below " + directory.parent() +
+                    " (TMPDIR): " + std::strerror(error));
 
   int failure[2];
   if (::pipe2(failure, O_CLOEXEC) != 0) return complain("a pipe: " + reason());
