@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: BSL-1.0
+// Attaching devices, with both interfaces and both kinds of KVM.
+#include "client.hpp"
+
+#include <kvm_vfio/uapi/iommufd.hpp>
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+
+namespace client {
+namespace {
+
+namespace uapi = kvm_vfio::uapi;
+
+double now() {
+  timespec t{};
+  (void)::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) / 1e3;
+}
+
+int number(const std::vector<std::string>& arguments, std::size_t at, int otherwise) {
+  return arguments.size() > at ? std::atoi(arguments[at].c_str()) : otherwise;
+}
+
+}  // namespace
+
+int attach_legacy(const std::vector<std::string>&) {
+  attached a = attach(1);
+  CHECK(identity(a.device) == 0x00011234);
+  void* const memory =
+      ::mmap(nullptr, 4096 * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(memory != MAP_FAILED);
+  vfio_iommu_type1_dma_map map{};
+  map.argsz = sizeof map;
+  map.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+  map.vaddr = reinterpret_cast<std::uintptr_t>(memory);
+  map.iova = 0x100000;
+  map.size = 4096 * 4;
+  CHECK(::ioctl(a.container, VFIO_IOMMU_MAP_DMA, &map) == 0);
+  FAILS(::ioctl(a.container, VFIO_IOMMU_MAP_DMA, &map), EEXIST);
+  map.iova = 0x900000;
+  map.vaddr = 0x1000;  // no page is there
+  FAILS(::ioctl(a.container, VFIO_IOMMU_MAP_DMA, &map), EFAULT);
+  vfio_iommu_type1_dma_unmap unmap{};
+  unmap.argsz = sizeof unmap;
+  unmap.iova = 0x100000;
+  unmap.size = 4096 * 4;
+  CHECK(::ioctl(a.container, VFIO_IOMMU_UNMAP_DMA, &unmap) == 0);
+  CHECK(unmap.size == 4096 * 4);
+  CHECK(::ioctl(a.device, VFIO_DEVICE_RESET) == 0);
+  CHECK(try_group(1) == EBUSY);
+  detach(a);
+  CHECK(try_group(1) == 0);
+  a = attach(1);
+  detach(a);
+  return 0;
+}
+
+int attach_iommufd(const std::vector<std::string>&) {
+  for (int round = 0; round < 2; ++round) {
+    const int iommufd = ::open("/dev/iommu", O_RDWR | O_CLOEXEC);
+    CHECK(iommufd >= 0);
+    const int device = ::open(device_path(1).c_str(), O_RDWR | O_CLOEXEC);
+    CHECK(device >= 0);
+    int vm = -1;
+    int kvm_vfio = -1;
+    make_vm(vm, kvm_vfio);
+    CHECK(track(kvm_vfio, KVM_DEV_VFIO_GROUP_ADD, device) == 0);
+    uapi::device_bind_iommufd bind{sizeof bind, 0, iommufd, 0};
+    CHECK(::ioctl(device, uapi::request_bind_iommufd, &bind) == 0);
+    CHECK(bind.out_devid != 0);
+    uapi::iommu_ioas_alloc ioas{sizeof ioas, 0, 0};
+    CHECK(::ioctl(iommufd, uapi::request_ioas_alloc, &ioas) == 0);
+    uapi::device_attach_iommufd_pt attach{sizeof attach, 0, ioas.out_ioas_id};
+    CHECK(::ioctl(device, uapi::request_attach_iommufd_pt, &attach) == 0);
+    void* const memory =
+        ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    uapi::iommu_ioas_map map{};
+    map.size = sizeof map;
+    map.flags = 7;  // fixed address, readable, writable
+    map.ioas_id = ioas.out_ioas_id;
+    map.user_va = reinterpret_cast<std::uintptr_t>(memory);
+    map.length = 8192;
+    map.iova = 0x100000;
+    CHECK(::ioctl(iommufd, uapi::request_ioas_map, &map) == 0);
+    CHECK(identity(device) == 0x00011234);
+    // The group and its device file exclude each other.
+    CHECK(try_group(1) == EBUSY);
+    uapi::iommu_ioas_unmap unmap{sizeof unmap, ioas.out_ioas_id, 0x100000, 8192};
+    CHECK(::ioctl(iommufd, uapi::request_ioas_unmap, &unmap) == 0);
+    CHECK(unmap.length == 8192);
+    uapi::device_detach_iommufd_pt detached{sizeof detached, 0};
+    CHECK(::ioctl(device, uapi::request_detach_iommufd_pt, &detached) == 0);
+    uapi::iommu_destroy destroy{sizeof destroy, ioas.out_ioas_id};
+    CHECK(::ioctl(iommufd, uapi::request_destroy, &destroy) == 0);
+    CHECK(track(kvm_vfio, KVM_DEV_VFIO_GROUP_DEL, device) == 0);
+    CHECK(::close(device) == 0);
+    CHECK(::close(kvm_vfio) == 0);
+    CHECK(::close(vm) == 0);
+    CHECK(::close(iommufd) == 0);
+    CHECK(try_group(1) == 0);
+  }
+  return 0;
+}
+
+int no_iommufd(const std::vector<std::string>&) {
+  FAILS(::open("/dev/iommu", O_RDWR), ENOENT);
+  FAILS(::open(device_path(1).c_str(), O_RDWR), ENOENT);
+  FAILS(::access("/dev/vfio/devices", F_OK), ENOENT);
+  return 0;
+}
+
+int real_kvm(const std::vector<std::string>&) {
+  const int kvm = ::open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  if (kvm < 0) {
+    (void)std::fprintf(stderr, "SKIPPED: /dev/kvm: %s\n", std::strerror(errno));
+    return skipped;
+  }
+  CHECK(::close(kvm) == 0);
+  attached a = attach(1);
+  // Only a real VM has a vCPU.
+  const int vcpu = ::ioctl(a.vm, KVM_CREATE_VCPU, 0);
+  CHECK(vcpu >= 0);
+  CHECK(::close(vcpu) == 0);
+  kvm_create_device c{KVM_DEV_TYPE_VFIO, 0, 0};
+  c.flags = KVM_CREATE_DEVICE_TEST;
+  CHECK(::ioctl(a.vm, KVM_CREATE_DEVICE, &c) == 0);
+  c.type = 4095;  // no device has this type
+  FAILS(::ioctl(a.vm, KVM_CREATE_DEVICE, &c), ENODEV);
+  kvm_device_attr has{0, kvm_vfio::uapi::dev_vfio_file, KVM_DEV_VFIO_GROUP_ADD, 0};
+  CHECK(::ioctl(a.kvm_vfio, KVM_HAS_DEVICE_ATTR, &has) == 0);
+  has.attr = 77;
+  FAILS(::ioctl(a.kvm_vfio, KVM_HAS_DEVICE_ATTR, &has), ENXIO);
+  detach(a);
+  return 0;
+}
+
+int simulated_kvm(const std::vector<std::string>&) {
+  const int kvm = ::open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  CHECK(kvm >= 0);
+  CHECK(::ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION);
+  const int vm = ::ioctl(kvm, KVM_CREATE_VM, 0);
+  CHECK(vm >= 0);
+  CHECK(::ioctl(vm, KVM_CREATE_VCPU, 0) < 0);
+  CHECK(::close(vm) == 0);
+  CHECK(::close(kvm) == 0);
+  attached a = attach(1);
+  detach(a);
+  return 0;
+}
+
+// Attaches and detaches N times, and prints the times of a cycle.
+int cycles(const std::vector<std::string>& arguments) {
+  const int count = number(arguments, 0, 1000);
+  std::vector<double> times;
+  for (int i = 0; i < count; ++i) {
+    const double began = now();
+    attached a = attach(1);
+    detach(a);
+    times.push_back(now() - began);
+    if (i == count / 10 || i == count - 1) {
+      // The driver looks at the launcher now.
+      (void)std::puts(i == count - 1 ? "done" : "warm");
+      (void)std::fflush(stdout);
+      char line[8];
+      if (arguments.size() > 1) CHECK(std::fgets(line, sizeof line, stdin));
+    }
+  }
+  std::sort(times.begin(), times.end());
+  (void)std::printf("cycles %d median %.0f us p99 %.0f us\n", count, times[times.size() / 2],
+                    times[times.size() * 99 / 100]);
+  return 0;
+}
+
+// Calls that fail, which the checker reports.
+int mistakes(const std::vector<std::string>&) {
+  attached a = attach(1);
+  FAILS(track(a.kvm_vfio, KVM_DEV_VFIO_GROUP_ADD, a.group), EEXIST);
+  FAILS(track(a.kvm_vfio, KVM_DEV_VFIO_GROUP_ADD, 0), EINVAL);
+  FAILS(track(a.kvm_vfio, KVM_DEV_VFIO_GROUP_ADD, 900), EBADF);
+  FAILS(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER), EBUSY);
+  detach(a);
+  return 0;
+}
+
+// Closes a group that a VM tracks before FILE_DEL, which the checker reports.
+int wrong_order(const std::vector<std::string>&) {
+  attached a = attach(1);
+  CHECK(::close(a.device) == 0);
+  CHECK(::close(a.group) == 0);
+  return 0;
+}
+
+// Attaches, and prints the name of the error that a step had.
+int attach_error(const std::vector<std::string>& arguments) {
+  const int rounds = number(arguments, 0, 1);
+  for (int i = 0; i < rounds; ++i) {
+    errno = 0;
+    int failed = 0;
+    const int container = ::open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+    if (container < 0) failed = errno;
+    const int group = failed ? -1 : ::open(group_path(1).c_str(), O_RDWR | O_CLOEXEC);
+    if (!failed && group < 0) failed = errno;
+    if (!failed && ::ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) != 0) failed = errno;
+    if (!failed && ::ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) != 0) failed = errno;
+    if (group >= 0) (void)::close(group);
+    if (container >= 0) (void)::close(container);
+    const char* const name = ::strerrorname_np(failed);
+    (void)std::puts(failed && name ? name : "ok");
+  }
+  return 0;
+}
+
+}  // namespace client

@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Tests of the launcher: launcher.py SIM CLIENT SOURCE CASE runs one case.
+
+SIM is kvm-vfio-sim, CLIENT the program with the subcommands, SOURCE the root of the repository."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sim, client, source = sys.argv[1:4]
+work = tempfile.mkdtemp(prefix="launcher.")
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("KVM_VFIO_SIM")}
+
+
+def path(name, text=None):
+    p = os.path.join(work, name)
+    if text is not None:
+        with open(p, "w", encoding="utf-8") as f:
+            f.write(text)
+    return p
+
+
+def make_topology(count):
+    text = subprocess.check_output([os.path.join(os.path.dirname(__file__), "make-topology"), str(count)], text=True)
+    return path(f"host{count}.json", text)
+
+
+HOST = make_topology(3)
+
+
+def command(options, program):
+    return [sim, "run", "--topology", HOST, "--kvm", "simulated", "--quiet", *options, "--", *program]
+
+
+def call(arguments, **more):
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False,
+                          **{"env": ENVIRONMENT, **more})
+
+
+def run(options, program, **more):
+    return call(command(options, program), **more)
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        sys.exit(f"{what}: {got!r}, and not {wanted!r}")
+
+
+def expect_failure(what, done, status, text):
+    expect(f"{what}: status ({done.stderr})", done.returncode, status)
+    if text not in done.stderr:
+        sys.exit(f"{what}: {done.stderr!r} does not contain {text!r}")
+
+
+def lines_of(name):
+    with open(path(name), encoding="utf-8") as f:
+        text = f.read()
+    if text and not text.endswith("\n"):
+        sys.exit(f"the last line of the log is not complete: {text[-80:]!r}")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def case_statuses():
+    for status in (0, 1, 42, 120, 255):
+        expect(f"exit {status}", run([], [client, "exits", str(status)]).returncode, status)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
+        expect(f"signal {number}", run([], [client, "exits", "signal", str(int(number))]).returncode, 128 + number)
+    expect_failure("no program", run([], ["no-such-program"]), 127, "no-such-program: No such file")
+    expect_failure("no program", run([], ["/no/such/program"]), 127, "/no/such/program: No such file")
+    text = path("text", "not a program\n")
+    expect_failure("not executable", run([], [text]), 126, f"{text}: Permission denied")
+    expect_failure("a folder", run([], [work]), 126, f"{work}: Permission denied")
+    # The checker's findings, and what is found in spite of the program's own status.
+    expect_failure("a mistake", run(["--strict"], [client, "mistakes"]), 120, "the checker found 2 mistakes")
+    expect_failure("a mistake, not strict", run([], [client, "mistakes"]), 0, "the checker found 2 mistakes")
+    expect("no finding", run(["--strict"], [client, "attach-legacy"]).stderr, "")
+    # A signal to the launcher goes to the program.
+    with subprocess.Popen(command([], [client, "hold"]), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as p:
+        p.stdout.readline()
+        p.terminate()
+        expect("SIGTERM", p.wait(timeout=60), 128 + signal.SIGTERM)
+
+
+def case_arguments():
+    run_words = [sim, "run"]
+    rows = [
+        ([sim], 125, ""),
+        ([sim, "walk"], 125, 'there is no command "walk"'),
+        ([sim, "topology", "a", "b"], 125, "topology takes one folder at most"),
+        ([sim, "topology", "/no/such/folder"], 125, "/no/such/folder"),
+        (run_words, 125, "--topology FILE is missing"),
+        ([*run_words, "--topology"], 125, "--topology has no value"),
+        ([*run_words, "--topology", HOST], 125, "the program is missing"),
+        ([*run_words, "--topology", HOST, "--"], 125, "the program is missing"),
+        ([*run_words, "--topology", HOST, "true"], 125, 'there is no option "true"; the program comes behind "--"'),
+        ([*run_words, "--topolgy", HOST, "--", "true"], 125, 'there is no option "--topolgy"'),
+        ([*run_words, f"--topology={HOST}", "--profile", "linux-5.4", "--", "true"], 125,
+         'there is no profile "linux-5.4"; the profiles are linux-6.1, linux-6.12 and linux-7.3'),
+        ([*run_words, f"--topology={HOST}", "--kvm=maybe", "--", "true"], 125, '"maybe"'),
+        ([*run_words, f"--topology={HOST}", "--strict=1", "--", "true"], 125, "--strict has no value"),
+        ([*run_words, f"--topology={HOST}", "--log", "/no/such/folder/log", "--", "true"], 125,
+         "/no/such/folder/log: No such file"),
+        ([*run_words, f"--topology={HOST}", "--faults", "/no/such/plan", "--", "true"], 125,
+         "/no/such/plan: No such file"),
+        ([*run_words, "--topology", "/no/such/host", "--", "true"], 125, "/no/such/host: No such file"),
+        ([*run_words, "--topology", work, "--", "true"], 125, f"{work}: Is a directory"),
+    ]
+    for words, status, text in rows:
+        expect_failure(" ".join(words[1:]), call(words), status, text)
+    for words in (["--help"], ["-h"], ["help"]):
+        done = call([sim, *words])
+        expect("help", (done.returncode, done.stderr), (0, ""))
+        if "--topology FILE" not in done.stdout:
+            sys.exit("--help does not name the options")
+    done = call([sim, "--version"])
+    if not re.fullmatch(r"kvm-vfio-sim \d+\.\d+\.\d+\n", done.stdout):
+        sys.exit(f"--version: {done.stdout!r}")
+
+
+def case_topologies():
+    for text, wrong in (
+            ("", "JSON"),
+            ("{", "JSON"),
+            ('{"groups": 3}', "groups"),
+            ('{"groups": [{"numbr": 1}]}', "numbr"),
+            ('{"groups": [{"number": 1, "devices": []}, {"number": 1, "devices": []}]}', "groups[1].number"),
+    ):
+        wrong_host = path("wrong.json", text)
+        done = call([sim, "run", "--topology", wrong_host, "--", "true"])
+        expect_failure(text, done, 125, wrong)
+        expect_failure(text, done, 125, wrong_host)
+
+
+def case_temporary_folder():
+    if os.geteuid() != 0:
+        closed = path("closed")
+        os.mkdir(closed)
+        os.chmod(closed, 0o500)
+        expect_failure("read-only TMPDIR", run([], ["true"], env={**ENVIRONMENT, "TMPDIR": closed}), 125,
+                       "no folder for the run: Permission denied")
+    # Root may write to every folder but to those that do not exist and those of the kernel.
+    for folder, reason in (("/no/such/folder", "No such file"), ("/proc", "")):
+        done = run([], ["true"], env={**ENVIRONMENT, "TMPDIR": folder})
+        expect_failure(f"TMPDIR={folder}", done, 125, f"no folder for the run, {folder}: {reason}")
+    long = path("x" * 90)
+    os.mkdir(long)
+    expect_failure("long TMPDIR", run([], ["true"], env={**ENVIRONMENT, "TMPDIR": long}), 125, "TMPDIR")
+    # Nothing is left behind, whatever the end of the program.
+    left = path("tmp")
+    os.mkdir(left)
+    for words in (["attach-legacy"], ["exits", "3"], ["exits", "signal", "9"]):
+        run([], [client, *words], env={**ENVIRONMENT, "TMPDIR": left})
+        expect("files of the run", os.listdir(left), [])
+
+
+def case_fault_plans():
+    for text, wrong in (
+            ("", "the text is not JSON"),
+            ("{}", "the text is not an array of faults"),
+            ("[3]", "[0] is not an object"),
+            ('[{"errno": "EIO"}, {}]', "[1].errno is missing"),
+            ('[{"errno": "EIO", "nth": 0}]', "[0].nth is not a number from 1 on"),
+            ('[{"errno": "EIO", "nth": "2"}]', "[0].nth is not a number from 1 on"),
+            ('[{"errno": "EIO", "nth": -1}]', "[0].nth is not a number from 1 on"),
+            ('[{"errno": "EIO", "nht": 1}]', "[0].nht is not known"),
+            ('[{"errno": 5}]', "[0].errno is not a string"),
+            ('[{"errno": "EWRONG"}]', '[0].errno: there is no error "EWRONG"'),
+            ('[{"errno": "EIO", "call": "opn"}]', '[0].call: there is no call "opn"'),
+            ('[{"errno": "EIO", "request": "VFIO_X"}]', '[0].request: there is no request "VFIO_X"'),
+            ('[{"errno": "EIO", "request": "0xzz"}]', '[0].request: there is no request "0xzz"'),
+            ('[{"errno": "EIO", "call": "open", "request": "VFIO_SET_IOMMU"}]', "[0].request belongs to ioctls only"),
+    ):
+        plan = path("plan.json", text)
+        expect_failure(text, run(["--faults", plan], [client, "exits", "0"]), 125, f"{plan}: {wrong}")
+
+
+def case_faults():
+    def answers(plan, rounds=1, program=client):
+        return run(["--faults", path("plan.json", json.dumps(plan))],
+                   [program, "attach-error", str(rounds)]).stdout.split()
+    expect("no fault", answers([]), ["ok"])
+    expect("request", answers([{"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"}], 2), ["ENOMEM", "ok"])
+    expect("nth", answers([{"request": "VFIO_SET_IOMMU", "nth": 2, "errno": "ENODEV"}], 3), ["ok", "ENODEV", "ok"])
+    expect("number", answers([{"request": "0x3b66", "errno": "EPERM"}]), ["EPERM"])
+    expect("open", answers([{"call": "open", "nth": 2, "errno": "EACCES"}]), ["EACCES"])
+    expect("any ioctl", answers([{"call": "ioctl", "nth": 1, "errno": "EIO"}], 2), ["EIO", "ok"])
+    expect("ioctl is the default", answers([{"errno": "EIO"}], 2), ["EIO", "ok"])
+    expect("two", answers([{"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"},
+                           {"request": "VFIO_GROUP_SET_CONTAINER", "nth": 2, "errno": "EPERM"}], 3),
+           ["ENOMEM", "EPERM", "ok"])
+    fault = {"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"}
+    expect("program", answers([{**fault, "program": os.path.basename(client)}]), ["ENOMEM"])
+    expect("another program", answers([{**fault, "program": "qemu-system-x86_64"}]), ["ok"])
+    copy = path("another")
+    shutil.copy(client, copy)
+    expect("the copy has the fault", answers([{**fault, "program": "another"}], program=copy), ["ENOMEM"])
+    # Each process counts by itself.
+    plan = path("plan.json", json.dumps([fault]))
+    both = run(["--faults", plan], ["sh", "-c", f"{client} attach-error; {client} attach-error 2"]).stdout.split()
+    expect("each process", both, ["ENOMEM", "ENOMEM", "ok"])
+
+
+def case_log():
+    expect("status", run(["--log", path("log"), "--strict"], [client, "attach-legacy"]).returncode, 0)
+    log = lines_of("log")
+    expect("n counts up", [line["n"] for line in log], list(range(1, len(log) + 1)))
+    times = [line["time"] for line in log]
+    expect("time grows", times, sorted(times))
+    expect("one process", len({line["pid"] for line in log}), 1)
+    expect("the first call", (log[0]["call"], log[0]["path"], log[0]["fd"] if "fd" in log[0] else None),
+           ("open", "/dev/vfio/vfio", None))
+    named = {line["request"]: line for line in log if line["call"] == "ioctl"}
+    for request in ("VFIO_GET_API_VERSION", "VFIO_SET_IOMMU", "VFIO_GROUP_SET_CONTAINER", "VFIO_IOMMU_MAP_DMA",
+                    "VFIO_GROUP_GET_DEVICE_FD", "KVM_CREATE_VM", "KVM_CREATE_DEVICE", "KVM_SET_DEVICE_ATTR"):
+        if request not in named:
+            sys.exit(f"the log has no {request}")
+    expect("the name of the device", named["VFIO_GROUP_GET_DEVICE_FD"]["name"], "0000:01:00.0")
+    expect("the attribute", named["KVM_SET_DEVICE_ATTR"]["attribute"], "KVM_DEV_VFIO_FILE_DEL")
+    expect("errors have names", [line["error"] for line in log if "error" in line][0], "EEXIST")
+    known = {"n", "time", "pid", "call", "path", "fd", "request", "argument", "name", "attribute", "subject",
+             "number", "flags", "count", "iova", "size", "unmapped", "address", "offset", "error", "value", "made"}
+    expect("members", sorted({name for line in log for name in line} - known), [])
+    # Each call is in the log before the program goes on, so that a killed program loses none.
+    expect("status", run(["--log", path("log")], ["sh", "-c", f"{client} attach-error; kill -9 $$"]).returncode, 137)
+    log = lines_of("log")
+    expect("n counts up", [line["n"] for line in log], list(range(1, len(log) + 1)))
+    expect("the calls before the end", [line.get("request") for line in log if line["call"] == "ioctl"],
+           ["VFIO_GROUP_SET_CONTAINER", "VFIO_SET_IOMMU"])
+    with subprocess.Popen(command(["--log", path("log")], [client, "hold"]), stdout=subprocess.PIPE, text=True,
+                          env=ENVIRONMENT) as p:
+        held = int(p.stdout.readline())
+        before = lines_of("log")
+        expect("the log is there already", before[-1]["request"], "VFIO_GROUP_GET_DEVICE_FD")
+        os.kill(held, signal.SIGKILL)
+        expect("SIGKILL", p.wait(timeout=60), 137)
+    if lines_of("log")[:len(before)] != before:
+        sys.exit("the log changed")
+    # The disk is full.
+    expect_failure("a full disk", run(["--log", "/dev/full"], [client, "attach-error"]), 0,
+                   "/dev/full: the log is not complete")
+
+
+def case_topology():
+    # The view of a run is a copy of a sysfs tree, which gives the topology back.
+    copy = path("copy")
+    done = run([], ["sh", "-c", f'cp -a "$KVM_VFIO_SIM_DIRECTORY/sys" {copy}'])
+    expect("cp", (done.returncode, done.stderr), (0, ""))
+    done = call([sim, "topology", copy])
+    expect("topology", done.returncode, 0)
+    groups = json.loads(done.stdout)["groups"]
+    expect("groups", [g["number"] for g in groups], [1, 2, 3])
+    expect("devices", [d["name"] for g in groups for d in g["devices"]],
+           ["0000:01:00.0", "0000:02:00.0", "0000:03:00.0"])
+    # And this topology is a host again.
+    again = path("again.json", done.stdout)
+    done = call([sim, "run", "--topology", again, "--kvm", "simulated", "--quiet", "--strict", "--", client,
+                 "attach-legacy"])
+    expect(f"run ({done.stderr})", done.returncode, 0)
+    os.mkdir(path("empty"))
+    expect_failure("no IOMMU", call([sim, "topology", path("empty")]), 125, "empty")
+
+
+def case_growth():
+    """Descriptors and memory of the launcher do not grow with cycles of plug and unplug (but for 400 bytes a VM)."""
+    def look(pid):
+        with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+            pages = int(f.read().split()[1])
+        return len(os.listdir(f"/proc/{pid}/fd")), pages
+    count = int(os.environ.get("CYCLES", "1000"))
+    with subprocess.Popen(command(["--strict"], [client, "cycles", str(count), "wait"]), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as p:
+        expect("warm", p.stdout.readline(), "warm\n")
+        first = look(p.pid)
+        p.stdin.write("\n")
+        p.stdin.flush()
+        expect("done", p.stdout.readline(), "done\n")
+        last = look(p.pid)
+        p.stdin.write("\n")
+        p.stdin.flush()
+        print(p.stdout.readline(), end="")
+        expect("status", p.wait(timeout=60), 0)
+    print(f"launcher: {first[0]} descriptors and {first[1]} pages at first, {last[0]} and {last[1]} at last")
+    expect("descriptors", last[0], first[0])
+    # The simulated host keeps a record of each VM that ever was.
+    if last[1] > first[1] + 64 + count * 512 // 4096:
+        sys.exit(f"the launcher grew from {first[1]} to {last[1]} pages")
+
+
+try:
+    globals()["case_" + sys.argv[4].replace("-", "_")]()
+finally:
+    shutil.rmtree(work, ignore_errors=True)

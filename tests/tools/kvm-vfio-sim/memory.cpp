@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSL-1.0
+// Addresses: wild ones, mapped BARs, eventfds.
+#include "client.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace client {
+namespace {
+
+volatile std::uint32_t* words(void* at) { return static_cast<volatile std::uint32_t*>(at); }
+
+void* map(int device, std::uint64_t offset, std::size_t size, int protection, int flags,
+          void* at = nullptr) {
+  return ::mmap(at, size, protection, flags, device, static_cast<off_t>(offset));
+}
+
+std::uint32_t read_word(int device, std::uint64_t offset) {
+  std::uint32_t word = 0;
+  CHECK(::pread(device, &word, sizeof word, static_cast<off_t>(offset)) == sizeof word);
+  return word;
+}
+void write_word(int device, std::uint64_t offset, std::uint32_t word) {
+  CHECK(::pwrite(device, &word, sizeof word, static_cast<off_t>(offset)) == sizeof word);
+}
+
+}  // namespace
+
+int wild_pointers(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto config = region(a.device, VFIO_PCI_CONFIG_REGION_INDEX);
+  const auto at = static_cast<off_t>(config.offset);
+  char* const one = static_cast<char*>(
+      ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  CHECK(one != MAP_FAILED);
+  CHECK(::mprotect(one + 4096, 4096, PROT_NONE) == 0);
+  char* const constant =
+      static_cast<char*>(::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  // The pointers are hidden from the compiler, which knows that they are wild.
+  for (const std::uintptr_t address :
+       {std::uintptr_t{0}, std::uintptr_t{8}, ~std::uintptr_t{0}, std::uintptr_t{1} << 63,
+        reinterpret_cast<std::uintptr_t>(one + 4094), std::uintptr_t{0xffffffff81000000}}) {
+    void* volatile hidden = reinterpret_cast<void*>(address);
+    void* const wild = hidden;
+    FAILS(::ioctl(a.device, VFIO_DEVICE_GET_INFO, wild), EFAULT);
+    FAILS(::ioctl(a.device, VFIO_DEVICE_GET_REGION_INFO, wild), EFAULT);
+    FAILS(::ioctl(a.device, VFIO_DEVICE_SET_IRQS, wild), EFAULT);
+    FAILS(::ioctl(a.group, VFIO_GROUP_GET_STATUS, wild), EFAULT);
+    FAILS(::ioctl(a.group, VFIO_GROUP_SET_CONTAINER, wild), EFAULT);
+    FAILS(::ioctl(a.container, VFIO_IOMMU_MAP_DMA, wild), EFAULT);
+    FAILS(::ioctl(a.container, VFIO_IOMMU_GET_INFO, wild), EFAULT);
+    FAILS(::pread(a.device, wild, 4, at), EFAULT);
+    FAILS(::pwrite(a.device, wild, 4, at), EFAULT);
+    if (address != reinterpret_cast<std::uintptr_t>(one + 4094)) {
+      FAILS(::open(static_cast<const char*>(wild), O_RDWR), EFAULT);
+      FAILS(::access(static_cast<const char*>(wild), F_OK), EFAULT);
+      FAILS(::readlink(static_cast<const char*>(wild), one, 100), EFAULT);
+      struct stat s;
+      FAILS(::stat(static_cast<const char*>(wild), &s), EFAULT);
+    }
+  }
+  // Memory that may not be written.
+  FAILS(::pread(a.device, constant, 4, at), EFAULT);
+  void* volatile hidden = nullptr;
+  FAILS(::readlink("/sys/bus/pci/devices/0000:01:00.0/iommu_group", static_cast<char*>(hidden), 9),
+        EFAULT);
+  FAILS(::stat("/dev/vfio/1", static_cast<struct stat*>(hidden)), EFAULT);
+  CHECK(identity(a.device) == 0x00011234);
+  detach(a);
+  // A path that ends at the end of the memory.
+  char* const last = one + 4096 - sizeof "/dev/vfio/1";
+  std::memcpy(last, "/dev/vfio/1", sizeof "/dev/vfio/1");
+  const int group = ::open(last, O_RDWR);
+  CHECK(group >= 0);
+  const std::string longest(5000, 'x');
+  FAILS(::open(("/dev/vfio/" + longest).c_str(), O_RDWR), ENAMETOOLONG);
+  return 0;
+}
+
+int maps_bar(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto bar = region(a.device, VFIO_PCI_BAR0_REGION_INDEX);
+  CHECK(bar.size == 0x4000);
+  CHECK(bar.flags & VFIO_REGION_INFO_FLAG_MMAP);
+  constexpr int both = PROT_READ | PROT_WRITE;
+  enable_memory(a.device);
+  // Shared with pread and pwrite.
+  void* const whole = map(a.device, bar.offset, bar.size, both, MAP_SHARED);
+  CHECK(whole != MAP_FAILED);
+  words(whole)[1] = 0x11223344;
+  CHECK(read_word(a.device, bar.offset + 4) == 0x11223344);
+  write_word(a.device, bar.offset + 0x3ffc, 0x55667788);
+  CHECK(words(whole)[0xfff] == 0x55667788);
+  // A second mapping, of one page.
+  void* const page = map(a.device, bar.offset + 0x3000, 0x1000, PROT_READ, MAP_SHARED);
+  CHECK(page != MAP_FAILED);
+  CHECK(words(page)[0x3ff] == 0x55667788);
+  words(whole)[0xc00] = 42;
+  CHECK(words(page)[0] == 42);
+  // A page that may only be read stays so.
+  char* volatile target = static_cast<char*>(page);
+  const int null = ::open("/dev/zero", O_RDONLY);
+  FAILS(::read(null, target, 1), EFAULT);
+  // Outside of the BAR, beyond its end, at a place that is no page, privately, and with no size.
+  FAILS(reinterpret_cast<long>(map(a.device, bar.offset + 0x4000, 0x1000, both, MAP_SHARED)),
+        EINVAL);
+  FAILS(reinterpret_cast<long>(map(a.device, bar.offset + 0x3000, 0x2000, both, MAP_SHARED)),
+        EINVAL);
+  FAILS(reinterpret_cast<long>(map(a.device, bar.offset + 8, 0x1000, both, MAP_SHARED)), EINVAL);
+  FAILS(reinterpret_cast<long>(map(a.device, bar.offset, 0x1000, both, MAP_PRIVATE)), EINVAL);
+  FAILS(reinterpret_cast<long>(map(a.device, bar.offset, 0, both, MAP_SHARED)), EINVAL);
+  const auto config = region(a.device, VFIO_PCI_CONFIG_REGION_INDEX);
+  FAILS(reinterpret_cast<long>(map(a.device, config.offset, 0x1000, both, MAP_SHARED)), EINVAL);
+  FAILS(reinterpret_cast<long>(map(a.group, 0, 0x1000, both, MAP_SHARED)), ENODEV);
+  // Parts are unmapped: the middle, then the ends. The middle is mapped again at its place.
+  char* const bytes = static_cast<char*>(whole);
+  CHECK(::munmap(bytes + 0x1000, 0x1000) == 0);
+  CHECK(words(whole)[1] == 0x11223344);
+  CHECK(words(bytes + 0x2000)[0x7ff] == 0x55667788);
+  FAILS(::msync(bytes + 0x1000, 0x1000, MS_ASYNC), ENOMEM);
+  CHECK(map(a.device, bar.offset + 0x1000, 0x1000, both, MAP_SHARED | MAP_FIXED, bytes + 0x1000) ==
+        bytes + 0x1000);
+  words(bytes + 0x1000)[0] = 7;
+  CHECK(read_word(a.device, bar.offset + 0x1000) == 7);
+  FAILS(reinterpret_cast<long>(map(a.device, bar.offset, 0x1000, both,
+                                   MAP_SHARED | MAP_FIXED_NOREPLACE, bytes + 0x1000)),
+        EEXIST);
+  // Plain memory in the place of a part of the BAR, and the BAR in the place of plain memory.
+  CHECK(::mmap(bytes + 0x2000, 0x1000, both, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        bytes + 0x2000);
+  words(bytes + 0x2000)[0] = 99;
+  CHECK(read_word(a.device, bar.offset + 0x2000) != 99);
+  char* const plain =
+      static_cast<char*>(::mmap(nullptr, 0x4000, both, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  CHECK(map(a.device, bar.offset, 0x1000, both, MAP_SHARED | MAP_FIXED, plain) == plain);
+  CHECK(words(plain)[1] == 0x11223344);
+  // The BAR over the BAR.
+  CHECK(map(a.device, bar.offset + 0x1000, 0x1000, both, MAP_SHARED | MAP_FIXED, plain) == plain);
+  CHECK(words(plain)[0] == 7);
+  FAILS(reinterpret_cast<long>(
+            map(a.device, bar.offset + 0x4000, 0x1000, both, MAP_SHARED | MAP_FIXED, plain)),
+        EINVAL);
+  CHECK(::munmap(plain, 0x4000) == 0);
+  CHECK(::munmap(whole, bar.size) == 0);
+  CHECK(::munmap(page, 0x1000) == 0);
+  CHECK(read_word(a.device, bar.offset + 4) == 0x11223344);
+  detach(a);
+  return 0;
+}
+
+int maps_in_two(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto bar = region(a.device, VFIO_PCI_BAR0_REGION_INDEX);
+  enable_memory(a.device);
+  void* const here = map(a.device, bar.offset, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED);
+  CHECK(here != MAP_FAILED);
+  words(here)[0] = 1;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    CHECK(words(here)[0] == 1);  // inherited
+    void* const own = map(a.device, bar.offset, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED);
+    CHECK(own != MAP_FAILED);
+    CHECK(words(own)[0] == 1);
+    words(own)[1] = 2;
+    std::_Exit(0);
+  }
+  expect_success(child);
+  CHECK(words(here)[1] == 2);
+  CHECK(::munmap(here, bar.size) == 0);
+  detach(a);
+  return 0;
+}
+
+// UNSET_CONTAINER fails while a part of a BAR is mapped, which the checker reports.
+int busy_while_mapped(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto bar = region(a.device, VFIO_PCI_BAR0_REGION_INDEX);
+  enable_memory(a.device);
+  char* const bytes =
+      static_cast<char*>(map(a.device, bar.offset, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED));
+  CHECK(bytes != MAP_FAILED);
+  words(bytes)[0] = 5;
+  CHECK(::close(a.device) == 0);
+  // The mapping keeps the device open.
+  FAILS(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER), EBUSY);
+  CHECK(words(bytes)[0] == 5);
+  CHECK(::munmap(bytes, 0x1000) == 0);
+  FAILS(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER), EBUSY);
+  // Mapping something else over the rest removes it, too.
+  CHECK(::mmap(bytes + 0x1000, 0x3000, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        bytes + 0x1000);
+  CHECK(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER) == 0);
+  CHECK(::close(a.group) == 0);
+  CHECK(try_group(1) == 0);
+  CHECK(::close(a.container) == 0);
+  return 0;
+}
+
+int interrupts(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto set = [&](std::uint32_t flags, std::uint32_t start, std::uint32_t count,
+                       const std::int32_t* fds) {
+    alignas(vfio_irq_set) char bytes[sizeof(vfio_irq_set) + 4 * sizeof(std::int32_t)]{};
+    vfio_irq_set head{};
+    head.argsz = static_cast<std::uint32_t>(sizeof head + (fds ? count * sizeof *fds : 0));
+    head.flags = flags;
+    head.index = VFIO_PCI_MSI_IRQ_INDEX;
+    head.start = start;
+    head.count = count;
+    std::memcpy(bytes, &head, sizeof head);
+    if (fds) std::memcpy(bytes + sizeof head, fds, count * sizeof *fds);
+    return ::ioctl(a.device, VFIO_DEVICE_SET_IRQS, bytes);
+  };
+  const auto count_of = [](int fd) {
+    pollfd p{fd, POLLIN, 0};
+    CHECK(::poll(&p, 1, 0) >= 0);
+    if (!(p.revents & POLLIN)) return std::uint64_t{0};
+    std::uint64_t n = 0;
+    CHECK(::read(fd, &n, sizeof n) == sizeof n);
+    return n;
+  };
+  constexpr std::uint32_t trigger = VFIO_IRQ_SET_ACTION_TRIGGER;
+  constexpr std::uint32_t with_fds = VFIO_IRQ_SET_DATA_EVENTFD | trigger;
+  constexpr std::uint32_t now = VFIO_IRQ_SET_DATA_NONE | trigger;
+  std::int32_t fds[4];
+  for (std::int32_t& fd : fds) CHECK((fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) >= 0);
+  CHECK(set(with_fds, 0, 4, fds) == 0);
+  // The loopback: the program asks for the interrupt itself.
+  CHECK(set(now, 2, 1, nullptr) == 0);
+  for (int i = 0; i < 4; ++i) CHECK(count_of(fds[i]) == (i == 2 ? 1U : 0U));
+  CHECK(set(now, 0, 4, nullptr) == 0);
+  CHECK(set(now, 0, 4, nullptr) == 0);
+  for (const int fd : fds) CHECK(count_of(fd) == 2);
+  // The eventfd lives after its descriptor: a duplicate sees the interrupt.
+  const int copy = ::dup(fds[1]);
+  CHECK(::close(fds[1]) == 0);
+  CHECK(set(now, 1, 1, nullptr) == 0);
+  CHECK(count_of(copy) == 1);
+  // The number is used again, by another eventfd.
+  CHECK(::eventfd(0, EFD_NONBLOCK) == fds[1]);
+  CHECK(set(now, 1, 1, nullptr) == 0);
+  CHECK(count_of(fds[1]) == 0);
+  CHECK(count_of(copy) == 1);
+  CHECK(set(with_fds, 1, 1, fds + 1) == 0);
+  CHECK(set(now, 1, 1, nullptr) == 0);
+  CHECK(count_of(fds[1]) == 1);
+  CHECK(count_of(copy) == 0);
+  // A thread that waits in poll wakes up: here the child does.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    pollfd p{fds[3], POLLIN, 0};
+    std::_Exit(::poll(&p, 1, 10000) == 1 ? 0 : 1);
+  }
+  CHECK(set(now, 3, 1, nullptr) == 0);
+  expect_success(child);
+  // Not an eventfd, and no descriptor.
+  const std::int32_t wrong[] = {::open("/dev/null", O_RDWR), 900};
+  FAILS(set(with_fds, 0, 1, wrong), EINVAL);
+  FAILS(set(with_fds, 0, 1, wrong + 1), EBADF);
+  CHECK(set(now, 0, 0, nullptr) == 0);  // disables MSI
+  detach(a);
+  return 0;
+}
+
+}  // namespace client

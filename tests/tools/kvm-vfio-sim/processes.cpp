@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: BSL-1.0
+// Processes and threads: all of them share one host.
+#include "client.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+extern char** environ;
+
+namespace client {
+namespace {
+
+// One byte over a pipe or a socket: a process waits for another.
+void tell(int fd) {
+  const char byte = 1;
+  CHECK(::write(fd, &byte, 1) == 1);
+}
+void wait_for(int fd) {
+  char byte = 0;
+  CHECK(::read(fd, &byte, 1) == 1);
+}
+
+}  // namespace
+
+int forks(const std::vector<std::string>&) {
+  // Without a VM, which belongs to the process that made it.
+  attached a = attach(1, false);
+  int ends[2];
+  CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  const pid_t child = ::fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    CHECK(::close(ends[0]) == 0);
+    CHECK(identity(a.device) == 0x00011234);
+    tell(ends[1]);
+    wait_for(ends[1]);
+    // The parent has closed everything. The files live here.
+    CHECK(identity(a.device) == 0x00011234);
+    CHECK(try_group(1) == EBUSY);
+    detach(a);
+    CHECK(try_group(1) == 0);
+    CHECK(try_group(2) == 0);
+    std::_Exit(0);
+  }
+  CHECK(::close(ends[1]) == 0);
+  wait_for(ends[0]);
+  for (const int fd : {a.device, a.group, a.container}) CHECK(::close(fd) == 0);
+  CHECK(try_group(1) == EBUSY);
+  tell(ends[0]);
+  expect_success(child);
+  CHECK(try_group(1) == 0);
+  // A child's child, and a child that ends without closing anything.
+  a = attach(1, false);
+  const pid_t middle = ::fork();
+  if (middle == 0) {
+    const pid_t last = ::fork();
+    if (last == 0) {
+      CHECK(identity(a.device) == 0x00011234);
+      std::_Exit(0);
+    }
+    expect_success(last);
+    CHECK(identity(a.device) == 0x00011234);
+    std::_Exit(0);
+  }
+  expect_success(middle);
+  CHECK(identity(a.device) == 0x00011234);
+  detach(a);
+  CHECK(try_group(1) == 0);
+  return 0;
+}
+
+// Executed by `executes`: the descriptors of a group that stays open, and of one that does not.
+int executed(const std::vector<std::string>& arguments) {
+  const int kept = std::atoi(arguments.at(0).c_str());
+  const int closed = std::atoi(arguments.at(1).c_str());
+  vfio_group_status status{sizeof status, 0};
+  CHECK(::ioctl(kept, VFIO_GROUP_GET_STATUS, &status) == 0);
+  FAILS(::ioctl(closed, VFIO_GROUP_GET_STATUS, &status), EBADF);
+  CHECK(try_group(1) == EBUSY);
+  CHECK(try_group(2) == (arguments.at(2) == "free" ? 0 : EBUSY));
+  CHECK(::close(kept) == 0);
+  CHECK(try_group(1) == (arguments.at(2) == "free" ? 0 : EBUSY));
+  return 0;
+}
+
+int executes(const std::vector<std::string>& arguments) {
+  const int kept = ::open(group_path(1).c_str(), O_RDWR);
+  const int closed = ::open(group_path(2).c_str(), O_RDWR | O_CLOEXEC);
+  CHECK(kept >= 0 && closed >= 0);
+  std::string self = "/proc/self/exe";
+  std::string name = "executed";
+  std::string one = std::to_string(kept);
+  std::string two = std::to_string(closed);
+  std::string what = "busy";
+  char* words[] = {self.data(), name.data(), one.data(), two.data(), what.data(), nullptr};
+  if (arguments.size() == 1 && arguments[0] == "spawn") {
+    // This process has both groups open all the time.
+    pid_t child = -1;
+    CHECK(::posix_spawn(&child, self.c_str(), nullptr, nullptr, words, environ) == 0);
+    expect_success(child);
+    child = ::vfork();
+    if (child == 0) {
+      // What the child does to its descriptors is nothing to the parent.
+      (void)::dup2(2, closed);
+      (void)::close(closed);
+      (void)::dup2(kept, 700);
+      (void)::execv(self.c_str(), words);
+      ::_exit(9);
+    }
+    expect_success(child);
+    std::uint32_t word = 0;
+    FAILS(::read(closed, &word, sizeof word), EINVAL);
+    vfio_group_status status{sizeof status, 0};
+    CHECK(::ioctl(kept, VFIO_GROUP_GET_STATUS, &status) == 0);
+    CHECK(::ioctl(closed, VFIO_GROUP_GET_STATUS, &status) == 0);
+    CHECK(::close(kept) == 0 && ::close(closed) == 0);
+    CHECK(try_group(1) == 0 && try_group(2) == 0);
+    return 0;
+  }
+  what = "free";
+  words[4] = what.data();
+  FAILS(::execv("/nowhere/at-all", words), ENOENT);
+  (void)::execv(self.c_str(), words);
+  return 1;
+}
+
+int passes(const std::vector<std::string>&) {
+  int ends[2];
+  CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  // The child exists before the device is open, so that it inherits nothing.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    CHECK(::close(ends[0]) == 0);
+    const int container = receive_descriptor(ends[1]);
+    const int group = receive_descriptor(ends[1]);
+    const int device = receive_descriptor(ends[1]);
+    CHECK(identity(device) == 0x00011234);
+    vfio_group_status status{sizeof status, 0};
+    CHECK(::ioctl(group, VFIO_GROUP_GET_STATUS, &status) == 0);
+    CHECK(status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET);
+    tell(ends[1]);
+    wait_for(ends[1]);
+    CHECK(try_group(1) == EBUSY);
+    CHECK(::close(device) == 0);
+    CHECK(::ioctl(group, VFIO_GROUP_UNSET_CONTAINER) == 0);
+    CHECK(::close(group) == 0);
+    CHECK(::close(container) == 0);
+    CHECK(try_group(1) == 0);
+    std::_Exit(0);
+  }
+  CHECK(::close(ends[1]) == 0);
+  attached a = attach(1, false);
+  for (const int fd : {a.container, a.group, a.device}) send_descriptor(ends[0], fd);
+  wait_for(ends[0]);
+  for (const int fd : {a.device, a.group, a.container}) CHECK(::close(fd) == 0);
+  CHECK(try_group(1) == EBUSY);
+  tell(ends[0]);
+  expect_success(child);
+  CHECK(try_group(1) == 0);
+  // A descriptor that is nowhere but in a message keeps the file open.
+  CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  int group = ::open(group_path(2).c_str(), O_RDWR);
+  send_descriptor(ends[0], group);
+  CHECK(::close(group) == 0);
+  CHECK(try_group(2) == EBUSY);
+  group = receive_descriptor(ends[1]);
+  vfio_group_status status{sizeof status, 0};
+  CHECK(::ioctl(group, VFIO_GROUP_GET_STATUS, &status) == 0);
+  CHECK(::close(group) == 0);
+  CHECK(try_group(2) == 0);
+  return 0;
+}
+
+int kills(const std::vector<std::string>&) {
+  for (int round = 0; round < 50; ++round) {
+    int ends[2];
+    CHECK(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      (void)attach(1, round % 2 == 0);
+      tell(ends[1]);
+      for (;;) (void)::pause();
+    }
+    wait_for(ends[0]);
+    CHECK(try_group(1) == EBUSY);
+    CHECK(::kill(child, SIGKILL) == 0);
+    CHECK(::waitpid(child, nullptr, 0) == child);
+    // At once, without waiting for the simulated host.
+    attached a = attach(1, false);
+    detach(a);
+    CHECK(::close(ends[0]) == 0 && ::close(ends[1]) == 0);
+  }
+  return 0;
+}
+
+int threads(const std::vector<std::string>& arguments) {
+  const int count = 8;
+  const int calls = arguments.empty() ? 2000 : std::atoi(arguments[0].c_str());
+  std::vector<std::thread> all;
+  std::atomic<int> done{0};
+  for (int t = 1; t <= count; ++t)
+    all.emplace_back([t, calls, &done] {
+      for (int round = 0; round < 4; ++round) {
+        attached a = attach(t, false);
+        for (int i = 0; i < calls / 4; ++i)
+          CHECK(identity(a.device) == (static_cast<std::uint32_t>(t) << 16 | 0x1234));
+        detach(a);
+      }
+      ++done;
+    });
+  // Forks while the threads are in calls: the child has the lock of nobody.
+  for (int i = 0; i < 20; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      CHECK(try_group(9) == 0);
+      std::_Exit(0);
+    }
+    expect_success(child);
+  }
+  for (std::thread& t : all) t.join();
+  CHECK(done == count);
+  for (int t = 1; t <= count; ++t) CHECK(try_group(t) == 0);
+  return 0;
+}
+
+// A signal handler makes calls, and interrupts calls.
+int signals(const std::vector<std::string>&) {
+  static int device;
+  static volatile sig_atomic_t handled;
+  attached a = attach(1, false);
+  device = a.device;
+  struct sigaction action{};
+  action.sa_handler = [](int) {
+    const int before = errno;
+    vfio_device_info info{};
+    info.argsz = sizeof info;
+    if (::ioctl(device, VFIO_DEVICE_GET_INFO, &info) == 0) handled = handled + 1;
+    errno = before;
+  };
+  CHECK(::sigaction(SIGALRM, &action, nullptr) == 0);
+  const itimerval often{{0, 500}, {0, 500}};
+  CHECK(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  for (int i = 0; i < 3000 || handled < 20; ++i) CHECK(identity(a.device) == 0x00011234);
+  const itimerval never{};
+  CHECK(::setitimer(ITIMER_REAL, &never, nullptr) == 0);
+  detach(a);
+  return 0;
+}
+
+// N processes, each with a device of its own, which make calls at the same time.
+int many(const std::vector<std::string>& arguments) {
+  const int count = std::atoi(arguments.at(0).c_str());
+  std::vector<pid_t> children;
+  for (int n = 1; n <= count; ++n) {
+    const pid_t child = ::fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+      for (int round = 0; round < 3; ++round) {
+        attached a = attach(n, false);
+        for (int i = 0; i < 30; ++i)
+          CHECK(identity(a.device) == (static_cast<std::uint32_t>(n) << 16 | 0x1234));
+        FAILS(::ioctl(a.group, VFIO_GROUP_GET_DEVICE_FD, device_name(n % count + 1).c_str()),
+              ENODEV);
+        detach(a);
+      }
+      std::_Exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) expect_success(child);
+  return 0;
+}
+
+// Holds group 1, says so, and waits until it is killed.
+int hold(const std::vector<std::string>&) {
+  (void)attach(1, false);
+  (void)std::printf("%d\n", static_cast<int>(::getpid()));
+  (void)std::fflush(stdout);
+  for (;;) (void)::pause();
+}
+
+// Ends with a status, or by a signal.
+int exits(const std::vector<std::string>& arguments) {
+  if (arguments.at(0) == "signal") {
+    (void)::raise(std::atoi(arguments.at(1).c_str()));
+    (void)::pause();
+  }
+  return std::atoi(arguments[0].c_str());
+}
+
+}  // namespace client
