@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "view.hpp"
 
+#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 
 #include <linux/kvm.h>
