@@ -138,12 +138,14 @@ std::string region_key(const step& s, const view& now, const machine& m) {
   if (s.what == verb::mmap) {
     if (!bar) return key(verb, what);
     const std::uint64_t whole = (pci.bars[region].size + m.page - 1) & ~(m.page - 1);
+    // The kernel maps whole pages.
+    const std::uint64_t size = (s.size + m.page - 1) & ~(m.page - 1);
     return key(verb, what,
-               s.size == 0                                      ? "size 0"
-               : offset % m.page != 0                           ? "not aligned"
-               : offset + s.size > whole                        ? "behind the end"
-               : offset == 0 && s.size >= pci.bars[region].size ? "whole"
-                                                                : "part");
+               s.size == 0                    ? "size 0"
+               : offset % m.page != 0         ? "not aligned"
+               : offset + size > whole        ? "behind the end"
+               : offset == 0 && size >= whole ? "whole"
+                                              : "part");
   }
   const std::uint64_t size = s.argument.size();
   if (what == "config" && s.what == verb::pwrite) {

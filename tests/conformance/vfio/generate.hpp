@@ -31,6 +31,7 @@ struct machine {
   bool mediated = false;          ///< a target is a mediated device
   bool several = false;           ///< a group of a target has several devices
   bool error_irq_always = false;  ///< conventional functions have the error interrupt, too
+  bool tracks_devices = true;     ///< kvm-vfio takes devices, too, not only groups
   bool books = false;      ///< x86: the memory slots, irqfds and ioeventfds of VMs are compared
   bool any_access = true;  ///< a BAR can be read with any size; else only words are read
   bool maps = true;        ///< BARs are mapped; the simulator has pages of 4 KiB

@@ -195,6 +195,7 @@ facts find(const options& o) {
   for (sim::iommu_spec& iommu : f.topology.iommus) iommu.interrupt_remapping = false;
   f.has.iommufd = o.simulator.empty() ? ::access("/dev/iommu", F_OK) == 0 : o.profile != "6.1";
   f.has.error_irq_always = release_of(o.profile).error_irq_always;
+  f.has.tracks_devices = o.profile != "6.1";
   f.world.device_files = f.has.iommufd;
   if (::access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) f.world.huge_page = f.has.page;
 #if defined __powerpc64__

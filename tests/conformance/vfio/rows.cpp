@@ -102,8 +102,9 @@ class list : row_list {
       const std::string reason = needs_group_state(s);
       add(f, key("GET_STATUS", s), reason);
       add(f, key("UNSET_CONTAINER", s), reason);
-      for (const kind to : {kind::container, kind::group, kind::device, kind::cdev, kind::iommufd,
-                            kind::vm, kind::kvm_vfio, kind::event, kind::path, kind::closed}) {
+      for (const kind to :
+           {kind::container, kind::group, kind::device, kind::cdev, kind::iommufd, kind::vm,
+            kind::kvm_vfio, kind::event, kind::path, kind::kvm, kind::closed}) {
         if (s == "alone" && to == kind::container) continue;
         // A group in use refuses each file before the kernel looks at the file.
         if (s != "alone" && to != kind::container && to != kind::iommufd) continue;
@@ -238,11 +239,10 @@ class list : row_list {
       for (const std::string t : {"tracked", "not tracked"}) {
         for (const std::string& s : group_states())
           add(f, key(name, "a group", s, t), needs_group_state(s));
-        add(f, key(name, "a device | group", t),
-            t == "tracked" ? "the kernel tracks no device that a group handed out" : "");
-        add(f, key(name, "a device | group in an iommufd", t),
-            t == "tracked" ? "the kernel tracks no device that a group handed out"
-                           : needs_iommufd());
+        const std::string tracked = unless(t != "tracked" || m_.tracks_devices,
+                                           "Linux 6.1 tracks no device that a group handed out");
+        add(f, key(name, "a device | group", t), tracked);
+        add(f, key(name, "a device | group in an iommufd", t), why({tracked, needs_iommufd()}));
         for (const char* s : {"unbound", "bound", "attached"})
           add(f, key(name, "a character device", s, t), needs_cdevs());
         for (const kind k : {kind::container, kind::iommufd, kind::vm, kind::kvm_vfio, kind::event,
