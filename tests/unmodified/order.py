@@ -3,6 +3,8 @@
 
 order.py topology OUTPUT          prints the topology of the booted kernel's host
 order.py compare REAL SIMULATED   compares the outputs of order_steps.cpp, call by call
+order.py other REAL SIMULATED     fails if nothing differs in the scenarios of SIMULATED, which is another release
+order.py complete LOG SIMULATED   fails if the log of kvm-vfio-sim has other calls than the object logged
 order.py sum COMPARISON           prints WAY<tab>OUTCOME<tab>TEXT for the scenarios of each QEMU and way
 
 compare prints one line for each scenario, NAME<tab>OUTCOME<tab>CALLS<tab>REASON, and then each difference with its
@@ -239,7 +241,7 @@ def calls_of(lines):
 
 
 def scenarios(path):
-    """The scenarios of an output: name -> (outcome, lines of calls, words of QEMU, other lines)."""
+    """The scenarios of an output: name -> (outcome, lines of calls, words of QEMU, other lines, lines of strace)."""
     result = {}
     name = None
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -247,12 +249,14 @@ def scenarios(path):
             line = line.rstrip("\r\n")
             if line.startswith("ORDER-BEGIN "):
                 name = line.split(" ", 1)[1]
-                result[name] = ["no end", [], [], []]
+                result[name] = ["no end", [], [], [], []]
             elif name and line.startswith("ORDER-END "):
                 result[name][0] = line.split(" ", 2)[2]
                 name = None
             elif name and line.startswith("ORDER "):
                 result[name][1].append(line[len("ORDER "):])
+            elif name and line.startswith("ORDER-STRACE "):
+                result[name][4].append(line[len("ORDER-STRACE "):])
             elif name and line.startswith("ORDER-QEMU "):
                 # What the processors of the two hosts lack is no matter here.
                 if "support requested feature" not in line:
@@ -305,6 +309,39 @@ def compare(real, simulated):
     return differences, compared
 
 
+def strace_differs(traced, lines):
+    """What strace saw otherwise than the object of order_calls.cpp. Empty: nothing."""
+    seen = [int(found[1], 16) for found in (re.search(r"ioctl\(\w+, (0x3b[0-9a-f]{2})\b", line) for line in traced)
+            if found]
+    logged = [int(found[1]) for found in (re.match(r"ioctl fd=\d+ request=(\d+) ", line) for line in lines) if found]
+    logged = [number for number in logged if number >> 8 == 0x3B]
+    if seen == logged:
+        return ""
+    place = next((i for i, (a, b) in enumerate(zip(seen, logged)) if a != b), min(len(seen), len(logged)))
+    return f"strace saw {len(seen)} ioctls and the object {len(logged)}; they differ from number {place + 1} on"
+
+
+def complete(log, path):
+    """Compares the numbers of calls in kvm-vfio-sim's own log with those of the object."""
+    own, logged = {}, {}
+    with open(log, encoding="utf-8") as file:
+        for line in file:
+            call = json.loads(line)
+            # Descriptors of processes that end are closed without a call. The object logs no VMs.
+            if call["call"] in ("open", "pread", "pwrite", "mmap", "munmap", "ioctl") and (
+                call.get("request") != "KVM_CREATE_VM"
+            ):
+                own[call["call"]] = own.get(call["call"], 0) + 1
+    for _, lines, *_ in scenarios(path).values():
+        for line in lines:
+            kind = line.split(" ", 1)[0]
+            # The real KVM has the irqfds. Files of sysfs are no calls for VFIO.
+            if kind in own and f"request={0x4020AE76} " not in line and " path=/sys/" not in line:
+                logged[kind] = logged.get(kind, 0) + 1
+    if own != logged:
+        sys.exit(f"kvm-vfio-sim logged {own}, and the object logged {logged}")
+
+
 def sums(path):
     """Adds up the scenarios of a comparison."""
     ways = {}
@@ -325,8 +362,11 @@ def main():
     if sys.argv[1] == "sum":
         sums(sys.argv[2])
         return
+    if sys.argv[1] == "complete":
+        complete(sys.argv[2], sys.argv[3])
+        return
     if sys.argv[1] == "topology":
-        outcome, _, words, lines = scenarios(sys.argv[2]).get("topology", ["missing", [], [], []])
+        outcome, _, words, lines = scenarios(sys.argv[2]).get("topology", ["missing", [], [], []])[:4]
         if outcome != "ok":
             sys.exit(f"the booted kernel gave no topology: {outcome} {words}")
         text = "\n".join(lines)
@@ -337,9 +377,13 @@ def main():
         print(json.dumps(topology, indent=1))
         return
     real, simulated = scenarios(sys.argv[2]), scenarios(sys.argv[3])
+    if sys.argv[1] == "other":
+        if not any(compare(calls_of(real[name][1]), calls_of(found[1]))[0] for name, found in simulated.items()):
+            sys.exit("the calls of another release do not differ: the comparison sees nothing")
+        return
     failed = False
     details = []
-    for name, (outcome, lines, words, _) in real.items():
+    for name, (outcome, lines, words, _, traced) in real.items():
         if name == "topology":
             continue
         other = simulated.get(name, ["it did not run", [], [], []])
@@ -348,6 +392,8 @@ def main():
             print(f"{name}\tFAILED\t0\t{reason}")
             failed = True
         differences, compared = compare(calls_of(lines), calls_of(other[1]))
+        if "+strace/" in name and strace_differs(traced, lines):
+            differences.append("  " + strace_differs(traced, lines))
         if outcome == "ok" and other[0] == "ok":
             verdict = "FAILED" if differences else "ok"
             failed = failed or bool(differences)

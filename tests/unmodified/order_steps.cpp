@@ -4,15 +4,17 @@
 // (order_calls.cpp) logged. The program runs in a booted kernel and on the simulator.
 //
 // SCENARIO is QEMU/WAY/STEPS/DEVICES. The file DIRECTORY/QEMU/words has the words that start QEMU,
-// one a line; an "@" stands for DIRECTORY/QEMU. WAY is legacy or iommufd. DEVICES are names of PCI
-// devices with a plus between two of them. STEPS is one of
+// one a line; an "@" stands for DIRECTORY/QEMU. With "+strace" behind QEMU, strace traces it
+// (DIRECTORY/strace/words), unless the variable ORDER_NO_STRACE is set. WAY is legacy or iommufd.
+// DEVICES are names of PCI devices with a plus between two of them. STEPS is one of
 //   plug     plug the first device and unplug it, twice
 //   enable   plug the first device, enable its memory, INTx, MSI and MSI-X, reset the VM, unplug it
 //   pair     plug two devices, unplug the first and then the second; again in the other order
 //   quit     plug all devices, then quit
 // The scenario "topology" runs DIRECTORY/topology/words, whose output is the topology of the host.
-// Lines that are printed: ORDER-BEGIN SCENARIO, ORDER LINE, ORDER-STEP TEXT, ORDER-QEMU TEXT (what
-// QEMU said), ORDER-END SCENARIO ok|REASON. Every wait has an end (ORDER_LIMIT, seconds; 120).
+// Lines that are printed: ORDER-BEGIN SCENARIO, ORDER LINE, ORDER-QEMU TEXT (what QEMU said),
+// ORDER-STRACE LINE (an ioctl of VFIO or iommufd that strace saw), ORDER-END SCENARIO ok|REASON.
+// Every wait has an end (ORDER_LIMIT, seconds; 120).
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -317,9 +319,11 @@ class scenario {
   std::vector<std::string> devices_;
 };
 
-void print_file(const std::string& path, const char* head) {
+// Prints the lines of a file that have a text.
+void print_file(const std::string& path, const char* head, const std::string& with = "") {
   std::ifstream in(path);
-  for (std::string text; std::getline(in, text);) std::printf("%s %s\n", head, text.c_str());
+  for (std::string text; std::getline(in, text);)
+    if (text.find(with) != std::string::npos) std::printf("%s %s\n", head, text.c_str());
 }
 
 std::vector<std::string> words_of(const std::string& directory) {
@@ -343,7 +347,15 @@ std::string run(const std::string& directory, const std::string& object, const s
   if (name == "topology") return print_topology(directory + "/topology");
   const std::vector<std::string> parts = split(name, '/');
   if (parts.size() != 4) return "a scenario has four parts";
-  std::vector<std::string> words = words_of(directory + "/" + parts[0]);
+  const std::string suffix = "+strace";
+  const bool traced = parts[0].ends_with(suffix);
+  const std::string qemu_name = parts[0].substr(0, parts[0].size() - (traced ? suffix.size() : 0));
+  std::vector<std::string> words;
+  if (traced && !std::getenv("ORDER_NO_STRACE")) {
+    words = words_of(directory + "/strace");
+    words.push_back(work + "/strace");
+  }
+  for (const std::string& word : words_of(directory + "/" + qemu_name)) words.push_back(word);
   if (words.empty()) return "there is no QEMU " + parts[0];
   for (const char* const word :
        {"-accel", "kvm", "-S", "-nodefaults", "-nographic", "-no-user-config", "-M", "q35", "-qmp",
@@ -373,21 +385,21 @@ int main(int count, char** arguments) {
   (void)::signal(SIGPIPE, SIG_IGN);
   char work[] = "/tmp/order.XXXXXX";
   if (!::mkdtemp(work)) return 2;
+  constexpr const char* files[] = {"/calls", "/errors", "/strace"};
   int status = 0;
   for (int i = 3; i < count; ++i) {
     std::printf("ORDER-BEGIN %s\n", arguments[i]);
     (void)std::fflush(stdout);
-    (void)::unlink((std::string(work) + "/calls").c_str());
-    (void)::unlink((std::string(work) + "/errors").c_str());
+    for (const char* const file : files) (void)::unlink((std::string(work) + file).c_str());
     const std::string outcome = run(arguments[1], arguments[2], arguments[i], work);
     print_file(std::string(work) + "/calls", "ORDER");
+    print_file(std::string(work) + "/strace", "ORDER-STRACE", ", 0x3b");
     print_file(std::string(work) + "/errors", "ORDER-QEMU");
     std::printf("ORDER-END %s %s\n", arguments[i], outcome.c_str());
     (void)std::fflush(stdout);
     if (outcome != "ok") status = 1;
   }
-  (void)::unlink((std::string(work) + "/calls").c_str());
-  (void)::unlink((std::string(work) + "/errors").c_str());
+  for (const char* const file : files) (void)::unlink((std::string(work) + file).c_str());
   (void)::rmdir(work);
   return status;
 }
