@@ -22,7 +22,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -387,8 +386,17 @@ void notifier::make(server& s, client& c, request r, const char* path, bool clos
   struct stat socket{};
   (void)::fstat(own.get(), &socket);
   r.inode = socket.st_ino;
+  c.observer.mode = server::relay::holds;
   const server::sent out = s.execute(c, r, path, std::move(other));
-  if (out.answer.made == 0) return answer(out.answer);
+  c.observer.mode = server::relay::tells;
+  auto held = std::exchange(c.observer.held, {});
+  const auto tell = [&] {
+    for (const kvm_vfio::trace::call& told : held) c.observer.called(told);
+  };
+  if (out.answer.made == 0) {
+    tell();
+    return answer(out.answer);
+  }
   file_key key = r.inode;
   if (unique_fd memory = s.as_memory(key)) {
     own = std::move(memory);
@@ -407,11 +415,16 @@ void notifier::make(server& s, client& c, request r, const char* path, bool clos
       s.files_[key].at.emplace_back(c.pid, got);
       const std::int32_t fd = got;
       if (!is_value) (void)write(r.second + offsetof(kvm_create_device, fd), &fd, sizeof fd);
+      for (kvm_vfio::trace::call& told : held) {
+        if (told.made == r.number) told.made = got;
+        if (is_value && told.value == r.number) told.value = got;
+      }
     }
     c.task.lend(r.number, nullptr);
-    if (got < 0) return answer(0, -got);
   }
-  if (!is_value) answer(out.answer);
+  tell();
+  if (got < 0) answer(0, -got);
+  else if (!is_value) answer(out.answer);
 }
 
 void notifier::ioctl(server& s) {
@@ -476,21 +489,20 @@ void notifier::map(server& s) {
   r.first = fixed ? argument(0) : first_stand_in + stand_ins_++ * stand_in_distance;
   r.second = argument(1);
   r.third = argument(5);
-  if (!fixed) c->observer.mode = server::relay::holds_mmap;
+  if (!fixed) c->observer.mode = server::relay::holds;
   const server::sent out = s.execute(*c, r, "", {});
   c->observer.mode = server::relay::tells;
-  std::optional<kvm_vfio::trace::call> held = std::exchange(c->observer.held, {});
-  if (out.answer.error != 0) {
-    if (held) c->observer.called(*held);
-    return answer(out.answer);
-  }
-  if (held) {
+  auto held = std::exchange(c->observer.held, {});
+  if (out.answer.error == 0 && held.size() == 1) {
     struct stat memory{};
     (void)::fstat(s.files_[key].memory, &memory);
     c->awaited.push_back({thread(), r.first, (r.second + page - 1) / page * page, r.third,
-                          memory.st_ino, std::move(*held)});
+                          memory.st_ino, std::move(held[0])});
+  } else {
+    for (const kvm_vfio::trace::call& told : held) c->observer.called(told);
   }
-  pass();
+  if (out.answer.error != 0) answer(out.answer);
+  else pass();
 }
 
 void notifier::unmap(server& s) {

@@ -467,10 +467,7 @@ unique_fd server::as_memory(std::uint64_t key) {
 
 void server::relay::called(const kvm_vfio::trace::call& c) {
   if (mode == is_silent) return;
-  if (mode == holds_mmap && c.kind == kvm_vfio::trace::call_kind::mmap && c.error == errc::ok) {
-    held = c;
-    return;
-  }
+  if (mode == holds) return held.push_back(c);
   to_.log_.called(c);
   to_.checker_.called(c);
 }

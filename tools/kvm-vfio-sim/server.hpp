@@ -20,7 +20,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,14 +67,14 @@ class server {
   using process = kvm_vfio::sim::process;
   using answer = kvm_vfio::trace::answer;
 
-  // Tells the log and the checker of the calls of a process. A call of mmap(2) can be held back
-  // until its address is known.
+  // Tells the log and the checker of the calls of a process. Calls can be held back until the real
+  // kernel has chosen the number of a descriptor, or the address of a mapping.
   class relay final : public kvm_vfio::trace::call_observer {
    public:
     explicit relay(server& to) : to_(to) {}
     void called(const kvm_vfio::trace::call& c) override;
-    enum { tells, holds_mmap, is_silent } mode = tells;
-    std::optional<kvm_vfio::trace::call> held;
+    enum { tells, holds, is_silent } mode = tells;
+    std::vector<kvm_vfio::trace::call> held;
 
    private:
     server& to_;
