@@ -93,13 +93,12 @@ bool notifier::receive() {
 void notifier::serve(server& answers) {
   if (!receive()) return;
   answered_ = false;
-  if (!answers.clients_.empty() || !answers.files_.empty()) {
-    // What was closed before this call has an effect before this call.
-    answers.follow_ends();
-    if (client* const c = known_client(answers)) {
-      if (!c->awaited.empty()) answers.settle(*c, thread());
-      if (c->executing != 0) follow_exec(answers, *c);
-    }
+  const bool unsettled = std::any_of(
+      answers.clients_.begin(), answers.clients_.end(),
+      [](const auto& c) { return !c.second->awaited.empty() || c.second->executing != 0; });
+  if (client* const c = unsettled ? known_client(answers) : nullptr) {
+    if (!c->awaited.empty()) answers.settle(*c, thread());
+    if (c->executing != 0) follow_exec(answers, *c);
   }
   execute(answers);
   if (!answered_) pass();
@@ -251,6 +250,8 @@ notifier::client* notifier::known_client(server& s) {
 }
 
 notifier::client* notifier::client_here(server& s) {
+  // What was closed before this call has an effect before this call.
+  s.follow_ends();
   const pid_t process = process_here(s);
   const bool is_new = s.clients_.count(process) == 0;
   if (process == 0 || !is_valid()) return nullptr;
@@ -283,9 +284,13 @@ void notifier::follow_exec(server& s, client& c) {
   if (executed) (void)s.client_of(c.pid, true);
 }
 
-notifier::file_key notifier::file_at(const server& s, int fd) const {
+notifier::file_key notifier::file_at(server& s, int fd) {
   if (s.files_.empty() || fd < 0) return 0;
-  return s.key_of(thread(), fd, link_of(thread(), fd));
+  const std::string link = link_of(thread(), fd);
+  if (!s.locked_.empty())
+    if (client* const c = known_client(s))
+      if (const file_key known = s.known_key_of(*c, fd, link); known != 0) return known;
+  return s.key_of(thread(), fd, link);
 }
 
 // ---- Calls
@@ -434,7 +439,8 @@ void notifier::ioctl(server& s) {
   r.fd = fd;
   r.first = argument(1) & 0xffffffff;
   r.second = argument(2);
-  if (file_at(s, fd) == 0) {
+  const file_key key = file_at(s, fd);
+  if (key == 0) {
     // kvm-vfio is simulated even if the VM is one of the real KVM.
     kvm_create_device wanted{};
     if (r.first != KVM_CREATE_DEVICE || link_of(thread(), fd) != "anon_inode:kvm-vm" ||
@@ -443,7 +449,7 @@ void notifier::ioctl(server& s) {
   }
   client* const c = client_here(s);
   if (!c) return;
-  if (file_at(s, fd) != 0) {
+  if (key != 0) {
     s.follow(*c, fd);
   } else if (!c->task.file_of(fd)) {
     request vm;
@@ -506,8 +512,9 @@ void notifier::map(server& s) {
 }
 
 void notifier::unmap(server& s) {
-  if (s.clients_.empty()) return;
-  client* const c = known_client(s);
+  const bool any = std::any_of(s.clients_.begin(), s.clients_.end(),
+                               [](const auto& c) { return !c.second->mappings.empty(); });
+  client* const c = any ? known_client(s) : nullptr;
   if (!c || c->mappings.empty()) return;
   request r;
   r.what = operation::unmap;

@@ -98,7 +98,7 @@ class notifier {
   // Finds out whether a process has executed another program.
   void follow_exec(server& s, client& c);
   // The simulated file behind a descriptor of the thread. 0: none.
-  [[nodiscard]] file_key file_at(const server& s, int fd) const;
+  [[nodiscard]] file_key file_at(server& s, int fd);
 
   void open(server& s, int directory, std::uint64_t path, std::uint64_t flags, std::uint64_t mode,
             const std::uint64_t* how);

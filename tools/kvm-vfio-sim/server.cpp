@@ -38,6 +38,8 @@ constexpr std::uint64_t page = 4096;
 // The most bytes that one read or write transfers: more than any region that is not mapped.
 constexpr std::uint64_t most_bytes = 16 << 20;
 
+// How /proc shows a file with the memory of a device.
+constexpr std::string_view memory_name = "/memfd:kvm-vfio-device";
 // The offset of the first lock. It is behind all memory of a device.
 constexpr std::uint64_t first_lock = std::uint64_t{1} << 62;
 
@@ -502,8 +504,17 @@ std::uint64_t server::key_of(pid_t task, int fd, const std::string& link) const 
   std::uint64_t key = 0;
   if (std::string_view(link).starts_with("socket:["))
     key = std::strtoull(link.c_str() + 8, nullptr, 10);
-  else if (std::string_view(link).starts_with("/memfd:kvm-vfio-device")) key = lock_of(task, fd);
+  else if (std::string_view(link).starts_with(memory_name)) key = lock_of(task, fd);
   return files_.count(key) != 0 ? key : 0;
+}
+
+std::uint64_t server::known_key_of(client& c, int fd, const std::string& link) const {
+  const sim::file* const f =
+      std::string_view(link).starts_with(memory_name) ? c.task.file_of(fd) : nullptr;
+  if (!f) return 0;
+  const auto known = std::find_if(locked_.begin(), locked_.end(),
+                                  [&](std::uint64_t key) { return files_.at(key).file == f; });
+  return known == locked_.end() ? 0 : *known;
 }
 
 void server::follow(client& c, int fd) {
@@ -514,6 +525,7 @@ void server::follow(client& c, int fd) {
     if (known) c.task.lend(fd, nullptr);
     return;
   }
+  if (known_key_of(c, fd, link) != 0) return;
   if (const auto found = files_.find(key_of(c.pid, fd, link)); found != files_.end()) {
     if (known == found->second.file) return;
     found->second.file->get();

@@ -154,6 +154,9 @@ class server {
   // The open file of the simulated host behind a descriptor of a process or thread. `link` is the
   // link of the descriptor in /proc. 0: the descriptor is none of a simulated file.
   [[nodiscard]] std::uint64_t key_of(pid_t task, int fd, const std::string& link) const;
+  // The same for a file with the memory of a device, as far as the process is known to have it.
+  // This is quick, and right for processes whose calls of close(2) and dup2(2) are reported.
+  [[nodiscard]] std::uint64_t known_key_of(client& c, int fd, const std::string& link) const;
   // Gives awaited mappings their addresses. If `thread` has made a further call, its mapping
   // exists, or the real kernel refused the mapping.
   void settle(client& c, pid_t thread);
