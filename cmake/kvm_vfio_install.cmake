@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSL-1.0
-# Installs the headers, and the packages for find_package(kvm_vfio) and pkg-config. `cpack` makes a Debian
-# package of all these files.
+# Installs the headers, and the packages for find_package(kvm_vfio) and pkg-config: the component `dev`. The
+# component `sim` is kvm-vfio-sim with the object that it preloads. `cpack` makes a Debian package of each.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME dev)
 
 install(TARGETS kvm_vfio EXPORT kvm_vfio_targets
         FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
@@ -35,6 +36,12 @@ endif()
 configure_file(cmake/kvm_vfio.pc.in kvm_vfio.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio.pc" DESTINATION ${pc_dir})
 
+# kvm-vfio-sim finds the object by its path from the program.
+if(TARGET kvm-vfio-sim)
+  install(TARGETS kvm-vfio-sim RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT sim)
+  install(TARGETS kvm-vfio-sim-preload LIBRARY DESTINATION lib/kvm-vfio-sim COMPONENT sim)
+endif()
+
 if(NOT PROJECT_IS_TOP_LEVEL)
   return()
 endif()
@@ -42,10 +49,28 @@ set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME libkvm-vfio-dev)
 set(CPACK_PACKAGE_CONTACT "The kvm_vfio authors")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
-set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE all)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS linux-libc-dev)
-set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_GROUPING IGNORE)
+set(CPACK_COMPONENTS_ALL dev)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
-install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CPACK_PACKAGE_NAME}
-        RENAME copyright)
+set(CPACK_DEBIAN_DEV_PACKAGE_NAME libkvm-vfio-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS linux-libc-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libkvm-vfio-dev RENAME copyright)
+if(TARGET kvm-vfio-sim)
+  list(APPEND CPACK_COMPONENTS_ALL sim)
+  set(CPACK_COMPONENT_SIM_DESCRIPTION "Runs a program on a simulated host with VFIO, iommufd and kvm-vfio")
+  set(CPACK_DEBIAN_SIM_PACKAGE_NAME kvm-vfio-sim)
+  set(CPACK_DEBIAN_SIM_PACKAGE_SECTION devel)
+  find_program(KVM_VFIO_SHLIBDEPS dpkg-shlibdeps)
+  mark_as_advanced(KVM_VFIO_SHLIBDEPS)
+  if(KVM_VFIO_SHLIBDEPS)
+    set(CPACK_DEBIAN_SIM_PACKAGE_SHLIBDEPS ON)
+  else()
+    set(CPACK_DEBIAN_SIM_PACKAGE_DEPENDS "libc6, libgcc-s1, libstdc++6")
+  endif()
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/kvm-vfio-sim RENAME copyright COMPONENT sim)
+endif()
 include(CPack)
