@@ -376,6 +376,15 @@ bool readable(const char* at) {
 // path: the path is somewhere else, is relative, is too long, or cannot be read.
 bool own_path(const char* path, char* to) {
   if (directory_length == 0 || !readable(path) || path[0] != '/') return false;
+  // Most paths are decided here: those that are not below /sys, /dev/vfio, /dev/iommu or /dev/kvm.
+  if ((reinterpret_cast<unsigned long>(path) & 4095) < 4096 - 8 && path[1] != '/' &&
+      path[1] != '.' && path[1] != 's') {
+    constexpr char dev[] = {'/', 'd', 'e', 'v', '/'};
+    for (size_t i = 1; i < sizeof dev; ++i)
+      if (path[i] != dev[i]) return false;
+    const char c = path[sizeof dev];
+    if (c != 'v' && c != 'i' && c != 'k' && c != '/' && c != '.') return false;
+  }
   size_t n = 0;
   bool skips = false;  // behind a '/', where a further '/' or "./" means nothing
   for (const char* p = path;; ++p) {
@@ -477,7 +486,7 @@ int do_open(int at, const char* path, int flags, unsigned mode) {
     if (kvm_vfio_sim::opens_simulated(own, simulated_kvm) && !(flags & (O_PATH | O_DIRECTORY)))
       return open_simulated(own, flags);
     asked = shown(path, own, buffer);
-  } else {
+  } else if (at >= 0) {
     asked = shown_at(at, path, buffer);
   }
   const int fd = static_cast<int>(syscall(SYS_openat, at, asked, flags, mode));

@@ -291,6 +291,32 @@ def case_growth():
         sys.exit(f"the launcher grew from {first[1]} to {last[1]} pages")
 
 
+def case_example():
+    """The example of docs/unmodified.md."""
+    with open(os.path.join(source, "docs/unmodified.md"), encoding="utf-8") as f:
+        page = f.read()
+    def block(language):
+        return re.search(f"```{language}\n(.*?)```", page, re.DOTALL).group(1)
+    path("host.json", block("json"))
+    vmm = path("vmm", f'#!/bin/sh\ntest "$*" = "--device 0000:01:00.0" && exec {client} attach-legacy\n')
+    os.chmod(vmm, 0o755)
+    script = path("test-vmm", block("sh"))
+    search = os.path.dirname(sim) + ":" + os.environ["PATH"]
+    done = call(["sh", script], cwd=work, env={**ENVIRONMENT, "PATH": search, "VMM": vmm})
+    expect(f"the example ({done.stderr})", done.returncode, 0)
+    if "ENOMEM" not in json.dumps(lines_of("calls.jsonl")) and "ioctl(a.container, VFIO_SET_IOMMU" not in done.stderr:
+        sys.exit(f"the fault did not happen: {done.stderr}")
+    # The members of the schema are those that the launcher knows.
+    with open(os.path.join(source, "docs/fault-plan.schema.json"), encoding="utf-8") as f:
+        schema = json.load(f)["items"]["properties"]
+    for name, value in (("call", "open"), ("request", "VFIO_SET_IOMMU"), ("nth", 3), ("errno", "EIO"),
+                        ("program", "x")):
+        del schema[name]
+        plan = path("plan.json", json.dumps([{"errno": "EIO", name: value}]))
+        expect(name, run(["--faults", plan], ["true"]).returncode, 0)
+    expect("further members of the schema", list(schema), [])
+
+
 try:
     globals()["case_" + sys.argv[4].replace("-", "_")]()
 finally:
