@@ -422,6 +422,46 @@ TEST_CASE("a group whose devices cannot be read is an error, and not lost") {
   CHECK(sim::topology_from_sysfs(other.root()).errors.at(0).where == "groups");
 }
 
+TEST_CASE("a folder that cannot be read is an error where it is, and nothing is lost in silence") {
+  const sysfs_tree tree;
+  tree.add(network_card());
+  const fs::path device = tree.root() / "devices/pci0000:00/0000:00:02.0";
+  const auto errors = [&] {
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    std::string text;
+    for (const sim::topology_error& e : r.errors) text += e.text() + "\n";
+    return text;
+  };
+  const auto loop = [](const fs::path& at) {
+    fs::remove_all(at);
+    fs::create_symlink(at.filename(), at);
+  };
+  const std::string why = ": Too many levels of symbolic links\n";
+  SECTION("the folder of VFIO's node") {
+    loop(device / "vfio-dev");
+    CHECK(errors().find("groups[0].devices[0].file_number: ") == 0);
+    CHECK(errors().find("vfio-dev" + why) != std::string::npos);
+  }
+  SECTION("a device") {
+    loop(device);
+    CHECK(errors().find("groups[0].devices[0]: ") == 0);
+    CHECK(errors().find(why) != std::string::npos);
+  }
+  SECTION("a device that is gone") {
+    fs::remove_all(device);
+    CHECK(errors().find("groups[0].devices[0]: ") == 0);
+    CHECK(errors().find("No such file or directory\n") != std::string::npos);
+  }
+  SECTION("a driver") {
+    loop(device / "driver");
+    CHECK(errors().find("groups[0].devices[0]: ") == 0);
+  }
+  SECTION("all groups") {
+    loop(tree.root() / "kernel");
+    CHECK(errors() == "groups: " + (tree.root() / "kernel").string() + why);
+  }
+}
+
 TEST_CASE("what no BAR can be is left out, which is said") {
   const sysfs_tree tree;
   sysfs_tree::function ide = network_card();

@@ -46,6 +46,9 @@ class sysfs_reader {
   void note(std::string where, std::string what) {
     r_.unknown.push_back({std::move(where), std::move(what)});
   }
+  void fail(std::string where, const std::filesystem::path& path, const std::error_code& error) {
+    r_.errors.push_back({std::move(where), printable(path.string()) + ": " + error.message()});
+  }
   [[nodiscard]] std::vector<int> group_numbers() {
     const std::filesystem::path folder = root_ / "kernel/iommu_groups";
     std::vector<int> out;
@@ -55,12 +58,14 @@ class sysfs_reader {
       if (number >= 0) out.push_back(number);
       else note("groups", shown(name) + " is not the number of a group: it is left out");
     }
-    if (!path_exists(root_ / "kernel"))
+    std::error_code hidden;
+    if (const bool there = path_exists(root_ / "kernel", hidden); hidden)
+      fail("groups", root_ / "kernel", hidden);
+    else if (!there)
       r_.errors.push_back({"groups", printable(root_.string()) +
                                          " is neither /sys nor a copy of "
                                          "it: it has no folder \"kernel\""});
-    else if (error && error != std::errc::no_such_file_or_directory)
-      r_.errors.push_back({"groups", printable(folder.string()) + ": " + error.message()});
+    else if (error && error != std::errc::no_such_file_or_directory) fail("groups", folder, error);
     else if (out.empty())
       note("groups", "the host has no groups: it has no IOMMU, or its IOMMU is not enabled");
     std::sort(out.begin(), out.end());
@@ -75,9 +80,7 @@ class sysfs_reader {
       const std::string path = indexed(where + ".devices", g.devices.size());
       g.devices.push_back(read_device(folder / "devices" / name, path));
     }
-    if (error)
-      r_.errors.push_back(
-          {where + ".devices", printable(folder.string()) + ": " + error.message()});
+    if (error) fail(where + ".devices", folder, error);
     // The name says whether the IOMMU is Intel's.
     g.iommu = (vtd_register(folder, g, "cap") ? "dmar" : "group") + std::to_string(number);
     const std::string iommu = indexed("iommus", r_.machine.iommus.size());
@@ -91,12 +94,20 @@ class sysfs_reader {
   [[nodiscard]] device_spec read_device(const std::filesystem::path& device,
                                         const std::string& where) {
     device_spec d;
-    std::error_code none;
     d.name = device.filename().string();
-    d.mediated = path_exists(device / "mdev_type");
+    // Without these entries a device that VFIO or the host drives would seem to have no driver.
+    std::error_code hidden;
+    if (!path_exists(device, hidden) && !hidden)
+      hidden = std::make_error_code(std::errc::no_such_file_or_directory);
+    if (!hidden) (void)path_exists(device / "driver", hidden);
+    if (!hidden) d.mediated = path_exists(device / "mdev_type", hidden);
+    if (hidden) fail(where, device, hidden);
     // A device that is bound to VFIO has this folder, whatever the name of the driver is.
-    for (const std::string& node : names_in(device / "vfio-dev", none))
+    std::error_code unread;
+    for (const std::string& node : names_in(device / "vfio-dev", unread))
       d.file_number = std::max(d.file_number, number_behind(node, "vfio"));
+    if (!hidden && unread && unread != std::errc::no_such_file_or_directory)
+      fail(where + ".file_number", device / "vfio-dev", unread);
     const std::string bound = link_name(device / "driver");
     if (bound.empty() && path_exists(device / "driver"))
       r_.errors.push_back({where + ".driver",

@@ -60,6 +60,14 @@ namespace kvm_vfio::sim::detail {
   std::error_code none;
   return std::filesystem::exists(path, none);
 }
+/// Whether a path exists. \param error set if this cannot be found out, for example because a
+/// folder of the path cannot be read
+[[nodiscard]] inline bool path_exists(const std::filesystem::path& path, std::error_code& error) {
+  const std::filesystem::file_status s = std::filesystem::status(path, error);
+  if (s.type() != std::filesystem::file_type::not_found) return !error;
+  error.clear();
+  return false;
+}
 /// The names in a folder, sorted. \param error set if the folder cannot be read
 [[nodiscard]] inline std::vector<std::string> names_in(const std::filesystem::path& folder,
                                                        std::error_code& error) {
