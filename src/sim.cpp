@@ -23,11 +23,14 @@
 #include <kvm_vfio/sim/pci/impl/endpoint.hpp>
 #include <kvm_vfio/sim/pci/impl/irqs.hpp>
 #include <kvm_vfio/sim/pci/impl/sparse_bytes.hpp>
+#include <kvm_vfio/sim/system/impl/descriptor_table.hpp>
 #include <kvm_vfio/sim/system/impl/event_file.hpp>
 #include <kvm_vfio/sim/system/impl/file.hpp>
+#include <kvm_vfio/sim/system/impl/file_bytes.hpp>
 #include <kvm_vfio/sim/system/impl/file_mappings.hpp>
 #include <kvm_vfio/sim/system/impl/file_references.hpp>
 #include <kvm_vfio/sim/system/impl/model_file.hpp>
+#include <kvm_vfio/sim/system/impl/observer_list.hpp>
 #include <kvm_vfio/sim/system/impl/pending_faults.hpp>
 #include <kvm_vfio/sim/system/impl/user_struct.hpp>
 #include <kvm_vfio/sim/topology/impl/quotes.hpp>

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -270,6 +271,22 @@ TEST_CASE("an endpoint is watched by wrapping it") {
   CHECK(check.count(rule::del_untracked) == 1);
   REQUIRE(check.reports().size() == 2);
   CHECK(check.reports()[0].about == "fd " + std::to_string(g));
+}
+
+TEST_CASE("an observer of an endpoint that throws does not change the answer") {
+  struct throwing final : trace::call_observer {
+    bool without_memory = false;
+    void called(const trace::call&) override {
+      if (without_memory) throw std::bad_alloc();
+    }
+  } observer;
+  machine_under_test<> m;
+  process_endpoint kernel_device{m.task, m.create_kvm_vfio(m.create_vm())};
+  trace::watched_endpoint device(kernel_device, observer, kernel_device.fd);
+  observer.without_memory = true;
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  CHECK(kvm_vfio::file_add(device, g) == errc::ok);
+  CHECK(kvm_vfio::file_add(device, g) == errc::exists);
 }
 
 TEST_CASE("a system is watched by wrapping it") {

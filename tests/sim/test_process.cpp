@@ -19,6 +19,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -75,6 +76,30 @@ TEST_CASE("an interposer chooses the number of the next descriptor") {
   m.task.next_descriptor(40);
   CHECK(m.task.open("/dev/vfio/77").error() == errc::noent);
   CHECK(m.task.open("/dev/vfio/1").value() == 40);
+}
+
+TEST_CASE("an interposer opens a path that is not in the memory of the process") {
+  // The memory of a process that cannot be read at all.
+  struct unreadable final : sim::memory {
+    bool read(std::uint64_t, void*, std::size_t) noexcept override { return false; }
+    bool peek(std::uint64_t, void*, std::size_t) noexcept override { return false; }
+    bool write(std::uint64_t, const void*, std::size_t) noexcept override { return false; }
+  };
+  machine_under_test<> m;
+  unreadable memory;
+  sim::process task(m.kernel, memory, 7);
+  trace::timeline seen;
+  task.observe(seen);
+  const char path[] = "/dev/vfio/vfio and more";
+  CHECK(task.open(path).error() == errc::fault);
+  CHECK(task.open_path(std::string_view(path, 14)).value() == 0);
+  CHECK(task.open_path("/dev/vfio/1", O_PATH).value() == 1);
+  CHECK(task.ioctl(1, 0, 0).error() == errc::badf);
+  CHECK(task.open_path("/dev/vfio/77").error() == errc::noent);
+  CHECK(task.open_path(std::string(4095, 'x')).error() == errc::noent);
+  CHECK(task.open_path(std::string(4096, 'x')).error() == errc::nametoolong);
+  REQUIRE(seen.size() == 7);
+  CHECK(seen.calls()[1].text == "/dev/vfio/vfio");
 }
 
 TEST_CASE("a lent file is behind its descriptor, and no observer hears of it") {

@@ -15,6 +15,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -248,4 +249,43 @@ TEST_CASE("threads map and unmap a BAR: each fault is met once, and no mapping i
   CHECK(m.task.faults_left() == 0);
   CHECK(m.task.mappings() == 0);
   CHECK(m.task.calls() - before == 2 * threads * steps - faults);
+}
+
+TEST_CASE("a process ends while other threads use it, and onlookers count") {
+  constexpr int threads = 3, rounds = 100;
+  machine_under_test<> m(many(4, 1));
+  std::atomic<int> working = threads;
+  std::size_t most = 0;
+  support::on_threads(threads + 2, [&](int t) {
+    if (t == threads) {
+      do {
+        m.task.exit();
+        std::this_thread::yield();
+      } while (working > 0);
+      return;
+    }
+    if (t > threads) {
+      do {
+        most = std::max(most, m.task.descriptors() + m.task.mappings());
+        most = std::max(most, static_cast<std::size_t>(m.world.containers() + m.world.iommufds()));
+      } while (working > 0);
+      return;
+    }
+    for (int i = 0; i < rounds; ++i) {
+      // Any of these fails if the process has ended in between.
+      const sim::answer container = m.task.open(t == 0 ? "/dev/iommu" : "/dev/vfio/vfio");
+      const sim::answer group = m.task.open(path_of(t).c_str());
+      if (!container || !group) continue;
+      (void)m.set_container(static_cast<int>(*group), static_cast<int>(*container));
+      m.task.limit(1000);
+      (void)m.task.dup(static_cast<int>(*group), 10);
+      (void)m.task.close(static_cast<int>(*group));
+    }
+    --working;
+  });
+  m.task.exit();
+  CHECK(most > 0);
+  CHECK(m.task.descriptors() == 0);
+  CHECK(m.world.containers() == 0);
+  CHECK(m.world.iommufds() == 0);
 }

@@ -15,6 +15,10 @@ bool remote_memory::read(std::uint64_t from, void* to, std::size_t size) noexcep
   return ::process_vm_readv(process_, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
 }
 
+bool remote_memory::peek(std::uint64_t from, void* to, std::size_t size) noexcept {
+  return read(from, to, size);
+}
+
 bool remote_memory::write(std::uint64_t to, const void* from, std::size_t size) noexcept {
   if (size == 0) return true;
   const iovec here{const_cast<void*>(from), size};

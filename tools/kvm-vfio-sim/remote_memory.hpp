@@ -19,6 +19,7 @@ class remote_memory final : public kvm_vfio::trace::memory {
   /// \param process the number of the process
   explicit remote_memory(pid_t process) noexcept : process_(process) {}
   [[nodiscard]] bool read(std::uint64_t from, void* to, std::size_t size) noexcept override;
+  [[nodiscard]] bool peek(std::uint64_t from, void* to, std::size_t size) noexcept override;
   [[nodiscard]] bool write(std::uint64_t to, const void* from, std::size_t size) noexcept override;
   /// Looks into /proc/PID/maps whether each page of a range is mapped, and can be written if
   /// `write` is set.

@@ -35,8 +35,6 @@ using kvm_vfio::trace::answer;
 namespace sim = kvm_vfio::sim;
 
 constexpr std::uint64_t page = 4096;
-// The most bytes that one read or write transfers: more than any region that is not mapped.
-constexpr std::uint64_t most_bytes = 16 << 20;
 
 // How /proc shows a file with the memory of a device.
 constexpr std::string_view memory_name = "/memfd:kvm-vfio-device";
@@ -319,7 +317,7 @@ server::sent server::execute(client& c, const request& r, const char* path, uniq
   switch (r.what) {
     case operation::open:
       return making(c, r, std::move(peer), path,
-                    [&] { return c.task.open(path, static_cast<int>(r.flags)); });
+                    [&] { return c.task.open_path(path, static_cast<int>(r.flags)); });
     case operation::close: return {to_reply(c.task.close(r.fd)), -1};
     case operation::dup: {
       for (auto& [inode, f] : files_)
@@ -377,20 +375,14 @@ server::sent server::ioctl(client& c, const request& r, unique_fd peer) {
 }
 
 answer server::transfer(client& c, const request& r) {
-  const std::size_t size = std::min(r.second, most_bytes);
-  std::vector<unsigned char> bytes(size);
-  const bool writes = r.what == operation::write || r.what == operation::pwrite;
-  if (writes && !c.memory.read(r.first, bytes.data(), size)) return errc::fault;
-  answer a = 0;
+  const auto size = static_cast<std::size_t>(r.second);
+  const auto buffer = reinterpret_cast<void*>(r.first);  // of the program; see remote_memory
   switch (r.what) {
-    case operation::read: a = c.task.read(r.fd, bytes.data(), size); break;
-    case operation::write: a = c.task.write(r.fd, bytes.data(), size); break;
-    case operation::pread: a = c.task.pread(r.fd, bytes.data(), size, r.third); break;
-    default: a = c.task.pwrite(r.fd, bytes.data(), size, r.third); break;
+    case operation::read: return c.task.read(r.fd, buffer, size);
+    case operation::write: return c.task.write(r.fd, buffer, size);
+    case operation::pread: return c.task.pread(r.fd, buffer, size, r.third);
+    default: return c.task.pwrite(r.fd, buffer, size, r.third);
   }
-  if (a && !writes && !c.memory.write(r.first, bytes.data(), static_cast<std::size_t>(*a)))
-    return errc::fault;
-  return a;
 }
 
 server::sent server::map(client& c, const request& r) {

@@ -56,6 +56,7 @@ class kvm_spapr_tce : public iommu {
   /// - `errc::inval`: the file is no TCE table, or the table belongs to another VM, or no window of
   ///   the group covers the addresses of the table
   /// - `errc::fault`: the group has no table data
+  /// - `errc::nomem`: no memory
   [[nodiscard]] errc spapr_tce_attach(vm_base* const& vm, int tablefd,
                                       sim::iommu_group* const& group) noexcept;
   /// Disconnects a group from every TCE table of a VM.

@@ -35,6 +35,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -197,21 +198,27 @@ class kernel final : public filesystem {
         case KVM_GET_API_VERSION: return argument ? answer(errc::inval) : answer(KVM_API_VERSION);
         case KVM_CHECK_EXTENSION: return kvm_extension(argument, kernel_.world_.release());
         case KVM_GET_VCPU_MMAP_SIZE: return argument ? answer(errc::inval) : vcpu_mmap_size;
-        case KVM_CREATE_VM:
-          return argument ? answer(errc::inval) : task.insert(file_ref(kernel_.make_vm(task)));
+        case KVM_CREATE_VM: return argument ? answer(errc::inval) : make_vm(task);
         default: return errc::inval;
       }
     }
 
    private:
+    answer make_vm(process& task) {
+      file_ref made(kernel_.make_vm(task));
+      return made ? task.insert(std::move(made)) : answer(errc::nomem);
+    }
     kernel& kernel_;
   };
 
+  // Null: there is no memory.
   file* make_vm(process& creator) {
     const guard held(lock_);
     auto name = "vm" + std::to_string(vms_.size());
     vms_.push_back(std::make_unique<vm_record>(types_, creator, std::move(name), world_.release()));
-    return new vm_file(*this, *vms_.back());
+    auto* const f = new (std::nothrow) vm_file(*this, *vms_.back());
+    if (!f) vms_.pop_back();
+    return f;
   }
   // The files that the kvm-vfio of a VM tracks. A file may be closed while it is in this list, but
   // its object stays in memory.
@@ -291,11 +298,16 @@ kernel<Profile, Iommu>::kernel(std::unique_ptr<sim::world> own, sim::world* host
 }
 
 template <profile Profile, class Iommu>
-kernel<Profile, Iommu>::~kernel() = default;
+kernel<Profile, Iommu>::~kernel() {
+  // Without the module of VFIO a kvm-vfio cannot take its VM from the files that it tracked. A
+  // world of the kernel's own ends with the kernel.
+  if (own_) return;
+  for (const auto& vm : vms_) world_.forget(*vm);
+}
 
 template <profile Profile, class Iommu>
 result<file*> kernel<Profile, Iommu>::open(const char* path, int flags) {
-  if (std::string_view(path) == "/dev/kvm") return static_cast<file*>(new kvm_file(*this));
+  if (path && std::string_view(path) == "/dev/kvm") return static_cast<file*>(new kvm_file(*this));
   return world_.open(path, flags);
 }
 

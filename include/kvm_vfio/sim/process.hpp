@@ -6,13 +6,16 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/open_file.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/call_fault.hpp>
+#include <kvm_vfio/sim/system/descriptor_table.hpp>  // IWYU pragma: export
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_mappings.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
 #include <kvm_vfio/sim/system/memory_account.hpp>
+#include <kvm_vfio/sim/system/observer_list.hpp>
 #include <kvm_vfio/sim/system/pending_faults.hpp>
 #include <kvm_vfio/trace/call.hpp>
 
@@ -21,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,15 +34,10 @@ namespace kvm_vfio::sim {
 /// Null: the thread executes no such call.
 inline thread_local process* current_process = nullptr;
 
-/// Which calls accept a descriptor.
-enum class descriptor_use : unsigned char {
-  all_calls,  ///< every call
-  path_only   ///< the file was opened with O_PATH: only dup(2) and close(2)
-};
-
 /// A simulated process. It has a table of descriptors, and it refers to the memory from which the
-/// arguments of its calls are read. A system call throws no exception except std::bad_alloc. The
-/// process takes its own lock only for the table, and does not hold the lock while a file answers.
+/// arguments of its calls are read. A system call throws no exception: if there is no memory for
+/// it, its error is `errc::nomem`, and it has changed nothing. Closing needs no memory. The process
+/// takes its own lock only for the table, and does not hold the lock while a file answers.
 class process {
  public:
   /// The number of an address space.
@@ -56,18 +55,21 @@ class process {
   /// Ends the process as `exit` does, but tells no observer: the observers may be gone.
   ~process();
 
-  // The system calls. Each observer is told of each call after the call. An observer that throws
-  // std::bad_alloc is not told of the call; the call itself does not fail.
+  // The system calls. Each observer is told of each call after the call. If an observer throws
+  // std::bad_alloc, or there is no memory to describe the call, the answer does not change.
 
   /// The unit of mmap(2), in bytes.
   static constexpr std::uint64_t page_size = 4096;
+  /// No path may have as many characters (the kernel's PATH_MAX).
+  static constexpr std::size_t longest_path = 4096;
 
   /// Opens the file at a path (open(2)).
   /// \param path  the path of the file
   /// \param flags the flags of open(2); a `world` looks only at O_PATH
   /// \return a new descriptor, the lowest that is free
   /// \par Errors
-  /// - `errc::fault`: `path` is null
+  /// - `errc::fault`: the path cannot be read from the memory of the process
+  /// - `errc::nametoolong`: the path has 4096 characters or more
   /// - `errc::noent`: no node has this path
   /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
   ///   to an iommufd
@@ -111,27 +113,27 @@ class process {
   /// Reads from the file behind a descriptor (read(2)). An eventfd gives its counter, which is 0
   /// afterwards. A device file reads from its position on. Other files cannot be read.
   /// \param fd   the descriptor
-  /// \param to   where the bytes go. The function writes there directly, not through `mem()`, and
-  ///             does not check the pointer.
+  /// \param to   where the bytes go, an address in the memory of the process
   /// \param size the number of bytes
   /// \return the number of bytes that were read
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - `errc::inval`: the file cannot be read, or an eventfd is read into less than 8 bytes
   /// - `errc::again`: the counter of the eventfd is 0
+  /// - `errc::fault`: a byte of the buffer cannot be written
   /// - each error of the file
   answer read(int fd, void* to, std::size_t size);
   /// Writes to the file behind a descriptor (write(2)). An eventfd adds the number to its counter.
   /// A device file writes from its position on. Other files cannot be written.
   /// \param fd   the descriptor
-  /// \param from the bytes. The function reads them directly, not through `mem()`, and does not
-  ///             check the pointer.
+  /// \param from the bytes, an address in the memory of the process
   /// \param size the number of bytes
   /// \return the number of bytes that were written
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - `errc::inval`: the file cannot be written, or the call has not a number for an eventfd
   /// - `errc::again`: the counter of the eventfd would become too large
+  /// - `errc::fault`: a byte of the buffer cannot be read
   /// - each error of the file
   answer write(int fd, const void* from, std::size_t size);
   /// Reads bytes of the file behind a descriptor (pread(2)).
@@ -143,17 +145,18 @@ class process {
   /// \return the number of bytes that were read
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::fault`: a byte of the buffer cannot be written
   /// - each error of the file
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset);
   /// Writes bytes of the file behind a descriptor (pwrite(2)).
   /// \param fd     the descriptor
-  /// \param from   the bytes. The function reads them directly, not through `mem()`, and does not
-  ///               check the pointer.
+  /// \param from   the bytes, an address in the memory of the process
   /// \param size   the number of bytes
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were written
   /// \par Errors
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::fault`: a byte of the buffer cannot be read
   /// - each error of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
   /// Maps a file (mmap(2) with MAP_SHARED). Only device files can be mapped. The mapping holds a
@@ -192,9 +195,14 @@ class process {
   /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does. Then
   /// tells a call of the kind `fork` to each observer that observes both processes.
   /// \pre `child` has no descriptors and no mappings, and its address space has another number
+  /// \throw std::bad_alloc there is no memory: `child` still has no descriptors and no mappings
   void fork_into(process& child);
 
   // What a test or an interposer needs beside the system calls.
+
+  /// Opens a file as `open` does, but takes the path from this program, not from the memory of the
+  /// process. An interposer uses this function if it has copied or changed the path.
+  answer open_path(std::string_view path, int flags = O_RDWR | O_CLOEXEC);
 
   /// Puts a file behind a given descriptor, as dup2(2) does. If the descriptor is open, it is
   /// closed first. An interposer uses this function, because it cannot choose the number: the real
@@ -209,7 +217,10 @@ class process {
   /// its descriptor is dropped, and no observer is told of this. Only one thread may use the
   /// process from this call on until the call that makes the descriptor has returned.
   /// \param fd the number; -1: the process chooses the number itself again
-  void next_descriptor(int fd) noexcept { next_ = fd; }
+  void next_descriptor(int fd) noexcept {
+    const guard held(mutex_);
+    table_.choose(fd);
+  }
   /// Records a mapping for which the real system has chosen the address already. Otherwise as
   /// `mmap`. The interposer itself lets the program see the memory (`device_file::share`).
   /// \param address    the address, a multiple of the page size
@@ -235,12 +246,15 @@ class process {
   /// eventfd, before a call that names the descriptor.
   /// \param fd    the descriptor
   /// \param owned the file; the process takes over the reference of the caller. Null: the
-  /// descriptor
-  ///              is closed.
+  ///              descriptor is closed, if it is open; this needs no memory.
+  /// \throw std::bad_alloc there is no memory; the descriptor does not change
   void lend(int fd, file* owned);
   /// Sets the largest number of descriptors that may be open at the same time (RLIMIT_NOFILE). If
   /// more descriptors are open already, they stay open.
-  void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
+  void limit(std::size_t descriptors) noexcept {
+    const guard held(mutex_);
+    table_.limit(descriptors);
+  }
   /// Sets how much memory the process may lock for DMA (RLIMIT_MEMLOCK). By default there is no
   /// limit. A container counts the memory of all processes with this address space, an iommufd the
   /// memory of all processes of this user. Call this function, `cap_ipc_lock` and `user` while no
@@ -252,10 +266,13 @@ class process {
   void cap_ipc_lock(bool yes) { changed_account().unlimited = yes; }
   /// Sets the number of the user to whom the process belongs. By default the number is 0.
   void user(int id) { changed_account().user = id; }
-  /// Returns the account that is charged for the memory that the process locks.
+  /// Returns the account that is charged for the memory that the process locks. The first call of
+  /// this function and of the three functions above makes the account. Without memory it throws
+  /// std::bad_alloc, and changes nothing.
   [[nodiscard]] std::shared_ptr<const memory_account> account();
   /// Adds an observer, which is told of every later call. Call this function before other threads
-  /// use the process. The observer must outlive the process.
+  /// use the process. An observer may call it while it is told of a call. The observer must outlive
+  /// the process.
   void observe(trace::call_observer& observer);
   /// Lets one later system call fail. The call does not reach the file, and it has no effect except
   /// this: close closes the descriptor and then fails, as in Linux. The observers are told of the
@@ -273,7 +290,10 @@ class process {
   /// Returns the number of system calls up to now, without `exit`.
   [[nodiscard]] std::uint64_t calls() const noexcept;
   /// Returns the number of mappings.
-  [[nodiscard]] std::size_t mappings() const noexcept { return mappings_.size(); }
+  [[nodiscard]] std::size_t mappings() const noexcept {
+    const guard held(mutex_);
+    return mappings_.size();
+  }
   /// Returns whether a mapping of a file contains a byte of a range of addresses.
   [[nodiscard]] bool maps_file(std::uint64_t address, std::uint64_t size) noexcept;
   /// Returns the memory of the process.
@@ -282,7 +302,10 @@ class process {
   /// is not open.
   [[nodiscard]] file* file_of(int fd) noexcept;
   /// Returns the number of open descriptors.
-  [[nodiscard]] std::size_t descriptors() const noexcept { return open_; }
+  [[nodiscard]] std::size_t descriptors() const noexcept {
+    const guard held(mutex_);
+    return table_.open();
+  }
 
   // What the model needs (the concepts `vm_caller` and `caller`).
 
@@ -316,11 +339,6 @@ class process {
   }
 
  private:
-  struct slot {
-    file* open = nullptr;
-    descriptor_use use = descriptor_use::all_calls;
-    bool kept = false;  // the descriptor is closed, but the observers do not know it yet
-  };
   struct in_call {
     explicit in_call(process& p) noexcept : before(std::exchange(current_process, &p)) {}
     in_call(const in_call&) = delete;
@@ -329,43 +347,40 @@ class process {
     process* before;
   };
 
-  [[nodiscard]] const slot* find(int fd) const noexcept;
   // Returns the file behind a descriptor, with a reference. Empty: the descriptor is not open, or
   // it was opened with O_PATH.
   file_ref look_up(int fd) noexcept;
-  // What `drop` does with the number of the closed descriptor. A new file may get a free number at
-  // once, and a kept number only after `give_number_back`.
-  enum class number : unsigned char { is_free, is_kept };
-
+  // The start of the description of a call.
+  [[nodiscard]] trace::call call_of(trace::call_kind kind, int fd = -1) const noexcept {
+    return {.kind = kind, .process = space_, .table = number_, .fd = fd};
+  }
   // Counts a call, and returns the error that a fault gives to the call.
   errc begin(const trace::call& c) noexcept;
   // Calls `on`, a function of the file, if no fault prevents this.
   template <class Function>
-  answer on_file(trace::call& c, Function on);
+  answer on_file(trace::call& c, Function on, bool described = true);
+  // Opens a file. `read` writes the path into a std::string, and returns an error of that.
+  template <class Read>
+  answer open_from(Read read, int flags);
   answer dup_from(trace::call& c, std::size_t lowest);
   // Maps a file at its own address, or records `address` instead.
   answer map_from(std::size_t size, int protection, int fd, std::uint64_t offset,
                   const std::uint64_t* address);
-  // Puts a file (or nothing) behind a number. Returns what was there. The caller has the lock.
-  file* put_at(std::size_t at, file* owned, descriptor_use use);
   answer insert_from(file_ref f, descriptor_use use, std::size_t lowest);
   void end() noexcept;
   memory_account& changed_account();
-  errc drop(int fd, number then) noexcept;
-  void give_number_back(int fd) noexcept;
-  answer told(trace::call& c, answer a) noexcept;
-  static void tell(trace::call_observer& o, const trace::call& c) noexcept;
+  // Closes a descriptor. Its number may be kept until `descriptor_table::give_back`.
+  errc drop(int fd, bool keep_number) noexcept;
+  // Tells the observers of a call, unless it could not be described. Returns the answer.
+  answer told(trace::call& c, answer a, bool described = true) noexcept;
 
   filesystem& filesystem_;
   memory& memory_;
   address_space_id space_;
-  mutex mutex_;
-  std::vector<slot> slots_;
-  std::vector<trace::call_observer*> observers_;
-  std::size_t open_ = 0;
-  std::size_t lowest_ = 0;
-  std::size_t limit_ = 1 << 20;
-  int next_ = -1;
+  std::uint32_t number_ = 0;  // of the table of descriptors, for observers
+  mutable mutex mutex_;
+  descriptor_table table_;
+  observer_list observers_;
   std::vector<file_mapping> mappings_;
   std::shared_ptr<memory_account> account_;  // null: not needed yet
   pending_faults faults_;

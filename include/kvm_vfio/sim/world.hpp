@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/filesystem.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
@@ -73,17 +74,15 @@ class world : public filesystem {
   /// IOMMU driver. This function does not take the lock.
   [[nodiscard]] std::uint64_t container_changes() const noexcept;
   /// The number of containers that exist. A container exists while its file is open or a group is
-  /// in it. Read it with the lock held.
-  [[nodiscard]] int containers() const noexcept {
-    return static_cast<int>(state_.containers.size());
-  }
+  /// in it. Takes the world's lock.
+  [[nodiscard]] int containers() const noexcept;
   /// The containers that exist, in the order of creation. Read the list with the lock held.
   [[nodiscard]] const std::vector<const container*>& all_containers() const noexcept {
     return state_.containers;
   }
   /// The number of iommufds that exist. An iommufd exists while its file is open or a device is
-  /// bound to it. Read it with the lock held.
-  [[nodiscard]] int iommufds() const noexcept { return static_cast<int>(iommufds_.files.size()); }
+  /// bound to it. Takes the world's lock.
+  [[nodiscard]] int iommufds() const noexcept;
   /// The iommufds that exist, in the order of creation. Read the list with the lock held.
   [[nodiscard]] const std::vector<const iommufd_file*>& all_iommufds() const noexcept {
     return iommufds_.files;
@@ -95,6 +94,10 @@ class world : public filesystem {
   /// \param vector the number of the interrupt in this kind, counted from 0
   /// \return whether an eventfd was signalled
   bool raise(vfio_device& device, std::uint32_t index, std::uint32_t vector = 0);
+
+  /// Removes a VM from each group, device and device file that knows it. A kernel calls this
+  /// function before it deletes the VM. Takes the world's lock.
+  void forget(const vm_base& vm) noexcept;
 
  private:
   static constexpr std::string_view group_prefix = "/dev/vfio/";
@@ -118,6 +121,9 @@ class world : public filesystem {
     [[nodiscard]] const char* name() const noexcept override { return path_.c_str(); }
     answer pread(void* to, std::size_t size, std::uint64_t offset) override;
     answer read(void* to, std::size_t size) override;
+    void move_back(std::uint64_t bytes) noexcept override {
+      __atomic_fetch_sub(&position_, bytes, __ATOMIC_RELAXED);
+    }
 
    private:
     std::string path_;

@@ -63,6 +63,9 @@ struct call {
   /// The number of the process that made the call. Simulated processes use the number of their
   /// address space.
   int process = 0;
+  /// The number of the table of descriptors that the call used. Processes with equal numbers, for
+  /// example of one address space, can have different tables. 0: the process has only one table.
+  std::uint32_t table = 0;
   /// The descriptor that the call was made on. For a call of the kind `install`, it is another
   /// descriptor of the process for the file, or -1 if there is none.
   int fd = -1;
@@ -83,9 +86,10 @@ struct call {
   /// The descriptor that the call made. After a successful KVM_CREATE_DEVICE it is the `fd` of the
   /// struct, which a call with the TEST flag does not set.
   int made = -1;
-  /// The type of KVM_CREATE_DEVICE or VFIO_SET_IOMMU, the index of VFIO_DEVICE_SET_IRQS, the
-  /// `pt_id` of VFIO_DEVICE_ATTACH_IOMMUFD_PT, or the number of the IOAS of IOMMU_IOAS_MAP,
-  /// IOMMU_IOAS_UNMAP or IOMMU_IOAS_IOVA_RANGES.
+  /// For fork the number of the child's table (`table`). Otherwise: the type of KVM_CREATE_DEVICE
+  /// or VFIO_SET_IOMMU, the index of VFIO_DEVICE_SET_IRQS, the `pt_id` of
+  /// VFIO_DEVICE_ATTACH_IOMMUFD_PT, or the number of the IOAS of IOMMU_IOAS_MAP, IOMMU_IOAS_UNMAP
+  /// or IOMMU_IOAS_IOVA_RANGES.
   std::uint32_t number = 0;
   /// The flags of KVM_CREATE_DEVICE, VFIO_DEVICE_SET_IRQS, VFIO_IOMMU_MAP_DMA,
   /// VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_MAP.

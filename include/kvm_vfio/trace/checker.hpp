@@ -70,12 +70,20 @@ class checker final : public call_observer, private detail::request_rules {
   // Remembers a call that failed and should have made a descriptor.
   void made(const call& c, bool told);
   // Whether a failed call names a negative descriptor that it needs.
-  static bool lacks_descriptor(const call& c) noexcept;
+  [[nodiscard]] bool lacks_descriptor(const call& c) noexcept;
   // Tells that the VMM ignored the failure of a call that should have made a descriptor, if this
   // call needs that descriptor. Returns whether it does.
   bool on_no_descriptor(const call& c);
 
+  // The number by which the checker knows the process of a table of descriptors: that of the
+  // process, or a negative one if another table has this number.
+  int key_of(int process, std::uint32_t table);
+  // Checks a call whose `process` is such a number.
+  void check(const call& c);
+
   mutable mutex mutex_;
+  std::map<std::pair<int, std::uint32_t>, int> keys_;
+  int last_key_ = 0;  // the last negative one
   // The `fd` of each KVM_CREATE_DEVICE with the TEST flag. Such an `fd` is not a descriptor.
   std::set<slot> tested_;
   // The descriptors of the kvm-vfios that are closed.

@@ -13,7 +13,7 @@ namespace kvm_vfio::trace {
 namespace detail {
 template <class T>
 [[nodiscard]] bool peek(memory& from, std::uint64_t address, T& object) noexcept {
-  return from.read(address, &object, sizeof object);
+  return from.peek(address, &object, sizeof object);
 }
 void decode_attr(call& c, memory& from) noexcept;
 void decode_range(call& c, memory& from) noexcept;
@@ -24,7 +24,7 @@ void read_ranges(call& c, memory& from, std::uint64_t address, std::uint32_t cou
 
 /// Fills the members of a call that stand in its argument. Call this function before the ioctl is
 /// executed, because the kernel may overwrite the argument. Members stay unchanged if the memory
-/// cannot be read.
+/// cannot be read (`memory::peek`).
 /// \param c    the call, with `request` and `argument` set
 /// \param from the memory of the process that makes the call
 void decode_argument(call& c, memory& from);

@@ -29,6 +29,15 @@ class memory {
   /// \param size the number of bytes
   /// \return false if a byte cannot be read; then the content of `to` is unspecified
   [[nodiscard]] virtual bool read(std::uint64_t from, void* to, std::size_t size) noexcept;
+  /// Reads from the process for an observer. Unlike `read`, which may crash the program, this
+  /// function survives every address, so that observers change nothing. By default it asks the
+  /// kernel to copy from the memory of this program (process_vm_readv(2) or a pipe). A class that
+  /// overrides `read` overrides this function, too.
+  /// \param from the address in the process
+  /// \param to   where the bytes go
+  /// \param size the number of bytes
+  /// \return false if a byte cannot be read; then the content of `to` is unspecified
+  [[nodiscard]] virtual bool peek(std::uint64_t from, void* to, std::size_t size) noexcept;
   /// Writes to the process.
   /// \param to   the address in the process
   /// \param from the bytes
@@ -79,6 +88,9 @@ class memory {
 /// - `errc::fault`: a character cannot be read
 /// - `errc::inval`: there is no zero byte among the first 4096 bytes
 [[nodiscard]] errc read_string(memory& from, std::uint64_t address, std::string& text);
+
+/// Reads a string for an observer, with `memory::peek`. Otherwise as `read_string`.
+[[nodiscard]] errc peek_string(memory& from, std::uint64_t address, std::string& text);
 
 }  // namespace kvm_vfio::trace
 

@@ -17,6 +17,9 @@ namespace kvm_vfio::trace {
 /// An endpoint that passes every call on to another endpoint and tells an observer. The observer
 /// does not see the other calls of the VMM, for example those that open groups and containers. If
 /// nobody tells it of those calls, a checker can check only the rules about kvm-vfio itself.
+///
+/// If an exception leaves the observer during a call, the exception is dropped. The answer of the
+/// call is then not changed.
 template <endpoint E>
 class watched_endpoint {
  public:
@@ -37,38 +40,50 @@ class watched_endpoint {
   /// \par Errors
   /// - each error of the endpoint
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
-    call c = made(kvm_vfio::uapi::set_device_attr, &attr);
-    return told(c, device_.set_attr(attr));
+    return told(kvm_vfio::uapi::set_device_attr, &attr, [&] { return device_.set_attr(attr); });
   }
   /// Passes KVM_HAS_DEVICE_ATTR on to the endpoint.
   /// \par Errors
   /// - each error of the endpoint
   [[nodiscard]] errc has_attr(const kvm_device_attr& attr) noexcept {
-    call c = made(kvm_vfio::uapi::has_device_attr, &attr);
-    return told(c, device_.has_attr(attr));
+    return told(kvm_vfio::uapi::has_device_attr, &attr, [&] { return device_.has_attr(attr); });
   }
   /// Passes an ioctl on to the endpoint.
   /// \par Errors
   /// - each error of the endpoint
   [[nodiscard]] errc ioctl(unsigned long request, void* argument) noexcept {
-    call c = made(static_cast<std::uint32_t>(request), argument);
-    return told(c, device_.ioctl(request, argument));
+    return told(static_cast<std::uint32_t>(request), argument,
+                [&] { return device_.ioctl(request, argument); });
   }
 
  private:
-  call made(std::uint32_t request, const void* argument) noexcept {
+  // Describes a call, because the kernel may overwrite its argument. Then makes the call with
+  // `execute`, and tells the observer.
+  template <class Execute>
+  errc told(std::uint32_t request, const void* argument, Execute execute) noexcept {
     call c{.kind = call_kind::ioctl,
            .process = process_,
            .fd = fd_,
            .request = request,
            .argument = reinterpret_cast<std::uintptr_t>(argument)};
-    decode_argument(c, memory_);
-    return c;
-  }
-  errc told(call& c, errc e) noexcept {
-    decode_answer(c, memory_, to_answer(e));
-    observer_.called(c);
+    const bool described = succeeds([&] { decode_argument(c, memory_); });
+    const errc e = execute();
+    if (!described) return e;
+    (void)succeeds([&] {
+      decode_answer(c, memory_, to_answer(e));
+      observer_.called(c);
+    });
     return e;
+  }
+  // Returns false if an exception left the function.
+  template <class Function>
+  static bool succeeds(Function function) noexcept {
+    try {
+      function();
+    } catch (...) {
+      return false;
+    }
+    return true;
   }
 
   E& device_;

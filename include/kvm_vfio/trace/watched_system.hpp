@@ -5,16 +5,26 @@
 /// real kernel.
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
+#include <kvm_vfio/trace/mutex.hpp>
 
 #include <cstddef>
 #include <cstdint>
 
 namespace kvm_vfio::trace {
+
+namespace detail {
+// The lock of all watched systems. It is recursive, so an observer may make watched calls.
+[[nodiscard]] inline mutex& order_of_calls() noexcept {
+  static mutex lock;
+  return lock;
+}
+}  // namespace detail
 
 /// Passes system calls on to another system, and tells an observer of each call. Models `system`:
 /// copies refer to the same system and the same observer. Each function returns what the function
@@ -23,6 +33,13 @@ namespace kvm_vfio::trace {
 /// The observer is called after the system call, in the thread that made it. If an exception leaves
 /// the observer, or there is no memory to describe the call, the exception is dropped. The answer
 /// of the call is then not changed, but the observer may have missed the call.
+///
+/// An argument that the kernel cannot read is no crash here either. Then the observer is told of a
+/// call without the members that the argument has.
+///
+/// The observer hears of close(2) and munmap(2) before it hears that another thread got the same
+/// descriptor or address again. For this purpose all objects of this class in a program share a
+/// lock: a thread holds it while the observer is called, and during close(2) and munmap(2).
 /// \tparam System the other system
 template <system System>
 class watched_system {
@@ -39,14 +56,14 @@ class watched_system {
   [[nodiscard]] result<int> open(const char* path, int flags) const noexcept {
     return told(
         {.kind = call_kind::open},
-        [&](call& c, memory&) {
-          if (path) c.text = path;
+        [&](call& c, memory& mem) {
+          (void)peek_string(mem, reinterpret_cast<std::uintptr_t>(path), c.text);
         },
         [&] { return system_.open(path, flags); });
   }
   /// Passes close(2) on.
   errc close(int fd) const noexcept {  // NOLINT(modernize-use-nodiscard): often nothing can be done
-    return told({.kind = call_kind::close, .fd = fd}, [&] { return system_.close(fd); });
+    return ended({.kind = call_kind::close, .fd = fd}, [&] { return system_.close(fd); });
   }
   /// Passes dup(2) on.
   [[nodiscard]] result<int> dup(int fd) const noexcept {
@@ -94,10 +111,10 @@ class watched_system {
   }
   /// Passes munmap(2) on.
   errc munmap(void* address, std::size_t size) const noexcept {  // NOLINT(modernize-use-nodiscard)
-    return told({.kind = call_kind::munmap,
-                 .argument = reinterpret_cast<std::uintptr_t>(address),
-                 .size = size},
-                [&] { return system_.munmap(address, size); });
+    return ended({.kind = call_kind::munmap,
+                  .argument = reinterpret_cast<std::uintptr_t>(address),
+                  .size = size},
+                 [&] { return system_.munmap(address, size); });
   }
   /// Passes eventfd(2) on.
   [[nodiscard]] result<int> eventfd() const noexcept {
@@ -126,11 +143,20 @@ class watched_system {
     const bool described = succeeds([&] { describe(c, mem); });
     const auto a = execute();
     if (!described) return a;
+    const guard held(detail::order_of_calls());
     (void)succeeds([&] {
       decode_answer(c, mem, as_answer(a));
       observer_->called(c);
     });
     return a;
+  }
+  // As `told`, for a call that gives a descriptor or an address back. Another thread may get it
+  // again at once, and the observer must not hear of that first.
+  template <class Execute>
+  auto ended(const call& c, Execute execute) const noexcept {
+    if (!observer_) return execute();
+    const guard held(detail::order_of_calls());
+    return told(c, execute);
   }
   template <class Execute>
   auto told(const call& c, Execute execute) const noexcept {

@@ -14,6 +14,7 @@
 #include <kvm_vfio/sim/kvm/tce_table.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 
 namespace kvm_vfio::sim {
@@ -31,7 +32,7 @@ KVM_VFIO_INLINE errc kvm_spapr_tce::spapr_tce_attach(vm_base* const& vm, int tab
   if (held->kind() != file_kind::tce_table) return errc::inval;
   auto* const table = static_cast<tce_table*>(held.get());
   const guard locked(world_.lock());
-  return table->attach(*vm, *group);
+  return detail::attempt([&] { return table->attach(*vm, *group); });
 }
 
 KVM_VFIO_INLINE void kvm_spapr_tce::spapr_tce_release(vm_base* const& vm,

@@ -13,6 +13,7 @@
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
@@ -93,6 +94,7 @@ KVM_VFIO_INLINE void detail::refuse_release(std::string_view release, std::strin
 
 KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   const guard held(state_.lock);
+  if (!path) return errc::fault;
   const std::string_view p = path;
   if (flags & O_PATH) return exists(p) ? result<file*>(new path_file(path)) : errc::noent;
   if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(state_));
@@ -125,6 +127,30 @@ KVM_VFIO_INLINE std::uint64_t world::container_changes() const noexcept {
 KVM_VFIO_INLINE bool world::raise(vfio_device& device, std::uint32_t index, std::uint32_t vector) {
   const guard held(state_.lock);
   return device.pci.irqs.raise(index, vector);
+}
+
+KVM_VFIO_INLINE int world::containers() const noexcept {
+  const guard held(state_.lock);
+  return static_cast<int>(state_.containers.size());
+}
+
+KVM_VFIO_INLINE int world::iommufds() const noexcept {
+  const guard held(state_.lock);
+  return static_cast<int>(iommufds_.files.size());
+}
+
+KVM_VFIO_INLINE void world::forget(const vm_base& vm) noexcept {
+  const guard held(state_.lock);
+  for (const auto& [number, g] : groups_) {
+    if (g->vm == &vm) g->vm = nullptr;
+    for (const auto& d : g->devices) {
+      for (device_file* f = d->files; f; f = f->next)
+        if (f->vm == &vm) f->vm = nullptr;
+      if (d->vm != &vm) continue;
+      d->vm = nullptr;
+      d->holds_vm = false;
+    }
+  }
 }
 
 KVM_VFIO_INLINE bool world::exists(std::string_view p) const noexcept {

@@ -51,8 +51,13 @@ class dma_map {
  public:
   /// The first mapping that has an address in [first, last]. Null: there is none.
   [[nodiscard]] const dma_mapping* find(std::uint64_t first, std::uint64_t last) const noexcept;
+  // Without memory the next functions throw std::bad_alloc, and change nothing.
+
+  /// Allocates the memory for a number of further mappings. Later calls use this memory first:
+  /// `add` and `split_behind` need memory for one mapping, and `cut` for two.
+  void prepare(std::size_t further);
   /// Adds a mapping. \pre no mapping has an address in common with it
-  void add(const dma_mapping& m) { by_iova_.emplace(m.iova, m); }
+  void add(const dma_mapping& m);
   /// The first mapping that starts at an address or above it. Null: there is none.
   [[nodiscard]] dma_mapping* at_or_after(std::uint64_t iova) noexcept;
   /// The first mapping behind `m`. Null: there is none.
@@ -60,7 +65,7 @@ class dma_map {
   /// Removes a mapping. \pre the mapping is in the set
   void remove(const dma_mapping& m) noexcept { by_iova_.erase(m.iova); }
   /// Removes the addresses in [first, last] from all mappings. A mapping that reaches over an end
-  /// of the range is made smaller.
+  /// of the range is made smaller. If it reaches over both ends, a further mapping is made.
   void cut(std::uint64_t first, std::uint64_t last);
   /// Makes two mappings of a mapping that reaches over the end of an address: the first one ends
   /// with the address. Does nothing if no mapping does so.
@@ -73,7 +78,9 @@ class dma_map {
   [[nodiscard]] const std::map<std::uint64_t, dma_mapping>& all() const noexcept;
 
  private:
-  std::map<std::uint64_t, dma_mapping> by_iova_;
+  using mappings = std::map<std::uint64_t, dma_mapping>;
+  mappings by_iova_;
+  mappings spare_;  // memory for further mappings; what is in it has no meaning
 };
 
 }  // namespace kvm_vfio::sim

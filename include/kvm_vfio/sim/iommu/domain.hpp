@@ -27,10 +27,10 @@ struct domain {
                                     const iommu_group& group) noexcept;
 
 /// Puts a group into the domain that enforces coherency as the group's IOMMU can. Makes this domain
-/// if it does not exist.
+/// if it does not exist. Without memory it throws std::bad_alloc, and changes nothing.
 void join_domain(std::vector<std::unique_ptr<domain>>& domains, iommu_group& group);
 /// Takes a group out of its domain. A domain without groups is deleted.
-void leave_domain(std::vector<std::unique_ptr<domain>>& domains, iommu_group& group);
+void leave_domain(std::vector<std::unique_ptr<domain>>& domains, iommu_group& group) noexcept;
 
 }  // namespace kvm_vfio::sim
 

@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -26,7 +27,7 @@ class ioas {
   /// \param ranges    the addresses, sorted
   /// \param alignment what addresses and sizes must be multiples of, in bytes: the smallest page of
   ///                  the IOMMU; 1 if no device is attached
-  void set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment);
+  void set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment) noexcept;
   /// Uses no pages that are larger than `page` from now on, so that `cut` can cut mappings
   /// (iopt_disable_large_pages). Then addresses and sizes must be multiples of `page`.
   /// \par Errors
@@ -35,6 +36,9 @@ class ioas {
   [[nodiscard]] errc use_small_pages();
   /// Whether `use_small_pages` has succeeded.
   [[nodiscard]] bool small_pages() const noexcept { return small_pages_; }
+  /// Allocates the memory for a number of calls of `cut` and `map`. Without memory it throws
+  /// std::bad_alloc, and changes nothing.
+  void prepare(std::size_t mappings) { maps_.prepare(mappings); }
   /// Cuts the mapping that contains an address into two. The first of them ends with this address.
   /// Does nothing if no mapping contains the address, or a mapping ends with it.
   /// \param last the address

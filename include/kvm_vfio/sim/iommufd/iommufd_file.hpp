@@ -131,11 +131,15 @@ class iommufd_file final : public file {
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
   /// Makes an address space for VFIO, if there is none (VFIO_GROUP_SET_CONTAINER with an iommufd).
-  void make_vfio_ioas();
+  void make_vfio_ioas() {
+    if (vfio_ioas_ == 0) vfio_ioas_ = make(type::ioas);
+  }
   /// The number of the address space for VFIO (IOMMU_VFIO_IOAS). 0: there is none.
   [[nodiscard]] std::uint32_t vfio_ioas() const noexcept { return vfio_ioas_; }
   /// The objects by their numbers.
-  [[nodiscard]] const std::map<std::uint32_t, iommufd_object>& objects() const noexcept;
+  [[nodiscard]] const std::map<std::uint32_t, iommufd_object>& objects() const noexcept {
+    return objects_;
+  }
 
  private:
   using type = iommufd_object::type;
@@ -176,6 +180,10 @@ class iommufd_file final : public file {
   [[nodiscard]] errc check_table(const ioas& space, const iommu_spec& iommu) const;
   std::uint32_t make_table(iommufd_object& space, const iommu_group& group);
   void drop_if_unused(iommufd_object& o) noexcept;
+  // Notes that devices or page tables have changed. The addresses that the address spaces allow are
+  // computed later, because this needs memory, and a device must be able to leave without memory.
+  void changed() noexcept;
+  // Computes these addresses, if something has changed. Throws std::bad_alloc.
   void update_ranges();
 
   answer destroy(process& task, std::uint64_t argument);
@@ -193,6 +201,7 @@ class iommufd_file final : public file {
   iommufd_shared& state_;
   std::map<std::uint32_t, iommufd_object> objects_;
   std::uint32_t vfio_ioas_ = 0;
+  bool old_ranges_ = false;
 };
 
 }  // namespace kvm_vfio::sim

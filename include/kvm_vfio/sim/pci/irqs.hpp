@@ -86,9 +86,9 @@ class pci_irqs {
   [[nodiscard]] static errc connect(process& task, std::int32_t fd, file_ref& to) noexcept;
 
   // The action TRIGGER of INTx, MSI and MSI-X.
-  answer trigger(process& task, const header& h, const bytes& data) noexcept;
-  answer arm(process& task, const header& h, const bytes& data) noexcept;
-  errc connect_all(process& task, const header& h, const bytes& data) noexcept;
+  answer trigger(process& task, const header& h, const bytes& data);
+  answer arm(process& task, const header& h, const bytes& data);
+  errc connect_all(process& task, const header& h, const bytes& data);
   // The action TRIGGER without eventfds: signals the eventfd of a vector.
   void loop_back(std::uint32_t index, std::uint32_t vector) noexcept;
   errc mask(process& task, const header& h, const bytes& data, bool on) noexcept;

@@ -26,6 +26,9 @@ class sparse_bytes {
   /// Copies `size` bytes from `from` to the array, from `offset` on. Allocates all chunks first: if
   /// this fails with std::bad_alloc, no byte was written.
   void write(std::uint64_t offset, const void* from, std::size_t size);
+  /// Allocates the chunks for `size` bytes from `offset` on, so that a later `write` of these bytes
+  /// allocates nothing. Without memory it throws std::bad_alloc.
+  void prepare(std::uint64_t offset, std::size_t size);
   /// The byte at an offset.
   [[nodiscard]] unsigned char operator[](std::uint64_t offset) const noexcept;
   /// Gives the first `size` bytes of the array one block of memory, and returns its address, a

@@ -80,6 +80,9 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// - `errc::inval`: the file cannot be read
   /// - further errors: those of the kind of file
   virtual answer read(void*, std::size_t);
+  /// Moves the position of the file back by a number of bytes. A process calls this function if it
+  /// could not take the bytes of a `read`. A file without a position does nothing.
+  virtual void move_back(std::uint64_t /*bytes*/) noexcept;
   /// write(2) with the bytes and their number.
   /// \par Errors
   /// - `errc::inval`: the file cannot be written

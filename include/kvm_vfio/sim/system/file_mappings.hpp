@@ -25,6 +25,8 @@ struct file_mapping {
 /// \return the reference of the mapping; empty: no mapping contains the range
 [[nodiscard]] file_ref unmap(std::vector<file_mapping>& from, std::uint64_t address,
                              std::uint64_t size);
+/// Copies mappings, with references of their own. Without memory it throws std::bad_alloc.
+[[nodiscard]] std::vector<file_mapping> copy(const std::vector<file_mapping>& all);
 /// Returns whether a mapping contains a byte of a range.
 [[nodiscard]] bool maps(const std::vector<file_mapping>& all, std::uint64_t address,
                         std::uint64_t size) noexcept;

@@ -38,6 +38,8 @@ class device_file final : public file {
   /// The VM that the last set_kvm gave to the file. Null: none. The driver sees it when a character
   /// device is bound; for a device of a group the VM of the group counts.
   vm_base* vm = nullptr;
+  /// The next open file of the device. Null: this file is the last one.
+  device_file* next = nullptr;
 
   /// Opens the device for the group that hands it out. The caller holds the world's lock.
   /// \par Errors
@@ -90,6 +92,8 @@ class device_file final : public file {
   /// - `errc::inval`: the device is not open
   /// - further errors: those of `pci_endpoint::read`
   answer read(void* to, std::size_t size) override;
+  /// Takes the world's lock.
+  void move_back(std::uint64_t bytes) noexcept override;
   /// Writes to the region at the position of the file, and moves the position behind what was
   /// written. Takes the world's lock.
   /// \par Errors

@@ -30,7 +30,7 @@ class type1_iommu final : public iommu_driver {
  public:
   /// \param state   the state of the world; must outlive the driver
   /// \param version the version of the driver
-  type1_iommu(const vfio_state& state, type1_version version) noexcept;
+  type1_iommu(const vfio_state& state, type1_version version);
 
   /// Answers VFIO_CHECK_EXTENSION for a container that has no IOMMU driver yet.
   [[nodiscard]] static bool has_unopened(const linux_release& release,
@@ -63,6 +63,8 @@ class type1_iommu final : public iommu_driver {
   // Whether every domain enforces coherency. True if there is no domain.
   [[nodiscard]] bool coherent() const noexcept;
   void pick_page_sizes() noexcept;
+  // The addresses that all attached groups allow.
+  [[nodiscard]] const std::vector<iova_range>& ranges();
   [[nodiscard]] std::uint64_t page() const noexcept { return smallest_page(page_sizes_); }
 
   answer get_info(process& task, std::uint64_t argument);
@@ -94,6 +96,9 @@ class type1_iommu final : public iommu_driver {
   int mediated_ = 0;
   std::uint64_t page_sizes_ = ~std::uint64_t{0} << 12;
   bool tells_ranges_ = false;  // GET_INFO has the IOVA ranges; true from the first domain on
+  // A group has left, so `ranges_` must be computed again. Computing needs memory, and a group must
+  // be able to leave without memory.
+  bool old_ranges_ = false;
   std::vector<iova_range> ranges_ = every_address();
 };
 

@@ -58,6 +58,8 @@ class vfio_device {
   bool holds_vm = false;
   /// The file of the character device that is bound to an iommufd. Null: none is.
   device_file* bound = nullptr;
+  /// The first of the open files of the device (`device_file::next`). Null: none is open.
+  device_file* files = nullptr;
   /// The file of the group, on which the device holds a reference while it uses the container of
   /// the group. Null: the device does not use a container.
   file* group_file = nullptr;

@@ -21,7 +21,7 @@ struct vfio_state {
   /// The settings of the world that are not part of the topology.
   world_options options;
   /// The world's lock. Every operation on VFIO's objects holds it.
-  trace::mutex lock{};
+  mutable trace::mutex lock{};
   /// The containers that exist, in the order of creation. The lock guards the list.
   std::vector<const container*> containers{};
   /// How often a group joined or left a container, or a container got an IOMMU driver. Atomic.

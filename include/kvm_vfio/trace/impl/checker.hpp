@@ -32,9 +32,34 @@ KVM_VFIO_INLINE checker::~checker() = default;
 KVM_VFIO_INLINE void checker::called(const call& c) {
   const guard held(mutex_);
   files_.call = ++number_;
+  const int key = key_of(c.process, c.table);
+  const bool forks = c.kind == call_kind::fork && c.error == errc::ok;
+  const int child = forks ? key_of(static_cast<int>(c.value), c.number) : 0;
+  if (key == c.process && (!forks || child == c.value)) return check(c);
+  call renamed = c;
+  renamed.process = key;
+  if (forks) renamed.value = child;
+  const std::size_t before = reports_.size();
+  check(renamed);
+  for (std::size_t i = before; i < reports_.size(); ++i) reports_[i].by.process = c.process;
+}
+
+KVM_VFIO_INLINE void checker::check(const call& c) {
   const std::size_t before = reports_.size();
   see(c);
   made(c, reports_.size() != before);
+}
+
+KVM_VFIO_INLINE int checker::key_of(int process, std::uint32_t table) {
+  if (table == 0) return process;
+  const auto known = keys_.find({process, table});
+  if (known != keys_.end()) return known->second;
+  const auto same = keys_.lower_bound({process, 0});
+  const bool shared = same != keys_.end() && same->first.first == process;
+  const int key = shared ? last_key_ - 1 : process;
+  keys_.emplace(std::pair{process, table}, key);
+  if (shared) last_key_ = key;
+  return key;
 }
 
 KVM_VFIO_INLINE void checker::made(const call& c, bool told) {
@@ -130,6 +155,7 @@ KVM_VFIO_INLINE void checker::opened(const call& c) {
 KVM_VFIO_INLINE void checker::installed(const call& c) {
   if (c.error != errc::ok) return;
   const detail::file_id of = files_.id_at({c.process, c.fd});
+  if (of != detail::no_file && c.fd == c.made) return;  // the descriptor keeps its file
   dropped(c, {c.process, c.made});
   if (of == detail::no_file) add_file(c, c.type, c.text);
   else files_.copy(of, {c.process, c.made});
@@ -181,6 +207,7 @@ KVM_VFIO_INLINE void checker::exited(const call& c) {
   std::erase_if(tested_, of_process);
   std::erase_if(closed_, of_process);
   unmade_.erase(c.process);
+  std::erase_if(keys_, [&](const auto& entry) { return entry.second == c.process; });
 }
 
 KVM_VFIO_INLINE void checker::controlled(const call& c) {
@@ -340,8 +367,11 @@ KVM_VFIO_INLINE bool checker::on_no_descriptor(const call& c) {
 KVM_VFIO_INLINE bool checker::lacks_descriptor(const call& c) noexcept {
   // After EFAULT the checker could not read the argument either.
   if (c.error == errc::ok || c.error == errc::fault) return false;
-  const bool names = c.attribute == kvm_vfio::uapi::dev_vfio_file_add ||
-                     c.attribute == kvm_vfio::uapi::dev_vfio_file_del ||
+  // Other devices of KVM have attributes with the same numbers.
+  const seen_file* const f = files_.find({c.process, c.fd});
+  const bool attribute = c.attribute == kvm_vfio::uapi::dev_vfio_file_add ||
+                         c.attribute == kvm_vfio::uapi::dev_vfio_file_del;
+  const bool names = (attribute && f && f->type == file_type::kvm_vfio) ||
                      c.request == VFIO_GROUP_SET_CONTAINER ||
                      c.request == uapi::request_bind_iommufd;
   return c.fd < 0 || (names && c.subject < 0);

@@ -134,11 +134,11 @@ KVM_VFIO_INLINE void decode_argument(call& c, memory& from) {
       if (detail::peek(from, c.argument, fd)) c.subject = fd;
       return;
     }
-    case VFIO_GROUP_GET_DEVICE_FD: (void)read_string(from, c.argument, c.text); return;
+    case VFIO_GROUP_GET_DEVICE_FD: (void)peek_string(from, c.argument, c.text); return;
     case VFIO_SET_IOMMU: c.number = static_cast<std::uint32_t>(c.argument); return;
     case VFIO_DEVICE_SET_IRQS: {
       vfio_irq_set set{};
-      if (!from.read(c.argument, &set, offsetof(vfio_irq_set, data))) return;
+      if (!from.peek(c.argument, &set, offsetof(vfio_irq_set, data))) return;
       c.number = set.index;
       c.flags = set.flags;
       c.count = set.count;

@@ -189,7 +189,7 @@ KVM_VFIO_INLINE std::string seen_files::open_devices(file_id group, int process)
   };
   const auto name = [&](const std::string& what, file_id id, int of) {
     text += (text.empty() ? "" : ", ") + what;
-    if (of != process) text += " of process " + std::to_string(of);
+    if (of != process) text += of < 0 ? " of another process" : " of process " + std::to_string(of);
     text += " (" + files_.find(id)->second.name + ")";
   };
   for (const auto& [at, id] : slots_)

@@ -6,9 +6,11 @@
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <utility>
 
 namespace kvm_vfio::sim {
 
@@ -32,22 +34,34 @@ KVM_VFIO_INLINE dma_mapping* dma_map::next(const dma_mapping& m) noexcept {
   return at_or_after(m.last() + 1);
 }
 
-KVM_VFIO_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
-  while (const dma_mapping* const found = find(first, last)) {
-    const dma_mapping m = *found;
-    remove(m);
-    if (m.iova < first) add(m.part(m.iova, first));
-    if (m.last() > last) add(m.part(last + 1, m.iova + m.size));
+KVM_VFIO_INLINE void dma_map::prepare(std::size_t further) {
+  while (spare_.size() < further) spare_.try_emplace(spare_.size());
+}
+
+KVM_VFIO_INLINE void dma_map::add(const dma_mapping& m) {
+  if (spare_.empty()) {
+    by_iova_.emplace(m.iova, m);
+    return;
   }
+  auto node = spare_.extract(std::prev(spare_.end()));
+  node.key() = m.iova;
+  node.mapped() = m;
+  by_iova_.insert(std::move(node));
+}
+
+KVM_VFIO_INLINE void dma_map::cut(std::uint64_t first, std::uint64_t last) {
+  prepare(2);
+  if (first != 0) split_behind(first - 1);
+  split_behind(last);
+  while (const dma_mapping* const found = find(first, last)) remove(*found);
 }
 
 KVM_VFIO_INLINE void dma_map::split_behind(std::uint64_t last) {
   const dma_mapping* const found = find(last, last);
   if (!found || found->last() == last) return;
-  const dma_mapping m = *found;
-  remove(m);
-  add(m.part(m.iova, last + 1));
-  add(m.part(last + 1, m.iova + m.size));
+  add(found->part(last + 1, found->iova + found->size));
+  dma_mapping& before = by_iova_.find(found->iova)->second;
+  before.size = last + 1 - before.iova;
 }
 
 KVM_VFIO_INLINE const std::map<std::uint64_t, dma_mapping>& dma_map::all() const noexcept {

@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/world_options.hpp>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -26,13 +27,14 @@ KVM_VFIO_INLINE void join_domain(std::vector<std::unique_ptr<domain>>& domains,
   const bool enforce = group.iommu().snoop_control;
   for (const auto& d : domains)
     if (d->enforce_coherency == enforce) return d->groups.push_back(&group);
-  domains.push_back(std::make_unique<domain>());
-  domains.back()->enforce_coherency = enforce;
-  domains.back()->groups.push_back(&group);
+  auto made = std::make_unique<domain>();
+  made->enforce_coherency = enforce;
+  made->groups.push_back(&group);
+  domains.push_back(std::move(made));
 }
 
 KVM_VFIO_INLINE void leave_domain(std::vector<std::unique_ptr<domain>>& domains,
-                                  iommu_group& group) {
+                                  iommu_group& group) noexcept {
   for (const auto& d : domains) std::erase(d->groups, &group);
   std::erase_if(domains, [](const auto& d) { return d->groups.empty(); });
 }

@@ -21,7 +21,8 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE void ioas::set_ranges(std::vector<iova_range> ranges, std::uint64_t alignment) {
+KVM_VFIO_INLINE void ioas::set_ranges(std::vector<iova_range> ranges,
+                                      std::uint64_t alignment) noexcept {
   ranges_ = std::move(ranges);
   alignment_ = small_pages_ ? std::max(alignment, page) : alignment;
 }

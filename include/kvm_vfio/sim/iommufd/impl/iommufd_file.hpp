@@ -17,6 +17,7 @@
 #include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 
@@ -38,6 +39,7 @@ KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state)
 KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
                                            std::uint64_t argument) {
   const guard held(state_.lock);
+  update_ranges();
   switch (request) {
     case uapi::request_destroy: return destroy(task, argument);
     case uapi::request_ioas_alloc: return alloc_ioas(task, argument);
@@ -54,11 +56,10 @@ KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
 KVM_VFIO_INLINE result<std::uint32_t> iommufd_file::bind(iommu_group& group,
                                                          const device_spec& device) {
   if (const errc e = group.claim_dma(this); e != errc::ok) return e;
-  if (const errc e = check_interrupts(state_.options, group); e != errc::ok) {
-    group.release_dma();
-    return e;
-  }
+  detail::undo claimed([&] { group.release_dma(); });
+  if (const errc e = check_interrupts(state_.options, group); e != errc::ok) return e;
   const std::uint32_t id = make(type::device);
+  claimed.keep();
   iommufd_object& o = objects_[id];
   o.group = &group;
   o.device = &device;
@@ -73,6 +74,7 @@ KVM_VFIO_INLINE void iommufd_file::unbind(std::uint32_t id) noexcept {
 }
 
 KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
+  update_ranges();
   iommufd_object& d = objects_[id];
   iommufd_object* to = find(pt);
   if (!to) return errc::noent;
@@ -99,11 +101,14 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
       if (!table) to->automatic = true;
     }
   }
+  // A page table that was made now has no users yet.
+  detail::undo table([&] { drop_if_unused(*to); });
+  if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
+  table.keep();
   ++to->users;
   detach(id);
   d.attached_to = to;
-  if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
-  update_ranges();
+  changed();
   pt = id_of(*to);
   return errc::ok;
 }
@@ -114,23 +119,14 @@ KVM_VFIO_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
   if (!from) return;
   d.attached_to = nullptr;
   --from->users;
-  auto& groups = from->pages.groups;
+  auto& groups = from->pages.groups;  // with two entries of the group while `attach` replaces this
   for (std::size_t i = 0; i < groups.size(); ++i) {
     if (groups[i] != d.group) continue;
     groups.erase(groups.begin() + static_cast<std::ptrdiff_t>(i));
     break;
   }
   drop_if_unused(*from);
-  update_ranges();
-}
-
-KVM_VFIO_INLINE void iommufd_file::make_vfio_ioas() {
-  if (vfio_ioas_ == 0) vfio_ioas_ = make(type::ioas);
-}
-
-KVM_VFIO_INLINE const std::map<std::uint32_t, iommufd_object>& iommufd_file::objects()
-    const noexcept {
-  return objects_;
+  changed();
 }
 
 KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
@@ -193,7 +189,7 @@ KVM_VFIO_INLINE std::uint64_t locked_memory(const iommufd_shared& state, int use
 KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_spec& iommu) const {
   if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
   for (const auto& [iova, m] : space.mappings().all())
-    if (!allowed({iommu.aperture}, m.iova, m.last())) return errc::addrinuse;
+    if (m.iova < iommu.aperture.first || m.last() > iommu.aperture.last) return errc::addrinuse;
   return space.check_translation([this](int user) { return locked_memory(state_, user); });
 }
 
@@ -214,24 +210,31 @@ KVM_VFIO_INLINE void iommufd_file::drop_if_unused(iommufd_object& o) noexcept {
   objects_.erase(id_of(o));
 }
 
+KVM_VFIO_INLINE void iommufd_file::changed() noexcept {
+  old_ranges_ = true;
+  for (auto& [id, o] : objects_)
+    if (o.kind == type::ioas) o.space.set_translated(false);
+  for (auto& [id, o] : objects_)
+    if (o.kind == type::hwpt) o.address_space->space.set_translated(true);
+}
+
 KVM_VFIO_INLINE void iommufd_file::update_ranges() {
+  if (!old_ranges_) return;
   for (auto& [id, o] : objects_) {
     if (o.kind != type::ioas) continue;
     auto ranges = every_address();
     std::uint64_t align = 1;
-    bool translated = false;
     for (const auto& [other, user] : objects_) {
       if (user.kind == type::device && user.attached_to == &o) align = std::max(align, ioas::page);
       if (user.kind != type::hwpt || user.address_space != &o) continue;
       // A page table has the addresses of its IOMMU; each attached device has reserved regions.
-      translated = true;
       ranges = intersection(ranges, user.iommu->aperture);
       align = std::max(align, smallest_page(user.iommu->page_sizes));
       for (const iommu_group* g : user.pages.groups) ranges = narrowed(ranges, g->iommu());
     }
     o.space.set_ranges(std::move(ranges), align);
-    o.space.set_translated(translated);
   }
+  old_ranges_ = false;
 }
 
 KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
@@ -243,7 +246,7 @@ KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argume
   if (o->kind == type::hwpt) --o->address_space->users;
   if (c.id == vfio_ioas_) vfio_ioas_ = 0;
   objects_.erase(c.id);
-  update_ranges();
+  changed();
   return 0;
 }
 
@@ -333,7 +336,7 @@ KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t arg
     --space->users;
     objects_.erase(c.out_hwpt_id);
   }
-  update_ranges();
+  changed();
   return a;
 }
 

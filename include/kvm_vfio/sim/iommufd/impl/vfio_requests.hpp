@@ -117,6 +117,7 @@ KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const v
     const std::uint64_t last = u.iova + u.size - 1;
     if (on.space->small_pages()) {
       // Version 1 unmaps a part of a mapping: the mapping is cut at both ends of the range.
+      on.space->prepare(2);
       if (const errc cut = on.space->cut(last); cut != errc::ok) return cut;
       if (u.iova != 0)
         if (const errc cut = on.space->cut(u.iova - 1); cut != errc::ok) return cut;

@@ -157,9 +157,10 @@ KVM_VFIO_INLINE answer vm_requests::set_irqfd(process& task, std::uint64_t argum
   }
   if (std::ranges::any_of(irqfds_, same)) return errc::busy;
   event_file& counted = *(*event)->as_event();
-  if (!counted.add_irqfd(exclusive_)) return errc::busy;
   irqfds_.push_back({std::move(*event), c.gsi});
-  return 0;
+  if (counted.add_irqfd(exclusive_)) return 0;
+  irqfds_.pop_back();
+  return errc::busy;
 }
 
 KVM_VFIO_INLINE answer vm_requests::set_ioeventfd(process& task, std::uint64_t argument) {

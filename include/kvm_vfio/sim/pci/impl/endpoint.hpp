@@ -116,6 +116,7 @@ KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,
   const span table = table_in(s);
   const std::uint64_t end = s.at + s.size;
   const std::uint64_t first_end = table.size == 0 ? end : table.at;
+  bars_[s.index].prepare(s.at, s.size);
   bars_[s.index].write(s.at, bytes, kvm_vfio::detail::convert<std::size_t>(first_end - s.at));
   if (table.size == 0) return static_cast<std::int64_t>(s.size);
   const std::uint64_t behind = table.at + table.size;

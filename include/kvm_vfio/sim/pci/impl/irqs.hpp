@@ -156,8 +156,7 @@ KVM_VFIO_INLINE errc pci_irqs::connect(process& task, std::int32_t fd, file_ref&
   return errc::ok;
 }
 
-KVM_VFIO_INLINE answer pci_irqs::trigger(process& task, const header& h,
-                                         const bytes& data) noexcept {
+KVM_VFIO_INLINE answer pci_irqs::trigger(process& task, const header& h, const bytes& data) {
   const bool intx = h.index == VFIO_PCI_INTX_IRQ_INDEX;
   if (armed_ == h.index && h.count == 0 && (h.flags & VFIO_IRQ_SET_DATA_NONE)) {
     disarm();
@@ -174,21 +173,20 @@ KVM_VFIO_INLINE answer pci_irqs::trigger(process& task, const header& h,
   return 0;
 }
 
-KVM_VFIO_INLINE answer pci_irqs::arm(process& task, const header& h, const bytes& data) noexcept {
+KVM_VFIO_INLINE answer pci_irqs::arm(process& task, const header& h, const bytes& data) {
   const std::uint32_t wanted = h.start + h.count;
   if (wanted == 0) return errc::range;
   if (h.index == VFIO_PCI_MSI_IRQ_INDEX && wanted > most_msi_)
     return static_cast<std::int64_t>(most_msi_);
+  vectors_.resize(wanted);
   armed_ = h.index;
   intx_masked_ = intx_disabled_;
-  vectors_.resize(wanted);
   const errc e = connect_all(task, h, data);
   if (e != errc::ok) disarm();
   return to_answer(e);
 }
 
-KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h,
-                                           const bytes& data) noexcept {
+KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h, const bytes& data) {
   const std::size_t end = std::size_t{h.start} + h.count;
   if (!dynamic_msix_ && (h.start >= vectors_.size() || end > vectors_.size())) return errc::inval;
   if (grows(h.index) && vectors_.size() < end) vectors_.resize(end);

@@ -30,12 +30,16 @@ KVM_VFIO_INLINE void sparse_bytes::read(std::uint64_t offset, void* to,
   }
 }
 
-KVM_VFIO_INLINE void sparse_bytes::write(std::uint64_t offset, const void* from, std::size_t size) {
+KVM_VFIO_INLINE void sparse_bytes::prepare(std::uint64_t offset, std::size_t size) {
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);
     if (!bytes_of(p.chunk)) chunks_.emplace(p.chunk, std::make_unique<chunk>());
     done += p.size;
   }
+}
+
+KVM_VFIO_INLINE void sparse_bytes::write(std::uint64_t offset, const void* from, std::size_t size) {
+  prepare(offset, size);
   const auto* in = static_cast<const unsigned char*>(from);
   for (std::size_t done = 0; done < size;) {
     const part p = part_of(offset + done, size - done);

@@ -29,6 +29,8 @@ KVM_VFIO_INLINE file_ref unmap(std::vector<file_mapping>& from, std::uint64_t ad
   if (found == from.size()) return {};
   const std::uint64_t before = address - from[found].address;
   const std::uint64_t all = from[found].size;
+  // What is left is in at most two parts. Without room for them nothing may change.
+  from.reserve(from.size() + 1);
   file_ref mapped = std::move(from[found].mapped);
   const auto at = static_cast<std::ptrdiff_t>(found);
   from.erase(from.begin() + at);
@@ -40,6 +42,16 @@ KVM_VFIO_INLINE file_ref unmap(std::vector<file_mapping>& from, std::uint64_t ad
   keep(address + size, all - before - size);
   keep(address - before, before);
   return mapped;
+}
+
+KVM_VFIO_INLINE std::vector<file_mapping> copy(const std::vector<file_mapping>& all) {
+  std::vector<file_mapping> made;
+  made.reserve(all.size());
+  for (const file_mapping& m : all) {
+    m.mapped->get();
+    made.push_back({m.address, m.size, file_ref(m.mapped.get())});
+  }
+  return made;
 }
 
 KVM_VFIO_INLINE bool maps(const std::vector<file_mapping>& all, std::uint64_t address,

@@ -8,6 +8,7 @@
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/spapr.hpp>
 #include <kvm_vfio/sim/vfio/type1.hpp>
@@ -34,14 +35,14 @@ KVM_VFIO_INLINE void container::put() noexcept {
 }
 
 KVM_VFIO_INLINE errc container::attach(vfio_group& group) {
-  if (const errc e = group.hardware.claim_dma(&group); e != errc::ok) return e;
-  if (driver_) {
-    if (const errc e = driver_->attach(group.hardware); e != errc::ok) {
-      group.hardware.release_dma();
-      return e;
-    }
-  }
   groups_.push_back(&group);
+  detail::undo joined([&] { groups_.pop_back(); });
+  if (const errc e = group.hardware.claim_dma(&group); e != errc::ok) return e;
+  detail::undo claimed([&] { group.hardware.release_dma(); });
+  if (driver_)
+    if (const errc e = driver_->attach(group.hardware); e != errc::ok) return e;
+  joined.keep();
+  claimed.keep();
   group.in_container = this;
   group.container_users = 1;
   get();
@@ -90,12 +91,13 @@ KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
   // reaches this driver, which refuses it with EINVAL. (No simulated IOMMU can nest.)
   if (!made) return has(type) ? errc::inval : errc::nodev;
   // As in the kernel, the group that joined last is attached first.
-  for (std::size_t i = groups_.size(); i-- > 0;) {
-    const errc e = made->attach(groups_[i]->hardware);
-    if (e == errc::ok) continue;
-    while (++i < groups_.size()) made->detach(groups_[i]->hardware);
-    return e;
-  }
+  std::size_t first = groups_.size();  // the groups from this one on are attached
+  detail::undo attached([&] {
+    for (; first < groups_.size(); ++first) made->detach(groups_[first]->hardware);
+  });
+  for (; first > 0; --first)
+    if (const errc e = made->attach(groups_[first - 1]->hardware); e != errc::ok) return e;
+  attached.keep();
   driver_ = std::move(made);
   state_.container_changed();
   return errc::ok;

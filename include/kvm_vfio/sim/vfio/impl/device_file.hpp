@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -34,7 +35,9 @@ namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
                                          file* group) noexcept
-    : file(file_kind::device), state_(state), device_(device), group_(group) {}
+    : file(file_kind::device), next(device.files), state_(state), device_(device), group_(group) {
+  device.files = this;
+}
 
 KVM_VFIO_INLINE errc device_file::open_from_group() {
   const vfio_group& g = device_.group();
@@ -74,6 +77,11 @@ KVM_VFIO_INLINE answer device_file::read(void* to, std::size_t size) {
   const answer a = opened_ ? device_.pci.read(to, size, position_) : answer(errc::inval);
   if (a) position_ += static_cast<std::uint64_t>(*a);
   return a;
+}
+
+KVM_VFIO_INLINE void device_file::move_back(std::uint64_t bytes) noexcept {
+  const guard held(state_.lock);
+  position_ -= bytes;
 }
 
 KVM_VFIO_INLINE answer device_file::write(const void* from, std::size_t size) {
@@ -145,14 +153,18 @@ KVM_VFIO_INLINE errc device_file::open_in_iommufd() {
     g.iommufd->put();
     return e;
   }
+  detail::undo opened([&] { close(); });
   std::uint32_t space = g.iommufd->vfio_ioas();
   const errc e = space == 0 ? errc::nodev : g.iommufd->attach(*id, space);
-  if (e != errc::ok) close();
+  if (e == errc::ok) opened.keep();
   return e;
 }
 
 KVM_VFIO_INLINE void device_file::release() noexcept {
   const guard held(state_.lock);
+  device_file** link = &device_.files;
+  while (*link != this) link = &(*link)->next;
+  *link = next;
   if (!opened_) return;
   if (iommufd_) iommufd_->unbind(devid_);
   close();

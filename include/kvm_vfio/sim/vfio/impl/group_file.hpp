@@ -87,8 +87,8 @@ KVM_VFIO_INLINE answer group_file::set_container(process& task, std::uint64_t ar
   file_ref held(*f);
   if (group_.has_container()) return errc::inval;
   if (held->kind() == file_kind::iommufd) {
+    static_cast<iommufd_file*>(held.get())->make_vfio_ioas();
     group_.iommufd = static_cast<iommufd_file*>(held.take());
-    group_.iommufd->make_vfio_ioas();
     return 0;
   }
   if (held->kind() != file_kind::container)

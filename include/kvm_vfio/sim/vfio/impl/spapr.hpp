@@ -37,9 +37,9 @@ KVM_VFIO_INLINE errc vfio_spapr_tce::attach(iommu_group& group) {
   if (group.mediated()) return errc::inval;
   if (group_) return errc::busy;
   if (!group.has_table_data) return errc::nodev;
+  join_domain(domains_, group);
   group_ = &group;
   group.windows.clear();
-  join_domain(domains_, group);
   return errc::ok;
 }
 
@@ -124,6 +124,7 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::map(process& task, std::uint64_t argument
     maps_.cut(m.iova, window - 1);
     return errc::intr;
   }
+  maps_.prepare(3);
   maps_.cut(m.iova, m.iova + m.size - 1);  // a new entry replaces an old one without an error
   maps_.add({m.iova, m.size, m.vaddr, m.flags});
   return 0;

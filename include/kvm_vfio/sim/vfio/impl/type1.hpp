@@ -30,7 +30,7 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE type1_iommu::type1_iommu(const vfio_state& state, type1_version version) noexcept
+KVM_VFIO_INLINE type1_iommu::type1_iommu(const vfio_state& state, type1_version version)
     : state_(state), v2_(version == type1_version::v2), available_(state.options.dma_entry_limit) {}
 
 KVM_VFIO_INLINE bool type1_iommu::has_unopened(const linux_release& release,
@@ -53,10 +53,10 @@ KVM_VFIO_INLINE errc type1_iommu::attach(iommu_group& group) {
     return errc::ok;
   }
   if (const errc e = check_interrupts(state_.options, group); e != errc::ok) return e;
-  const auto ranges = narrowed(ranges_, group.iommu());
+  auto narrow = narrowed(ranges(), group.iommu());
   const iova_range& aperture = group.iommu().aperture;
   for (const auto& [iova, m] : maps_.all()) {
-    if (allowed(ranges, m.iova, m.last())) continue;
+    if (allowed(narrow, m.iova, m.last())) continue;
     // For the first domain the kernel notices only while it maps that the aperture is too small.
     const bool inside = m.iova >= aperture.first && m.last() <= aperture.last;
     return inside || tells_ranges_ ? errc::inval : errc::range;
@@ -64,9 +64,9 @@ KVM_VFIO_INLINE errc type1_iommu::attach(iommu_group& group) {
   // The memory is pinned when the first domain translates the mappings.
   if (domains_.empty())
     if (const errc e = pin_all(); e != errc::ok) return e;
-  ranges_ = ranges;
-  tells_ranges_ = true;
   join_domain(domains_, group);
+  ranges_ = std::move(narrow);
+  tells_ranges_ = true;
   pick_page_sizes();
   return errc::ok;
 }
@@ -75,10 +75,18 @@ KVM_VFIO_INLINE void type1_iommu::detach(iommu_group& group) noexcept {
   if (group.mediated()) --mediated_;
   else leave_domain(domains_, group);
   if (domains_.empty() && mediated_ == 0) maps_.clear();
-  ranges_ = every_address();
-  for (const auto& d : domains_)
-    for (const iommu_group* g : d->groups) ranges_ = narrowed(ranges_, g->iommu());
+  old_ranges_ = true;
   pick_page_sizes();
+}
+
+KVM_VFIO_INLINE const std::vector<iova_range>& type1_iommu::ranges() {
+  if (!old_ranges_) return ranges_;
+  auto all = every_address();
+  for (const auto& d : domains_)
+    for (const iommu_group* g : d->groups) all = narrowed(all, g->iommu());
+  ranges_ = std::move(all);
+  old_ranges_ = false;
+  return ranges_;
 }
 
 KVM_VFIO_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
@@ -116,8 +124,8 @@ KVM_VFIO_INLINE answer type1_iommu::get_info(process& task, std::uint64_t argume
   caps.add(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1,
            detail::bytes_of(available_ - static_cast<std::uint32_t>(maps_.size())));
   if (tells_ranges_) {
-    auto body = detail::bytes_of(static_cast<std::uint32_t>(ranges_.size()), std::uint32_t{0});
-    for (const iova_range& r : ranges_) {
+    auto body = detail::bytes_of(static_cast<std::uint32_t>(ranges().size()), std::uint32_t{0});
+    for (const iova_range& r : ranges()) {
       const auto raw = detail::bytes_of(r.first, r.last);
       body.insert(body.end(), raw.begin(), raw.end());
     }
@@ -146,7 +154,7 @@ KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   if (update) return to_answer(set_address(task, m));
   if (maps_.find(m.iova, last)) return errc::exists;
   if (maps_.size() >= available_) return errc::nospc;
-  if (!allowed(ranges_, m.iova, last)) return errc::inval;
+  if (!allowed(ranges(), m.iova, last)) return errc::inval;
   const bool bar = task.maps_file(m.vaddr, m.size);
   dma_mapping made{.iova = m.iova,
                    .size = m.size,

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of descriptor_table.hpp.
+
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/system/descriptor_table.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE const descriptor_table::slot* descriptor_table::find(int fd) const noexcept {
+  const auto i = static_cast<std::size_t>(fd);
+  return fd >= 0 && i < slots_.size() && slots_[i].open ? &slots_[i] : nullptr;
+}
+
+KVM_VFIO_INLINE answer descriptor_table::free_number(std::size_t lowest) {
+  if (chosen_ >= 0) {
+    make_room(static_cast<std::size_t>(chosen_));
+    return chosen_;
+  }
+  if (open_ >= limit_) return errc::mfile;
+  while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
+  std::size_t at = std::max(lowest, lowest_);
+  while (at < slots_.size() && (slots_[at].open || slots_[at].kept)) ++at;
+  if (lowest != 0 && at >= limit_) return errc::mfile;
+  make_room(at);
+  return answer(static_cast<std::int64_t>(at));
+}
+
+KVM_VFIO_INLINE file_ref descriptor_table::occupy(std::int64_t found, file* owned,
+                                                  descriptor_use use) noexcept {
+  const auto at = static_cast<std::size_t>(found);
+  chosen_ = -1;
+  file_ref old(slots_[at].open);
+  if (!old) ++open_;
+  slots_[at] = {owned, use};
+  if (at == lowest_) ++lowest_;
+  return old;
+}
+
+KVM_VFIO_INLINE file_ref descriptor_table::put(int fd, file_ref& made, descriptor_use use) {
+  const auto at = static_cast<std::size_t>(fd);
+  make_room(at);
+  file_ref old(slots_[at].open);
+  if (!old) ++open_;
+  slots_[at] = {made.take(), use};
+  return old;
+}
+
+KVM_VFIO_INLINE file_ref descriptor_table::replace(int fd, file_ref& made, descriptor_use use,
+                                                   int& other) {
+  const auto i = static_cast<std::size_t>(fd);
+  make_room(i);
+  for (std::size_t at = slots_.size(); at-- != 0;)
+    if (slots_[at].open == made.get()) other = static_cast<int>(at);
+  if (slots_[i].open == made.get()) other = fd;
+  return put(fd, made, use);
+}
+
+KVM_VFIO_INLINE file_ref descriptor_table::take(int fd, bool keep) noexcept {
+  const auto i = static_cast<std::size_t>(fd);
+  file_ref taken(std::exchange(slots_[i].open, nullptr));
+  --open_;
+  slots_[i].kept = true;
+  if (!keep) give_back(fd);
+  return taken;
+}
+
+KVM_VFIO_INLINE void descriptor_table::make_room(std::size_t number) {
+  if (number >= slots_.size()) slots_.resize(number + 1);
+}
+
+KVM_VFIO_INLINE void descriptor_table::give_back(int fd) noexcept {
+  const auto i = static_cast<std::size_t>(fd);
+  slots_[i].kept = false;
+  lowest_ = std::min(lowest_, i);
+}
+
+KVM_VFIO_INLINE void descriptor_table::copy(const descriptor_table& from) {
+  slots_ = from.slots_;
+  open_ = from.open_;
+  for (slot& s : slots_) {
+    s.kept = false;
+    if (s.open) s.open->get();
+  }
+}
+
+}  // namespace kvm_vfio::sim
