@@ -90,6 +90,9 @@ class pci_endpoint {
   /// - `errc::inval`: there is no such region, or the offset is behind its end
   /// - `errc::io`: the command register disables memory access, and the region is memory
   answer read(void* to, std::size_t size, std::uint64_t offset) const;
+  /// Returns how many bytes a `read` that fails with `errc::io` writes before the error: the part
+  /// of the MSI-X table at the start of the range.
+  [[nodiscard]] std::size_t read_before_error(std::size_t size, std::uint64_t offset) const;
   /// Writes to the device's file (pwrite). Writes to the MSI-X table have no effect.
   /// \param from   the bytes
   /// \param size   the number of bytes

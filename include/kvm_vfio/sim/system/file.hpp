@@ -80,6 +80,13 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// - `errc::inval`: the file cannot be read
   /// - further errors: those of the kind of file
   virtual answer read(void*, std::size_t);
+  /// Returns how many bytes a read that failed with `errc::io` has put into its buffer before the
+  /// error. The process gets these bytes.
+  /// \param size   the size of the buffer in bytes
+  /// \param offset the position of the read in the file, in bytes. Null: the file has a position
+  /// \return the number of bytes; by default 0
+  [[nodiscard]] virtual std::size_t read_before_error(std::size_t size,
+                                                      const std::uint64_t* offset) noexcept;
   /// Moves the position of the file back by a number of bytes. A process calls this function if it
   /// could not take the bytes of a `read`. A file without a position does nothing.
   virtual void move_back(std::uint64_t /*bytes*/) noexcept;

@@ -93,6 +93,9 @@ class device_file final : public file {
   /// - further errors: those of `pci_endpoint::read`
   answer read(void* to, std::size_t size) override;
   /// Takes the world's lock.
+  [[nodiscard]] std::size_t read_before_error(std::size_t size,
+                                              const std::uint64_t* offset) noexcept override;
+  /// Takes the world's lock.
   void move_back(std::uint64_t bytes) noexcept override;
   /// Writes to the region at the position of the file, and moves the position behind what was
   /// written. Takes the world's lock.

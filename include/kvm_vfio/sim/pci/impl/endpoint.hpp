@@ -83,8 +83,7 @@ KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint6
   auto* const bytes = static_cast<unsigned char*>(to);
   if (s.error != errc::ok) {
     // The part of the MSI-X table in front arrives before the first byte of memory fails.
-    const span table = s.error == errc::io ? table_in(s) : span{};
-    if (table.size != 0 && table.at == s.at) std::memset(bytes, 0xff, table.size);
+    std::memset(bytes, 0xff, read_before_error(size, offset));
     return s.error;
   }
   if (s.index == VFIO_PCI_CONFIG_REGION_INDEX) {
@@ -98,6 +97,13 @@ KVM_VFIO_INLINE answer pci_endpoint::read(void* to, std::size_t size, std::uint6
     if (table.size != 0) std::memset(bytes + (table.at - s.at), 0xff, table.size);
   }
   return static_cast<std::int64_t>(s.size);
+}
+
+KVM_VFIO_INLINE std::size_t pci_endpoint::read_before_error(std::size_t size,
+                                                            std::uint64_t offset) const {
+  const span s = find(offset, size);
+  const span table = s.error == errc::io ? table_in(s) : span{};
+  return table.size != 0 && table.at == s.at ? table.size : 0;
 }
 
 KVM_VFIO_INLINE answer pci_endpoint::write(const void* from, std::size_t size,

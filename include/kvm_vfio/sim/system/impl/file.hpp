@@ -40,6 +40,11 @@ KVM_VFIO_INLINE answer file::pwrite(const void*, std::size_t, std::uint64_t /*of
 
 KVM_VFIO_INLINE answer file::read(void*, std::size_t) { return errc::inval; }
 
+KVM_VFIO_INLINE std::size_t file::read_before_error(std::size_t /*size*/,
+                                                    const std::uint64_t* /*offset*/) noexcept {
+  return 0;
+}
+
 KVM_VFIO_INLINE void file::move_back(std::uint64_t /*bytes*/) noexcept {}
 
 KVM_VFIO_INLINE answer file::write(const void*, std::size_t) { return errc::inval; }

@@ -48,7 +48,11 @@ KVM_VFIO_INLINE answer read_file(file& f, trace::memory& task, std::uint64_t to,
   detail::bytes_of_call bytes(size);
   const answer got =
       offset ? f.pread(bytes.data(), bytes.size(), *offset) : f.read(bytes.data(), bytes.size());
-  if (!got) return got;
+  if (!got) {
+    const std::size_t before =
+        got.error() == errc::io ? f.read_before_error(bytes.size(), offset) : 0;
+    return task.write(to, bytes.data(), before) ? got : answer(errc::fault);
+  }
   const auto done = static_cast<std::size_t>(*got);
   if (task.write(to, bytes.data(), done)) return got;
   if (!offset) f.move_back(done);

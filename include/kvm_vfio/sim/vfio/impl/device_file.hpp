@@ -79,6 +79,12 @@ KVM_VFIO_INLINE answer device_file::read(void* to, std::size_t size) {
   return a;
 }
 
+KVM_VFIO_INLINE std::size_t device_file::read_before_error(std::size_t size,
+                                                           const std::uint64_t* offset) noexcept {
+  const guard held(state_.lock);
+  return opened_ ? device_.pci.read_before_error(size, offset ? *offset : position_) : 0;
+}
+
 KVM_VFIO_INLINE void device_file::move_back(std::uint64_t bytes) noexcept {
   const guard held(state_.lock);
   position_ -= bytes;
