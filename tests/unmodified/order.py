@@ -5,7 +5,7 @@ order.py topology OUTPUT          prints the topology of the booted kernel's hos
 order.py compare REAL SIMULATED   compares the outputs of order_steps.cpp, call by call
 order.py other REAL SIMULATED     fails if nothing differs in the scenarios of SIMULATED, which is another release
 order.py complete LOG SIMULATED   fails if the log of kvm-vfio-sim has other calls than the object logged
-order.py sum COMPARISON           prints WAY<tab>OUTCOME<tab>TEXT for the scenarios of each QEMU and way
+order.py sum COMPARISON           prints VERSION/WAY<tab>OUTCOME<tab>TEXT for the scenarios of each QEMU and way
 
 compare prints one line for each scenario, NAME<tab>OUTCOME<tab>CALLS<tab>REASON, and then each difference with its
 neighbours. OUTCOME is ok, FAILED or SKIPPED. Descriptors are compared by the file behind them, eventfds and addresses
@@ -347,7 +347,7 @@ def sums(path):
     ways = {}
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            found = re.match(r"(qemu-[^/\t]*/[^/\t]*)/[^\t]*\t(ok|FAILED)\t(\d+)\t(.*)", line)
+            found = re.match(r"qemu-([^/\t]*/[^/\t]*)/[^\t]*\t(ok|FAILED)\t(\d+)\t(.*)", line)
             if found:
                 ways.setdefault(found[1], []).append(found)
     for way, scenarios_of in ways.items():
@@ -395,8 +395,8 @@ def main():
         if "+strace/" in name and strace_differs(traced, lines):
             differences.append("  " + strace_differs(traced, lines))
         if outcome == "ok" and other[0] == "ok":
-            verdict = "FAILED" if differences else "ok"
-            failed = failed or bool(differences)
+            verdict = "FAILED" if differences or not compared else "ok"
+            failed = failed or verdict == "FAILED"
             print(f"{name}\t{verdict}\t{compared}\t{len(differences)} differences in {compared} calls")
         if differences or words != other[2]:
             details.append(f"== {name}")
