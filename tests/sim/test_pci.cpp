@@ -289,6 +289,16 @@ TEST_CASE("BAR memory keeps what is written, but for the MSI-X table") {
   CHECK(p.task.pread(p.device, &v, 8, 0x3ffc).value() == 4);  // as far as the BAR goes
 }
 
+TEST_CASE("a descriptor that is wrong leaves INTx its eventfd") {
+  plugged p;
+  const int event = static_cast<int>(p.task.eventfd().value());
+  REQUIRE(p.arm(VFIO_PCI_INTX_IRQ_INDEX, 0, {event}) == errc::ok);
+  CHECK(p.arm(VFIO_PCI_INTX_IRQ_INDEX, 0, {p.group}) == errc::inval);
+  std::uint32_t trigger[] = {20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0, 0, 1};
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, trigger) == errc::ok);
+  CHECK(p.count(event) == 1);
+}
+
 TEST_CASE("the MSI-X table and its pending bits are where the topology says") {
   // As an NVMe drive has them, whose registers start the BAR.
   sim::topology t = two_groups();

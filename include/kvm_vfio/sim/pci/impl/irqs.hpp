@@ -194,8 +194,14 @@ KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h, const
   for (std::uint32_t i = 0; i < h.count && e == errc::ok; ++i) {
     const std::size_t vector = std::size_t{h.start} + i;
     const std::int32_t fd = fd_at(data, i);
-    if (vector < vectors_.size()) e = connect(task, fd, vectors_[vector]);
-    else if (fd >= 0) e = errc::inval;  // the function has no such vector now
+    if (vector < vectors_.size()) {
+      file_ref made;
+      e = connect(task, fd, made);
+      // VFIO frees a vector of MSI before it looks at the descriptor, but not INTx.
+      if (e == errc::ok || h.index != VFIO_PCI_INTX_IRQ_INDEX) vectors_[vector] = std::move(made);
+    } else if (fd >= 0) {
+      e = errc::inval;  // the function has no such vector now
+    }
     if (e == errc::ok) continue;
     for (std::size_t j = h.start; j < vector && j < vectors_.size(); ++j) vectors_[j].reset();
   }
