@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sim, client, source = sys.argv[1:4]
 work = tempfile.mkdtemp(prefix="launcher.")
@@ -268,6 +269,7 @@ def case_topology():
 def case_growth():
     """Descriptors and memory of the launcher do not grow with cycles of plug and unplug (but for 400 bytes a VM)."""
     def look(pid):
+        time.sleep(0.5)  # the launcher hears of the last close after the program goes on
         with open(f"/proc/{pid}/statm", encoding="ascii") as f:
             pages = int(f.read().split()[1])
         return len(os.listdir(f"/proc/{pid}/fd")), pages
