@@ -208,11 +208,13 @@ int threads(const std::vector<std::string>& arguments) {
   const int calls = arguments.empty() ? 2000 : std::atoi(arguments[0].c_str());
   std::vector<std::thread> all;
   std::atomic<int> done{0};
+  std::atomic<bool> forked{false};
   for (int t = 1; t <= count; ++t)
-    all.emplace_back([t, calls, &done] {
+    all.emplace_back([t, calls, &done, &forked] {
       for (int round = 0; round < 4; ++round) {
         attached a = attach(t, false);
-        for (int i = 0; i < calls / 4; ++i)
+        // A child has copies of the descriptors, so that no thread may detach before its end.
+        for (int i = 0; i < calls / 4 || !forked; ++i)
           CHECK(identity(a.device) == (static_cast<std::uint32_t>(t) << 16 | 0x1234));
         detach(a);
       }
@@ -227,6 +229,7 @@ int threads(const std::vector<std::string>& arguments) {
     }
     expect_success(child);
   }
+  forked = true;
   for (std::thread& t : all) t.join();
   CHECK(done == count);
   for (int t = 1; t <= count; ++t) CHECK(try_group(t) == 0);
