@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -303,7 +304,7 @@ void notifier::execute(server& s) {
     case SYS_stat: return stat(s, AT_FDCWD, argument(0), argument(1), 0);
     case SYS_lstat: return stat(s, AT_FDCWD, argument(0), argument(1), AT_SYMLINK_NOFOLLOW);
     case SYS_access: return access(AT_FDCWD, argument(0), argument(1), 0);
-    case SYS_readlink: return read_link(AT_FDCWD, argument(0), argument(1), argument(2));
+    case SYS_readlink: return read_link(s, AT_FDCWD, argument(0), argument(1), argument(2));
     case SYS_dup2:
       if (argument(0) != argument(1)) duplicate(s, number(0), 0, number(1), false);
       return;
@@ -319,7 +320,7 @@ void notifier::execute(server& s) {
     case SYS_statx: return statx(s);
     case SYS_faccessat: return access(number(0), argument(1), argument(2), 0);
     case SYS_faccessat2: return access(number(0), argument(1), argument(2), number(3));
-    case SYS_readlinkat: return read_link(number(0), argument(1), argument(2), argument(3));
+    case SYS_readlinkat: return read_link(s, number(0), argument(1), argument(2), argument(3));
     case SYS_statfs:
     case SYS_fstatfs: return stat_system();
     case SYS_close: return close(s);
@@ -660,7 +661,8 @@ void notifier::access(int directory, std::uint64_t path, std::uint64_t mode, int
   answer_own(::syscall(SYS_faccessat2, AT_FDCWD, where.c_str(), mode, flags));
 }
 
-void notifier::read_link(int directory, std::uint64_t path, std::uint64_t to, std::uint64_t size) {
+void notifier::read_link(server& s, int directory, std::uint64_t path, std::uint64_t to,
+                         std::uint64_t size) {
   std::string text;
   if (!read_path(path, text)) return;
   std::string where = shown(path_at(directory, text));
@@ -673,7 +675,17 @@ void notifier::read_link(int directory, std::uint64_t path, std::uint64_t to, st
   }
   if (where.empty() || !is_valid()) return;
   std::string target = link_of(where);
-  const bool stripped = strip(target);
+  bool stripped = strip(target);
+  const std::string own = in_proc(thread(), "fd/");
+  if (of_proc && where.starts_with(own)) {
+    // A node shows its path.
+    const auto f = s.files_.find(file_at(s, std::atoi(where.c_str() + own.size())));
+    for (const sim::device_node& n : nodes_)
+      if (f != s.files_.end() && n.major == f->second.major && n.minor == f->second.minor) {
+        target = n.path;
+        stripped = true;
+      }
+  }
   if (of_proc && !stripped) return;
   if (target.empty()) {
     char nothing[1];

@@ -114,7 +114,8 @@ class notifier {
   void stat(server& s, int directory, std::uint64_t path, std::uint64_t to, int flags);
   void statx(server& s);
   void access(int directory, std::uint64_t path, std::uint64_t mode, int flags);
-  void read_link(int directory, std::uint64_t path, std::uint64_t to, std::uint64_t size);
+  void read_link(server& s, int directory, std::uint64_t path, std::uint64_t to,
+                 std::uint64_t size);
   void stat_system();
 
   unique_fd listener_;
