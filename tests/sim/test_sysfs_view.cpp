@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -92,11 +93,15 @@ sim::topology as_read(sim::topology t) {
   for (sim::group_spec& g : t.groups) {
     const auto& of_group = *std::find_if(t.iommus.begin(), t.iommus.end(),
                                          [&g](const auto& i) { return i.name == g.iommu; });
-    g.iommu = "group" + std::to_string(g.number);
     const bool shown =
         of_group.name.starts_with("dmar") && !g.devices.empty() && !g.devices.front().mediated;
+    g.iommu = (shown ? "dmar" : "group") + std::to_string(g.number);
+    // sysfs has the width of addresses, and five levels of page tables have 57 bits at most.
+    const int width = std::min(static_cast<int>(std::bit_width(of_group.aperture.last | 1)), 57);
+    const sim::iova_range aperture{0, (std::uint64_t{1} << width) - 1};
     out.iommus.push_back({.name = g.iommu,
                           .snoop_control = !shown || of_group.snoop_control,
+                          .aperture = shown ? aperture : sim::iommu_spec{}.aperture,
                           .reserved = of_group.reserved});
     std::vector<sim::reserved_region>& regions = out.iommus.back().reserved;
     std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) {
