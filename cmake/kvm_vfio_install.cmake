@@ -38,8 +38,9 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/kvm_vfio.pc" DESTINATION ${pc_dir})
 
 # kvm-vfio-sim finds the object by its path from the program.
 if(TARGET kvm-vfio-sim)
-  install(TARGETS kvm-vfio-sim RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT sim)
-  install(TARGETS kvm-vfio-sim-preload LIBRARY DESTINATION lib/kvm-vfio-sim COMPONENT sim)
+  # Whoever wants only the headers need not build it.
+  install(TARGETS kvm-vfio-sim RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT sim OPTIONAL)
+  install(TARGETS kvm-vfio-sim-preload LIBRARY DESTINATION lib/kvm-vfio-sim COMPONENT sim OPTIONAL)
 endif()
 
 if(NOT PROJECT_IS_TOP_LEVEL)
