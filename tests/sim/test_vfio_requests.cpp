@@ -315,6 +315,27 @@ std::pair<uapi::iommu_hw_info, uapi::iommu_hw_info_vtd> hw_info(
   return {info, registers};
 }
 
+TEST_CASE("an UNMAP_DMA that cannot take an address away changes no byte of its argument") {
+  machine_under_test<> m;
+  int container = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/1", &container) >= 0);
+  vfio_iommu_type1_dma_map map{};
+  map.argsz = sizeof map;
+  map.flags = VFIO_DMA_MAP_FLAG_READ;
+  map.vaddr = 0x10000;
+  map.size = 0x2000;
+  REQUIRE(m.ioctl_at(container, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
+  vfio_iommu_type1_dma_unmap unmap{};
+  unmap.argsz = offsetof(vfio_iommu_type1_dma_unmap, data);
+  unmap.flags = kvm_vfio::uapi::dma_unmap_vaddr;
+  unmap.size = 0x4000;
+  REQUIRE(m.ioctl_at(container, VFIO_IOMMU_UNMAP_DMA, unmap) == errc::ok);
+  CHECK(unmap.size == 0x2000);
+  unmap.size = 0x4000;
+  CHECK(m.ioctl_at(container, VFIO_IOMMU_UNMAP_DMA, unmap) == errc::inval);
+  CHECK(unmap.size == 0x4000);
+}
+
 }  // namespace
 
 TEST_CASE("IOMMU_GET_HW_INFO has the registers of an Intel IOMMU") {

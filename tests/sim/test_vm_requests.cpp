@@ -192,6 +192,7 @@ TEST_CASE("KVM_IOEVENTFD refuses a second eventfd for the same writes") {
   CHECK(m.ioeventfd(0, 0x1000, 4, e, port) == errc::ok);
   CHECK(m.ioeventfd(0, 0x1008, 3, 77) == errc::inval);
   CHECK(m.ioeventfd(0, 0x1008, 4, 77, 64) == errc::inval);
+  CHECK(m.ioeventfd(0, 0x1008, 4, 77, 16) == errc::badf);
   CHECK(m.ioeventfd(5, 0x1008, 0, e, match) == errc::inval);
   CHECK(m.ioeventfd(0, ~std::uint64_t{0}, 1, e) == errc::inval);
   CHECK(m.ioeventfd(0, 0x1008, 8, 77) == errc::badf);

@@ -26,7 +26,7 @@ class observer_list {
   /// Calls a function that describes a call, if there are observers.
   /// \return whether the call was described. False: there is no observer, or no memory.
   template <class Function>
-  bool describe(Function function) const noexcept {
+  [[nodiscard]] bool describe(Function function) const noexcept {
     if (all_.empty()) return false;
     try {
       function();

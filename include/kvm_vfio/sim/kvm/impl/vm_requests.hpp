@@ -170,7 +170,9 @@ KVM_VFIO_INLINE answer vm_requests::set_ioeventfd(process& task, std::uint64_t a
   constexpr std::uint32_t match = KVM_IOEVENTFD_FLAG_DATAMATCH;
   const bool assigns = !(c.flags & KVM_IOEVENTFD_FLAG_DEASSIGN);
   if (assigns) {
-    constexpr std::uint32_t known = match | KVM_IOEVENTFD_FLAG_PIO | ccw;
+    // Linux keeps the bit for itself (kvm_ioeventfd_flag_nr_fast_mmio), but does not refuse it.
+    constexpr std::uint32_t fast_mmio = 1 << 4;
+    constexpr std::uint32_t known = match | KVM_IOEVENTFD_FLAG_PIO | ccw | fast_mmio;
     const bool length = c.len == 0 || c.len == 1 || c.len == 2 || c.len == 4 || c.len == 8;
     if (!length || c.addr + c.len < c.addr || (c.flags & ~known)) return errc::inval;
     if (c.len == 0 && (c.flags & match)) return errc::inval;

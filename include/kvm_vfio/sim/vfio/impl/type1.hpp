@@ -193,10 +193,9 @@ KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument)
   }
   if (forget) {
     std::uint64_t done = 0;
-    const errc e = forget_addresses(u.iova, last, done);
+    if (const errc e = forget_addresses(u.iova, last, done); e != errc::ok) return e;
     u.size = done;
-    if (const answer a = detail::write_back(task, argument, u, size); !a) return a;
-    return to_answer(e);
+    return detail::write_back(task, argument, u, size);
   }
   u.size = 0;
   while (const dma_mapping* m = maps_.find(u.iova, last)) {
