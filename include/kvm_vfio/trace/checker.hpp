@@ -14,6 +14,7 @@
 #include <kvm_vfio/trace/seen_files.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>

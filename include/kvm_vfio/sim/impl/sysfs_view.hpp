@@ -20,7 +20,6 @@
 #include <linux/pci_regs.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <set>

@@ -8,6 +8,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>

@@ -4,6 +4,7 @@
 /// VFIO's IOMMU driver type 1, versions 1 and 2.
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>

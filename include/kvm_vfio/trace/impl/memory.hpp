@@ -9,6 +9,7 @@
 #include <kvm_vfio/trace/memory.hpp>
 
 #include <fcntl.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 

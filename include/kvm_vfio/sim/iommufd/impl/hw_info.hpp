@@ -5,16 +5,17 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommufd/hw_info.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology/vtd_registers.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 

@@ -8,6 +8,7 @@
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
