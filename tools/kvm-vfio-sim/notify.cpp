@@ -269,9 +269,9 @@ notifier::client* notifier::client_here(server& s) {
   (void)s.execute(c, r, "", {});
   // What the child closed in the meantime, or never had.
   for (auto& [key, f] : s.files_)
-    std::erase_if(f.at, [&, key = key, &f = f](const std::pair<pid_t, int>& at) {
-      if (at.first != process || c.task.file_of(at.second) != f.file) return false;
-      if (s.key_of(process, at.second, link_of(process, at.second)) == key) return false;
+    std::erase_if(f.at, [&, wanted = key, file = f.file](const std::pair<pid_t, int>& at) {
+      if (at.first != process || c.task.file_of(at.second) != file) return false;
+      if (s.key_of(process, at.second, link_of(process, at.second)) == wanted) return false;
       c.task.lend(at.second, nullptr);
       return true;
     });

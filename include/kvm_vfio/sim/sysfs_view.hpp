@@ -5,6 +5,7 @@
 /// (QEMU, libvirt, lspci, DPDK) find there the devices of a topology.
 
 #include <kvm_vfio/sim/linux_release.hpp>
+#include <kvm_vfio/sim/sysfs/device_node.hpp>  // IWYU pragma: export
 #include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
@@ -14,18 +15,6 @@
 #include <vector>
 
 namespace kvm_vfio::sim {
-
-/// A character device of a host.
-struct device_node {
-  /// The path of the node ("/dev/vfio/12").
-  std::string path;
-  /// The major number of the device.
-  unsigned major = 0;
-  /// The minor number of the device.
-  unsigned minor = 0;
-  /// Compares all members.
-  friend bool operator==(const device_node&, const device_node&) = default;
-};
 
 /// The character devices that a `world` of this topology has, with their device numbers:
 /// - /dev/vfio/vfio has 10:196, the numbers of a misc device that Linux gives to VFIO alone.

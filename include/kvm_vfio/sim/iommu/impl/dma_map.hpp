@@ -39,11 +39,12 @@ KVM_VFIO_INLINE void dma_map::prepare(std::size_t further) {
 }
 
 KVM_VFIO_INLINE void dma_map::add(const dma_mapping& m) {
-  if (spare_.empty()) {
+  auto node =
+      spare_.empty() ? decltype(spare_)::node_type() : spare_.extract(std::prev(spare_.end()));
+  if (node.empty()) {
     by_iova_.emplace(m.iova, m);
     return;
   }
-  auto node = spare_.extract(std::prev(spare_.end()));
   node.key() = m.iova;
   node.mapped() = m;
   by_iova_.insert(std::move(node));

@@ -4,7 +4,7 @@
 /// The places of the devices of a topology in sysfs, and their device numbers.
 
 #include <kvm_vfio/sim/linux_release.hpp>
-#include <kvm_vfio/sim/sysfs_view.hpp>
+#include <kvm_vfio/sim/sysfs/device_node.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/topology/error.hpp>
 #include <kvm_vfio/sim/world_options.hpp>

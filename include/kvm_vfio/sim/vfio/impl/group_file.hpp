@@ -121,8 +121,9 @@ KVM_VFIO_INLINE answer group_file::get_device_fd(process& task, std::uint64_t ar
     if (wanted != d->name() && options.empty()) continue;
     // The only option is the token of a virtual function, which no device here needs.
     if (options.find_first_not_of(' ') != std::string_view::npos) return errc::inval;
-    file_ref made(new device_file(state_, *d, this));
-    if (const errc e = device_of(*made.get())->open_from_group(); e != errc::ok) return e;
+    auto* const opened = new device_file(state_, *d, this);
+    file_ref made(opened);
+    if (const errc e = opened->open_from_group(); e != errc::ok) return e;
     return task.insert(std::move(made));
   }
   return errc::nodev;
