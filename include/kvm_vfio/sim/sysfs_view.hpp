@@ -11,7 +11,6 @@
 #include <kvm_vfio/sim/world_options.hpp>
 
 #include <filesystem>
-#include <string>
 #include <vector>
 
 namespace kvm_vfio::sim {

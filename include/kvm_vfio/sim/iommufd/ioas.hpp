@@ -7,7 +7,6 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
-#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <cstddef>

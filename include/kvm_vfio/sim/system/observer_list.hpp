@@ -7,8 +7,6 @@
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 
-#include <cstddef>
-#include <cstdint>
 #include <new>
 #include <vector>
 

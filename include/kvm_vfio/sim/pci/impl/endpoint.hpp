@@ -17,7 +17,6 @@
 
 #include <linux/pci_regs.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -158,10 +157,9 @@ KVM_VFIO_INLINE result<shared_memory> pci_endpoint::share(std::uint64_t size,
   if (memory_.fd < 0) memory_.fd = ::memfd_create("kvm-vfio-device", MFD_CLOEXEC);
   const std::uint64_t first = std::uint64_t{part->region} << offset_shift;
   const auto end = static_cast<off_t>(first + part->size);
-  struct stat now{};
+  const off_t now = memory_.fd < 0 ? -1 : ::lseek(memory_.fd, 0, SEEK_END);
   // The parts between the BARs take no memory.
-  if (memory_.fd < 0 || ::fstat(memory_.fd, &now) != 0 ||
-      (now.st_size < end && ::ftruncate(memory_.fd, end) != 0) ||
+  if (now < 0 || (now < end && ::ftruncate(memory_.fd, end) != 0) ||
       !bars_[part->region].map_file(part->size, memory_.fd, first))
     return errc::nomem;
   return shared_memory{memory_.fd, first + part->at};

@@ -5,7 +5,6 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_bytes.hpp>
 #include <kvm_vfio/trace/memory.hpp>

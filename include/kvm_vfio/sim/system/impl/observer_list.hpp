@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <new>
 
 namespace kvm_vfio::sim {
 
