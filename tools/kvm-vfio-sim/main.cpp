@@ -54,11 +54,6 @@ Try it: a host with one device, and lspci:
   kvm-vfio-sim run --topology host.json -- lspci -nn
 )";
 
-int complain(const std::string& what) {
-  (void)std::fprintf(stderr, "kvm-vfio-sim: %s\n", what.c_str());
-  return own_failure;
-}
-
 bool read_file(const std::string& path, std::string& to) {
   std::FILE* const f = std::fopen(path.c_str(), "re");
   if (!f) return false;

@@ -3,6 +3,7 @@
 
 #include "paths.hpp"
 #include "proc.hpp"
+#include "system_calls.hpp"
 
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -26,16 +27,6 @@
 #include <set>
 #include <string_view>
 #include <utility>
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
-#ifndef SYS_faccessat2
-#define SYS_faccessat2 439
-#endif
 
 namespace kvm_vfio_sim {
 namespace {
@@ -124,8 +115,7 @@ void notifier::leave() {
   ::_exit(0);
 }
 
-// ---- Answers
-// -----------------------------------------------------------------------------------
+// ---- Answers ----
 
 // An answer fails only if the thread was killed.
 
@@ -165,8 +155,7 @@ bool notifier::is_valid() const {
   return ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
-// ---- The thread's memory
-// ----------------------------------------------------------------------
+// ---- The thread's memory ----
 
 bool notifier::read(std::uint64_t from, void* to, std::size_t size) const {
   return remote_memory(thread()).read(from, to, size);
@@ -192,8 +181,7 @@ bool notifier::read_path(std::uint64_t from, std::string& to) const {
   return false;
 }
 
-// ---- Paths
-// --------------------------------------------------------------------------------------
+// ---- Paths ----
 
 std::string notifier::path_at(int directory, const std::string& path) const {
   char own[PATH_MAX];
@@ -230,8 +218,7 @@ const sim::device_node* notifier::node(const std::string& path) const {
   return nullptr;
 }
 
-// ---- Processes
-// ---------------------------------------------------------------------------------
+// ---- Processes ----
 
 pid_t notifier::process_here(const server& s) {
   const pid_t tid = thread();
@@ -294,8 +281,7 @@ notifier::file_key notifier::file_at(server& s, int fd) {
   return s.key_of(thread(), fd, link);
 }
 
-// ---- Calls
-// ---------------------------------------------------------------------------------------
+// ---- Calls ----
 
 void notifier::execute(server& s) {
   switch (call_.data.nr) {
@@ -593,8 +579,7 @@ void notifier::duplicate(server& s, int from, int lowest, int to, bool close_on_
   (void)s.execute(*c, r, "", {});
 }
 
-// ---- Calls that look
-// -----------------------------------------------------------------------------
+// ---- Calls that look ----
 
 void notifier::stat_descriptor(server& s, int fd, std::uint64_t to) {
   const file_key key = file_at(s, fd);

@@ -46,17 +46,11 @@ enum class place {
 /// Where a program finds the file of a path that `tidy` made.
 inline place place_of(const char* path) {
   // Names without an end stand for all names with this start.
-  constexpr const char* own_parts[] = {"/sys/bus/pci",
-                                       "/sys/kernel/iommu_groups",
-                                       "/sys/class/vfio",
-                                       "/sys/class/vfio-dev",
-                                       "/sys/class/iommu",
-                                       "/sys/devices/pci",
-                                       "/sys/devices/virtual/vfio",
-                                       "/sys/module/vfio",
-                                       "/sys/module/iommufd",
-                                       "/dev/vfio",
-                                       "/dev/iommu"};
+  constexpr const char* own_parts[] = {"/sys/bus/pci",     "/sys/kernel/iommu_groups",
+                                       "/sys/class/vfio",  "/sys/class/iommu",
+                                       "/sys/devices/pci", "/sys/devices/virtual/vfio",
+                                       "/sys/module/vfio", "/sys/module/iommufd",
+                                       "/dev/vfio",        "/dev/iommu"};
   for (const char* const part : own_parts)
     if (starts(path, part)) return place::view;
   // Links such as /sys/dev/char/10:196, which only the simulated host has.

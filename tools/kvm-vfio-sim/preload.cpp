@@ -7,6 +7,7 @@
 // than in the object (`AS`), because the C library's headers declare the real ones.
 #include "paths.hpp"
 #include "protocol.hpp"
+#include "system_calls.hpp"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -32,10 +33,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-
 #define AS(name) __asm__(#name) __attribute__((visibility("default")))
 
 namespace {
@@ -46,8 +43,7 @@ using kvm_vfio_sim::reply;
 using kvm_vfio_sim::request;
 using kvm_vfio_sim::starts;
 
-// ---- What is known of each descriptor
-// ------------------------------------------------------------
+// ---- What is known of each descriptor ----
 
 enum kind : unsigned char {
   unknown,    // nobody has looked at the descriptor yet
@@ -100,8 +96,7 @@ void set_kind(int fd, kind k, unsigned device = 0) {
   nodes_of[fd] = device;
 }
 
-// ---- The real calls
-// ------------------------------------------------------------------------------
+// ---- The real calls ----
 
 // The next definition of a function, which is the C library's.
 template <class Function>
@@ -135,8 +130,7 @@ bool peek(unsigned long from, void* to, size_t size) {
          static_cast<long>(size);
 }
 
-// ---- The connection
-// ------------------------------------------------------------------------------
+// ---- The connection ----
 
 void forget_connection() {
   if (connection >= 0 && connection < most && kinds[connection] == hidden)
@@ -259,8 +253,7 @@ long result_of(const reply& a) {
   return -1;
 }
 
-// ---- Descriptors
-// ---------------------------------------------------------------------------------
+// ---- Descriptors ----
 
 // Finds out what a descriptor is. `again`: do not trust what is known of real ones.
 kind look(int fd, bool again = false) {
@@ -332,8 +325,7 @@ long ask_for_descriptor(request& r, bool close_on_exec, const char* path = nullp
   return result_of(a);
 }
 
-void tell_dup(int from, int to, bool close_on_exec) {
-  (void)close_on_exec;
+void tell_dup(int from, int to) {
   if (to < 0 || from == to) return;
   const kind k = look(from);
   set_kind(to, k == hidden ? real : k, from >= 0 && from < most ? nodes_of[from] : 0);
@@ -359,8 +351,7 @@ void tell_close(int fd) {
   set_kind(fd, unknown);
 }
 
-// ---- Paths
-// ---------------------------------------------------------------------------------------
+// ---- Paths ----
 
 // Whether the memory at an address can be read. The kernel reads it before it refuses the call.
 bool readable(const char* at) {
@@ -508,8 +499,8 @@ bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == 
 
 void as_node(struct stat* s, unsigned device) {
   if (device == 0) {
-    s->st_mode =
-        (s->st_mode & 07777U & ~static_cast<unsigned>(S_IFMT)) | 0600U;  // [eventfd] and so on
+    // Linux gives no type to files without a node, such as the file of a device of a group.
+    s->st_mode = (s->st_mode & 07777U & ~static_cast<unsigned>(S_IFMT)) | 0600U;
     return;
   }
   s->st_mode = S_IFCHR | 0600;
@@ -532,8 +523,7 @@ int do_stat(int at, const char* path, struct stat* s, int flags) {
   return r;
 }
 
-// ---- KVM
-// -----------------------------------------------------------------------------------------
+// ---- KVM ----
 
 int remote_ioctl(int fd, unsigned long number, unsigned long argument) {
   request r;
@@ -596,8 +586,7 @@ long transfer(operation what, int fd, unsigned long address, size_t size, unsign
   return result_of(a);
 }
 
-// ---- Memory
-// --------------------------------------------------------------------------------------
+// ---- Memory ----
 
 // Tells the simulated host that a range has lost its mappings, if the range had one of a BAR.
 void tell_unmap(unsigned long first, unsigned long size) {
@@ -686,8 +675,7 @@ int do_munmap(void* at, size_t size) {
   return static_cast<int>(syscall(SYS_munmap, at, size));
 }
 
-// ---- Start
-// ---------------------------------------------------------------------------------------
+// ---- Start ----
 
 void in_child() {
   // The parent may have held the lock in another thread.
@@ -757,20 +745,22 @@ __attribute__((constructor)) void start() {
 
 }  // namespace
 
-// ---- The functions that programs call
-// ------------------------------------------------------------
+// ---- The functions that programs call ----
 extern "C" {
 
+// Sets `mode` to the argument of open(2) that only some calls have.
+#define READ_MODE(mode, flags)     \
+  unsigned mode = 0;               \
+  if (needs_mode(flags)) {         \
+    va_list more;                  \
+    va_start(more, flags);         \
+    mode = va_arg(more, unsigned); \
+    va_end(more);                  \
+  }
 #define OPEN(own, name)                               \
   int own(const char* path, int flags, ...) AS(name); \
   int own(const char* path, int flags, ...) {         \
-    unsigned mode = 0;                                \
-    if (needs_mode(flags)) {                          \
-      va_list more;                                   \
-      va_start(more, flags);                          \
-      mode = va_arg(more, unsigned);                  \
-      va_end(more);                                   \
-    }                                                 \
+    READ_MODE(mode, flags)                            \
     return do_open(AT_FDCWD, path, flags, mode);      \
   }
 OPEN(sim_open, open)
@@ -780,13 +770,7 @@ OPEN(sim_open64_inner, __open64)
 #define OPENAT(own, name)                                     \
   int own(int at, const char* path, int flags, ...) AS(name); \
   int own(int at, const char* path, int flags, ...) {         \
-    unsigned mode = 0;                                        \
-    if (needs_mode(flags)) {                                  \
-      va_list more;                                           \
-      va_start(more, flags);                                  \
-      mode = va_arg(more, unsigned);                          \
-      va_end(more);                                           \
-    }                                                         \
+    READ_MODE(mode, flags)                                    \
     return do_open(at, path, flags, mode);                    \
   }
 OPENAT(sim_openat, openat)
@@ -1114,7 +1098,7 @@ void sim_closefrom(int first) {
 int sim_dup(int fd) AS(dup);
 int sim_dup(int fd) {
   const int made = static_cast<int>(syscall(SYS_dup, fd));
-  tell_dup(fd, made, false);
+  tell_dup(fd, made);
   return made;
 }
 int sim_dup3(int fd, int to, int flags) AS(dup3);
@@ -1126,7 +1110,7 @@ int sim_dup3(int fd, int to, int flags) {
     else tell_close(to);
   }
   const int made = static_cast<int>(syscall(SYS_dup3, fd, to, flags));
-  tell_dup(fd, made, (flags & O_CLOEXEC) != 0);
+  tell_dup(fd, made);
   return made;
 }
 int sim_dup2(int fd, int to) AS(dup2);
@@ -1142,8 +1126,7 @@ int sim_dup2(int fd, int to) {
     const auto argument = va_arg(more, unsigned long);                         \
     va_end(more);                                                              \
     const int r = static_cast<int>(syscall(SYS_fcntl, fd, command, argument)); \
-    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)                      \
-      tell_dup(fd, r, command == F_DUPFD_CLOEXEC);                             \
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) tell_dup(fd, r);     \
     return r;                                                                  \
   }
 FCNTL(sim_fcntl, fcntl)

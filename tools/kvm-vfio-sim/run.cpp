@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "run.hpp"
 
+#include "descriptor_message.hpp"
 #include "filter.hpp"
 #include "host.hpp"
 #include "notify.hpp"
@@ -42,11 +43,6 @@ volatile sig_atomic_t child = 0;
 
 void pass_on(int signal) {
   if (child > 0) (void)::kill(child, signal);
-}
-
-int complain(const std::string& what) {
-  (void)std::fprintf(stderr, "kvm-vfio-sim: %s\n", what.c_str());
-  return own_failure;
 }
 
 std::string reason() { return std::strerror(errno); }
@@ -154,22 +150,7 @@ struct introduction {
 
 // Sends the listener to the launcher, and waits until the launcher has looked at this process.
 void introduce(int launcher, const introduction& what) {
-  introduction copy = what;
-  iovec part{&copy, sizeof copy};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (what.listener >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* const c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(c), &what.listener, sizeof(int));
-  }
-  if (::sendmsg(launcher, &message, MSG_NOSIGNAL) < 0) ::_exit(own_failure);
+  if (!send_with_descriptor(launcher, what, what.listener)) ::_exit(own_failure);
   char go = 0;
   if (::read(launcher, &go, 1) != 1) ::_exit(own_failure);
 }
@@ -261,6 +242,11 @@ std::string times(std::uint64_t n, const char* what) {
 }
 
 }  // namespace
+
+int complain(const std::string& what) {
+  (void)std::fprintf(stderr, "kvm-vfio-sim: %s\n", what.c_str());
+  return own_failure;
+}
 
 int run_program(const sim::topology& machine, const run_options& options, char** program) {
   const sim::world_options vfio{.allow_unsafe_interrupts = options.unsafe_interrupts};

@@ -16,6 +16,10 @@ inline constexpr int own_failure = 125;
 /// The exit status of a strict run if the checker found something.
 inline constexpr int findings = 120;
 
+/// Writes what is wrong to standard error, as one line that starts with the name of the program.
+/// \return `own_failure`
+int complain(const std::string& what);
+
 /// The settings of a run.
 struct run_options {
   std::string profile = "linux-7.3";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "server.hpp"
 
+#include "descriptor_message.hpp"
 #include "notify.hpp"
 #include "proc.hpp"
 #include "real_event.hpp"
@@ -190,24 +191,10 @@ bool server::serve(int connection) {
   follow_ends();
   client& c = client_of(known->second.pid, std::exchange(known->second.fresh, false));
   sent out = execute(c, r, path, std::move(peer));
-  iovec back{&out.answer, sizeof out.answer};
-  msghdr answer_header{};
-  answer_header.msg_iov = &back;
-  answer_header.msg_iovlen = 1;
-  if (out.fd >= 0) {
-    answer_header.msg_control = control;
-    answer_header.msg_controllen = sizeof control;
-    cmsghdr* const m = CMSG_FIRSTHDR(&answer_header);
-    m->cmsg_level = SOL_SOCKET;
-    m->cmsg_type = SCM_RIGHTS;
-    m->cmsg_len = CMSG_LEN(sizeof out.fd);
-    std::memcpy(CMSG_DATA(m), &out.fd, sizeof out.fd);
-  }
-  return ::sendmsg(connection, &answer_header, MSG_NOSIGNAL) == sizeof out.answer;
+  return send_with_descriptor(connection, out.answer, out.fd);
 }
 
-// ---- Ends
-// ----------------------------------------------------------------------------------------
+// ---- Ends ----
 
 void server::follow_ends() {
   for (const std::uint64_t key : std::vector(locked_)) {
@@ -264,8 +251,7 @@ void server::end_process(pid_t pid) {
   clients_.erase(c);
 }
 
-// ---- Calls
-// ---------------------------------------------------------------------------------------
+// ---- Calls ----
 
 namespace {
 
@@ -425,8 +411,7 @@ answer server::unmap(client& c, const request& r) {
   return a;
 }
 
-// ---- Files with the memory of a device
-// ---------------------------------------------------------------
+// ---- Files with the memory of a device ----
 
 unique_fd server::as_memory(std::uint64_t key) {
   open_file& f = files_[key];
@@ -489,8 +474,7 @@ void server::settle(client& c, pid_t thread) {
   });
 }
 
-// ---- Descriptors
-// ---------------------------------------------------------------------------------
+// ---- Descriptors ----
 
 std::uint64_t server::key_of(pid_t task, int fd, const std::string& link) const {
   std::uint64_t key = 0;

@@ -8,6 +8,7 @@
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
+#include <kvm_vfio/trace/succeeds.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstdint>
@@ -66,24 +67,14 @@ class watched_endpoint {
            .fd = fd_,
            .request = request,
            .argument = reinterpret_cast<std::uintptr_t>(argument)};
-    const bool described = succeeds([&] { decode_argument(c, memory_); });
+    const bool described = detail::succeeds([&] { decode_argument(c, memory_); });
     const errc e = execute();
     if (!described) return e;
-    (void)succeeds([&] {
+    (void)detail::succeeds([&] {
       decode_answer(c, memory_, to_answer(e));
       observer_.called(c);
     });
     return e;
-  }
-  // Returns false if an exception left the function.
-  template <class Function>
-  static bool succeeds(Function function) noexcept {
-    try {
-      function();
-    } catch (...) {
-      return false;
-    }
-    return true;
   }
 
   E& device_;

@@ -12,6 +12,7 @@
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 #include <kvm_vfio/trace/mutex.hpp>
+#include <kvm_vfio/trace/succeeds.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -140,11 +141,11 @@ class watched_system {
     if (!observer_) return execute();
     memory mem;
     c.process = process_;
-    const bool described = succeeds([&] { describe(c, mem); });
+    const bool described = detail::succeeds([&] { describe(c, mem); });
     const auto a = execute();
     if (!described) return a;
     const guard held(detail::order_of_calls());
-    (void)succeeds([&] {
+    (void)detail::succeeds([&] {
       decode_answer(c, mem, as_answer(a));
       observer_->called(c);
     });
@@ -161,16 +162,6 @@ class watched_system {
   template <class Execute>
   auto told(const call& c, Execute execute) const noexcept {
     return told(c, [](call&, memory&) {}, execute);
-  }
-  // Returns false if an exception left the function.
-  template <class Function>
-  static bool succeeds(Function function) noexcept {
-    try {
-      function();
-    } catch (...) {
-      return false;
-    }
-    return true;
   }
 
   [[no_unique_address]] System system_{};
