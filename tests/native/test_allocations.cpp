@@ -30,8 +30,9 @@ void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   return std::malloc(size);
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+// Not inline: otherwise, GCC sees free(3) of what it takes for the result of another `new`.
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 namespace {
 

@@ -26,11 +26,12 @@ void* operator new(std::size_t size) {
   if (void* const p = operator new(size, std::nothrow)) return p;
   throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept {
+// Not inline: otherwise, GCC sees free(3) of what it takes for the result of another `new`.
+[[gnu::noinline]] void operator delete(void* p) noexcept {
   given_back += p ? 1 : 0;
   std::free(p);
 }
-void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
 
 namespace {
 

@@ -134,7 +134,7 @@ int install_filter(kvm_calls calls) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -errno;
   // Without the second flag, a signal would end the wait of a call, and the call would be made
   // again after the simulated host has executed it.
-  const long listener = ::syscall(
+  const long listener = system_call(
       SYS_seccomp, SECCOMP_SET_MODE_FILTER,
       SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
   return listener < 0 ? -errno : static_cast<int>(listener);

@@ -105,7 +105,7 @@ void notifier::leave() {
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = 0; fd < 3; ++fd) (void)::dup2(nothing, fd);
   const int kept = ::dup2(listener_.get(), 3);
-  (void)::syscall(SYS_close_range, 4U, ~0U, 0U);
+  (void)system_call(SYS_close_range, 4U, ~0U, 0U);
   for (p.fd = kept; ::poll(&p, 1, -1) > 0 && !(p.revents & (POLLHUP | POLLNVAL));) {
     call_ = {};
     if (::ioctl(kept, SECCOMP_IOCTL_NOTIF_RECV, &call_) != 0) continue;
@@ -354,7 +354,7 @@ void notifier::open(server& s, int directory, std::uint64_t path, std::uint64_t 
   long made = -1;
   if (resolve) {
     open_how_2 how{flags | O_CLOEXEC, mode, 0};
-    made = ::syscall(SYS_openat2, AT_FDCWD, where.c_str(), &how, sizeof how);
+    made = system_call(SYS_openat2, AT_FDCWD, where.c_str(), &how, sizeof how);
   } else {
     made = ::open(where.c_str(), static_cast<int>(flags) | O_CLOEXEC | O_NOCTTY, mode);
   }
@@ -566,7 +566,7 @@ void notifier::duplicate(server& s, int from, int lowest, int to, bool close_on_
   }
   if (source == 0) return;
   s.follow(*c, from);
-  const unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, c->ended.get(), from, 0)));
+  const unique_fd copy(static_cast<int>(system_call(SYS_pidfd_getfd, c->ended.get(), from, 0)));
   if (!copy) return;
   const int wanted = to >= 0 ? to : lowest > 0 ? free_descriptor(thread(), lowest) : -1;
   // If the number is not allowed, the real kernel finds that, too.
@@ -643,7 +643,7 @@ void notifier::access(int directory, std::uint64_t path, std::uint64_t mode, int
   if (!read_path(path, text)) return;
   const std::string where = shown(path_at(directory, text));
   if (where.empty() || !is_valid()) return;
-  answer_own(::syscall(SYS_faccessat2, AT_FDCWD, where.c_str(), mode, flags));
+  answer_own(system_call(SYS_faccessat2, AT_FDCWD, where.c_str(), mode, flags));
 }
 
 void notifier::read_link(server& s, int directory, std::uint64_t path, std::uint64_t to,

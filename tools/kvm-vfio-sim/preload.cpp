@@ -42,6 +42,7 @@ using kvm_vfio_sim::place;
 using kvm_vfio_sim::reply;
 using kvm_vfio_sim::request;
 using kvm_vfio_sim::starts;
+using kvm_vfio_sim::system_call;
 
 // ---- What is known of each descriptor ----
 
@@ -119,14 +120,14 @@ using function_type = Function;
 long real_close(int fd) { return NEXT(close, int(int))(fd); }
 
 int stat_real(int fd, struct stat* s) {
-  return static_cast<int>(syscall(SYS_newfstatat, fd, "", s, AT_EMPTY_PATH));
+  return static_cast<int>(system_call(SYS_newfstatat, fd, "", s, AT_EMPTY_PATH));
 }
 
 // Reads from the program's own memory. An address that is not mapped is an error, and no crash.
 bool peek(unsigned long from, void* to, size_t size) {
   iovec own{to, size};
   iovec other{reinterpret_cast<void*>(from), size};
-  return syscall(SYS_process_vm_readv, getpid(), &own, 1UL, &other, 1UL, 0UL) ==
+  return system_call(SYS_process_vm_readv, getpid(), &own, 1UL, &other, 1UL, 0UL) ==
          static_cast<long>(size);
 }
 
@@ -140,20 +141,21 @@ void forget_connection() {
 
 bool connect_here() {
   if (directory_length == 0) return false;
-  const int made = static_cast<int>(syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  const int made =
+      static_cast<int>(system_call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (made < 0) return false;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path, directory, directory_length);
   memcpy(address.sun_path + directory_length, kvm_vfio_sim::socket_name,
          sizeof kvm_vfio_sim::socket_name);
-  if (syscall(SYS_connect, made, &address, sizeof address) != 0) {
+  if (system_call(SYS_connect, made, &address, sizeof address) != 0) {
     (void)real_close(made);
     return false;
   }
   // A large number, so that the program gets the descriptors that it would get without us.
-  int high = static_cast<int>(syscall(SYS_fcntl, made, F_DUPFD_CLOEXEC, 1000));
-  if (high < 0) high = static_cast<int>(syscall(SYS_fcntl, made, F_DUPFD_CLOEXEC, 100));
+  int high = static_cast<int>(system_call(SYS_fcntl, made, F_DUPFD_CLOEXEC, 1000));
+  if (high < 0) high = static_cast<int>(system_call(SYS_fcntl, made, F_DUPFD_CLOEXEC, 100));
   if (high >= 0) (void)real_close(made);
   connection = high >= 0 ? high : made;
   set_kind(connection, hidden);
@@ -183,7 +185,7 @@ bool exchange(const request& r, const char* path, int sent, reply& answer, int* 
     memcpy(CMSG_DATA(c), &sent, sizeof sent);
   }
   long n;
-  do n = syscall(SYS_sendmsg, connection, &m.header, MSG_NOSIGNAL);
+  do n = system_call(SYS_sendmsg, connection, &m.header, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
   if (n < 0) return false;
   message back{};
@@ -192,7 +194,7 @@ bool exchange(const request& r, const char* path, int sent, reply& answer, int* 
   back.header.msg_iovlen = 1;
   back.header.msg_control = back.control;
   back.header.msg_controllen = sizeof back.control;
-  do n = syscall(SYS_recvmsg, connection, &back.header, MSG_CMSG_CLOEXEC);
+  do n = system_call(SYS_recvmsg, connection, &back.header, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
   if (n != sizeof answer) return false;
   if (const cmsghdr* const c = CMSG_FIRSTHDR(&back.header); c && c->cmsg_type == SCM_RIGHTS) {
@@ -290,7 +292,8 @@ struct pair {
 
   bool make() {
     int ends[2];
-    if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return false;
+    if (system_call(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+      return false;
     own = ends[0];
     other = ends[1];
     struct stat s;
@@ -307,7 +310,7 @@ struct pair {
     }
     set_kind(own, simulated, a.major << 20 | a.minor);
     ++simulated_count;
-    if (!close_on_exec) (void)syscall(SYS_fcntl, own, F_SETFD, 0);
+    if (!close_on_exec) (void)system_call(SYS_fcntl, own, F_SETFD, 0);
   }
 };
 
@@ -358,7 +361,7 @@ bool readable(const char* at) {
   const unsigned long word = reinterpret_cast<unsigned long>(at) & ~7UL;
   if (word < 4096) return false;
   const int before = errno;
-  const bool good = syscall(SYS_rt_sigprocmask, ~0, word, nullptr, 8UL) == 0 || errno != EFAULT;
+  const bool good = system_call(SYS_rt_sigprocmask, ~0, word, nullptr, 8UL) == 0 || errno != EFAULT;
   errno = before;
   return good;
 }
@@ -408,7 +411,7 @@ const char* shown(const char* path, const char* own, char* buffer) {
   if (where == place::view) return buffer;
   const int before = errno;
   struct stat s;
-  const bool here = syscall(SYS_newfstatat, AT_FDCWD, buffer, &s, AT_SYMLINK_NOFOLLOW) == 0;
+  const bool here = system_call(SYS_newfstatat, AT_FDCWD, buffer, &s, AT_SYMLINK_NOFOLLOW) == 0;
   errno = before;
   return here ? buffer : path;
 }
@@ -438,7 +441,7 @@ const char* shown_at(int at, const char* path, char* buffer) {
   char joined[PATH_MAX];
   (void)snprintf(link, sizeof link, "/proc/self/fd/%d", at);
   const int before = errno;
-  const long n = syscall(SYS_readlinkat, AT_FDCWD, link, joined, sizeof joined - 1);
+  const long n = system_call(SYS_readlinkat, AT_FDCWD, link, joined, sizeof joined - 1);
   errno = before;
   if (n <= 0 || !append(joined, static_cast<size_t>(n), path)) return path;
   if (n > 1 && !starts(joined, "/sys") && !starts(joined, "/dev")) return path;
@@ -480,7 +483,7 @@ int do_open(int at, const char* path, int flags, unsigned mode) {
   } else if (at >= 0) {
     asked = shown_at(at, path, buffer);
   }
-  const int fd = static_cast<int>(syscall(SYS_openat, at, asked, flags, mode));
+  const int fd = static_cast<int>(system_call(SYS_openat, at, asked, flags, mode));
   set_kind(fd, real);
   if (fd < 0 || directory_length == 0 || path[0] == '/' || (flags & O_PATH)) return fd;
   // A relative path can be a node, too.
@@ -516,7 +519,8 @@ int do_stat(int at, const char* path, struct stat* s, int flags) {
     if (r == 0) as_node(s, at < most ? nodes_of[at] : 0);
     return r;
   }
-  const int r = static_cast<int>(syscall(SYS_newfstatat, at, shown_at(at, path, buffer), s, flags));
+  const int r =
+      static_cast<int>(system_call(SYS_newfstatat, at, shown_at(at, path, buffer), s, flags));
   if (r != 0) return r;
   if (const node* const n = node_of(s->st_dev, s->st_ino, s->st_mode, s->st_size))
     as_node(s, n->number);
@@ -555,7 +559,7 @@ int do_ioctl(int fd, unsigned long number, unsigned long argument) {
       if (peek(argument, &c, sizeof c) && c.type == KVM_DEV_TYPE_VFIO)
         return remote_ioctl(fd, number, argument);
     }
-    const int made = static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
+    const int made = static_cast<int>(system_call(SYS_ioctl, fd, number, argument));
     if (low == KVM_CREATE_VM && made >= 0) {
       set_kind(made, vm);
       request r;
@@ -571,7 +575,7 @@ int do_ioctl(int fd, unsigned long number, unsigned long argument) {
   } else if (fd >= 0 && fd < most && kinds[fd] == simulated) {
     return remote_ioctl(fd, number, argument);
   }
-  return static_cast<int>(syscall(SYS_ioctl, fd, number, argument));
+  return static_cast<int>(system_call(SYS_ioctl, fd, number, argument));
 }
 
 long transfer(operation what, int fd, unsigned long address, size_t size, unsigned long offset) {
@@ -617,7 +621,7 @@ void tell_unmap(unsigned long first, unsigned long size) {
 
 void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
   const auto mapped_by = [&](void* where, int how, int file, unsigned long from) {
-    return reinterpret_cast<void*>(syscall(SYS_mmap, where, size, protection, how, file, from));
+    return reinterpret_cast<void*>(system_call(SYS_mmap, where, size, protection, how, file, from));
   };
   const bool replaces = (flags & MAP_FIXED) && !(flags & MAP_FIXED_NOREPLACE);
   if (fd < 0 || (flags & MAP_ANONYMOUS) || !is_simulated(fd)) {
@@ -628,7 +632,7 @@ void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long off
   // The address must be known before the call, because the simulated host records it.
   void* place = at;
   if (!replaces) {
-    place = reinterpret_cast<void*>(syscall(
+    place = reinterpret_cast<void*>(system_call(
         SYS_mmap, at, size ? size : 1, PROT_NONE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE), -1, 0));
     if (place == MAP_FAILED) return place;
@@ -646,7 +650,7 @@ void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long off
   int memory = -1;
   ask(r, a, nullptr, -1, &memory);
   if (a.error != 0) {
-    if (!replaces) (void)syscall(SYS_munmap, place, size ? size : 1);
+    if (!replaces) (void)system_call(SYS_munmap, place, size ? size : 1);
     errno = a.error;
     return MAP_FAILED;
   }
@@ -672,7 +676,7 @@ int do_munmap(void* at, size_t size) {
   // A call that will fail changes nothing.
   const auto first = reinterpret_cast<unsigned long>(at);
   if ((first & 4095) == 0 && size != 0) tell_unmap(first, size);
-  return static_cast<int>(syscall(SYS_munmap, at, size));
+  return static_cast<int>(system_call(SYS_munmap, at, size));
 }
 
 // ---- Start ----
@@ -696,17 +700,17 @@ void read_nodes() {
   char path[PATH_MAX + sizeof kvm_vfio_sim::nodes_name];
   memcpy(path, directory, directory_length);
   strcpy(path + directory_length, kvm_vfio_sim::nodes_name);
-  const int fd = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+  const int fd = static_cast<int>(system_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
   if (fd < 0) return;
   struct stat s;
   if (stat_real(fd, &s) == 0 && s.st_size > 0) {
     view_device = s.st_dev;
     const auto size = static_cast<size_t>(s.st_size);
     void* const text = reinterpret_cast<void*>(
-        syscall(SYS_mmap, 0, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+        system_call(SYS_mmap, nullptr, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
     void* const table = reinterpret_cast<void*>(
-        syscall(SYS_mmap, 0, sizeof(node) * most_nodes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        system_call(SYS_mmap, nullptr, sizeof(node) * most_nodes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (text != MAP_FAILED && table != MAP_FAILED) {
       nodes = static_cast<node*>(table);
       char* rest = static_cast<char*>(text);
@@ -725,7 +729,7 @@ void read_nodes() {
         rest = line_end + 1;
       }
     }
-    if (text != MAP_FAILED) (void)syscall(SYS_munmap, text, size + 1);
+    if (text != MAP_FAILED) (void)system_call(SYS_munmap, text, size + 1);
   }
   (void)real_close(fd);
 }
@@ -827,7 +831,7 @@ GLOB(sim_glob64, glob64, glob_t)
 int sim_chdir(const char* path) AS(chdir);
 int sim_chdir(const char* path) {
   char buffer[PATH_MAX];
-  return static_cast<int>(syscall(SYS_chdir, shown(path, buffer)));
+  return static_cast<int>(system_call(SYS_chdir, shown(path, buffer)));
 }
 
 #define STAT(own, name, flags)                        \
@@ -869,7 +873,7 @@ int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* 
 int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* s) {
   char buffer[PATH_MAX];
   const int r =
-      static_cast<int>(syscall(SYS_statx, at, shown_at(at, path, buffer), flags, mask, s));
+      static_cast<int>(system_call(SYS_statx, at, shown_at(at, path, buffer), flags, mask, s));
   if (r != 0) return r;
   const node* const n = node_of(makedev(s->stx_dev_major, s->stx_dev_minor), s->stx_ino,
                                 s->stx_mode, static_cast<long>(s->stx_size));
@@ -887,7 +891,7 @@ int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* 
   int own(const char* path, type* s) {                                          \
     char buffer[PATH_MAX];                                                      \
     const char* const where = shown(path, buffer);                              \
-    const int r = static_cast<int>(syscall(SYS_statfs, where, s));              \
+    const int r = static_cast<int>(system_call(SYS_statfs, where, s));          \
     if (r == 0 && where == buffer && starts(buffer + directory_length, "/sys")) \
       s->f_type = 0x62656572;                                                   \
     return r;                                                                   \
@@ -895,20 +899,20 @@ int sim_statx(int at, const char* path, int flags, unsigned mask, struct statx* 
 STATFS(sim_statfs, statfs, struct statfs)
 STATFS(sim_statfs64, statfs64, struct statfs)
 // A file of the view says that it is in sysfs: libudev asks.
-#define FSTATFS(own, name)                                                             \
-  int own(int fd, struct statfs* s) AS(name);                                          \
-  int own(int fd, struct statfs* s) {                                                  \
-    const int r = static_cast<int>(syscall(SYS_fstatfs, fd, s));                       \
-    if (r != 0 || directory_length == 0) return r;                                     \
-    char link[40];                                                                     \
-    char target[PATH_MAX];                                                             \
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);                         \
-    const long n = syscall(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1); \
-    if (n <= 0) return r;                                                              \
-    target[n] = 0;                                                                     \
-    if (starts(target, directory) && starts(target + directory_length, "/sys"))        \
-      s->f_type = 0x62656572;                                                          \
-    return r;                                                                          \
+#define FSTATFS(own, name)                                                                 \
+  int own(int fd, struct statfs* s) AS(name);                                              \
+  int own(int fd, struct statfs* s) {                                                      \
+    const int r = static_cast<int>(system_call(SYS_fstatfs, fd, s));                       \
+    if (r != 0 || directory_length == 0) return r;                                         \
+    char link[40];                                                                         \
+    char target[PATH_MAX];                                                                 \
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);                             \
+    const long n = system_call(SYS_readlinkat, AT_FDCWD, link, target, sizeof target - 1); \
+    if (n <= 0) return r;                                                                  \
+    target[n] = 0;                                                                         \
+    if (starts(target, directory) && starts(target + directory_length, "/sys"))            \
+      s->f_type = 0x62656572;                                                              \
+    return r;                                                                              \
   }
 FSTATFS(sim_fstatfs, fstatfs)
 FSTATFS(sim_fstatfs64, fstatfs64)
@@ -916,7 +920,7 @@ FSTATFS(sim_fstatfs64, fstatfs64)
 int sim_access(const char* path, int mode) AS(access);
 int sim_access(const char* path, int mode) {
   char buffer[PATH_MAX];
-  return static_cast<int>(syscall(SYS_faccessat, AT_FDCWD, shown(path, buffer), mode));
+  return static_cast<int>(system_call(SYS_faccessat, AT_FDCWD, shown(path, buffer), mode));
 }
 int sim_euidaccess(const char* path, int mode) AS(euidaccess);
 int sim_euidaccess(const char* path, int mode) {
@@ -937,15 +941,15 @@ int sim_faccessat(int at, const char* path, int mode, int flags) {
   long own(const char* path, const char* attribute, void* to, size_t size) AS(name); \
   long own(const char* path, const char* attribute, void* to, size_t size) {         \
     char buffer[PATH_MAX];                                                           \
-    return syscall(number, shown(path, buffer), attribute, to, size);                \
+    return system_call(number, shown(path, buffer), attribute, to, size);            \
   }
 GETXATTR(sim_getxattr, getxattr, SYS_getxattr)
 GETXATTR(sim_lgetxattr, lgetxattr, SYS_lgetxattr)
-#define LISTXATTR(own, name, number)                          \
-  long own(const char* path, char* to, size_t size) AS(name); \
-  long own(const char* path, char* to, size_t size) {         \
-    char buffer[PATH_MAX];                                    \
-    return syscall(number, shown(path, buffer), to, size);    \
+#define LISTXATTR(own, name, number)                           \
+  long own(const char* path, char* to, size_t size) AS(name);  \
+  long own(const char* path, char* to, size_t size) {          \
+    char buffer[PATH_MAX];                                     \
+    return system_call(number, shown(path, buffer), to, size); \
   }
 LISTXATTR(sim_listxattr, listxattr, SYS_listxattr)
 LISTXATTR(sim_llistxattr, llistxattr, SYS_llistxattr)
@@ -967,7 +971,7 @@ static long own_link(const char* path, char* to, size_t size, long length) {
 long sim_readlinkat(int at, const char* path, char* to, size_t size) AS(readlinkat);
 long sim_readlinkat(int at, const char* path, char* to, size_t size) {
   char buffer[PATH_MAX];
-  const long n = syscall(SYS_readlinkat, at, shown_at(at, path, buffer), to, size);
+  const long n = system_call(SYS_readlinkat, at, shown_at(at, path, buffer), to, size);
   if (n <= 0) return n;
   if (n > 8 && memcmp(to, "socket:[", 8) == 0) return own_link(path, to, size, n);
   return static_cast<long>(strip(to, static_cast<size_t>(n)));
@@ -1083,11 +1087,11 @@ int sim_close_range(unsigned first, unsigned last, int flags) {
     }
   const int kept = connection;
   if (kept < 0 || static_cast<unsigned>(kept) < first || static_cast<unsigned>(kept) > last)
-    return static_cast<int>(syscall(SYS_close_range, first, last, flags));
+    return static_cast<int>(system_call(SYS_close_range, first, last, flags));
   const auto middle = static_cast<unsigned>(kept);
   long r = 0;
-  if (middle > first) r = syscall(SYS_close_range, first, middle - 1, flags);
-  if (r == 0 && middle < last) r = syscall(SYS_close_range, middle + 1, last, flags);
+  if (middle > first) r = system_call(SYS_close_range, first, middle - 1, flags);
+  if (r == 0 && middle < last) r = system_call(SYS_close_range, middle + 1, last, flags);
   return static_cast<int>(r);
 }
 void sim_closefrom(int first) AS(closefrom);
@@ -1097,37 +1101,38 @@ void sim_closefrom(int first) {
 
 int sim_dup(int fd) AS(dup);
 int sim_dup(int fd) {
-  const int made = static_cast<int>(syscall(SYS_dup, fd));
+  const int made = static_cast<int>(system_call(SYS_dup, fd));
   tell_dup(fd, made);
   return made;
 }
 int sim_dup3(int fd, int to, int flags) AS(dup3);
 int sim_dup3(int fd, int to, int flags) {
   // A call that will fail closes nothing.
-  const bool good = fd != to && (flags & ~O_CLOEXEC) == 0 && syscall(SYS_fcntl, fd, F_GETFD) >= 0;
+  const bool good =
+      fd != to && (flags & ~O_CLOEXEC) == 0 && system_call(SYS_fcntl, fd, F_GETFD) >= 0;
   if (good && to >= 0 && to < most && kinds[to] != unknown && kinds[to] != real) {
     if (kinds[to] == hidden) forget_connection();
     else tell_close(to);
   }
-  const int made = static_cast<int>(syscall(SYS_dup3, fd, to, flags));
+  const int made = static_cast<int>(system_call(SYS_dup3, fd, to, flags));
   tell_dup(fd, made);
   return made;
 }
 int sim_dup2(int fd, int to) AS(dup2);
 int sim_dup2(int fd, int to) {
   if (fd != to) return sim_dup3(fd, to, 0);
-  return syscall(SYS_fcntl, fd, F_GETFD) < 0 ? -1 : to;
+  return system_call(SYS_fcntl, fd, F_GETFD) < 0 ? -1 : to;
 }
-#define FCNTL(own, name)                                                       \
-  int own(int fd, int command, ...) AS(name);                                  \
-  int own(int fd, int command, ...) {                                          \
-    va_list more;                                                              \
-    va_start(more, command);                                                   \
-    const auto argument = va_arg(more, unsigned long);                         \
-    va_end(more);                                                              \
-    const int r = static_cast<int>(syscall(SYS_fcntl, fd, command, argument)); \
-    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) tell_dup(fd, r);     \
-    return r;                                                                  \
+#define FCNTL(own, name)                                                           \
+  int own(int fd, int command, ...) AS(name);                                      \
+  int own(int fd, int command, ...) {                                              \
+    va_list more;                                                                  \
+    va_start(more, command);                                                       \
+    const auto argument = va_arg(more, unsigned long);                             \
+    va_end(more);                                                                  \
+    const int r = static_cast<int>(system_call(SYS_fcntl, fd, command, argument)); \
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) tell_dup(fd, r);         \
+    return r;                                                                      \
   }
 FCNTL(sim_fcntl, fcntl)
 FCNTL(sim_fcntl64, fcntl64)

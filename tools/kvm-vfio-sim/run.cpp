@@ -8,6 +8,7 @@
 #include "protocol.hpp"
 #include "remote_memory.hpp"
 #include "server.hpp"
+#include "system_calls.hpp"
 #include "unique_fd.hpp"
 
 #include <kvm_vfio/profile.hpp>
@@ -197,8 +198,8 @@ std::string explain_access(pid_t process) {
   if (!remote_memory(process).read(reinterpret_cast<std::uintptr_t>(&there), &here, 1))
     return "the memory of the program cannot be read (process_vm_readv): " + reason() +
            "; a container may forbid it";
-  const unique_fd end(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  const unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, end.get(), 0, 0)));
+  const unique_fd end(static_cast<int>(system_call(SYS_pidfd_open, process, 0)));
+  const unique_fd copy(static_cast<int>(system_call(SYS_pidfd_getfd, end.get(), 0, 0)));
   if (!copy && errno != EBADF)
     return "a file of the program cannot be reached (pidfd_getfd): " + reason() +
            "; a container may forbid it";
@@ -307,7 +308,7 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (made == 0) become(program, setup);
   child = made;
   (void)::close(failure[1]);
-  const unique_fd ended(static_cast<int>(::syscall(SYS_pidfd_open, made, 0)));
+  const unique_fd ended(static_cast<int>(system_call(SYS_pidfd_open, made, 0)));
   if (!ended) return complain("pidfd_open: " + reason());
   std::unique_ptr<notifier> calls;
   if (!preloads) {

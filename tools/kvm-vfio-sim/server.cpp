@@ -5,6 +5,7 @@
 #include "notify.hpp"
 #include "proc.hpp"
 #include "real_event.hpp"
+#include "system_calls.hpp"
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
@@ -16,7 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -136,7 +136,7 @@ server::client& server::client_of(pid_t pid, bool fresh) {
   const bool is_new = !c;
   if (is_new) {
     ++processes_;
-    unique_fd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    unique_fd end(static_cast<int>(system_call(SYS_pidfd_open, pid, 0)));
     if (end) watch(ends_.get(), end.get());
     c = std::make_unique<client>(*this, pid, std::move(end));
     c->memory.check_dma(true);
@@ -513,7 +513,7 @@ void server::follow(client& c, int fd) {
     const std::uint64_t id = event_id(c.pid, fd);
     const auto* const event = known ? dynamic_cast<const real_event*>(known) : nullptr;
     if (event && event->id() == id) return;
-    unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, c.ended.get(), fd, 0)));
+    unique_fd copy(static_cast<int>(system_call(SYS_pidfd_getfd, c.ended.get(), fd, 0)));
     if (copy) {
       c.task.lend(fd, new real_event(std::move(copy), id));
       c.lent.push_back(fd);

@@ -96,7 +96,7 @@ class lock_probe {
   // Before Linux 6.10, fcntl also returns EBADF for an open descriptor with O_PATH.
   if (errno == EBADF && !(detail::is_open(a) && detail::is_open(b))) return false;
   const long task = sys::thread_id();
-  const long order = ::syscall(SYS_kcmp, task, task, KCMP_FILE, a, b);
+  const long order = ::syscall(SYS_kcmp, task, task, long{KCMP_FILE}, long{a}, long{b});
   if (order >= 0) return order == 0;
   return errno != EBADF && detail::same_file_by_lock(a, b);
 }

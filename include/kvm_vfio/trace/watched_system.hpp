@@ -16,14 +16,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace kvm_vfio::trace {
 
 namespace detail {
-// The lock of all watched systems. It is recursive, so an observer may make watched calls.
+// The lock of all watched systems. It is recursive, so an observer may make watched calls. It is
+// never destroyed, because a destructor of a static object may make watched calls, too.
 [[nodiscard]] inline mutex& order_of_calls() noexcept {
-  static mutex lock;
-  return lock;
+  alignas(mutex) static std::byte memory[sizeof(mutex)];
+  static mutex* const lock = ::new (memory) mutex;
+  return *lock;
 }
 }  // namespace detail
 

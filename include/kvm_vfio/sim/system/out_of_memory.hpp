@@ -40,5 +40,7 @@ class undo {
   Function function_;
   bool kept_ = false;
 };
+template <class Function>
+undo(Function) -> undo<Function>;
 
 }  // namespace kvm_vfio::sim::detail
