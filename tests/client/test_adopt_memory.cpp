@@ -12,14 +12,14 @@
 namespace {
 bool no_memory = false;
 }  // namespace
-void* operator new(std::size_t size) {
+// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   if (void* const p = std::malloc(size)) return p;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return no_memory ? nullptr : std::malloc(size);
 }
-// Not inline: otherwise, GCC sees free(3) of what it takes for the result of another `new`.
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 

@@ -21,16 +21,16 @@ namespace {
 int allocations = 0;
 }
 
-void* operator new(std::size_t size) {
+// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   if (void* const p = std::malloc(size)) return p;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   return std::malloc(size);
 }
-// Not inline: otherwise, GCC sees free(3) of what it takes for the result of another `new`.
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 

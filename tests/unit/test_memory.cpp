@@ -18,15 +18,15 @@
 namespace {
 std::size_t taken = 0, given_back = 0;
 }  // namespace
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   ++taken;
   return std::malloc(size);
 }
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   if (void* const p = operator new(size, std::nothrow)) return p;
   throw std::bad_alloc();
 }
-// Not inline: otherwise, GCC sees free(3) of what it takes for the result of another `new`.
 [[gnu::noinline]] void operator delete(void* p) noexcept {
   given_back += p ? 1 : 0;
   std::free(p);
