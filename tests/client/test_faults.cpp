@@ -6,6 +6,7 @@
 #include <kvm_vfio/trace/call_text.hpp>
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 using namespace client_tests;
@@ -93,6 +94,33 @@ std::vector<std::string> every_call_of_an_unplug(const vmm::chosen& which) {
   }
 }
 
+// Plugs a device, unplugs it and ends the VM, while the n-th call and the m-th fail. Returns how
+// many of the two faults no call met. Nothing of the VM may be left.
+template <class Profile>
+std::size_t ends_with_faults(const vmm::chosen& which, std::size_t n, std::size_t m) {
+  vm_on_machine<Profile> vm;
+  vm.task.fail_call(n, errc::nomem);
+  vm.task.fail_call(m, errc::io);
+  if (vm.plug(which) == errc::ok) (void)vm.vm.unplug();
+  vm.vm = vmm::passthrough<sim::process_ref>(sim::process_ref(vm.task));
+  INFO("the calls " << n << " and " << m);
+  CHECK(vm.task.descriptors() == 0);
+  CHECK(vm.task.mappings() == 0);
+  CHECK(difference(sim::machine<Profile>(edu()).look(), vm.machine.look()) == "");
+  return vm.task.faults_left();
+}
+template <class Profile>
+std::size_t every_pair_of_calls(const vmm::chosen& which) {
+  std::size_t pairs = 0;
+  for (std::size_t n = 1;; ++n)
+    for (std::size_t m = n + 1;; ++m) {
+      const std::size_t left = ends_with_faults<Profile>(which, n, m);
+      if (left == 2) return pairs;
+      if (left == 1) break;
+      ++pairs;
+    }
+}
+
 const std::vector<std::string> plug_by_group{
     "open",    "GET_API_VERSION", "open",          "SET_CONTAINER", "SET_IOMMU",
     "MAP_DMA", "FILE_ADD",        "GET_DEVICE_FD", "eventfd",       "SET_IRQS"};
@@ -122,4 +150,9 @@ TEMPLATE_TEST_CASE("Each call of unplugging a group's device fails once, and the
 TEMPLATE_TEST_CASE("Each call of unplugging a device file fails once, and the VMM is told",
                    "[client]", kv::linux_6_12, kv::linux_7_3) {
   CHECK(every_call_of_an_unplug<TestType>(by_file) == unplug_by_file);
+}
+TEMPLATE_TEST_CASE("Each pair of calls in a VM's life fails, and nothing is left of the VM",
+                   "[client]", kv::linux_6_1, kv::linux_6_12, kv::linux_7_3) {
+  CHECK(every_pair_of_calls<TestType>(by_group) >= 66);
+  if (!std::is_same_v<TestType, kv::linux_6_1>) CHECK(every_pair_of_calls<TestType>(by_file) >= 78);
 }

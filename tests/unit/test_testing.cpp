@@ -118,6 +118,27 @@ TEST_CASE("A fault plan strikes at the use that was ordered, once or always") {
   STATIC_REQUIRE(static_cast<int>(fault::install) + 1 == fault_count);
 }
 
+TEST_CASE("A fault plan strikes at the n-th use of any step, twice at most") {
+  fault_plan plan;
+  plan.fail_use(2, errc::nomem);
+  plan.fail_use(4, errc::badf);
+  plan.fail(fault::attach, 1, errc::nospc);  // waits beside them
+  CHECK(plan.waiting());
+  CHECK(plan.ordered(fault::fget));
+  CHECK(plan.strike(fault::fget) == errc::ok);
+  CHECK(plan.strike(fault::allocate) == errc::nomem);
+  CHECK(plan.strike(fault::attach) == errc::nospc);
+  CHECK(plan.waiting());
+  CHECK(plan.strike(fault::fget) == errc::badf);
+  CHECK_FALSE(plan.waiting());
+  CHECK_FALSE(plan.ordered(fault::fget));
+  CHECK(plan.struck() == 3);
+  plan.fail_use(1, errc::nomem);
+  plan.clear();
+  CHECK_FALSE(plan.waiting());
+  CHECK(plan.strike(fault::fget) == errc::ok);
+}
+
 TEST_CASE("recording_symbols: files it did not make are nobody's") {
   journal log;
   recording_symbols vfio(log);

@@ -46,24 +46,39 @@ class fault_plan {
     point& p = of(at);
     p = {.countdown = 0, .always = true, .error = error};
   }
+  /// Makes one use of any step fail: the `nth` from now, where 1 is the next. With this function a
+  /// test lets each failure point of a scenario fail in turn, and each pair of them. Up to 2 such
+  /// faults can wait at the same time.
+  /// \pre `nth > 0` and `error != errc::ok`, and at most one such fault waits
+  constexpr void fail_use(int nth, errc error) noexcept {
+    point& p = any_[0].countdown == 0 ? any_[0] : any_[1];
+    p = {.countdown = nth, .always = false, .error = error};
+  }
   /// Forgets all faults. Every step succeeds again.
   constexpr void clear() noexcept {
     for (point& p : points_) p = {};
+    for (point& p : any_) p = {};
   }
 
   /// Called by a mock at each use of a step. Returns the error with which the use fails, or ok.
   [[nodiscard]] constexpr errc strike(fault at) noexcept {
-    point& p = of(at);
-    if (p.always) return hit(p);
-    if (p.countdown == 0 || --p.countdown != 0) return errc::ok;
-    return hit(p);
+    // Each order counts this use, also if another one makes the use fail.
+    const point* failed = nullptr;
+    point* const orders[] = {&any_[0], &any_[1], &of(at)};
+    for (point* const p : orders)
+      if (p->always || (p->countdown != 0 && --p->countdown == 0)) failed = p;
+    return failed ? hit(*failed) : errc::ok;
   }
   /// Returns how many uses have failed so far. A test can check that its fault really happened.
   [[nodiscard]] constexpr int struck() const noexcept { return struck_; }
   /// Returns true if a use of this step will fail: the next one or a later one.
   [[nodiscard]] constexpr bool ordered(fault at) const noexcept {
     const point& p = points_[static_cast<unsigned>(at)];
-    return p.always || p.countdown != 0;
+    return p.always || p.countdown != 0 || waiting();
+  }
+  /// Returns true if a fault that `fail_use` ordered has not happened yet.
+  [[nodiscard]] constexpr bool waiting() const noexcept {
+    return any_[0].countdown != 0 || any_[1].countdown != 0;
   }
 
  private:
@@ -79,6 +94,7 @@ class fault_plan {
   constexpr point& of(fault at) noexcept { return points_[static_cast<unsigned>(at)]; }
 
   point points_[fault_count] = {};
+  point any_[2] = {};  // of `fail_use`
   int struck_ = 0;
 };
 
