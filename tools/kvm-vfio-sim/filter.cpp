@@ -44,8 +44,8 @@ constexpr std::uint32_t reported[] = {
 #endif
     SYS_openat,     SYS_openat2,    SYS_newfstatat, SYS_fstat,    SYS_statx,    SYS_faccessat,
     SYS_faccessat2, SYS_readlinkat, SYS_statfs,     SYS_fstatfs,  SYS_close,    SYS_close_range,
-    SYS_dup,        SYS_dup3,       SYS_pread64,    SYS_pwrite64, SYS_munmap,   SYS_execve,
-    SYS_execveat};
+    SYS_dup,        SYS_dup3,       SYS_pread64,    SYS_pwrite64, SYS_preadv,   SYS_pwritev,
+    SYS_preadv2,    SYS_pwritev2,   SYS_munmap,     SYS_execve,   SYS_execveat};
 
 // Writes the filter, which has jumps forward only.
 class writer {
@@ -108,6 +108,10 @@ std::vector<sock_filter> filter_for(kvm_calls calls) {
   w.load_argument(3);
   w.mask(MAP_ANONYMOUS);
   w.report_if(0);
+  // Memory at a fixed address can replace a mapping of a BAR.
+  w.load_argument(3);
+  w.mask(MAP_FIXED);
+  w.report_if(MAP_FIXED);
   w.end(SECCOMP_RET_ALLOW);
   w.close(mmap);
 

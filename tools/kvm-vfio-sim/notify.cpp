@@ -319,6 +319,20 @@ void notifier::execute(server& s) {
     case SYS_fcntl: return duplicate(s, number(0), number(2), -1, number(1) == F_DUPFD_CLOEXEC);
     case SYS_pread64: return transfer(s, operation::pread);
     case SYS_pwrite64: return transfer(s, operation::pwrite);
+    case SYS_preadv: return transfer(s, operation::preadv);
+    case SYS_pwritev: return transfer(s, operation::pwritev);
+    case SYS_preadv2:
+    case SYS_pwritev2: {
+      const bool reads = call_.data.nr == SYS_preadv2;
+      if ((argument(5) & ~std::uint64_t{RWF_HIPRI}) != 0) {
+        if (file_at(s, number(0)) != 0) answer(0, EOPNOTSUPP);
+        return;
+      }
+      // The offset -1 stands for the position of the file.
+      if (argument(3) == ~std::uint64_t{0})
+        return transfer(s, reads ? operation::readv : operation::writev);
+      return transfer(s, reads ? operation::preadv : operation::pwritev);
+    }
     case SYS_execve:
     case SYS_execveat:
       // execve(2) may fail, so its effects are found with the next call.
@@ -468,13 +482,23 @@ void notifier::transfer(server& s, operation what) {
 
 void notifier::map(server& s) {
   const int fd = number(4);
-  const file_key key = file_at(s, fd);
-  if (key == 0) return;
+  const std::uint64_t flags = argument(3);
+  const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
+  const bool replaces = (flags & MAP_FIXED) && !(flags & MAP_FIXED_NOREPLACE);
+  const file_key key = anonymous ? 0 : file_at(s, fd);
+  if (key == 0) {
+    // Something else takes the place of a BAR, unless the real kernel refuses the call.
+    if (replaces && argument(0) % page == 0 && argument(1) != 0 &&
+        (anonymous || !link_of(thread(), fd).empty()))
+      unmap(s);
+    return;
+  }
   client* const c = client_here(s);
   if (!c) return;
   s.follow(*c, fd);
-  const std::uint64_t flags = argument(3);
-  const bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+  // The kernel, too, removes what was there before it asks the file.
+  if (replaces) unmap(s);
+  const bool fixed = replaces || (flags & MAP_FIXED_NOREPLACE) != 0;
   request r;
   r.what = operation::map;
   r.fd = fd;

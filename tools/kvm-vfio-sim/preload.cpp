@@ -1052,6 +1052,47 @@ long sim_pread64_chk(int fd, void* to, size_t size, long offset, size_t) {
   }
 PWRITE(sim_pwrite, pwrite)
 PWRITE(sim_pwrite64, pwrite64)
+#define PARTS(own, name, operation)                                          \
+  long own(int fd, const iovec* parts, int count) AS(name);                  \
+  long own(int fd, const iovec* parts, int count) {                          \
+    if (fd >= 0 && fd < most && kinds[fd] == simulated)                      \
+      return transfer(operation, fd, reinterpret_cast<unsigned long>(parts), \
+                      static_cast<unsigned>(count), 0);                      \
+    return NEXT(name, long(int, const iovec*, int))(fd, parts, count);       \
+  }
+PARTS(sim_readv, readv, operation::readv)
+PARTS(sim_writev, writev, operation::writev)
+#define PARTS_AT(own, name, operation)                                                   \
+  long own(int fd, const iovec* parts, int count, long offset) AS(name);                 \
+  long own(int fd, const iovec* parts, int count, long offset) {                         \
+    if (is_simulated(fd))                                                                \
+      return transfer(operation, fd, reinterpret_cast<unsigned long>(parts),             \
+                      static_cast<unsigned>(count), static_cast<unsigned long>(offset)); \
+    return NEXT(name, long(int, const iovec*, int, long))(fd, parts, count, offset);     \
+  }
+PARTS_AT(sim_preadv, preadv, operation::preadv)
+PARTS_AT(sim_preadv64, preadv64, operation::preadv)
+PARTS_AT(sim_pwritev, pwritev, operation::pwritev)
+PARTS_AT(sim_pwritev64, pwritev64, operation::pwritev)
+// The offset -1 stands for the position of the file. VFIO's files know one flag, which changes
+// nothing for them.
+#define PARTS_WITH_FLAGS(own, name, at_position, at_offset)                                        \
+  long own(int fd, const iovec* parts, int count, long offset, int flags) AS(name);                \
+  long own(int fd, const iovec* parts, int count, long offset, int flags) {                        \
+    if (!is_simulated(fd))                                                                         \
+      return NEXT(name, long(int, const iovec*, int, long, int))(fd, parts, count, offset, flags); \
+    if ((flags & ~RWF_HIPRI) != 0) {                                                               \
+      errno = EOPNOTSUPP;                                                                          \
+      return -1;                                                                                   \
+    }                                                                                              \
+    return transfer(offset == -1 ? at_position : at_offset, fd,                                    \
+                    reinterpret_cast<unsigned long>(parts), static_cast<unsigned>(count),          \
+                    static_cast<unsigned long>(offset));                                           \
+  }
+PARTS_WITH_FLAGS(sim_preadv2, preadv2, operation::readv, operation::preadv)
+PARTS_WITH_FLAGS(sim_preadv64v2, preadv64v2, operation::readv, operation::preadv)
+PARTS_WITH_FLAGS(sim_pwritev2, pwritev2, operation::writev, operation::pwritev)
+PARTS_WITH_FLAGS(sim_pwritev64v2, pwritev64v2, operation::writev, operation::pwritev)
 
 void* sim_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) AS(mmap);
 void* sim_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {

@@ -36,6 +36,10 @@ enum class operation : std::uint32_t {
   write,       ///< write(2): as `read`
   pread,       ///< pread(2): as `read`, and `third` is the offset
   pwrite,      ///< pwrite(2): as `pread`
+  readv,       ///< readv(2): `first` is the address of the iovecs, `second` their number
+  writev,      ///< writev(2): as `readv`
+  preadv,      ///< preadv(2): as `readv`, and `third` is the offset
+  pwritev,     ///< pwritev(2): as `preadv`
   map,         ///< mmap(2): `first` is the address, `second` the size, `third` the offset
   unmap,       ///< munmap(2): `first` is the address, `second` the size
   identify,    ///< which file of the simulated host the socket with the inode `first` is

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -318,6 +319,10 @@ server::sent server::execute(client& c, const request& r, const char* path, uniq
     case operation::write:
     case operation::pread:
     case operation::pwrite: return {to_reply(transfer(c, r)), -1};
+    case operation::readv:
+    case operation::writev:
+    case operation::preadv:
+    case operation::pwritev: return {to_reply(transfer_parts(c, r)), -1};
     case operation::map: return map(c, r);
     case operation::unmap: return {to_reply(unmap(c, r)), -1};
     case operation::identify: {
@@ -369,6 +374,35 @@ answer server::transfer(client& c, const request& r) {
     case operation::pread: return c.task.pread(r.fd, buffer, size, r.third);
     default: return c.task.pwrite(r.fd, buffer, size, r.third);
   }
+}
+
+// Linux reads and writes a file of VFIO once for each part (do_loop_readv_writev), because the file
+// has no read_iter.
+answer server::transfer_parts(client& c, const request& r) {
+  constexpr std::uint64_t most_parts = 1024;  // the kernel's UIO_MAXIOV
+  const auto count = static_cast<std::uint32_t>(r.second);
+  if (count > most_parts) return errc::inval;
+  std::vector<iovec> parts(count);
+  if (!c.memory.read(r.first, parts.data(), count * sizeof(iovec))) return errc::fault;
+  if (std::any_of(parts.begin(), parts.end(),
+                  [](const iovec& p) { return static_cast<std::int64_t>(p.iov_len) < 0; }))
+    return errc::inval;
+  request one = r;
+  one.what = r.what == operation::readv    ? operation::read
+             : r.what == operation::writev ? operation::write
+             : r.what == operation::preadv ? operation::pread
+                                           : operation::pwrite;
+  std::int64_t done = 0;
+  for (const iovec& p : parts) {
+    one.first = reinterpret_cast<std::uintptr_t>(p.iov_base);
+    one.second = p.iov_len;
+    const answer a = transfer(c, one);
+    if (!a) return done != 0 ? answer(done) : a;
+    done += *a;
+    one.third += static_cast<std::uint64_t>(*a);
+    if (static_cast<std::uint64_t>(*a) != p.iov_len) break;
+  }
+  return done;
 }
 
 server::sent server::map(client& c, const request& r) {

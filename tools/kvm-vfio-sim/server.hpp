@@ -145,6 +145,8 @@ class server {
   sent map(client& c, const request& r);
   answer unmap(client& c, const request& r);
   answer transfer(client& c, const request& r);
+  // The same for a call with iovecs.
+  answer transfer_parts(client& c, const request& r);
   // Calls `make`, which makes the descriptor r.number, if it succeeds.
   template <class Function>
   sent making(client& c, const request& r, unique_fd peer, const std::string& path, Function make);

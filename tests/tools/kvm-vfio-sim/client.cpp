@@ -167,6 +167,7 @@ int main(int count, char** arguments) {
       {"signals", signals},
       {"many", many},
       {"wild-pointers", wild_pointers},
+      {"parts", parts},
       {"maps-bar", maps_bar},
       {"maps-in-two", maps_in_two},
       {"busy-while-mapped", busy_while_mapped},

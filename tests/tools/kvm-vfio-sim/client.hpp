@@ -104,6 +104,7 @@ int threads(const std::vector<std::string>&);
 int signals(const std::vector<std::string>&);
 int many(const std::vector<std::string>&);
 int wild_pointers(const std::vector<std::string>&);
+int parts(const std::vector<std::string>&);
 int maps_bar(const std::vector<std::string>&);
 int maps_in_two(const std::vector<std::string>&);
 int busy_while_mapped(const std::vector<std::string>&);

@@ -3,11 +3,13 @@
 #include "client.hpp"
 
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace client {
@@ -79,6 +81,48 @@ int wild_pointers(const std::vector<std::string>&) {
   CHECK(group >= 0);
   const std::string longest(5000, 'x');
   FAILS(::open(("/dev/vfio/" + longest).c_str(), O_RDWR), ENAMETOOLONG);
+  return 0;
+}
+
+// Calls with several parts of memory.
+int parts(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto at = static_cast<off_t>(region(a.device, VFIO_PCI_CONFIG_REGION_INDEX).offset);
+  std::uint16_t words_read[4] = {};
+  iovec both[] = {{words_read, 2}, {words_read + 2, 4}};
+  CHECK(::preadv(a.device, both, 2, at) == 6);
+  CHECK(words_read[0] == 0x1234 && words_read[1] == 0 && words_read[2] == 1);
+  CHECK(::preadv2(a.device, both, 2, at, 0) == 6);
+  FAILS(::preadv2(a.device, both, 2, at, RWF_NOWAIT), EOPNOTSUPP);
+  CHECK(::preadv(a.device, both, 0, at) == 0);
+  // The compiler is not to see that these are wrong.
+  for (const int count : {-1, 1025}) {
+    const volatile int wrong = count;
+    FAILS(::preadv(a.device, both, wrong, at), EINVAL);
+  }
+  iovec* volatile wild = nullptr;
+  FAILS(::preadv(a.device, wild, 1, at), EFAULT);
+  // A part behind an address that is not mapped: what was read before it counts.
+  iovec second_wild[] = {{words_read, 2}, {nullptr, 4}};
+  CHECK(::preadv(a.device, second_wild, 2, at) == 2);
+  FAILS(::preadv(a.device, second_wild + 1, 1, at), EFAULT);
+  // The command register: memory and bus master are enabled.
+  std::uint8_t command[] = {PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0};
+  iovec bytes[] = {{command, 1}, {command + 1, 1}};
+  CHECK(::pwritev(a.device, bytes, 2, at + PCI_COMMAND) == 2);
+  CHECK((read_word(a.device, static_cast<std::uint64_t>(at) + PCI_COMMAND) & 0xffff) ==
+        (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER));
+  FAILS(::preadv(a.group, both, 2, 0), EINVAL);
+  if (std::getenv("KVM_VFIO_SIM_DIRECTORY")) {
+    // With seccomp, these are not reported.
+    FAILS(::readv(a.group, both, 2), EINVAL);
+    FAILS(::writev(a.container, both, 2), EINVAL);
+  }
+  // A real file.
+  const int zero = ::open("/dev/zero", O_RDWR | O_CLOEXEC);
+  CHECK(::readv(zero, both, 2) == 6 && ::writev(zero, both, 2) == 6);
+  CHECK(::close(zero) == 0);
+  detach(a);
   return 0;
 }
 
