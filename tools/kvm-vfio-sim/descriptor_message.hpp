@@ -16,7 +16,8 @@ namespace kvm_vfio_sim {
 /// \param socket the socket
 /// \param what   the object; trivially copyable
 /// \param fd     the descriptor that goes with the message; negative: none
-/// \return whether the whole message was sent
+/// \return whether the whole message was sent. A socket without room for it gets nothing: a program
+///         that reads no replies must not stop the sender.
 template <class T>
 [[nodiscard]] bool send_with_descriptor(int socket, T what, int fd) {
   iovec part{&what, sizeof what};
@@ -33,7 +34,8 @@ template <class T>
     c->cmsg_len = CMSG_LEN(sizeof fd);
     std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
   }
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof what);
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) ==
+         static_cast<ssize_t>(sizeof what);
 }
 
 }  // namespace kvm_vfio_sim

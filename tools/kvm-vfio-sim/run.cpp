@@ -17,6 +17,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -307,6 +308,12 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (made < 0) return complain("fork: " + reason());
   if (made == 0) become(program, setup);
   child = made;
+  // Each process and each open file of the program needs a descriptor here.
+  struct rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    descriptors.rlim_cur = descriptors.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &descriptors);
+  }
   (void)::close(failure[1]);
   const unique_fd ended(static_cast<int>(system_call(SYS_pidfd_open, made, 0)));
   if (!ended) return complain("pidfd_open: " + reason());

@@ -5,6 +5,7 @@
 #include "notify.hpp"
 #include "proc.hpp"
 #include "real_event.hpp"
+#include "run.hpp"
 #include "system_calls.hpp"
 
 #include <kvm_vfio/errc.hpp>
@@ -27,6 +28,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string_view>
 
 namespace kvm_vfio_sim {
@@ -43,11 +45,37 @@ constexpr std::string_view memory_name = "/memfd:kvm-vfio-device";
 // The offset of the first lock. It is behind all memory of a device.
 constexpr std::uint64_t first_lock = std::uint64_t{1} << 62;
 
+// No process has a descriptor with this number (the kernel's NR_OPEN, as it is by default).
+constexpr std::int32_t most_descriptors = 1 << 20;
+
+// A program can send anything. Whether the server can execute a request, whatever its answer is.
+bool is_sound(const request& r, bool has_peer) {
+  const auto is_number = [](std::int32_t fd) { return fd >= 0 && fd < most_descriptors; };
+  if (r.fd < -1 || r.fd >= most_descriptors) return false;
+  switch (r.what) {
+    case operation::dup:
+    case operation::created_vm: return is_number(r.number);
+    case operation::map: return r.first % page == 0 && r.second <= ~std::uint64_t{0} - page;
+    case operation::unmap:
+      return r.first + r.second >= r.first && r.second <= ~std::uint64_t{0} - page;
+    case operation::open:
+    case operation::ioctl: return r.number == -1 ? !has_peer : is_number(r.number);
+    default: return true;
+  }
+}
+
 void watch(int epoll, int fd, unsigned events = EPOLLIN) {
   epoll_event e{};
   e.events = events;  // and always EPOLLHUP
   e.data.fd = fd;
   (void)::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+reply to_reply(const answer& a) {
+  reply r;
+  if (a) r.value = *a;
+  else r.error = static_cast<std::int32_t>(a.error());
+  return r;
 }
 
 sim::file_kind kind_at(sim::process& task, int fd) {
@@ -63,7 +91,8 @@ server::server(host& machine, std::vector<sim::device_node> nodes, fault_plan pl
       plan_(std::move(plan)),
       log_(log_file, [this](int pid, int fd) { return type_of(pid, fd); }),
       events_(::epoll_create1(EPOLL_CLOEXEC)),
-      ends_(::epoll_create1(EPOLL_CLOEXEC)) {
+      ends_(::epoll_create1(EPOLL_CLOEXEC)),
+      spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {
   watch(events_.get(), ends_.get());
 }
 
@@ -120,7 +149,19 @@ void server::run(int ended) {
 }
 
 void server::accept() {
-  const int made = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+  int made = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+  if (made < 0 && (errno == EMFILE || errno == ENFILE)) {
+    // The process would wait for ever. So the connection is made, and ends at once.
+    if (spare_)
+      (void)complain(
+          "a process gets ENODEV from every call, because kvm-vfio-sim can open no more "
+          "descriptors (ulimit -n)");
+    spare_ = unique_fd();
+    made = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (made >= 0) (void)::close(made);
+    spare_ = unique_fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    return;
+  }
   if (made < 0) return;
   ucred who{};
   socklen_t size = sizeof who;
@@ -184,14 +225,29 @@ bool server::serve(int connection) {
   path[static_cast<std::size_t>(n) - sizeof r] = 0;
   unique_fd peer;
   if (const cmsghdr* const m = CMSG_FIRSTHDR(&header); m && m->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(m), sizeof fd);
-    peer = unique_fd(fd);
+    // The alignment leaves room for more descriptors than the one that was asked for.
+    for (std::size_t at = 0; at + sizeof(int) <= m->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(m) + at, sizeof fd);
+      peer = unique_fd(fd);
+    }
   }
   // What was closed before this call has an effect before this call.
   follow_ends();
   client& c = client_of(known->second.pid, std::exchange(known->second.fresh, false));
-  sent out = execute(c, r, path, std::move(peer));
+  sent out;
+  if (!is_sound(r, static_cast<bool>(peer))) {
+    out.answer = to_reply(errc::badf);
+  } else if (r.number >= 0 && !peer && (r.what == operation::open || r.what == operation::ioctl)) {
+    // The peer was sent, but this process can have no more descriptors.
+    out.answer = to_reply(errc::nfile);
+  } else {
+    try {
+      out = execute(c, r, path, std::move(peer));
+    } catch (const std::bad_alloc&) {
+      out.answer = to_reply(errc::nomem);
+    }
+  }
   return send_with_descriptor(connection, out.answer, out.fd);
 }
 
@@ -254,17 +310,6 @@ void server::end_process(pid_t pid) {
 
 // ---- Calls ----
 
-namespace {
-
-reply to_reply(const answer& a) {
-  reply r;
-  if (a) r.value = *a;
-  else r.error = static_cast<std::int32_t>(a.error());
-  return r;
-}
-
-}  // namespace
-
 const sim::device_node* server::node(const std::string& path) const {
   for (const sim::device_node& n : nodes_)
     if (n.path == path) return &n;
@@ -275,6 +320,7 @@ template <class Function>
 server::sent server::making(client& c, const request& r, unique_fd peer, const std::string& path,
                             Function make) {
   if (r.number < 0 || !peer) return {to_reply(make()), -1};
+  if (files_.count(r.inode) != 0) return {to_reply(errc::badf), -1};
   c.task.lend(r.number, nullptr);  // a descriptor whose end we did not hear of
   c.task.next_descriptor(r.number);
   sent out{to_reply(make()), -1};

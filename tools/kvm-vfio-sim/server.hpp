@@ -180,6 +180,7 @@ class server {
   unique_fd listener_;
   unique_fd events_;  // the epoll of everything
   unique_fd ends_;    // the epoll of open files and processes
+  unique_fd spare_;   // makes room for a connection that is refused
   struct program_end {
     pid_t pid = 0;
     bool fresh = true;

@@ -6,6 +6,7 @@ SIM is kvm-vfio-sim, CLIENT the program with the subcommands, SOURCE the root of
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,7 @@ def command(options, program):
 
 
 def call(arguments, **more):
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False,
+    return subprocess.run(arguments, capture_output=True, text=True, errors="replace", timeout=300, check=False,
                           **{"env": ENVIRONMENT, **more})
 
 
@@ -291,6 +292,17 @@ def case_growth():
     # The simulated host keeps a record of each VM that ever was.
     if last[1] > first[1] + 64 + count * 512 // 4096:
         sys.exit(f"the launcher grew from {first[1]} to {last[1]} pages")
+
+
+def case_messages():
+    """Messages that the preloaded object never sends."""
+    program = ["env", "-u", "LD_PRELOAD", sys.executable, os.path.join(os.path.dirname(__file__), "messages.py")]
+    for what in ("sizes", "numbers", "silence", "random"):
+        done = run([], [*program, what])
+        expect(f"{what} ({done.stderr})", done.returncode, 0)
+    limit = (100, 100)
+    done = run([], [*program, "limit"], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit))
+    expect_failure("limit", done, 0, "kvm-vfio-sim can open no more descriptors")
 
 
 def case_example():
