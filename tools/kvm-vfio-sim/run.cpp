@@ -17,6 +17,8 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,6 +34,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio_sim {
@@ -43,20 +46,64 @@ namespace fs = std::filesystem;
 // The program, for the signals that only this process gets.
 volatile sig_atomic_t child = 0;
 
-void pass_on(int signal) {
-  if (child > 0) (void)::kill(child, signal);
+// The signals that go on to the program.
+constexpr int passed_on[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+// The signals that a write of this process can cause.
+constexpr int of_writes[] = {SIGPIPE, SIGXFSZ};
+
+void pass_on(int signal, siginfo_t* from, void*) {
+  // A terminal sends its signals to the program, too.
+  if (child > 0 && from->si_code != SI_KERNEL) (void)::kill(child, signal);
 }
+
+// What the signals did before.
+class dispositions {
+ public:
+  // Lets signals go on to the program, but those that the program is to ignore, as below nohup(1).
+  dispositions() {
+    struct sigaction action{};
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    action.sa_sigaction = pass_on;
+    for (const int s : passed_on) {
+      struct sigaction before{};
+      (void)::sigaction(s, nullptr, &before);
+      if (before.sa_handler == SIG_IGN) continue;
+      (void)::sigaction(s, &action, nullptr);
+      changed_.emplace_back(s, before);
+    }
+    // A log or a standard error that cannot be written must not end this process, which has to
+    // remove the folder of the run.
+    struct sigaction ignore{};
+    ignore.sa_handler = SIG_IGN;
+    for (const int s : of_writes) {
+      struct sigaction before{};
+      (void)::sigaction(s, &ignore, &before);
+      changed_.emplace_back(s, before);
+    }
+  }
+  // For the program.
+  void restore() const {
+    for (const auto& [signal, before] : changed_) (void)::sigaction(signal, &before, nullptr);
+  }
+
+ private:
+  std::vector<std::pair<int, struct sigaction>> changed_;
+};
 
 std::string reason() { return std::strerror(errno); }
 
-// A folder for the run, which is removed at the end.
+// A folder for the run, which is removed at the end. This process holds a lock on the folder, so
+// that a later run can remove the folder of a process that was killed.
 class run_directory {
  public:
   run_directory() {
     const char* const base = std::getenv("TMPDIR");
     parent_ = base && base[0] == '/' ? base : "/tmp";
-    std::string name = parent_ + "/kvm-vfio-sim.XXXXXX";
-    if (::mkdtemp(name.data())) path_ = name;
+    remove_left_ones();
+    std::string name = parent_ + start_of_name + "XXXXXX";
+    if (!::mkdtemp(name.data())) return;
+    path_ = name;
+    lock_ = lock(path_);
   }
   run_directory(const run_directory&) = delete;
   run_directory& operator=(const run_directory&) = delete;
@@ -68,8 +115,32 @@ class run_directory {
   [[nodiscard]] const std::string& parent() const noexcept { return parent_; }
 
  private:
+  static constexpr char start_of_name[] = "/kvm-vfio-sim.";
+
+  // Locks a folder. None: somebody else has the lock, or the folder belongs to another user.
+  static unique_fd lock(const std::string& folder) {
+    unique_fd made(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat s{};
+    if (!made || ::fstat(made.get(), &s) != 0 || s.st_uid != ::geteuid() ||
+        ::flock(made.get(), LOCK_EX | LOCK_NB) != 0)
+      return {};
+    return made;
+  }
+  void remove_left_ones() const {
+    std::error_code failed;
+    for (fs::directory_iterator at(parent_, failed), end; !failed && at != end;
+         at.increment(failed)) {
+      const std::string path = at->path().string();
+      std::error_code ignored;
+      // A run makes the socket after it has locked its folder.
+      if (path.starts_with(parent_ + start_of_name) && fs::exists(path + socket_name, ignored))
+        if (const unique_fd locked = lock(path)) fs::remove_all(path, ignored);
+    }
+  }
+
   std::string path_;
   std::string parent_;
+  unique_fd lock_;
 };
 
 sim::linux_release release_named(const std::string& profile) {
@@ -214,11 +285,16 @@ struct program_setup {
   bool kvm = false;       // /dev/kvm is simulated
   int failure = -1;       // gets the number of the error if the program cannot be executed
   int launcher = -1;      // the socket for the listener; -1: there is no listener
+  pid_t parent = 0;       // the process of the launcher
+  const dispositions* signals = nullptr;
 };
 
 // The child: becomes the program.
 [[noreturn]] void become(char** program, const program_setup& setup) {
-  for (const int s : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) (void)std::signal(s, SIG_DFL);
+  setup.signals->restore();
+  // Without the simulated host the program has no devices.
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != setup.parent) ::_exit(own_failure);
   if (!setup.object.empty()) {
     std::string preload = setup.object;
     if (const char* const more = std::getenv("LD_PRELOAD"); more && *more)
@@ -267,6 +343,8 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (preloads) setup.object = find_object();
   if (preloads && setup.object.empty())
     return complain(std::string(KVM_VFIO_SIM_OBJECT) + " was not found");
+  const dispositions signals;
+  setup.signals = &signals;
   const run_directory directory;
   if (directory.path().empty())
     return complain("no folder for the run, " + directory.parent() + ": " + reason());
@@ -301,9 +379,7 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   setup.kvm = kvm;
   setup.failure = failure[1];
   setup.launcher = introductions[1];
-  // A terminal sends these to the program, too.
-  for (const int s : {SIGINT, SIGQUIT}) (void)std::signal(s, SIG_IGN);
-  for (const int s : {SIGTERM, SIGHUP}) (void)std::signal(s, pass_on);
+  setup.parent = ::getpid();
   const pid_t made = ::fork();
   if (made < 0) return complain("fork: " + reason());
   if (made == 0) become(program, setup);
@@ -365,7 +441,13 @@ int run_program(const sim::topology& machine, const run_options& options, char**
                        times(answers.processes(), "process").c_str(),
                        answers.processes() == 0 ? " (the program used no simulated device)" : "");
   }
-  if (options.strict && mistakes != 0) return findings;
+  if (options.strict && mistakes != 0) {
+    if (WIFSIGNALED(status))
+      (void)complain("signal " + std::to_string(WTERMSIG(status)) + " killed the program");
+    else if (WEXITSTATUS(status) != 0)
+      (void)complain("the program ended with status " + std::to_string(WEXITSTATUS(status)));
+    return findings;
+  }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

@@ -88,6 +88,70 @@ def case_statuses():
         expect("SIGTERM", p.wait(timeout=60), 128 + signal.SIGTERM)
 
 
+def case_signals():
+    left = path("tmp")
+    os.mkdir(left)
+    environment = {**ENVIRONMENT, "TMPDIR": left}
+
+    def held(options=(), **more):
+        p = subprocess.Popen(command(options, [client, "hold"]), stdout=subprocess.PIPE, text=True, env=environment,
+                             **more)
+        return p, int(p.stdout.readline())
+    # Each signal to the launcher goes to the program.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        p, _ = held()
+        p.send_signal(number)
+        expect(f"signal {number}", p.wait(timeout=60), 128 + number)
+    # Below nohup(1), the program ignores SIGHUP, too.
+    p, program = held(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    for pid in (p.pid, program):
+        os.kill(pid, signal.SIGHUP)
+    time.sleep(0.2)
+    expect("nohup", p.poll(), None)
+    p.terminate()
+    expect("SIGTERM", p.wait(timeout=60), 128 + signal.SIGTERM)
+    # The end of the launcher is the end of the program. The next run removes the folder.
+    for options in ([], ["--transport", "seccomp"]):
+        p, program = held(options)
+        p.kill()
+        p.wait(timeout=60)
+        for _ in range(100):
+            if not os.path.exists(f"/proc/{program}/exe"):
+                break
+            time.sleep(0.1)
+        else:
+            sys.exit("the program lives longer than the launcher")
+    expect("folders of killed launchers", len(os.listdir(left)) > 0, True)
+    other, _ = held()
+    expect("the folder of this run", len(os.listdir(left)), 1)
+    expect("status", run([], [client, "exits", "0"], env=environment).returncode, 0)
+    expect("the folder of the other run", len(os.listdir(left)), 1)
+    other.terminate()
+    other.wait(timeout=60)
+    expect("folders", os.listdir(left), [])
+    # Nobody reads the log or standard error, or the log is larger than allowed.
+    for options, more in ((["--log", "/dev/stdout"], {"stdout": True}), ([], {"stderr": True})):
+        reader, writer = os.pipe()
+        os.close(reader)
+        more = {k: writer for k in more}
+        p = subprocess.Popen(command(options, [client, "mistakes"]), env=environment,
+                             **{"stderr": subprocess.PIPE, **more})
+        os.close(writer)
+        said = p.stderr.read().decode() if p.stderr else ""
+        expect(f"status ({said})", p.wait(timeout=60), 0)
+        if options and "the log is not complete" not in said:
+            sys.exit(said)
+        expect("folders", os.listdir(left), [])
+    limit = (1 << 18, 1 << 18)
+    done = run(["--log", path("log")], [client, "cycles", "300"], env=environment,
+               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    expect_failure("a large log", done, 0, "the log is not complete")
+    # The checker's status does not hide how the program ended.
+    for words, text in (("exit 3", "the program ended with status 3"), ("kill -9 $$", "signal 9 killed the program")):
+        done = run(["--strict"], ["sh", "-c", f"{client} mistakes; {words}"])
+        expect_failure(words, done, 120, text)
+
+
 def case_arguments():
     run_words = [sim, "run"]
     rows = [
