@@ -244,7 +244,7 @@ TEST_CASE("capabilities stay where they are, in their order, with their bytes") 
   f.config.resize(4096);
   sysfs_tree::put(f.config, PCI_CAPABILITY_LIST, {0xc8});
   sysfs_tree::put(f.config, 0xc8, {PCI_CAP_ID_PM, 0xd0, 0x22, 0xc8});
-  sysfs_tree::put(f.config, 0xd0, {PCI_CAP_ID_MSI, 0xe0, 0x81, 0, 0, 0, 0xe0, 0xfe});  // enabled
+  sysfs_tree::put(f.config, 0xd0, {PCI_CAP_ID_MSI, 0xe0, 0x80, 0, 0, 0, 0xe0, 0xfe});
   sysfs_tree::put(f.config, 0xe0, {PCI_CAP_ID_EXP, 0xa0, 0x91, 0x00});
   sysfs_tree::put(f.config, 0xa0, {PCI_CAP_ID_MSIX, 0x50, 4, 0, 3, 0, 0, 0, 3, 0x20});
   sysfs_tree::put(f.config, 0x50, {0xfe, 0, 1, 2, 3});  // one that nobody knows
@@ -267,13 +267,13 @@ TEST_CASE("capabilities stay where they are, in their order, with their bytes") 
             {.id = 0xfe, .offset = 0x50, .bytes = {1, 2, 3}},
             {.id = PCI_EXT_CAP_ID_ERR, .offset = 0x100, .version = 2, .bytes = {9}},
             {.id = PCI_EXT_CAP_ID_DSN, .offset = 0x140, .bytes = {1, 2, 3, 4}}});
-  // The simulated function shows the same bytes, but that nothing is enabled.
+  // The simulated function shows the same bytes.
   const sim::world w(r.machine);
   const sim::pci_config& seen = w.find_device("0000:00:02.0")->pci.config();
   for (std::size_t at = 0x40; at < 4096; ++at) {
     const auto byte = static_cast<unsigned char>(f.config[at]);
     INFO(at);
-    REQUIRE(seen.at(at) == (at == 0xd2 ? 0x80 : byte));
+    REQUIRE(seen.at(at) == byte);
   }
 }
 
@@ -603,6 +603,32 @@ TEST_CASE("a bus behind a bridge can be reset") {
   CHECK_FALSE(resets());
   tree.write("devices/pci0000:00/config", "");  // the folder is a bridge's
   CHECK(resets());
+}
+
+TEST_CASE("the message of enabled MSI is left out, and a message that stayed is kept") {
+  for (const bool enabled : {true, false}) {
+    const sysfs_tree tree;
+    sysfs_tree::function card = network_card();
+    const std::size_t at = 0x80;
+    sysfs_tree::put(card.config, at + PCI_MSI_FLAGS, {enabled ? 0x81U : 0x80U, 1});
+    sysfs_tree::put(card.config, at + PCI_MSI_ADDRESS_LO, {0, 0, 0xe0, 0xfe, 4});
+    sysfs_tree::put(card.config, at + PCI_MSI_DATA_64, {0x41, 0x13});
+    sysfs_tree::put(card.config, at + PCI_MSI_MASK_64, {1});
+    sysfs_tree::put(card.config, at + PCI_MSI_PENDING_64, {2});
+    tree.add(card);
+    const sim::topology_result r = sim::topology_from_sysfs(tree.root());
+    REQUIRE(r);
+    const sim::world w(r.machine);
+    const sim::pci_config& seen = w.find_device("0000:00:02.0")->pci.config();
+    CHECK(seen.at16(at + PCI_MSI_FLAGS) == 0x180);
+    // The kernel clears what it wrote. On POWER, the firmware leaves its message when MSI is
+    // disabled.
+    CHECK(seen.at32(at + PCI_MSI_ADDRESS_LO) == (enabled ? 0 : 0xfee00000));
+    CHECK(seen.at32(at + PCI_MSI_ADDRESS_HI) == (enabled ? 0 : 4));
+    CHECK(seen.at16(at + PCI_MSI_DATA_64) == (enabled ? 0 : 0x1341));
+    CHECK(seen.at32(at + PCI_MSI_MASK_64) == (enabled ? 0 : 1));
+    CHECK(seen.at32(at + PCI_MSI_PENDING_64) == 2);
+  }
 }
 
 TEST_CASE("the power state of a function that sleeps is left out") {

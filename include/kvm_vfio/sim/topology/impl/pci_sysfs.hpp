@@ -262,6 +262,7 @@ class pci_sysfs_reader {
   // of pci_spec from the capability.
   void look_at(capability_spec& c) {
     if (!is_extended(c) && c.id == PCI_CAP_ID_MSI) {
+      if (c.bytes[0] & PCI_MSI_FLAGS_ENABLE) clear_message(c);
       c.bytes[0] &=
           static_cast<std::uint8_t>(~unsigned{PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE});
       pci_.msi_vectors = 1U << ((word_of(c, PCI_MSI_FLAGS) & PCI_MSI_FLAGS_QMASK) >> 1);
@@ -280,6 +281,20 @@ class pci_sysfs_reader {
       pci_.msix_pba = place(PCI_MSIX_PBA);
     }
     while (c.bytes.size() > 1 && c.bytes.back() == 0) c.bytes.pop_back();
+  }
+
+  // While MSI is enabled, the registers contain the message and the masks of the host's driver. The
+  // kernel clears these registers when the driver disables MSI.
+  static void clear_message(capability_spec& c) {
+    const unsigned flags = word_of(c, PCI_MSI_FLAGS);
+    const std::size_t header = header_size(c);
+    const auto clear = [&](std::size_t first, std::size_t end) {
+      for (std::size_t at = first - header; at < end - header && at < c.bytes.size(); ++at)
+        c.bytes[at] = 0;
+    };
+    const std::size_t data = msi_layout_of(flags).data;
+    clear(PCI_MSI_ADDRESS_LO, data + 2);
+    if (flags & PCI_MSI_FLAGS_MASKBIT) clear(data + 4, data + 8);
   }
 
   std::filesystem::path device_;
