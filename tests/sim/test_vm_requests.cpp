@@ -106,6 +106,9 @@ TEST_CASE("KVM_SET_USER_MEMORY_REGION makes, moves, changes and deletes slots") 
   CHECK(before.vms[0].memory[0] == sim::slot_state{0, 1, 0x20000, 0x10000, 0x100000});
   CHECK(m.memory(1, 0, 0, 0) == errc::ok);
   CHECK(m.memory(1, 0, 0, 0) == errc::inval);
+  // The address of a slot that is removed has no meaning.
+  CHECK(m.memory(12, 0, 0x70000, 0x1000) == errc::ok);
+  CHECK(m.memory(12, 0, ~std::uint64_t{0} - 0xfff, 0) == errc::ok);
   CHECK(difference(before, m.kernel.look()) ==
         "- vm0: memory slot 1: 0x1f000 to 0x1ffff, memory 0x100000, flags 0x0\n");
 }

@@ -113,7 +113,7 @@ KVM_VFIO_INLINE answer vm_requests::set_memory(process& task, std::uint64_t argu
   if (!aligned(c.memory_size) || !aligned(c.guest_phys_addr) || !aligned(c.userspace_addr))
     return errc::inval;
   if (c.memory_size > most || c.userspace_addr > user_end - c.memory_size) return errc::inval;
-  if (c.guest_phys_addr > guest_end - c.memory_size) return errc::inval;
+  if (c.guest_phys_addr + c.memory_size < c.guest_phys_addr) return errc::inval;
   const auto old = memory_.find(c.slot);
   if (c.memory_size == 0) {
     if (old == memory_.end()) return errc::inval;
@@ -132,6 +132,8 @@ KVM_VFIO_INLINE answer vm_requests::set_memory(process& task, std::uint64_t argu
     if (moves && number != c.slot && s.guest < made.guest + made.size &&
         made.guest < s.guest + s.size)
       return errc::exists;
+  // The kernel looks last at the end of the guest's addresses, and not if a slot is removed.
+  if (made.guest > guest_end - made.size) return errc::inval;
   memory_[c.slot] = made;
   return 0;
 }
