@@ -376,14 +376,26 @@ def case_example():
     def block(language):
         return re.search(f"```{language}\n(.*?)```", page, re.DOTALL).group(1)
     path("host.json", block("json"))
-    vmm = path("vmm", f'#!/bin/sh\ntest "$*" = "--device 0000:01:00.0" && exec {client} attach-legacy\n')
-    os.chmod(vmm, 0o755)
-    script = path("test-vmm", block("sh"))
     search = os.path.dirname(sim) + ":" + os.environ["PATH"]
-    done = call(["sh", script], cwd=work, env={**ENVIRONMENT, "PATH": search, "VMM": vmm})
+    def tested(body, script=block("sh")):
+        """Runs the script of the page for a VMM with this body."""
+        vmm = path("vmm", f'#!/bin/sh\ntest "$*" = "--device 0000:01:00.0" || exit 9\n{body}\n')
+        os.chmod(vmm, 0o755)
+        return call(["sh", path("test-vmm", script)], cwd=work, env={**ENVIRONMENT, "PATH": search, "VMM": vmm})
+    def expect_red(what, done, status):
+        expect(f"{what} ({done.stderr})", done.returncode, 1)
+        if f"the status is {status}: the VMM does not report" not in done.stderr:
+            sys.exit(f"{what}: {done.stderr}")
+    good = f"exec {client} attach-legacy"
+    done = tested(good)
     expect(f"the example ({done.stderr})", done.returncode, 0)
-    if "ENOMEM" not in json.dumps(lines_of("calls.jsonl")) and "ioctl(a.container, VFIO_SET_IOMMU" not in done.stderr:
+    if "ioctl(a.container, VFIO_SET_IOMMU" not in done.stderr:
         sys.exit(f"the fault did not happen: {done.stderr}")
+    # The script fails for a VMM that ignores the error, for one that dies of it, and for a wrong plan.
+    expect_red("an error that is ignored", tested(f"{client} attach-legacy || exit 0"), 0)
+    expect_red("a crash", tested(f"{client} attach-legacy || kill -SEGV $$"), 139)
+    expect_red("a typo in the plan", tested(good, block("sh").replace("ENOMEM", "ENOMEMM")), 125)
+    expect("a VMM that does not work at all", tested("exit 3").returncode, 3)
     # The members of the schema are those that the launcher knows.
     with open(os.path.join(source, "docs/fault-plan.schema.json"), encoding="utf-8") as f:
         schema = json.load(f)["items"]["properties"]
