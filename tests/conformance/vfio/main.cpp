@@ -4,6 +4,7 @@
 #include "combinations.hpp"
 #include "conformance/support/command_line.hpp"
 #include "conformance/support/shrink.hpp"
+#include "first_messages.hpp"
 #include "fixed/sequences.hpp"
 #include "generate.hpp"
 #include "info_sizes.hpp"
@@ -179,12 +180,25 @@ std::string bus_of(const sim::topology& t, const sim::device_spec& of) {
   return on_bus == 1 ? "alone on its bus" : "several on its bus";
 }
 
-facts find(const options& o) {
-  facts f;
+/// The topology that the simulator gets.
+sim::topology topology_for(const options& o) {
   sim::topology_result host =
       o.simulator.empty() ? sim::topology_from_sysfs("/sys", o.coherent) : topology_of(o.simulator);
   if (!host) throw std::runtime_error("the topology from /sys is wrong:\n" + to_text(host.errors));
-  f.topology = std::move(host.machine);
+  return std::move(host.machine);
+}
+
+facts find(const options& o) {
+  facts f;
+  f.topology = topology_for(o);
+#if defined __powerpc64__
+  for (const sim::group_spec& g : f.topology.groups)
+    for (const sim::device_spec& d : g.devices)
+      if (o.simulator.empty() && d.bound == sim::driver::vfio && d.pci.msi_vectors != 0)
+        arm_msi_once({.group = "/dev/vfio/" + std::to_string(g.number), .device = d.name},
+                     VFIO_SPAPR_TCE_IOMMU);
+  f.topology = topology_for(o);
+#endif
   f.has.page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   f.has.maps = f.has.page == 4096;
 #if !defined __x86_64__
