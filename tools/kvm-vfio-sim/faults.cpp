@@ -4,6 +4,7 @@
 #include "requests.hpp"
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/topology/error.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,7 @@
 namespace kvm_vfio_sim {
 namespace {
 
+using kvm_vfio::sim::detail::shown;
 using nlohmann::json;
 
 // The number of an error with a name such as "ENOMEM".
@@ -37,22 +39,24 @@ std::string read(const json& entry, planned_fault& to) {
       continue;
     }
     if (name != "call" && name != "request" && name != "errno" && name != "program")
-      return "." + name + " is not known";
+      return "." + kvm_vfio::sim::detail::shortened(name) + " is not known";
     if (!value.is_string()) return "." + name + " is not a string";
     const auto text = value.get<std::string>();
     if (name == "program") {
+      if (text.empty()) return ".program is empty";  // that would be every program
       to.program = text;
     } else if (name == "call") {
       const auto kind = call_kind_of(text);
-      if (!kind) return ".call: there is no call \"" + text + "\"";
+      if (!kind) return ".call: there is no call " + shown(text);
       to.fault.kind = *kind;
     } else if (name == "request") {
       const auto number = request_number(text);
-      if (!number) return ".request: there is no request \"" + text + "\"";
+      // In a fault, 0 stands for every request.
+      if (number.value_or(0) == 0) return ".request: there is no request " + shown(text);
       to.fault.request = *number;
     } else {
       const auto error = error_named(text);
-      if (!error) return ".errno: there is no error \"" + text + "\"";
+      if (!error) return ".errno: there is no error " + shown(text);
       to.fault.error = *error;
       has_error = true;
     }

@@ -239,6 +239,11 @@ def case_fault_plans():
             ('[{"errno": "EIO", "call": "opn"}]', '[0].call: there is no call "opn"'),
             ('[{"errno": "EIO", "request": "VFIO_X"}]', '[0].request: there is no request "VFIO_X"'),
             ('[{"errno": "EIO", "request": "0xzz"}]', '[0].request: there is no request "0xzz"'),
+            ('[{"errno": "EIO", "request": "0x0"}]', '[0].request: there is no request "0x0"'),
+            ('[{"errno": "EIO", "program": ""}]', "[0].program is empty"),
+            ('[{"\\u001b[31m\\u00e9": "EIO"}]', "[0].?[31m?? is not known"),
+            ('[{"errno": "\\u0007"}]', '[0].errno: there is no error "?"'),
+            ('[{"errno": "' + 100 * "E" + '"}]', '[0].errno: there is no error "' + 60 * "E" + '"...'),
             ('[{"errno": "EIO", "call": "open", "request": "VFIO_SET_IOMMU"}]', "[0].request belongs to ioctls only"),
     ):
         plan = path("plan.json", text)
