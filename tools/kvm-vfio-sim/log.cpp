@@ -73,6 +73,7 @@ void call_log::called(const call& c) {
     if (c.unmapped != 0) line["unmapped"] = hex(c.unmapped);
   } else if (c.kind == call_kind::install) {
     line["name"] = c.text;
+    if (c.owner != 0) line["owner"] = c.owner;
   } else if (c.size != 0) {
     line[c.kind == call_kind::munmap ? "address" : "offset"] = hex(c.argument);
     line["size"] = hex(c.size);

@@ -85,12 +85,14 @@ bool notifier::receive() {
 void notifier::serve(server& answers) {
   if (!receive()) return;
   answered_ = false;
-  const bool unsettled = std::any_of(
-      answers.clients_.begin(), answers.clients_.end(),
-      [](const auto& c) { return !c.second->awaited.empty() || c.second->executing != 0; });
+  const bool unsettled =
+      std::any_of(answers.clients_.begin(), answers.clients_.end(), [](const auto& c) {
+        return !c.second->awaited.empty() || c.second->executing != 0 || !c.second->forking.empty();
+      });
   if (client* const c = unsettled ? known_client(answers) : nullptr) {
     if (!c->awaited.empty()) answers.settle(*c, thread());
     if (c->executing != 0) follow_exec(answers, *c);
+    if (!c->forking.empty()) follow_forks(answers, *c);
   }
   execute(answers);
   if (!answered_) pass();
@@ -244,11 +246,18 @@ notifier::client* notifier::client_here(server& s) {
   const bool is_new = s.clients_.count(process) == 0;
   if (process == 0 || !is_valid()) return nullptr;
   client& c = s.client_of(process, is_new);
-  if (!is_new) return &c;
-  // fork(2) is not reported. A child becomes known with its first call that concerns the simulated
-  // host.
-  const auto parent = s.clients_.find(parent_of(process));
-  if (parent == s.clients_.end()) return &c;
+  if (is_new) follow_fork(s, c, parent_of(process));
+  return &c;
+}
+
+void notifier::follow_fork(server& s, client& c, pid_t parent_process) {
+  pid_t known = parent_process;
+  while (known > 1 && s.clients_.count(known) == 0) known = parent_of(known);
+  if (known <= 1) return;
+  // A parent that has made no call yet has its descriptors from its own parent.
+  if (known != parent_process)
+    follow_fork(s, s.client_of(parent_process, true), parent_of(parent_process));
+  const auto parent = s.clients_.find(parent_process);
   s.settle(*parent->second, 0);
   request r;
   r.what = operation::forked;
@@ -257,12 +266,23 @@ notifier::client* notifier::client_here(server& s) {
   // What the child closed in the meantime, or never had.
   for (auto& [key, f] : s.files_)
     std::erase_if(f.at, [&, wanted = key, file = f.file](const std::pair<pid_t, int>& at) {
-      if (at.first != process || c.task.file_of(at.second) != file) return false;
-      if (s.key_of(process, at.second, link_of(process, at.second)) == wanted) return false;
-      c.task.lend(at.second, nullptr);
+      if (at.first != c.pid || c.task.file_of(at.second) != file) return false;
+      if (s.key_of(c.pid, at.second, link_of(c.pid, at.second)) == wanted) return false;
+      (void)c.task.close(at.second);
       return true;
     });
-  return &c;
+}
+
+void notifier::follow_forks(server& s, client& c) {
+  for (const pid_t child : children_of(c.pid)) {
+    if (s.clients_.count(child) != 0 || is_exiting(child)) continue;
+    client& made = s.client_of(child, true);
+    // The child may have ended in the meantime.
+    if (made.ended) follow_fork(s, made, c.pid);
+    else s.end_process(child);
+  }
+  // A thread that makes a call has its child already.
+  c.forking.erase(thread());
 }
 
 void notifier::follow_exec(server& s, client& c) {
@@ -340,6 +360,16 @@ void notifier::execute(server& s) {
         c->executing = thread();
         c->mark = program_mark(c->pid);
       }
+      return;
+#ifdef SYS_fork
+    case SYS_fork:
+    case SYS_vfork:
+#endif
+    case SYS_clone:
+    case SYS_clone3:
+      // The child does not exist yet.
+      if (client* const c = s.clients_.empty() ? nullptr : known_client(s))
+        if (c->task.descriptors() != 0 || !c->mappings.empty()) c->forking.insert(thread());
       return;
     case SYS_ioctl: return ioctl(s);
     case SYS_mmap: return map(s);

@@ -95,6 +95,10 @@ class notifier {
   // The process of the thread. Null: it has no simulated process.
   client* known_client(server& s);
   [[nodiscard]] pid_t process_here(const server& s);
+  // Gives a new process what it has from its parent.
+  void follow_fork(server& s, client& c, pid_t parent_process);
+  // Finds the new children of a process.
+  void follow_forks(server& s, client& c);
   // Finds out whether a process has executed another program.
   void follow_exec(server& s, client& c);
   // The simulated file behind a descriptor of the thread. 0: none.

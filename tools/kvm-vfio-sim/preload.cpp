@@ -1178,6 +1178,20 @@ int sim_dup2(int fd, int to) {
 FCNTL(sim_fcntl, fcntl)
 FCNTL(sim_fcntl64, fcntl64)
 
+// The parent tells of its child, before it closes descriptors that the child has, too.
+int sim_fork() AS(fork);
+int sim_fork() {
+  const int child = NEXT(fork, int())();
+  if (child > 0 && simulated_count != 0 && !borrows_memory()) {
+    request r;
+    r.what = operation::made_child;
+    r.number = child;
+    reply a;
+    ask(r, a);
+  }
+  return child;
+}
+
 // Descriptors that come in a message are not known.
 long sim_recvmsg(int fd, msghdr* m, int flags) AS(recvmsg);
 long sim_recvmsg(int fd, msghdr* m, int flags) {

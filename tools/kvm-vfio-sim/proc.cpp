@@ -11,7 +11,9 @@
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 namespace kvm_vfio_sim {
 namespace {
@@ -95,6 +97,18 @@ bool is_exiting(pid_t process) {
 }
 
 pid_t parent_of(pid_t process) { return state_of(process).parent; }
+
+std::vector<pid_t> children_of(pid_t process) {
+  std::vector<pid_t> all;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator at(in_proc(process, "task"), failed), end;
+       !failed && at != end; at.increment(failed)) {
+    const text_file list(std::fopen((at->path() / "children").c_str(), "re"));
+    int child = 0;
+    while (list && std::fscanf(list.get(), "%d", &child) == 1) all.push_back(child);
+  }
+  return all;
+}
 
 pid_t process_of(pid_t thread) {
   const text_file status = open_text(thread, "status");

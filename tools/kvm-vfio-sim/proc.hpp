@@ -28,6 +28,9 @@ namespace kvm_vfio_sim {
 [[nodiscard]] bool is_exiting(pid_t process);
 /// The number of the parent of a process; 0: there is no such process.
 [[nodiscard]] pid_t parent_of(pid_t process);
+/// The processes that a process has made, and that exist. Empty if the kernel does not tell of them
+/// (CONFIG_PROC_CHILDREN).
+[[nodiscard]] std::vector<pid_t> children_of(pid_t process);
 /// The number of the process that a thread belongs to; 0: there is no such thread.
 [[nodiscard]] pid_t process_of(pid_t thread);
 /// The random bytes that the kernel gave to the program of a process (AT_RANDOM). They differ after

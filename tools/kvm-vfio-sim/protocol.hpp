@@ -45,6 +45,7 @@ enum class operation : std::uint32_t {
   identify,    ///< which file of the simulated host the socket with the inode `first` is
   created_vm,  ///< the real KVM made a VM with the descriptor `number`
   forked,      ///< the process is a child of the process `number`
+  made_child,  ///< the process `number` is a child of the process, which may have told so already
 };
 
 /// A request. A member that an operation does not use is 0.

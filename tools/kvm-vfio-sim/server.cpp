@@ -234,7 +234,10 @@ bool server::serve(int connection) {
   }
   // What was closed before this call has an effect before this call.
   follow_ends();
-  client& c = client_of(known->second.pid, std::exchange(known->second.fresh, false));
+  // The parent may have told of the process before its first request.
+  const pid_t sender = known->second.pid;
+  const bool told = r.what == operation::forked && clients_.count(sender) != 0;
+  client& c = client_of(sender, std::exchange(known->second.fresh, false) && !told);
   sent out;
   if (!is_sound(r, static_cast<bool>(peer))) {
     out.answer = to_reply(errc::badf);
@@ -391,16 +394,30 @@ server::sent server::execute(client& c, const request& r, const char* path, uniq
     }
     case operation::forked: {
       const auto parent = clients_.find(r.number);
-      if (parent == clients_.end() || c.task.descriptors() != 0) return {};
-      parent->second->task.fork_into(c.task);
-      c.mappings = parent->second->mappings;
-      for (auto& [inode, f] : files_)
-        for (const auto& [pid, fd] : std::vector(f.at))
-          if (pid == r.number) f.at.emplace_back(c.pid, fd);
+      if (parent != clients_.end() && parent->second.get() != &c) fork(*parent->second, c);
       return {};
     }
+    case operation::made_child:
+      if (parent_of(r.number) != c.pid || is_exiting(r.number)) return {};
+      if (client& child = client_of(r.number, clients_.count(r.number) == 0); child.ended)
+        fork(c, child);
+      else end_process(r.number);
+      return {};
   }
   return {to_reply(errc::nosys), -1};
+}
+
+void server::fork(client& parent, client& child) {
+  if (child.has_parent || child.task.descriptors() != 0) return;
+  child.has_parent = true;
+  parent.task.fork_into(child.task);
+  // The simulated processes tell only observers that both of them have.
+  parent.observer.called(
+      {.kind = kvm_vfio::trace::call_kind::fork, .process = parent.pid, .value = child.pid});
+  child.mappings = parent.mappings;
+  for (auto& [inode, f] : files_)
+    for (const auto& [pid, fd] : std::vector(f.at))
+      if (pid == parent.pid) f.at.emplace_back(child.pid, fd);
 }
 
 server::sent server::ioctl(client& c, const request& r, unique_fd peer) {
@@ -584,9 +601,7 @@ void server::follow(client& c, int fd) {
   if (known_key_of(c, fd, link) != 0) return;
   if (const auto found = files_.find(key_of(c.pid, fd, link)); found != files_.end()) {
     if (known == found->second.file) return;
-    found->second.file->get();
-    found->second.at.emplace_back(c.pid, fd);
-    (void)c.task.install_at(fd, found->second.file);
+    install(c, fd, found->second);
     return;
   }
   if (link == "anon_inode:[eventfd]") {
@@ -603,6 +618,27 @@ void server::follow(client& c, int fd) {
   if (link == "anon_inode:kvm-vm" && known) return;
   c.task.lend(fd, new other_file);
   c.lent.push_back(fd);
+}
+
+void server::install(client& c, int fd, open_file& f) {
+  // The call is held back, because the simulated process does not know where the file came from.
+  const auto mode = std::exchange(c.observer.mode, relay::holds);
+  f.file->get();
+  (void)c.task.install_at(fd, f.file);
+  c.observer.mode = mode;
+  if (c.observer.held.empty()) return;
+  kvm_vfio::trace::call told = std::move(c.observer.held.back());
+  c.observer.held.pop_back();
+  for (const auto& [pid, other] : f.at) {
+    const auto owner = clients_.find(pid);
+    if (told.fd >= 0) break;
+    if (pid == c.pid || owner == clients_.end() || owner->second->task.file_of(other) != f.file)
+      continue;
+    told.fd = other;
+    told.owner = pid;
+  }
+  f.at.emplace_back(c.pid, fd);
+  c.observer.called(told);
 }
 
 void server::follow_argument(client& c, const request& r) {

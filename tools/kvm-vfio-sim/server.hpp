@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -101,14 +102,16 @@ class server {
     remote_memory memory;
     process task;
     pid_t pid;
-    unique_fd ended;      // becomes readable when the process ends
-    std::string program;  // the name of the program that it executes
+    unique_fd ended;          // becomes readable when the process ends
+    std::string program;      // the name of the program that it executes
+    bool has_parent = false;  // it got what its parent had
     std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings;  // first address and size
     std::vector<int> lent;                                          // descriptors with eventfds
     std::vector<awaited_mapping> awaited;
     // While a thread may be in execve(2): the thread, and what `program_mark` was before.
     pid_t executing = 0;
     std::string mark;
+    std::set<pid_t> forking;  // threads that may have made a process since their last call
   };
   // An open file of the simulated host with descriptors in the program.
   struct open_file {
@@ -142,6 +145,8 @@ class server {
 
   sent execute(client& c, const request& r, const char* path, unique_fd peer);
   sent ioctl(client& c, const request& r, unique_fd peer);
+  // Gives a child what it has from its parent, if it has nothing yet.
+  void fork(client& parent, client& child);
   sent map(client& c, const request& r);
   answer unmap(client& c, const request& r);
   answer transfer(client& c, const request& r);
@@ -164,7 +169,9 @@ class server {
   void settle(client& c, pid_t thread);
   // Makes the simulated process see the real file behind a descriptor.
   void follow(client& c, int fd);
-  // The same for the descriptors that an ioctl names in its argument.
+  // Gives a process a descriptor of an open file, which the process got from another process.
+  void install(client& c, int fd, open_file& f);
+  // The same as `follow` for the descriptors that an ioctl names in its argument.
   void follow_argument(client& c, const request& r);
   // Forgets eventfds that nothing uses.
   void forget_events(client& c);

@@ -67,7 +67,8 @@ struct call {
   /// example of one address space, can have different tables. 0: the process has only one table.
   std::uint32_t table = 0;
   /// The descriptor that the call was made on. For a call of the kind `install`, it is another
-  /// descriptor of the process for the file, or -1 if there is none.
+  /// descriptor of the process for the file, or -1 if there is none. If `owner` is not 0, it is a
+  /// descriptor of the process `owner` for the file.
   int fd = -1;
   /// The text argument: the path of open, or the name of the device for VFIO_GROUP_GET_DEVICE_FD.
   /// For a call of the kind `install`, it is the name of the file.
@@ -115,6 +116,10 @@ struct call {
   std::vector<iova_span> ranges{};
   /// The type of the file of a call of the kind `install`.
   file_type type = file_type::other;
+  /// For a call of the kind `install`: the number of the process that the descriptor `fd` belongs
+  /// to, if it is another one. A process that received a descriptor in a message got the file from
+  /// there. 0: `fd` belongs to the process that made the call.
+  int owner = 0;
 };
 
 /// The interface of an observer. The observer is called after each system call, in the thread that

@@ -159,6 +159,7 @@ int main(int count, char** arguments) {
       {"no-descriptors", no_descriptors},
       {"own-descriptors", own_descriptors},
       {"forks", forks},
+      {"inherits", inherits},
       {"executes", executes},
       {"executed", executed},
       {"passes", passes},

@@ -96,6 +96,7 @@ int close_all_first(const std::vector<std::string>&);
 int no_descriptors(const std::vector<std::string>&);
 int own_descriptors(const std::vector<std::string>&);
 int forks(const std::vector<std::string>&);
+int inherits(const std::vector<std::string>&);
 int executes(const std::vector<std::string>&);
 int executed(const std::vector<std::string>&);
 int passes(const std::vector<std::string>&);

@@ -294,7 +294,7 @@ def case_log():
     expect("the attribute", named["KVM_SET_DEVICE_ATTR"]["attribute"], "KVM_DEV_VFIO_FILE_DEL")
     expect("errors have names", [line["error"] for line in log if "error" in line][0], "EEXIST")
     known = {"n", "time", "pid", "call", "path", "fd", "request", "argument", "name", "attribute", "subject",
-             "number", "flags", "count", "iova", "size", "unmapped", "address", "offset", "error", "value", "made"}
+             "number", "flags", "count", "iova", "size", "unmapped", "address", "offset", "error", "value", "made", "owner"}
     expect("members", sorted({name for line in log for name in line} - known), [])
     # Each call is in the log before the program goes on, so that a killed program loses none.
     expect("status", run(["--log", path("log")], ["sh", "-c", f"{client} attach-error; kill -9 $$"]).returncode, 137)
@@ -314,6 +314,25 @@ def case_log():
     # The disk is full.
     expect_failure("a full disk", run(["--log", "/dev/full"], [client, "attach-error"]), 0,
                    "/dev/full: the log is not complete")
+
+
+def case_processes():
+    """What processes have from other processes is in the log, and the checker takes it for no other file."""
+    for transport in ("preload", "seccomp"):
+        for words in ("forks", "inherits", "passes"):
+            done = run(["--log", path("log"), "--transport", transport], [client, words])
+            expect(f"{words}, {transport}", (done.returncode, done.stderr), (0, ""))
+            log = lines_of("log")
+            children = [line["value"] for line in log if line["call"] == "fork"]
+            # The parent of `passes` has no descriptor when it forks.
+            wanted = {"forks": 3, "inherits": 1, "passes": len(children)}[words]
+            expect(f"{words}, {transport}: forks", len(children), wanted)
+            expect(f"{words}, {transport}: children", set(children) - {line["pid"] for line in log}, set())
+            installs = [(line.get("owner") in {other["pid"] for other in log}, line["name"]) for line in log
+                        if line["call"] == "install"]
+            if words == "passes" and transport == "preload":
+                wanted = {(True, "/dev/vfio/1"), (True, "0000:01:00.0"), (False, "/dev/vfio/2")}
+                expect(f"{transport}: installs", wanted - set(installs), set())
 
 
 def case_topology():

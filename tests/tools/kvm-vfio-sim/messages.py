@@ -103,7 +103,7 @@ def case_random():
     for _ in range(5000):
         a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         inode = random.choice([0, os.fstat(a.fileno()).st_ino, number()])
-        message = request(random.choice([*range(19), 999]), fd(), fd(), random.getrandbits(32),
+        message = request(random.choice([*range(20), 999]), fd(), fd(), random.getrandbits(32),
                           random.choice([number(), 0x3b64 + random.getrandbits(6)]), number(), number(), inode,
                           random.choice(paths))
         answer(s, message, random.choice([[], [b.fileno()], [b.fileno(), a.fileno()]]))

@@ -79,6 +79,25 @@ int forks(const std::vector<std::string>&) {
   return 0;
 }
 
+// A child that makes no call for VFIO keeps the files of its parent open.
+int inherits(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  int ends[2];
+  CHECK(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    wait_for(ends[0]);
+    std::_Exit(0);
+  }
+  for (const int fd : {a.device, a.group, a.container}) CHECK(::close(fd) == 0);
+  CHECK(try_group(1) == EBUSY);
+  tell(ends[1]);
+  expect_success(child);
+  CHECK(try_group(1) == 0);
+  return 0;
+}
+
 // Executed by `executes`: the descriptors of a group that stays open, and of one that does not.
 int executed(const std::vector<std::string>& arguments) {
   const int kept = std::atoi(arguments.at(0).c_str());

@@ -75,7 +75,11 @@ KVM_VFIO_INLINE std::string to_string(const call& c) {
     case call_kind::munmap: s = "munmap(" + detail::in_hex(c.argument) + ")"; break;
     case call_kind::exit: return "exit()";
     case call_kind::fork: s = "fork()"; break;
-    case call_kind::install: s = "install(" + (c.fd >= 0 ? fd : "\"" + c.text + "\"") + ")"; break;
+    case call_kind::install:
+      s = "install(" + (c.fd >= 0 ? fd : "\"" + c.text + "\"");
+      if (c.owner != 0) s += " of process " + std::to_string(c.owner);
+      s += ")";
+      break;
     case call_kind::ioctl: {
       static constexpr const char* attributes[] = {"", "FILE_ADD", "FILE_DEL", "SET_SPAPR_TCE"};
       const bool attribute = c.attribute > 0 && c.attribute < 4;

@@ -154,8 +154,9 @@ KVM_VFIO_INLINE void checker::opened(const call& c) {
 
 KVM_VFIO_INLINE void checker::installed(const call& c) {
   if (c.error != errc::ok) return;
-  const detail::file_id of = files_.id_at({c.process, c.fd});
-  if (of != detail::no_file && c.fd == c.made) return;  // the descriptor keeps its file
+  const detail::file_id of = files_.id_at({c.owner != 0 ? c.owner : c.process, c.fd});
+  // The descriptor keeps its file.
+  if (of != detail::no_file && of == files_.id_at({c.process, c.made})) return;
   dropped(c, {c.process, c.made});
   if (of == detail::no_file) add_file(c, c.type, c.text);
   else files_.copy(of, {c.process, c.made});
