@@ -12,6 +12,7 @@
 #include <kvm_vfio/sim/iommu/impl/domain.hpp>
 #include <kvm_vfio/sim/iommu/impl/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/impl/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommufd/impl/copy_mappings.hpp>
 #include <kvm_vfio/sim/iommufd/impl/hw_info.hpp>
 #include <kvm_vfio/sim/iommufd/impl/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>

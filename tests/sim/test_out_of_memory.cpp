@@ -408,6 +408,16 @@ const std::vector<request<Machine>>& iommufd_requests() {
          unmap.length = ~std::uint64_t{0};
          return m.ioctl_at(n.iommufd, u::request_ioas_unmap, unmap);
        }},
+      {"IOAS_COPY", with_attached<M>,
+       [](M& m, numbers& n) {
+         u::iommu_ioas_copy copy{};
+         copy.size = sizeof copy;
+         copy.flags = u::map_readable;
+         copy.dst_ioas_id = copy.src_ioas_id = n.ioas;
+         copy.length = 0x1000;
+         copy.src_iova = 0x10000;
+         return m.ioctl_at(n.iommufd, u::request_ioas_copy, copy);
+       }},
       {"BIND_IOMMUFD", with_iommufd<M>, [](M& m, numbers& n) { return bind(m, n); }},
       {"HWPT_ALLOC", with_bound<M>,
        [](M& m, numbers& n) {

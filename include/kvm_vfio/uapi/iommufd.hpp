@@ -53,6 +53,16 @@ struct iommu_ioas_map {
   std::uint64_t length;
   std::uint64_t iova;
 };
+/// The kernel's `iommu_ioas_copy`, field by field.
+struct iommu_ioas_copy {
+  std::uint32_t size;
+  std::uint32_t flags;
+  std::uint32_t dst_ioas_id;
+  std::uint32_t src_ioas_id;
+  std::uint64_t length;
+  std::uint64_t dst_iova;
+  std::uint64_t src_iova;
+};
 /// The kernel's `iommu_ioas_unmap`, field by field.
 struct iommu_ioas_unmap {
   std::uint32_t size;
@@ -117,6 +127,8 @@ inline constexpr std::uint32_t map_readable = 4;
 inline constexpr std::uint32_t request_destroy = _IO(';', 0x80);
 /// IOMMU_IOAS_ALLOC: makes an I/O address space.
 inline constexpr std::uint32_t request_ioas_alloc = _IO(';', 0x81);
+/// IOMMU_IOAS_COPY: maps the memory of mappings at further addresses.
+inline constexpr std::uint32_t request_ioas_copy = _IO(';', 0x83);
 /// IOMMU_IOAS_IOVA_RANGES: asks which IOVAs an I/O address space can map.
 inline constexpr std::uint32_t request_ioas_iova_ranges = _IO(';', 0x84);
 /// IOMMU_IOAS_MAP: maps memory.
@@ -151,6 +163,9 @@ static_assert(request_ioas_iova_ranges == IOMMU_IOAS_IOVA_RANGES &&
               sizeof(iommu_ioas_iova_ranges) == sizeof(::iommu_ioas_iova_ranges));
 static_assert(request_ioas_map == IOMMU_IOAS_MAP &&
               sizeof(iommu_ioas_map) == sizeof(::iommu_ioas_map));
+static_assert(request_ioas_copy == IOMMU_IOAS_COPY &&
+              sizeof(iommu_ioas_copy) == sizeof(::iommu_ioas_copy) &&
+              offsetof(iommu_ioas_copy, src_iova) == offsetof(::iommu_ioas_copy, src_iova));
 static_assert(request_ioas_unmap == IOMMU_IOAS_UNMAP &&
               sizeof(iommu_ioas_unmap) == sizeof(::iommu_ioas_unmap));
 static_assert(request_vfio_ioas == IOMMU_VFIO_IOAS &&

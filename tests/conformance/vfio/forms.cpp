@@ -60,6 +60,7 @@ const std::vector<request_form>& request_forms() {
       {"HWPT_ALLOC", f::iommufds, iommufd, 24, 48, 4, 0, true},
       {"IOAS_MAP", f::iommufds, iommufd, 40, 40, 4, 7, true},
       {"IOAS_UNMAP", f::iommufds, iommufd, 24, 24, -1, 0, true},
+      {"IOAS_COPY", f::iommufds, iommufd, 40, 40, 4, 7, true},
       {"GET_HW_INFO", f::iommufds, iommufd, 40, 40, 4, 0, true},
       {"VFIO_IOAS", f::iommufds, iommufd, 12, 12, -1, 0, true},
       {"CREATE_VM", f::kvm, bit(kind::kvm), 0, 0, -1, 0, false},

@@ -150,6 +150,54 @@ std::string cdev_key(const step& s, const view& now) {
              to);
 }
 
+std::string copy_key(const step& s, const view& now, const machine& m) {
+  const std::uint32_t flags = word(s, 4);
+  const std::uint64_t size = quad(s, 16);
+  const std::uint64_t to = quad(s, 24);
+  const std::uint64_t from = quad(s, 32);
+  if (size == ~std::uint64_t{0} || to == ~std::uint64_t{0} || from == ~std::uint64_t{0})
+    return key(s.name, "last number");
+  if ((flags & (u::map_readable | u::map_writeable)) == 0) return key(s.name, "no access");
+  const sim::iommufd_file& f = *now.iommufd(s.on);
+  const std::string source = view::object_state(&f, word(s, 12));
+  const std::string target = view::object_state(&f, word(s, 8));
+  if (!source.starts_with("space")) return key(s.name, "from", source);
+  if (size == 0) return key(s.name, "from", "size 0", source);
+  const std::uint64_t last = from + size - 1;
+  if (last < from) return key(s.name, "from", "wraps around", source);
+  const sim::dma_map& mapped = *now.mappings(s.on, word(s, 12));
+  int parts = 0;
+  bool writeable = true;
+  bool whole = true;
+  for (std::uint64_t at = from;; ++parts) {
+    const sim::dma_mapping* const part = mapped.find(at, at);
+    if (!part) return key(s.name, "from", "not mapped", source);
+    writeable = writeable && part->writeable_memory;
+    whole = whole && part->iova >= from && part->last() <= last;
+    if (part->last() >= last) break;
+    at = part->last() + 1;
+  }
+  if (!target.starts_with("space")) return key(s.name, "to", target);
+  std::string where = "any address";
+  if (flags & u::map_fixed_iova) {
+    where = range_in_words(to, size, m.page, now.mappings(s.on, word(s, 8)));
+    if (where != "not aligned" && where != "wraps around")
+      where = to + size > 0xfee00000 && to <= 0xfeefffff ? "reserved"
+              : to >= std::uint64_t{1} << 39             ? "high address"
+              : where == "free"                          ? "free"
+                                                         : "mapped";
+  }
+  const bool possible = where == "free" || where == "any address";
+  if (possible && !writeable && (flags & u::map_writeable) != 0)
+    return key(s.name, "read-only memory", where, target);
+  if (where == "free" && word(s, 8) == word(s, 12)) return key(s.name, "to the same space", target);
+  return key(s.name,
+             parts > 0 ? "several mappings"
+             : whole   ? "a mapping"
+                       : "part of a mapping",
+             where, target);
+}
+
 std::string iommufd_key(const step& s, const view& now, const machine& m) {
   const sim::iommufd_file& f = *now.iommufd(s.on);
   const auto object = [&](std::size_t offset) { return view::object_state(&f, word(s, offset)); };
@@ -165,6 +213,7 @@ std::string iommufd_key(const step& s, const view& now, const machine& m) {
     return device == "device" ? key(s.name, "device", object(12)) : key(s.name, device);
   }
   if (s.name == "GET_HW_INFO") return key(s.name, object(8));
+  if (s.name == "IOAS_COPY") return copy_key(s, now, m);
   if (s.name == "VFIO_IOAS") {
     constexpr const char* ops[] = {"GET", "SET", "CLEAR"};
     const std::uint16_t op = at<std::uint16_t>(s, 8);

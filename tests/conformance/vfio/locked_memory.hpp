@@ -124,7 +124,9 @@ class locked_memory {
     with_containers(t);
     if (!t.iommufd) return std::move(lines_);
     with_compatible_iommufd(t);
-    if (!t.device_file.empty() && !t.other_device_file.empty()) with_iommufd(t);
+    if (t.device_file.empty() || t.other_device_file.empty()) return std::move(lines_);
+    with_iommufd(t);
+    with_copies(t);
     return std::move(lines_);
   }
 
@@ -321,6 +323,61 @@ class locked_memory {
     limit_pages(8);
     say("ATTACH, 8 of 8", attach(device, ioas));
     close({device, other, iommufd, second});
+  }
+
+  // Page `at` of one address space becomes page `new_at` of another one.
+  errc copy(int iommufd, std::uint32_t from, std::uint64_t at, std::uint64_t pages,
+            std::uint32_t to, std::uint64_t new_at) {
+    kvm_vfio::uapi::iommu_ioas_copy c{};
+    c.size = sizeof c;
+    c.flags = kvm_vfio::uapi::map_readable | kvm_vfio::uapi::map_writeable |
+              kvm_vfio::uapi::map_fixed_iova;
+    c.dst_ioas_id = to;
+    c.src_ioas_id = from;
+    c.length = pages * memory_.page();
+    c.dst_iova = first_iova + new_at * memory_.page();
+    c.src_iova = first_iova + at * memory_.page();
+    return vmm_.ioctl_at(iommufd, kvm_vfio::uapi::request_ioas_copy, c);
+  }
+  void with_copies(const locked_memory_target& t) {
+    const int iommufd = open("/dev/iommu");
+    const int first = open(t.device_file);
+    const int second = open(t.other_device_file);
+    (void)bind(first, iommufd);
+    (void)bind(second, iommufd);
+    const std::uint32_t from = alloc(iommufd);
+    const std::uint32_t to = alloc(iommufd);
+    limit_pages(8);
+    say("map 7, not attached", map(iommufd, from, 0, 0, 7));
+    say("map 5 beside them", map(iommufd, from, 7, 0, 5));
+    say("ATTACH", attach(first, to));
+    say("copy 9 of 8", copy(iommufd, from, 0, 9, to, 0));
+    say("copy 6", copy(iommufd, from, 0, 6, to, 0));
+    say("copy 4 of them", copy(iommufd, from, 2, 4, to, 10));
+    say("copy 3, 1 is new", copy(iommufd, from, 4, 3, to, 20));
+    say("copy 2, both are new", copy(iommufd, from, 7, 2, to, 30));
+    say("copy 3, 1 is new", copy(iommufd, from, 5, 3, to, 30));
+    say("ATTACH the source, 12 of 8", attach(second, from));
+    limit_pages(12);
+    say("ATTACH the source, 12 of 12", attach(second, from));
+    say("map a thirteenth", map(iommufd, to, 40, 0, 1));
+    say("DETACH the source", detach(second));
+    say("map 5 of 4", map(iommufd, to, 40, 0, 5));
+    say("map 4 of 4", map(iommufd, to, 40, 0, 4));
+    say("unmap the source", unmap(iommufd, from, 0, 7));
+    say("map a thirteenth", map(iommufd, to, 50, 0, 1));
+    say("unmap 6", unmap(iommufd, to, 0, 6));
+    say("map 3 of 2", map(iommufd, to, 50, 0, 3));
+    say("map 2 of 2", map(iommufd, to, 50, 0, 2));
+    say("copy within the space", copy(iommufd, to, 50, 2, to, 60));
+    say("unmap the first of the two", unmap(iommufd, to, 50, 2));
+    say("map 1", map(iommufd, to, 50, 0, 1));
+    // Pages 12 to 15 are not accessible, which only a page table finds.
+    say("map missing memory, not attached", map(iommufd, from, 0, 10, 4));
+    say("unmap 4", unmap(iommufd, to, 40, 4));
+    say("copy the part that is there", copy(iommufd, from, 0, 2, to, 70));
+    say("copy a part that is missing", copy(iommufd, from, 1, 2, to, 80));
+    close({first, second, iommufd});
   }
 
   void with_windows(const locked_memory_target& t) {

@@ -221,9 +221,34 @@ class list : row_list {
         for (const char* what : {"a mapping", "more than a mapping", "part of a mapping"})
           put(key("IOAS_UNMAP", what, o));
     }
+    copies(put);
     for (const char* op : {"GET", "CLEAR", "no such operation"})
       for (const char* s : {"there is one", "there is none"}) put(key("VFIO_IOAS", op, s));
     put("VFIO_IOAS | unknown flag");
+  }
+
+  // IOAS_COPY: what is wrong with the source, with the destination, and the copies that succeed or
+  // fail only at the new address.
+  template <class Put>
+  void copies(Put put) {
+    put("IOAS_COPY | last number");
+    put("IOAS_COPY | no access");
+    for (const std::string& o : object_states()) {
+      if (!o.starts_with("space")) {
+        put(key("IOAS_COPY", "from", o), needs_object(o));
+        put(key("IOAS_COPY", "to", o), needs_object(o));
+        continue;
+      }
+      for (const char* what : {"size 0", "wraps around", "not mapped"})
+        put(key("IOAS_COPY", "from", what, o));
+      if (o != "space") put(key("IOAS_COPY", "to the same space", o));
+      for (const char* where : {"free", "any address"})
+        put(key("IOAS_COPY", "read-only memory", where, o));
+      for (const char* what : {"a mapping", "part of a mapping", "several mappings"})
+        for (const std::string where : {"not aligned", "wraps around", "reserved", "high address",
+                                        "mapped", "free", "any address"})
+          if (where != "mapped" || o != "space") put(key("IOAS_COPY", what, where, o));
+    }
   }
 
   void kvm() {

@@ -32,6 +32,12 @@ struct dma_mapping {
   bool counted = true;
   /// Whether the limit on locked memory counts. False: the process has CAP_IPC_LOCK.
   bool limited = true;
+  /// iommufd: whether a copy of the mapping may let devices write. The flags of the IOAS_MAP that
+  /// took the memory decide this, also if a copy in between lets devices only read.
+  bool writeable_memory = true;
+  /// iommufd: a number that all mappings of this memory have, if IOAS_COPY made some of them. The
+  /// memory of these mappings counts once. 0: no mapping was copied.
+  std::uint64_t memory = 0;
   /// The account that is charged for the memory. Null: the driver of the container counts nothing.
   std::shared_ptr<const memory_account> account{};
   /// The last I/O virtual address.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 /// \file
-/// The I/O address spaces of iommufd. An address space holds mappings. It knows the ranges of IOVAs
-/// that its attached devices allow.
+/// The I/O address spaces of iommufd, and the memory that they lock. An address space holds
+/// mappings. It knows the ranges of IOVAs that its attached devices allow.
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
@@ -12,9 +12,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
+
+/// The memory that page tables translate, as iommufd counts it for a user. Memory that several
+/// mappings have in common counts once (the kernel's struct iopt_pages and its pinned pages).
+class locked_pages {
+ public:
+  /// Adds the memory of a mapping.
+  /// \return the number of bytes that no mapping before had
+  std::uint64_t add(const dma_mapping& m);
+  /// The memory of all mappings, in bytes.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+ private:
+  std::uint64_t bytes_ = 0;
+  // For each memory that was copied: the pages, as first and last page of separate ranges.
+  std::map<std::uint64_t, std::map<std::uint64_t, std::uint64_t>> copied_;
+};
 
 /// An I/O address space (the kernel's struct io_pagetable, as far as user space sees it).
 class ioas {
@@ -44,10 +61,11 @@ class ioas {
   /// \par Errors
   /// - `errc::inval`: `last + 1` is not a multiple of `page`
   [[nodiscard]] errc cut(std::uint64_t last);
-  /// Returns the memory that the address space has locked, in bytes. It has locked nothing before
-  /// a page table translates the mappings.
+  /// Adds the memory that the address space has locked. It has locked nothing before a page table
+  /// translates the mappings.
   /// \param user the user who is charged for the memory
-  [[nodiscard]] std::uint64_t locked(int user) const noexcept;
+  /// \param to   gets the memory
+  void add_locked(int user, locked_pages& to) const;
   /// Sets whether a page table translates the mappings.
   void set_translated(bool yes) noexcept { translated_ = yes; }
   /// What addresses and sizes must be multiples of, in bytes.
@@ -69,6 +87,41 @@ class ioas {
   /// \param m    the mapping
   /// \param room how many bytes the process can still lock
   [[nodiscard]] errc map(const dma_mapping& m, std::uint64_t room = ~std::uint64_t{0});
+  /// Returns the parts of the mappings that cover a range, in their order (iopt_get_pages). Marks
+  /// their memory as copied.
+  /// \param first   the first address
+  /// \param last    the last address
+  /// \param parts   the result
+  /// \param numbers counts the memories that were copied
+  /// \par Errors
+  /// - `errc::noent`: an address of the range is not mapped
+  [[nodiscard]] errc parts(std::uint64_t first, std::uint64_t last, std::vector<dma_mapping>& parts,
+                           std::uint64_t& numbers);
+  /// Checks that a mapping can be made at an address.
+  /// \par Errors
+  /// - the errors of `map` that concern the address and the size
+  [[nodiscard]] errc check_place(std::uint64_t iova, std::uint64_t size) const noexcept;
+  /// Adds copies of mappings, one behind the other (iopt_map_pages). \pre `check_place` or
+  /// `find_free` has found their place
+  /// \param copies the mappings, with their new addresses and flags
+  /// \param locked a function with a user as its parameter, which returns the memory that all
+  ///               address spaces have locked for the user
+  /// \par Errors
+  /// - `errc::perm`: a copy lets devices write to memory that was mapped only for reading
+  /// - `errc::inval`: the memory of a copy is not aligned
+  /// - `errc::fault`: the memory cannot be pinned, and a page table would have to translate it
+  /// - `errc::nomem`: a page table would have to translate a copy, and the process of its memory
+  ///   may not lock the memory that no page table translates yet
+  template <class Locked>
+  [[nodiscard]] errc add_copies(const std::vector<dma_mapping>& copies, Locked locked) {
+    for (const dma_mapping& m : copies)
+      if (const errc e = check_copy(m); e != errc::ok) return e;
+    if (translated_)
+      if (const errc e = check_pages(copies, locked, true); e != errc::ok) return e;
+    maps_.prepare(copies.size());
+    for (const dma_mapping& m : copies) maps_.add(m);
+    return errc::ok;
+  }
   /// Finds the lowest free address for a mapping. The first page is never used.
   /// \param size    the size in bytes
   /// \param address the address of the memory in the process; the result has the same alignment,
@@ -93,7 +146,7 @@ class ioas {
 
   /// Checks that a page table can translate all mappings, except for their addresses.
   /// \param locked a function with a user as its parameter, which returns the memory that all
-  ///               address spaces have locked for the user, in bytes
+  ///               address spaces have locked for the user
   /// \par Errors
   /// - `errc::fault`: the memory of a mapping cannot be pinned
   /// - `errc::inval`: a mapping allows no access
@@ -101,25 +154,35 @@ class ioas {
   ///   that much memory
   template <class Locked>
   [[nodiscard]] errc check_translation(Locked locked) const {
-    std::map<int, std::uint64_t> of_users;
-    for (const auto& [iova, m] : maps_.all()) {
-      if (const errc e = check_translation(m); e != errc::ok) return e;
-      // A further page table translates memory that is locked already.
-      if (translated_ || !m.account || !m.counted) continue;
-      const auto [of_user, made] = of_users.try_emplace(m.account->user, 0);
-      if (made) of_user->second = locked(m.account->user);
-      if (locked_by(m) > m.account->room(of_user->second)) return errc::nomem;
-      of_user->second += locked_by(m);
-    }
-    return errc::ok;
+    // A further page table translates memory that is locked already.
+    return check_pages(maps_.all(), locked, !translated_);
   }
   /// Whether every mapping has an alignment, in bytes.
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:
+  // Checks that a page table can translate mappings; with `count` also that their processes may
+  // lock the memory.
+  template <class Mappings, class Locked>
+  static errc check_pages(const Mappings& all, Locked locked, bool count) {
+    std::map<int, locked_pages> of_users;
+    for (const auto& each : all) {
+      const dma_mapping& m = mapping_of(each);
+      if (const errc e = check_translation(m); e != errc::ok) return e;
+      if (!count || !m.account || !m.counted) continue;
+      const auto [of_user, made] = of_users.try_emplace(m.account->user);
+      if (made) of_user->second = locked(m.account->user);
+      const std::uint64_t room = m.account->room(of_user->second.bytes());
+      if (of_user->second.add(m) > room) return errc::nomem;
+    }
+    return errc::ok;
+  }
+  static const dma_mapping& mapping_of(const dma_mapping& m) noexcept { return m; }
+  static const dma_mapping& mapping_of(const std::pair<const std::uint64_t, dma_mapping>& m) {
+    return m.second;
+  }
   static errc check_translation(const dma_mapping& m) noexcept;
-  // The memory that a mapping locks, in bytes: whole pages.
-  static std::uint64_t locked_by(const dma_mapping& m) noexcept;
+  [[nodiscard]] errc check_copy(const dma_mapping& m) const noexcept;
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
 
   std::vector<iova_range> ranges_ = every_address();

@@ -60,11 +60,13 @@ struct iommufd_shared {
   const world_options& options;
   /// The iommufds that exist, in the order of creation. The lock guards the list.
   std::vector<const iommufd_file*> files{};
+  /// The number of memories that IOAS_COPY has shared between mappings (`dma_mapping::memory`).
+  std::uint64_t copied = 0;
 };
 
-/// Returns the memory that all iommufds of a world have locked for a user, in bytes. The caller
-/// holds the world's lock. Takes time proportional to the number of mappings.
-[[nodiscard]] std::uint64_t locked_memory(const iommufd_shared& state, int user) noexcept;
+/// Returns the memory that all iommufds of a world have locked for a user. The caller holds the
+/// world's lock. Takes time proportional to the number of mappings.
+[[nodiscard]] locked_pages locked_memory(const iommufd_shared& state, int user);
 
 /// The open file of an iommufd.
 class iommufd_file final : public file {
@@ -94,7 +96,8 @@ class iommufd_file final : public file {
   ///   the length do, or their sum is 0
   /// - `errc::msgsize`: IOAS_IOVA_RANGES: the array is too small for all ranges
   /// - `errc::nodev`: VFIO_IOAS with GET: there is no address space for VFIO
-  /// - further errors: those of `ioas::map`, `ioas::find_free`, `ioas::unmap` and `vfio_request`
+  /// - further errors: those of `ioas::map`, `ioas::find_free`, `ioas::unmap`, `copy_mappings` and
+  ///   `vfio_request`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
 
   // A device file calls the next functions with the world's lock held.
@@ -191,6 +194,7 @@ class iommufd_file final : public file {
   answer get_ranges(process& task, std::uint64_t argument);
   answer map(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
+  answer copy(process& task, std::uint64_t argument);
   answer alloc_hwpt(process& task, std::uint64_t argument);
   answer get_hw_info(process& task, std::uint64_t argument);
   answer set_vfio_ioas(process& task, std::uint64_t argument);

@@ -46,6 +46,7 @@ KVM_VFIO_INLINE const char* request_name(std::uint32_t request) noexcept {
     case uapi::request_ioas_iova_ranges: return "IOVA_RANGES";
     case uapi::request_ioas_map: return "IOAS_MAP";
     case uapi::request_ioas_unmap: return "IOAS_UNMAP";
+    case uapi::request_ioas_copy: return "IOAS_COPY";
     case uapi::request_hwpt_alloc: return "HWPT_ALLOC";
     case uapi::request_get_hw_info: return "GET_HW_INFO";
     default: return "";

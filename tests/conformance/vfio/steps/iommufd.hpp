@@ -7,8 +7,10 @@
 
 #include <kvm_vfio/uapi/iommufd.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace vfio_lockstep {
 
@@ -32,9 +34,36 @@ class iommufd_steps : public container_steps {
     const u::iommu_ioas_alloc a{.size = argsz(sizeof a), .flags = flags(0), .out_ioas_id = 0};
     call(on, "IOAS_ALLOC", u::request_ioas_alloc, bytes(a));
   }
+  // Mostly the range of a mapping, a part of it, or the range from a mapping to the end of the
+  // next.
+  void ioas_copy(ref on) {
+    u::iommu_ioas_copy c{};
+    c.size = argsz(sizeof c);
+    c.flags = r_.percent(60)   ? u::map_fixed_iova | u::map_readable | u::map_writeable
+              : r_.percent(80) ? static_cast<std::uint32_t>(r_.below(8))
+                               : flags(8);
+    c.dst_ioas_id = id();
+    c.src_ioas_id = r_.percent(20) ? c.dst_ioas_id : id();
+    c.length = length();
+    c.src_iova = iova();
+    c.dst_iova = iova();
+    const kvm_vfio::sim::dma_map* const mapped = now_.mappings(on, c.src_ioas_id);
+    if (mapped && mapped->size() != 0 && r_.percent(85)) {
+      auto m = mapped->all().begin();
+      std::advance(m, r_.below(static_cast<int>(mapped->size())));
+      c.src_iova = m->second.iova;
+      c.length = m->second.size;
+      if (r_.percent(25)) c.length = std::max<std::uint64_t>(c.length / 2, m_.page);
+      else if (std::next(m) != mapped->all().end() && r_.percent(50))
+        c.length = std::next(m)->second.last() - c.src_iova + 1;
+    }
+    wrap(r_.percent(50) ? c.dst_iova : c.src_iova, c.length);
+    call(on, "IOAS_COPY", u::request_ioas_copy, bytes(c));
+  }
   void iommufd_call() {
     const ref on = mostly(kind::iommufd);
     if (r_.percent(10)) return vfio_ioas(on);
+    if (r_.percent(15)) return ioas_copy(on);
     switch (r_.below(10)) {
       case 0: return ioas_alloc(on);
       case 1: {

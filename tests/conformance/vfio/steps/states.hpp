@@ -70,6 +70,19 @@ class state_steps : public device_steps {
       d.iova = 0x100000 + at;
       call(on, "IOAS_MAP", u::request_ioas_map, bytes(d), {{16, {kind::dma_memory}}});
     }
+    // A third one beside the second, whose memory devices only read.
+    u::iommu_ioas_map d{};
+    d.size = sizeof d;
+    d.flags = u::map_fixed_iova | u::map_readable;
+    d.ioas_id = ioas;
+    d.user_va = 8 * m_.page;
+    d.length = m_.page;
+    d.iova = 0x100000 + 6 * m_.page;
+    call(on, "IOAS_MAP", u::request_ioas_map, bytes(d), {{16, {kind::dma_memory}}});
+    // A fourth one beside the first.
+    d.flags = u::map_fixed_iova | u::map_readable | u::map_writeable;
+    d.iova = 0x100000 + 2 * m_.page;
+    call(on, "IOAS_MAP", u::request_ioas_map, bytes(d), {{16, {kind::dma_memory}}});
   }
   void container_with(int i, const std::string& state, const target& t) {
     open(kind::container, i, "/dev/vfio/vfio");

@@ -15,6 +15,8 @@
 #include <bit>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -43,28 +45,70 @@ KVM_VFIO_INLINE errc ioas::cut(std::uint64_t last) {
   return errc::ok;
 }
 
-KVM_VFIO_INLINE std::uint64_t ioas::locked(int user) const noexcept {
-  std::uint64_t bytes = 0;
-  if (translated_)
-    for (const auto& [iova, m] : maps_.all())
-      if (m.counted && m.account && m.account->user == user) bytes += locked_by(m);
-  return bytes;
+KVM_VFIO_INLINE std::uint64_t locked_pages::add(const dma_mapping& m) {
+  // The pages, counted from the one with the first address of the memory.
+  const std::uint64_t page = ioas::page;
+  std::uint64_t first = m.address / page;
+  std::uint64_t last = first + (m.address % page + m.size - 1) / page;
+  std::uint64_t pages = last - first + 1;
+  if (m.memory != 0) {
+    auto& ranges = copied_[m.memory];
+    auto r = ranges.upper_bound(first);
+    if (r != ranges.begin() && std::prev(r)->second >= first) --r;
+    for (; r != ranges.end() && r->first <= last; r = ranges.erase(r)) {
+      pages -= std::min(last, r->second) - std::max(first, r->first) + 1;
+      const std::uint64_t end = std::max(last, r->second);
+      first = std::min(first, r->first);
+      // What the larger range adds was counted before.
+      if (end > last) last = end;
+    }
+    ranges.emplace(first, last);
+  }
+  bytes_ += pages * page;
+  return pages * page;
 }
 
-KVM_VFIO_INLINE std::uint64_t ioas::locked_by(const dma_mapping& m) noexcept {
-  return (m.address % page + m.size + page - 1) & ~(page - 1);
+KVM_VFIO_INLINE void ioas::add_locked(int user, locked_pages& to) const {
+  if (translated_)
+    for (const auto& [iova, m] : maps_.all())
+      if (m.counted && m.account && m.account->user == user) to.add(m);
+}
+
+KVM_VFIO_INLINE errc ioas::parts(std::uint64_t first, std::uint64_t last,
+                                 std::vector<dma_mapping>& parts, std::uint64_t& numbers) {
+  for (std::uint64_t at = first;;) {
+    const dma_mapping* const m = maps_.find(at, at);
+    if (!m) return errc::noent;
+    const std::uint64_t end = std::min(last, m->last());
+    parts.push_back(m->part(at, end + 1));
+    if (m->memory == 0) parts.back().memory = maps_.at_or_after(m->iova)->memory = ++numbers;
+    if (end == last) return errc::ok;
+    at = end + 1;
+  }
+}
+
+KVM_VFIO_INLINE errc ioas::check_place(std::uint64_t iova, std::uint64_t size) const noexcept {
+  if (size == 0 || ((iova | size) & (alignment_ - 1)) != 0) return errc::inval;
+  const std::uint64_t last = iova + size - 1;
+  if (last < iova) return errc::overflow;
+  if (!allowed(ranges_, iova, last)) return errc::inval;
+  return maps_.find(iova, last) ? errc::exists : errc::ok;
+}
+
+KVM_VFIO_INLINE errc ioas::check_copy(const dma_mapping& m) const noexcept {
+  if ((m.flags & uapi::map_writeable) != 0 && !m.writeable_memory) return errc::perm;
+  // The kernel looks at the other addresses of a copy only when a page table gets them.
+  const std::uint64_t offset = translated_ ? m.iova | m.size | m.address % page : m.address % page;
+  return (offset & (alignment_ - 1)) != 0 ? errc::inval : errc::ok;
 }
 
 KVM_VFIO_INLINE errc ioas::map(const dma_mapping& m, std::uint64_t room) {
-  if (m.size == 0 || ((m.iova | m.size) & (alignment_ - 1)) != 0) return errc::inval;
-  if (m.last() < m.iova) return errc::overflow;
-  if (!allowed(ranges_, m.iova, m.last())) return errc::inval;
-  if (maps_.find(m.iova, m.last())) return errc::exists;
+  if (const errc e = check_place(m.iova, m.size); e != errc::ok) return e;
   // The kernel looks at the memory's offset in its page only when the addresses are free.
   if (!aligned(m, alignment_)) return errc::inval;
   if (translated_) {
     if (const errc e = check_translation(m); e != errc::ok) return e;
-    if (m.counted && locked_by(m) > room) return errc::nomem;
+    if (m.counted && locked_pages().add(m) > room) return errc::nomem;
   }
   maps_.add(m);
   return errc::ok;

@@ -11,6 +11,7 @@
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommufd/copy_mappings.hpp>
 #include <kvm_vfio/sim/iommufd/hw_info.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
@@ -46,6 +47,7 @@ KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
     case uapi::request_ioas_iova_ranges: return get_ranges(task, argument);
     case uapi::request_ioas_map: return map(task, argument);
     case uapi::request_ioas_unmap: return unmap(task, argument);
+    case uapi::request_ioas_copy: return copy(task, argument);
     case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
     case uapi::request_get_hw_info: return get_hw_info(task, argument);
     case uapi::request_vfio_ioas: return set_vfio_ioas(task, argument);
@@ -178,12 +180,12 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
   return nullptr;
 }
 
-KVM_VFIO_INLINE std::uint64_t locked_memory(const iommufd_shared& state, int user) noexcept {
-  std::uint64_t bytes = 0;
+KVM_VFIO_INLINE locked_pages locked_memory(const iommufd_shared& state, int user) {
+  locked_pages all;
   for (const iommufd_file* f : state.files)
     for (const auto& [id, o] : f->objects())
-      if (o.kind == iommufd_object::type::ioas) bytes += o.space.locked(user);
-  return bytes;
+      if (o.kind == iommufd_object::type::ioas) o.space.add_locked(user, all);
+  return all;
 }
 
 KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_spec& iommu) const {
@@ -319,6 +321,13 @@ KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument
   return respond(task, argument, c);
 }
 
+KVM_VFIO_INLINE answer iommufd_file::copy(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_copy c{};
+  if (const errc r = read_struct(task, argument, c, sizeof c); r != errc::ok) return r;
+  const errc e = copy_mappings(task, state_, objects_, c);
+  return e == errc::ok ? respond(task, argument, c) : e;
+}
+
 KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
   uapi::iommu_hwpt_alloc c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
@@ -372,8 +381,8 @@ KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t 
 KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
   const auto account = task.account();
   // Without a limit nothing need be counted.
-  return account->room(account->limit == ~std::uint64_t{0} ? 0
-                                                           : locked_memory(state_, account->user));
+  if (account->limit == ~std::uint64_t{0}) return account->limit;
+  return account->room(locked_memory(state_, account->user).bytes());
 }
 
 KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
