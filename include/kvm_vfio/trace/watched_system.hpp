@@ -25,7 +25,7 @@ namespace detail {
 // never destroyed, because a destructor of a static object may make watched calls, too.
 [[nodiscard]] inline mutex& order_of_calls() noexcept {
   alignas(mutex) static std::byte memory[sizeof(mutex)];
-  static mutex* const lock = ::new (memory) mutex;
+  static auto* const lock = ::new (memory) mutex;
   return *lock;
 }
 }  // namespace detail
