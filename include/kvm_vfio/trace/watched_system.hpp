@@ -16,7 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
+#include <new>  // IWYU pragma: keep (placement new)
 
 namespace kvm_vfio::trace {
 
