@@ -289,6 +289,12 @@ struct program_setup {
   const dispositions* signals = nullptr;
 };
 
+// Adds a word to a variable of the environment, behind the words that it has.
+void add_to(const char* variable, const std::string& word) {
+  const char* const before = std::getenv(variable);
+  (void)::setenv(variable, (before && *before ? before + (":" + word) : word).c_str(), 1);
+}
+
 // The child: becomes the program.
 [[noreturn]] void become(char** program, const program_setup& setup) {
   setup.signals->restore();
@@ -296,10 +302,10 @@ struct program_setup {
   (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != setup.parent) ::_exit(own_failure);
   if (!setup.object.empty()) {
-    std::string preload = setup.object;
-    if (const char* const more = std::getenv("LD_PRELOAD"); more && *more)
-      preload += ":" + std::string(more);
-    (void)::setenv("LD_PRELOAD", preload.c_str(), 1);
+    // The address sanitizer's library must come first. It stops if it is behind the object, unless
+    // it is told that this is right.
+    add_to("LD_PRELOAD", setup.object);
+    add_to("ASAN_OPTIONS", "verify_asan_link_order=0");
     (void)::setenv(directory_variable, setup.directory.c_str(), 1);
     if (setup.kvm) (void)::setenv(kvm_variable, "1", 1);
   }
