@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <glob.h>
 #include <limits.h>
 #include <linux/kvm.h>
@@ -83,6 +84,7 @@ int node_count;
 unsigned long view_device;  // the file system of the view
 
 int connection = -1;
+unsigned long connection_inode;  // a program can close the connection with a plain system call
 int own_process = -1;  // the process whose memory this is: a child of vfork(2) only borrows it
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -133,6 +135,13 @@ bool peek(unsigned long from, void* to, size_t size) {
 
 // ---- The connection ----
 
+// Whether the descriptor of the connection still is the connection.
+bool is_connected() {
+  struct stat s;
+  return connection >= 0 && stat_real(connection, &s) == 0 && s.st_ino == connection_inode &&
+         S_ISSOCK(s.st_mode);
+}
+
 void forget_connection() {
   if (connection >= 0 && connection < most && kinds[connection] == hidden)
     set_kind(connection, unknown);
@@ -158,6 +167,8 @@ bool connect_here() {
   if (high < 0) high = static_cast<int>(system_call(SYS_fcntl, made, F_DUPFD_CLOEXEC, 100));
   if (high >= 0) (void)real_close(made);
   connection = high >= 0 ? high : made;
+  struct stat s;
+  connection_inode = stat_real(connection, &s) == 0 ? s.st_ino : 0;
   set_kind(connection, hidden);
   return true;
 }
@@ -234,8 +245,11 @@ void ask(const request& r, reply& answer, const char* path = nullptr, int sent =
          int* received = nullptr) {
   const locked held;
   const int kept = connection;
+  const unsigned long kept_inode = connection_inode;
   const bool borrowed = borrows_memory();
   if (borrowed) connection = -1;
+  // The number may belong to another file of the program now.
+  if (connection >= 0 && !is_connected()) forget_connection();
   bool done = false;
   for (int tries = 0; tries < 2 && !done; ++tries) {
     if (connection < 0 && !connect_here()) break;
@@ -245,7 +259,10 @@ void ask(const request& r, reply& answer, const char* path = nullptr, int sent =
       forget_connection();
     }
   }
-  if (borrowed) connection = kept;
+  if (borrowed) {
+    connection = kept;
+    connection_inode = kept_inode;
+  }
   if (!done) answer = reply{-1, ENODEV, 0, 0, 0, 0};
 }
 
@@ -296,6 +313,8 @@ struct pair {
       return false;
     own = ends[0];
     other = ends[1];
+    // A read(2) that comes here past this object must not wait for ever.
+    (void)system_call(SYS_shutdown, own, SHUT_RD);
     struct stat s;
     (void)stat_real(own, &s);
     inode = s.st_ino;
@@ -498,6 +517,17 @@ int do_open(int at, const char* path, int flags, unsigned mode) {
   return open_simulated(n->path, flags);
 }
 
+// Opens a node for fopen(3). Returns false if the path is no node.
+bool fopen_simulated(const char* path, const char* mode, FILE*& f) {
+  char own[PATH_MAX];
+  if (!own_path(path, own) || !kvm_vfio_sim::opens_simulated(own, simulated_kvm)) return false;
+  // The simulated host does not look at the access mode.
+  const int flags = O_RDWR | (strchr(mode, 'e') ? O_CLOEXEC : 0);
+  const int fd = open_simulated(own, flags);
+  f = fd < 0 ? nullptr : fdopen(fd, mode);
+  return true;
+}
+
 bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
 
 void as_node(struct stat* s, unsigned device) {
@@ -686,7 +716,7 @@ void in_child() {
   pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
   memcpy(&lock, &fresh, sizeof lock);
   own_process = getpid();
-  if (connection >= 0) (void)real_close(connection);
+  if (is_connected()) (void)real_close(connection);
   forget_connection();
   if (simulated_count == 0) return;
   request r;
@@ -792,6 +822,7 @@ int sim_openat64_2(int at, const char* path, int flags) { return do_open(at, pat
   FILE* own(const char* path, const char* mode) AS(name);                            \
   FILE* own(const char* path, const char* mode) {                                    \
     char buffer[PATH_MAX];                                                           \
+    if (FILE* f = nullptr; fopen_simulated(path, mode, f)) return f;                 \
     return NEXT(name, FILE * (const char*, const char*))(shown(path, buffer), mode); \
   }
 FOPEN(sim_fopen, fopen)
@@ -828,6 +859,47 @@ SCANDIR(sim_scandir64, scandir64, struct dirent)
   }
 GLOB(sim_glob, glob, glob_t)
 GLOB(sim_glob64, glob64, glob_t)
+// The C library walks with calls of its own. So the walk is one through the view, and the program's
+// function gets the paths that the program knows.
+using walk_function = int(const char*, const struct stat*, int, FTW*);
+static thread_local walk_function* walking __attribute__((tls_model("initial-exec")));
+static int on_walk(const char* path, const struct stat* s, int what, FTW* at) {
+  char own[PATH_MAX];
+  const size_t length = strlen(path);
+  if (length >= sizeof own) return walking(path, s, what, at);
+  memcpy(own, path, length + 1);
+  own[strip(own, length)] = 0;
+  FTW place{};
+  if (at) place = *at;
+  place.base -= static_cast<int>(length - strlen(own));
+  struct stat seen = *s;
+  if (what != FTW_NS)
+    if (const node* const n = node_of(s->st_dev, s->st_ino, s->st_mode, s->st_size))
+      as_node(&seen, n->number);
+  return walking(own, &seen, what, at ? &place : nullptr);
+}
+static int on_old_walk(const char* path, const struct stat* s, int what) {
+  return on_walk(path, s, what, nullptr);
+}
+// nftw and ftw differ in their functions: that of ftw has no last parameter, and does not look at
+// it.
+#define WALK(own, name, function, relay, ...)                                                    \
+  int own(const char* path, function* f, int descriptors __VA_OPT__(, int flags)) AS(name);      \
+  int own(const char* path, function* f, int descriptors __VA_OPT__(, int flags)) {              \
+    char buffer[PATH_MAX];                                                                       \
+    const char* const where = shown(path, buffer);                                               \
+    walk_function* const before = walking;                                                       \
+    if (where == buffer) walking = reinterpret_cast<walk_function*>(reinterpret_cast<void*>(f)); \
+    const int r = NEXT(name, int(const char*, function*, int __VA_OPT__(, int)))(                \
+        where, where == buffer ? relay : f, descriptors __VA_OPT__(, flags));                    \
+    walking = before;                                                                            \
+    return r;                                                                                    \
+  }
+using old_walk_function = int(const char*, const struct stat*, int);
+WALK(sim_nftw, nftw, walk_function, on_walk, flags)
+WALK(sim_nftw64, nftw64, walk_function, on_walk, flags)
+WALK(sim_ftw, ftw, old_walk_function, on_old_walk)
+WALK(sim_ftw64, ftw64, old_walk_function, on_old_walk)
 int sim_chdir(const char* path) AS(chdir);
 int sim_chdir(const char* path) {
   char buffer[PATH_MAX];

@@ -54,6 +54,7 @@ class world : public filesystem {
   /// \return a new open file, with one reference for the caller
   /// \par Errors
   /// - `errc::noent`: the world has no node with this path
+  /// - `errc::notdir`: a part of the path is a node
   /// - `errc::busy`: `path` names a group that is open already, or one of whose devices is bound to
   ///   an iommufd. With O_PATH in `flags` this error does not occur.
   result<file*> open(const char* path, int flags) override;

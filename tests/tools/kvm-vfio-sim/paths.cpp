@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <glob.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -121,6 +122,32 @@ int paths(const std::vector<std::string>&) {
   FAILS(::stat("/dev/vfio/4242", &s), ENOENT);
   FAILS(::open("/sys/bus/pci/devices/ffff:ff:1f.7/config", O_RDONLY), ENOENT);
   FAILS(::open("/dev/vfio/1", O_RDONLY | O_DIRECTORY), ENOTDIR);
+  FAILS(::open("/dev/vfio/3/x", O_RDWR), ENOTDIR);
+  FAILS(::stat("/dev/vfio/3/x", &s), ENOTDIR);
+  // A node that is opened as a stream.
+  std::FILE* const stream = std::fopen("/dev/vfio/3", "r+e");
+  CHECK(stream);
+  CHECK(::ioctl(::fileno(stream), VFIO_GROUP_GET_STATUS, &status) == 0);
+  CHECK(try_group(3) == EBUSY);
+  CHECK(std::fclose(stream) == 0);
+  CHECK(try_group(3) == 0);
+  FAILS(std::fopen("/dev/vfio/4242", "r+") ? 0 : -1, ENOENT);
+  // A walk.
+  static std::set<std::string> walked;
+  const auto on_path = [](const char* path, const struct stat* at, int, FTW* place) {
+    walked.insert(path + place->base);
+    CHECK(std::string(path).starts_with("/dev/vfio"));
+    if (std::string(path) == "/dev/vfio/1") expect_device(*at, 0);
+    return 0;
+  };
+  CHECK(::nftw("/dev/vfio", on_path, 8, FTW_PHYS) == 0);
+  CHECK(walked.contains("vfio") && walked.contains("1") && walked.contains("vfio0"));
+  const std::size_t nodes_walked = walked.size();
+  const auto on_old_path = [](const char* path, const struct stat*, int) {
+    walked.erase(std::string(path).substr(std::string(path).rfind('/') + 1));
+    return 0;
+  };
+  CHECK(nodes_walked > 10 && ::ftw("/dev/vfio", on_old_path, 8) == 0 && walked.empty());
   // The C library looks for patterns with calls of its own.
   glob_t found{};
   CHECK(::glob("/sys/bus/pci/devices/0000:0*:00.0/vendor", 0, nullptr, &found) == 0);

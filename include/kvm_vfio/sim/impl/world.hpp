@@ -103,6 +103,9 @@ KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   if (p.starts_with(class_prefix)) return open_class(path);
   if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
   if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
+  // A node is no directory.
+  for (std::size_t at = p.find('/', 1); at != p.npos; at = p.find('/', at + 1))
+    if (exists(p.substr(0, at))) return errc::notdir;
   return errc::noent;
 }
 
