@@ -376,7 +376,6 @@ class comparison {
   /// that differ
   long sequences_differ() {
     long differ = 0;
-    if (facts_.has.spapr) return differ;
     const fixed::dma_memory memory{reinterpret_cast<std::uintptr_t>(arena_.dma()),
                                    reinterpret_cast<std::uintptr_t>(arena_.absent())};
     for (const target& t : facts_.has.targets)

@@ -20,6 +20,11 @@ struct dma_memory {
 };
 
 inline constexpr std::uint64_t first_iova = 0x100000;
+/// The arguments of VFIO_SET_IOMMU.
+inline constexpr std::uintptr_t iommu_types[] = {VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU,
+                                                 VFIO_SPAPR_TCE_IOMMU};
+/// The end of the addresses that POWER's IOMMU translates.
+inline constexpr std::uint64_t tce_end = std::uint64_t{1} << 30;
 
 /// Makes the requests of a container.
 template <class System>
@@ -27,15 +32,29 @@ class container_calls {
  public:
   /// \param fd a container, or an iommufd
   container_calls(recorder<System>& on, const machine& m, const dma_memory& memory, int fd)
-      : on_(on), page_(m.page), memory_(memory), fd_(fd) {}
+      : on_(on), spapr_(m.spapr), page_(m.page), memory_(memory), fd_(fd) {}
 
   void tell() {
     on_.ioctl("GET_API_VERSION", fd_, VFIO_GET_API_VERSION);
     for (std::uint32_t i = 0; i < 12; ++i)
-      on_.ioctl("CHECK_EXTENSION " + std::to_string(i), fd_, VFIO_CHECK_EXTENSION, i);
+      if (!spapr_ || i != VFIO_SPAPR_TCE_v2_IOMMU)  // version 2 is not modelled
+        on_.ioctl("CHECK_EXTENSION " + std::to_string(i), fd_, VFIO_CHECK_EXTENSION, i);
     for (std::uint32_t size = 8; size <= 144; size += 8)
       on_.ioctl_bytes("IOMMU_GET_INFO " + std::to_string(size), fd_, VFIO_IOMMU_GET_INFO,
                       words({size, 0}, 160));
+  }
+  /// The IOMMU of POWER maps only while it is enabled. The IOMMU of type 1 refuses these requests.
+  void enable() {
+    map(first_iova, memory_.there, page_);
+    unmap(first_iova, page_);
+    on_.ioctl("DISABLE", fd_, VFIO_IOMMU_DISABLE);
+    on_.ioctl("ENABLE", fd_, VFIO_IOMMU_ENABLE);
+    on_.ioctl("ENABLE", fd_, VFIO_IOMMU_ENABLE);
+    map(first_iova, memory_.there, page_);
+    on_.ioctl("DISABLE", fd_, VFIO_IOMMU_DISABLE);
+    unmap(first_iova, page_);
+    on_.ioctl("ENABLE", fd_, VFIO_IOMMU_ENABLE);
+    unmap(first_iova, page_);
   }
   void map_and_unmap() {
     const std::uint64_t next = first_iova + page_;
@@ -59,6 +78,12 @@ class container_calls {
     map(0xfee00000, memory_.there, page_);
     map(0xfeeff000, memory_.there, 2 * page_);
     map(std::uint64_t{1} << 60, memory_.there, page_);
+    map(tce_end - page_, memory_.there, page_);
+    map(tce_end - page_, memory_.there, 2 * page_);
+    unmap(tce_end - page_, 2 * page_);
+    unmap(tce_end - page_, page_);
+    map(first_iova + page_ / 2, memory_.there, page_);
+    unmap(first_iova + page_ / 2, page_);
     map(first_iova, memory_.there, page_, VFIO_DMA_MAP_FLAG_READ);
     map(next, memory_.there, page_, 0);
   }
@@ -84,6 +109,7 @@ class container_calls {
   }
 
   recorder<System>& on_;
+  bool spapr_;
   std::uint64_t page_;
   dma_memory memory_;
   int fd_;
@@ -96,12 +122,14 @@ void use_container(recorder<System>& on, const target& t, const machine& m,
                    const dma_memory& memory, const std::string& path) {
   const int empty = on.open("container", path);
   container_calls<System>(on, m, memory, empty).tell();
-  on.ioctl("SET_IOMMU", empty, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+  for (const std::uintptr_t type : iommu_types) on.ioctl("SET_IOMMU", empty, VFIO_SET_IOMMU, type);
   on.close_all();
-  for (const auto type : {std::uintptr_t{VFIO_TYPE1_IOMMU}, std::uintptr_t{VFIO_TYPE1v2_IOMMU}}) {
+  for (const std::uintptr_t type : iommu_types) {
+    if (m.spapr != (type == VFIO_SPAPR_TCE_IOMMU)) continue;
     const opened_device o = on.open_device(t, path, type);
     container_calls<System> calls(on, m, memory, o.container);
     calls.tell();
+    calls.enable();
     calls.map_and_unmap();
     on.ioctl("SET_IOMMU", o.container, VFIO_SET_IOMMU, type);
     on.set_container(o.group, o.container);
@@ -112,6 +140,7 @@ void use_container(recorder<System>& on, const target& t, const machine& m,
     on.set_container(o.group, o.container);
     on.ioctl("SET_IOMMU", o.container, VFIO_SET_IOMMU, type);
     const int again = on.get_device(o.group, t.device);
+    on.ioctl("ENABLE", o.container, VFIO_IOMMU_ENABLE);
     calls.map(first_iova, memory.there, m.page);
     calls.unmap(first_iova, m.page);
     // The device holds its group.

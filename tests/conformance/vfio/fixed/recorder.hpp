@@ -38,7 +38,9 @@ class recorder {
   using errc = kvm_vfio::errc;
 
   /// \param sys where the calls are made
-  explicit recorder(const System& sys) : sys_(sys) {}
+  /// \param m   the machine, which has one kind of IOMMU
+  recorder(const System& sys, const machine& m)
+      : sys_(sys), iommu_type_(m.spapr ? VFIO_SPAPR_TCE_IOMMU : VFIO_TYPE1v2_IOMMU) {}
   recorder(const recorder&) = delete;
   recorder& operator=(const recorder&) = delete;
   ~recorder() { close_all(); }
@@ -114,10 +116,13 @@ class recorder {
     return made("GET_DEVICE_FD", sys_.ioctl(group, VFIO_GROUP_GET_DEVICE_FD,
                                             reinterpret_cast<std::uintptr_t>(name.data())));
   }
-  /// Opens a group and a container, and gets the device.
+  /// Opens a group and a container, and gets the device. The container gets the machine's IOMMU.
   /// \param path the container, or an iommufd
-  opened_device open_device(const target& t, const std::string& path = "/dev/vfio/vfio",
-                            std::uintptr_t type = VFIO_TYPE1v2_IOMMU) {
+  opened_device open_device(const target& t, const std::string& path = "/dev/vfio/vfio") {
+    return open_device(t, path, iommu_type_);
+  }
+  /// \param type the argument of VFIO_SET_IOMMU
+  opened_device open_device(const target& t, const std::string& path, std::uintptr_t type) {
     opened_device o;
     o.group = open("group", t.group);
     o.container = open("container", path);
@@ -150,6 +155,7 @@ class recorder {
   }
 
   System sys_;
+  std::uintptr_t iommu_type_;
   std::vector<int> fds_;
   std::vector<std::string> lines_;
 };

@@ -28,12 +28,12 @@ inline bool first_of_group(const target& t, const machine& m) {
   return true;
 }
 
-/// Makes the calls of a sequence with a device, on a machine with a type 1 IOMMU.
+/// Makes the calls of a sequence with a device.
 /// \return a line for each answer; none: the sequence is not for this device or machine
 template <class System>
 std::vector<std::string> run(std::string_view name, const System& sys, const target& t,
                              const machine& m, const dma_memory& memory) {
-  recorder<System> on(sys);
+  recorder<System> on(sys, m);
   if (name == "interrupts") {
     use_interrupts(on, t);
   } else if (name == "registers") {
