@@ -2,6 +2,8 @@
 // The device as a class: without a VM or descriptors around it.
 
 #include <cstddef>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "calls.hpp"
@@ -10,6 +12,11 @@
 
 namespace tests {
 namespace {
+
+// The simulated VFIO asks this of a profile, and the device does not.
+static_assert(linux_6_1::group_without_container_is_coherent);
+static_assert(!linux_6_12::group_without_container_is_coherent);
+static_assert(!linux_7_3::group_without_container_is_coherent);
 
 TEST_CASE("The device on its own: a unit test's view") {
   journal log;
@@ -165,6 +172,29 @@ TEST_CASE("A snapshot has the oldest files, as many as there is room for") {
   CHECK(dev.snapshot(files.data(), files.size()) == 4);
   CHECK(files == std::vector<file_id>{{1}, {3}, {4}, {5}, {}, {}});
   CHECK(dev.snapshot(nullptr, 0) == 4);
+}
+
+// A lock that does something before it is taken for the next time, as another thread may.
+struct contended_lock {
+  std::function<void()> before;
+  void lock() noexcept {
+    if (before) std::exchange(before, nullptr)();
+  }
+  void unlock() noexcept {}
+};
+
+TEST_CASE("A snapshot has what another thread did before the lock was free") {
+  journal log;
+  recording_symbols vfio(log);
+  recording_iommu iommu(log);
+  contended_lock lock;
+  device<recording_symbols, contended_lock&, recording_iommu> dev(vfio, lock, iommu, vm_id{1});
+  const file_id a = vfio.make(), b = vfio.make();
+  CHECK(dev.add(a) == errc::ok);
+  lock.before = [&] { CHECK(dev.add(b) == errc::ok); };
+  std::vector<file_id> files(2);
+  CHECK(dev.snapshot(files.data(), files.size()) == 2);
+  CHECK(files == std::vector<file_id>{a, b});
 }
 
 }  // namespace

@@ -19,6 +19,8 @@ struct told_device {
   using calls = std::vector<std::pair<std::uint64_t, std::int32_t>>;
   calls* told = nullptr;
   [[nodiscard]] errc set_attr(const kvm_device_attr& attr) noexcept {
+    CHECK(attr.flags == 0);
+    CHECK(attr.group == uapi::dev_vfio_file);
     told->emplace_back(attr.attr, *reinterpret_cast<const std::int32_t*>(attr.addr));
     return errc::ok;
   }
@@ -58,11 +60,25 @@ TEST_CASE("An attachment of descriptor 0 is one, and is undone") {
   }
 }
 
+TEST_CASE("Move assignment detaches from the old device") {
+  told_device::calls one_told, two_told;
+  told_device one{&one_told}, two{&two_told};
+  auto first = attach(one, 1);
+  auto second = attach(two, 2);
+  REQUIRE((first && second));
+  *first = std::move(*second);
+  CHECK(one_told == told_device::calls{{add, 1}, {del, 1}});
+  CHECK(first->detach() == errc::ok);
+  CHECK(two_told == told_device::calls{{add, 2}, {del, 2}});
+  CHECK(one_told.size() == 2);
+}
+
 TEST_CASE("Nothing attached is nothing to undo") {
   told_device::calls told;
   told_device device{&told};
   guard_type none;
   CHECK_FALSE(none);
+  CHECK(none.fd() == -1);
   CHECK(none.detach() == errc::ok);
   auto attached = attach(device, 0);
   REQUIRE(attached);

@@ -199,6 +199,24 @@ constexpr bool agree() {
 }
 static_assert(agree<heap_storage>() && agree<inline_storage<40>>());
 
+// The largest limit of tables that the index takes.
+struct huge_storage : heap_storage {
+  template <class T>
+  struct tables : heap_storage::tables<T> {
+    static constexpr std::size_t limit = std::size_t{1} << 30;
+    using heap_storage::tables<T>::tables;
+  };
+};
+static_assert(sizeof(file_list<int, no_group, huge_storage>) > 0);
+
+// These values were calculated without this header. Other values are possible, but look-ups must
+// not become slower by accident.
+static_assert(kvm_vfio::detail::mix(0) == 0);
+static_assert(kvm_vfio::detail::mix(1) == 0x5692161d);
+static_assert(kvm_vfio::detail::mix(0x558123456780) == 0xa4f11709);
+static_assert(kvm_vfio::detail::mix(std::uint64_t{1} << 63) == 0x25c26ea5);
+static_assert(kvm_vfio::detail::mix(~std::uint64_t{0}) == 0xb4d055fd);
+
 // The steps that finding each of `n` files takes, per file, when there are as many chains.
 double steps_per_look_up(std::uint32_t n, std::uint64_t (*identity)(std::uint64_t)) {
   std::vector<std::uint32_t> chains(n);
@@ -307,6 +325,7 @@ TEST_CASE("Tables double, up to the storage's limit, and all go back with their 
 
 TEST_CASE("Integers and pointers are found by what they are") {
   CHECK(identity_hash(7) == 7);
+  static_assert(identity_hash(static_cast<const char*>(nullptr)) == 0);
   CHECK(identity_hash(-1) == ~std::uint64_t{0});
   CHECK(identity_hash(std::uint64_t{1} << 63) == std::uint64_t{1} << 63);
   const int object = 0;
@@ -345,6 +364,38 @@ TEST_CASE("An index that was refused is made when there is memory again") {
   CHECK(left < 8);
   CHECK(comparisons(99) == 1);
   CHECK(comparisons(100) == 1);
+  while (auto* e = list.first()) {
+    list.unlink(*e);
+    list.destroy(*e);
+  }
+}
+
+TEST_CASE(
+    "An index that comes late has the chains for its files, and one that lags behind catches up") {
+  int left = 0;
+  file_list<int, no_group, scarce_storage> list(scarce_storage{{}, &left});
+  int files = 0;
+  const auto grow_to = [&](int size) {
+    while (files < size) list.append(*list.make(++files));
+  };
+  // Without memory until there are 31 files. The 32nd needs one table, the 33rd another.
+  grow_to(31);
+  left = 8;
+  grow_to(32);
+  CHECK(left == 7);
+  grow_to(33);
+  CHECK(left == 6);
+  // With two tables for 64 chains, and without memory until there are 95 files. Then each file
+  // splits two chains, until there are as many chains as files, at the 126th file.
+  left = 0;
+  grow_to(95);
+  left = 8;
+  grow_to(96);
+  CHECK(left == 7);
+  grow_to(126);
+  CHECK(left == 7);
+  grow_to(129);
+  CHECK(left == 6);
   while (auto* e = list.first()) {
     list.unlink(*e);
     list.destroy(*e);

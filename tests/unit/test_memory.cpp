@@ -17,10 +17,14 @@
 // This program's heap counts.
 namespace {
 std::size_t taken = 0, given_back = 0;
+// If not null: what the next allocation returns, and what does not go back to malloc.
+void* next_place = nullptr;
+const void* no_malloc = nullptr;
 }  // namespace
 // Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
 [[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   ++taken;
+  if (next_place) return std::exchange(next_place, nullptr);
   return std::malloc(size);
 }
 [[gnu::noinline]] void* operator new(std::size_t size) {
@@ -29,7 +33,7 @@ std::size_t taken = 0, given_back = 0;
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept {
   given_back += p ? 1 : 0;
-  std::free(p);
+  if (p != no_malloc) std::free(p);
 }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
 
@@ -120,6 +124,24 @@ TEST_CASE("The heap pool keeps the memory of 16 objects that went, and no more")
   }
   CHECK(steps.destroy(inside) == heap{0, 0});
   CHECK(steps.end() == heap{0, most});
+}
+
+TEST_CASE("An object right behind the heap pool's own room belongs to the heap") {
+  using pool_type = own_pool<heap_storage, object>;
+  alignas(pool_type) unsigned char bytes[sizeof(pool_type) + sizeof(object)];
+  auto* const pool = new (bytes) pool_type(heap_storage{});
+  void* const behind = bytes + sizeof(pool_type);
+  object* last_inside = nullptr;
+  for (std::size_t i = 0; i < room; ++i) last_inside = pool->make();
+  // The room ends where the pool ends.
+  REQUIRE(static_cast<void*>(last_inside + 1) == behind);
+  next_place = behind;
+  no_malloc = behind;
+  object* const outside = pool->make();
+  CHECK(static_cast<void*>(outside) == behind);
+  CHECK(during([&] { pool->destroy(outside); }) == heap{0, 0});
+  CHECK(during([&] { pool->~pool_type(); }) == heap{0, 1});
+  no_malloc = nullptr;
 }
 
 // A device's files, without what the mocks take from the heap.

@@ -78,6 +78,32 @@ TEST_CASE("value_or: the value, or another one after an error") {
   CHECK(result<token>(errc::busy).value_or(token(6)).value == 6);
 }
 
+// A value that counts its copies.
+struct copied {
+  static inline int copies = 0;
+  copied() = default;
+  copied(const copied&) noexcept { ++copies; }
+  copied(copied&&) noexcept {}
+  copied& operator=(const copied&) = delete;
+};
+
+TEST_CASE("A value is not copied where it can be moved") {
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): a parameter by value shows a copy
+  const auto take = [](copied) -> result<int> { return 1; };
+  const result<copied> failure = errc::busy;
+  (void)failure.value_or(copied());
+  (void)result<copied>(copied()).value_or(copied());
+  (void)result<copied>(copied()).value();
+  (void)*result<copied>(copied());
+  (void)result<copied>(copied()).and_then(take);
+  CHECK(copied::copies == 0);
+}
+
+template <class T>
+constexpr bool has_copied_value_or =
+    requires(const result<T>& r, T (*other)()) { r.value_or(other()); };
+static_assert(has_copied_value_or<int> && !has_copied_value_or<token>);
+
 template <class A, class B>
 constexpr bool comparable = requires(const A& a, const B& b) { a == b; };
 
@@ -111,6 +137,10 @@ TEST_CASE("A result equals its value or its error") {
   struct without {};
   CHECK(result<without>(errc::busy) == errc::busy);
   static_assert(comparable<result<int>, int> && !comparable<result<without>, without>);
+  struct throwing {
+    bool operator==(const throwing&) const { return true; }
+  };
+  static_assert(!comparable<result<throwing>, throwing>);
 }
 
 constexpr result<long> half(int of) noexcept {
@@ -121,6 +151,12 @@ static_assert(*result<int>(8).and_then(half) == 4);
 static_assert(result<int>(7).and_then(half).error() == errc::inval);
 static_assert(result<int>(errc::busy).and_then(half).error() == errc::busy);
 static_assert(noexcept(result<int>(8).and_then(half)));
+// Calls its function as an rvalue if it was given as one.
+struct tells_value_category {
+  constexpr result<int> operator()(int) & noexcept { return 1; }
+  constexpr result<int> operator()(int) && noexcept { return 2; }
+};
+static_assert(*result<int>(0).and_then(tells_value_category{}) == 2);
 
 TEST_CASE("and_then calls the next function only after a success, and moves the value into it") {
   int calls = 0;

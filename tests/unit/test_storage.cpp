@@ -7,7 +7,9 @@
 #include <kvm_vfio/testing/journal.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <set>
 #include <type_traits>
 #include <vector>
@@ -91,6 +93,133 @@ TEST_CASE("heap_storage's own pool uses its room, then the heap, and what went b
   static_assert(std::is_same_v<own_pool<heap_storage, wide>, heap_storage::pool<wide>>);
 }
 
+// Types at the limits of what an own pool of the heap takes: of a pointer's size, and aligned as
+// `new` aligns.
+struct pointer_sized {
+  void* value;
+};
+struct alignas(__STDCPP_DEFAULT_NEW_ALIGNMENT__) new_aligned {
+  void* value;
+};
+static_assert(sizeof(own_pool<heap_storage, pointer_sized>) > 8 * sizeof(pointer_sized));
+static_assert(
+    std::is_same_v<own_pool<heap_storage, new_aligned>, heap_storage::own_pool<new_aligned>>);
+static_assert(heap_storage::tables<int>::limit == 1 << 24);
+
+// Tells whether it was made from an rvalue.
+struct tells_rvalue {
+  std::uint64_t from_rvalue;
+  constexpr explicit tells_rvalue(const int&) noexcept : from_rvalue(0) {}
+  constexpr explicit tells_rvalue(int&&) noexcept : from_rvalue(1) {}
+};
+
+// Makes 9 objects: more than the own pool of the heap has room for.
+template <class Pool, class Storage>
+constexpr bool forwards_rvalues() {
+  Pool pool(Storage{});
+  tells_rvalue* objects[9] = {};
+  bool right = true;
+  for (tells_rvalue*& o : objects) {
+    o = pool.make(1);
+    right = o && o->from_rvalue == 1 && right;
+  }
+  for (tells_rvalue* const o : objects) pool.destroy(o);
+  return right;
+}
+
+TEMPLATE_TEST_CASE("A pool passes an rvalue on as one", "", heap_storage, inline_storage<9>) {
+  using shared = typename TestType::template pool<tells_rvalue>;
+  using own = own_pool<TestType, tells_rvalue>;
+  static_assert(forwards_rvalues<shared, TestType>() && forwards_rvalues<own, TestType>());
+  CHECK(forwards_rvalues<shared, TestType>());
+  CHECK(forwards_rvalues<own, TestType>());
+}
+
+// Keeps the value that its destructor sees.
+struct remembered {
+  static inline std::uintptr_t last = 0;
+  std::uintptr_t value;
+  explicit remembered(std::uintptr_t v) noexcept : value(v) {}
+  remembered(const remembered&) = delete;
+  remembered& operator=(const remembered&) = delete;
+  ~remembered() { last = value; }
+};
+
+TEMPLATE_TEST_CASE("A destructor sees the object as it was", "", heap_storage, inline_storage<1>) {
+  own_pool<TestType, remembered> own{TestType{}};
+  typename TestType::template pool<remembered> shared{TestType{}};
+  own.destroy(own.make(std::uintptr_t{1}));
+  CHECK(remembered::last == 1);
+  shared.destroy(shared.make(std::uintptr_t{2}));
+  CHECK(remembered::last == 2);
+}
+
+// Its destructor asks the pool for another object, and says whether the pool refused it.
+template <template <class> class Pool>
+struct successor {
+  Pool<successor>& pool;
+  bool& refused;
+  bool last = false;
+  ~successor() {
+    if (last) return;
+    successor* const next = pool.make(pool, refused, true);
+    refused = next == nullptr;
+  }
+};
+
+TEST_CASE("inline_storage has no place for another object while a destructor runs") {
+  bool refused = false;
+  inline_storage<1>::pool<successor<inline_storage<1>::pool>> shared{inline_storage<1>{}};
+  shared.destroy(shared.make(shared, refused));
+  CHECK(refused);
+  refused = false;
+  inline_storage<1>::own_pool<successor<inline_storage<1>::own_pool>> own{inline_storage<1>{}};
+  own.destroy(own.make(own, refused));
+  CHECK(refused);
+}
+
+static_assert(!std::is_same_v<inline_storage<2>::pool<int>, inline_storage<2>::own_pool<int>>,
+              "only a pool for several threads needs atomic operations");
+
+template <class Pool>
+constexpr bool holds_two() {
+  Pool pool(inline_storage<2>{});
+  int* const a = pool.make(1);
+  int* const b = pool.make(2);
+  const bool full = a && b && !pool.make(3);
+  pool.destroy(b);
+  int* const again = pool.make(4);
+  const bool right = full && again && !pool.make(5) && *a == 1 && *again == 4;
+  pool.destroy(again);
+  pool.destroy(a);
+  return right;
+}
+static_assert(holds_two<inline_storage<2>::pool<int>>());
+static_assert(holds_two<inline_storage<2>::own_pool<int>>());
+
+// The first eight bytes are the number of the top slot and, above it, the counter.
+TEST_CASE("The slots of several threads change their counter with each step") {
+  using slots = kvm_vfio::detail::free_slots<3, true>;
+  slots free;
+  std::set<std::uint64_t> tops;
+  const auto changed = [&] {
+    std::uint64_t top = 0;
+    std::memcpy(&top, &free, sizeof top);
+    return tops.insert(top).second;
+  };
+  CHECK(changed());
+  bool right = true;
+  for (int i = 0; i < 100; ++i) {
+    const std::size_t slot = free.take();
+    right = slot == 0 && changed() && right;
+    free.give_back(slot);
+    right = changed() && right;
+  }
+  CHECK(right);
+}
+static_assert(sizeof(std::size_t) < 8 ||
+              sizeof(kvm_vfio::detail::free_slots<UINT32_MAX, true>) > UINT32_MAX);
+
 TEST_CASE("inline_storage refuses what does not fit and reuses what was given back") {
   inline_storage<3>::pool<counted> pool{inline_storage<3>{}};
   counted* objects[3];
@@ -168,6 +297,11 @@ TEST_CASE("inline_storage's tables have one element for each object, and no more
   int* const second = tables.make(12);
   CHECK(second == first + 20);
   CHECK_FALSE(tables.make(1));
+  tables.destroy(second, 12);
+  CHECK_FALSE(tables.make(13));
+  CHECK(tables.make(12) == second);
+  static_assert(inline_storage<1>::tables<int>::limit == 1);
+  static_assert(inline_storage<16>::tables<int>::limit == 16);
 }
 
 }  // namespace

@@ -252,6 +252,25 @@ TEMPLATE_TEST_CASE("Threads use the index and the epoch while answers change", "
   for (const auto& r : references) CHECK(r == 0);
 }
 
+TEST_CASE("Threads that share a pool never have the same object") {
+  constexpr int threads = 4, steps = 20000;
+  inline_storage<threads>::pool<std::atomic<int>> pool{inline_storage<threads>{}};
+  std::atomic<int> surprises = 0;
+  support::on_threads(threads, [&](int t) {
+    for (int i = 0; i < steps; ++i) {
+      std::atomic<int>* const mine = pool.make(0);
+      if (!mine) {
+        ++surprises;  // There is one for each thread.
+        continue;
+      }
+      for (int add = 0; add < 4; ++add)
+        if (mine->fetch_add(t + 1) != add * (t + 1)) ++surprises;
+      pool.destroy(mine);
+    }
+  });
+  CHECK(surprises == 0);
+}
+
 // References that run out after so many.
 struct scarce_files {
   int left = 0;

@@ -459,8 +459,27 @@ TEST_CASE("The table of device types") {
   CHECK(table.find(3) == nullptr);
   CHECK(table.register_type(2, w.type) == errc::ok);
 }
+// In constant evaluation, an access past the end is an error.
+static_assert([] {
+  device_type_table<w73::machine, 1> table;
+  table.unregister_type(1);
+  return table.find(0) == nullptr && table.find(1) == nullptr;
+}());
 
-// A kind of device of a test's own, which notes how many users the VM has when it goes.
+// The count of a VM's users, alone: one more, and the last one is told so.
+constexpr bool counts_users() {
+  kvm_vfio::detail::ref_count users;
+  bool right = users.value() == 1;
+  users.get();
+  right = users.value() == 2 && right;
+  right = !users.put() && users.value() == 1 && right;
+  return users.put() && users.value() == 0 && right;
+}
+static_assert(counts_users());
+TEST_CASE("The last user of a VM is told so") { CHECK(counts_users()); }
+
+// A kind of device of a test's own, which notes how many users the VM has when it goes, and whether
+// the VM still has it.
 struct witness final : device_type<w73::machine> {
   struct state final : operations {
     [[nodiscard]] errc set_attr(process&, const kvm_device_attr&) noexcept override {
@@ -473,10 +492,14 @@ struct witness final : device_type<w73::machine> {
     vm = &of;
     return static_cast<operations*>(&device);
   }
-  void release(operations&) noexcept override { users_at_release = vm->users(); }
+  void release(operations&) noexcept override {
+    users_at_release = vm->users();
+    listed_at_release = vm->has(*this);
+  }
   state device;
   w73::machine* vm = nullptr;
   int users_at_release = -1;
+  bool listed_at_release = true;
 };
 
 TEST_CASE("A device's reference on the VM goes after the device, and before one half made") {
@@ -488,6 +511,7 @@ TEST_CASE("A device's reference on the VM goes after the device, and before one 
   CHECK(w.close(w.vm_fd) == errc::ok);
   CHECK(w.close(w.device_fd) == errc::ok);
   CHECK(type.users_at_release == 1);
+  CHECK_FALSE(type.listed_at_release);
   CHECK(w.kvm.users() == 0);
 
   w73 half;
