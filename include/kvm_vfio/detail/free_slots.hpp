@@ -3,6 +3,8 @@
 /// \file
 /// Keeps track of the free slots among a fixed number.
 
+#include <kvm_vfio/detail/atomics.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -11,8 +13,9 @@ namespace kvm_vfio::detail {
 
 /// The free slots among `Count`, as a stack. Each call takes constant time and no lock. Constant
 /// evaluation only counts the slots in use.
-/// \tparam Shared true: several threads may call at the same time; false: one thread at a time
-template <std::size_t Count, bool Shared>
+/// \tparam Shared  true: several threads may call at the same time; false: one thread at a time
+/// \tparam Atomics the atomic operations; tests replace them to run every order of them
+template <std::size_t Count, bool Shared, class Atomics = atomics>
 class free_slots {
   static_assert(Count <= UINT32_MAX);
 
@@ -31,13 +34,13 @@ class free_slots {
       if (slot != Count) top_ = below_[slot];
       return slot;
     }
-    std::uint64_t top = __atomic_load_n(&top_, __ATOMIC_ACQUIRE);
+    std::uint64_t top = Atomics::load_acquire(top_);
     std::uint32_t slot = 0;
     do {
       slot = static_cast<std::uint32_t>(top);
       if (slot == Count) return Count;
       // If another thread takes the slot now, the value below is stale, and the exchange fails.
-    } while (!replace_top(top, __atomic_load_n(&below_[slot], __ATOMIC_RELAXED)));
+    } while (!replace_top(top, Atomics::load_relaxed(below_[slot])));
     return slot;
   }
   /// Makes a slot free again.
@@ -49,8 +52,8 @@ class free_slots {
       top_ = slot;
       return;
     }
-    std::uint64_t top = __atomic_load_n(&top_, __ATOMIC_RELAXED);
-    do __atomic_store_n(&below_[slot], static_cast<std::uint32_t>(top), __ATOMIC_RELAXED);
+    std::uint64_t top = Atomics::load_relaxed(top_);
+    do Atomics::store_relaxed(below_[slot], static_cast<std::uint32_t>(top));
     while (!replace_top(top, static_cast<std::uint32_t>(slot)));
   }
 
@@ -59,8 +62,7 @@ class free_slots {
   // another thread took the slot and gave it back.
   bool replace_top(std::uint64_t& expected, std::uint32_t slot) noexcept {
     const std::uint64_t next = ((expected >> 32) + 1) << 32 | slot;
-    return __atomic_compare_exchange_n(&top_, &expected, next, true, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
+    return Atomics::compare_exchange(top_, expected, next);
   }
 
   alignas(8) std::uint64_t top_ = 0;  // some 32-bit platforms would align it to 4 bytes
