@@ -287,6 +287,32 @@ struct program_setup {
   int launcher = -1;      // the socket for the listener; -1: there is no listener
   pid_t parent = 0;       // the process of the launcher
   const dispositions* signals = nullptr;
+  int other_end = -1;  // the launcher's end of the socket `launcher`
+};
+
+// The child, until somebody has waited for its end. If the launcher gives up, the child ends, too:
+// otherwise it would keep the standard output of the launcher open.
+class running_child {
+ public:
+  explicit running_child(pid_t pid) noexcept : pid_(pid) { child = pid; }
+  running_child(const running_child&) = delete;
+  running_child& operator=(const running_child&) = delete;
+  ~running_child() {
+    if (pid_ <= 0) return;
+    (void)::kill(pid_, SIGKILL);
+    (void)wait();
+  }
+  // Waits for the end. Returns the status of waitpid(2).
+  int wait() noexcept {
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
+    child = 0;
+    pid_ = 0;
+    return status;
+  }
+
+ private:
+  pid_t pid_;
 };
 
 // Adds a word to a variable of the environment, behind the words that it has.
@@ -301,6 +327,7 @@ void add_to(const char* variable, const std::string& word) {
   // Without the simulated host the program has no devices.
   (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != setup.parent) ::_exit(own_failure);
+  if (setup.other_end >= 0) (void)::close(setup.other_end);
   if (!setup.object.empty()) {
     // The address sanitizer's library must come first. It stops if it is behind the object, unless
     // it is told that this is right.
@@ -385,11 +412,12 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   setup.kvm = kvm;
   setup.failure = failure[1];
   setup.launcher = introductions[1];
+  setup.other_end = introductions[0];
   setup.parent = ::getpid();
   const pid_t made = ::fork();
   if (made < 0) return complain("fork: " + reason());
   if (made == 0) become(program, setup);
-  child = made;
+  running_child started(made);
   // Each process and each open file of the program needs a descriptor here.
   struct rlimit descriptors{};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
@@ -407,20 +435,14 @@ int run_program(const sim::topology& machine, const run_options& options, char**
     const std::string wrong = listener < 0 ? explain_listener(-listener) : explain_access(made);
     if (listener >= 0)
       calls = std::make_unique<notifier>(unique_fd(listener), directory.path(), nodes, kvm);
-    if (!wrong.empty()) {
-      // The child has not executed the program yet.
-      (void)::kill(made, SIGKILL);
-      (void)::waitpid(made, nullptr, 0);
-      return complain(wrong);
-    }
+    // The child has not executed the program yet.
+    if (!wrong.empty()) return complain(wrong);
     answers.use(*calls);
     (void)!::write(program_end.get(), "", 1);
   }
   answers.run(ended.get());
 
-  int status = 0;
-  while (::waitpid(made, &status, 0) < 0 && errno == EINTR) continue;
-  child = 0;
+  const int status = started.wait();
   if (calls) calls->leave();
   int error = 0;
   const bool not_executed = ::read(failure[0], &error, sizeof error) == sizeof error;

@@ -3,12 +3,14 @@
 """Tests of the launcher: launcher.py SIM CLIENT SOURCE CASE runs one case.
 
 SIM is kvm-vfio-sim, CLIENT the program with the subcommands, SOURCE the root of the repository."""
+import ctypes
 import json
 import os
 import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -150,6 +152,31 @@ def case_signals():
     for words, text in (("exit 3", "the program ended with status 3"), ("kill -9 $$", "signal 9 killed the program")):
         done = run(["--strict"], ["sh", "-c", f"{client} mistakes; {words}"])
         expect_failure(words, done, 120, text)
+
+
+def forbid(number):
+    """Makes the kernel refuse a system call of this process and of its children with EPERM, as a container can."""
+    load, equal, answer = 0x20, 0x15, 0x06
+    steps = ((load, 0, 0, 0), (equal, 0, 1, number), (answer, 0, 0, 0x00050001), (answer, 0, 0, 0x7fff0000))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    head = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    if libc.prctl(22, 2, head) != 0:  # PR_SET_SECCOMP
+        os._exit(77)
+
+
+PIDFD_OPEN = 434
+
+
+def case_gives_up():
+    """A launcher that fails after it has started a child ends the child."""
+    for transport in ("preload", "seccomp"):
+        began = time.monotonic()
+        done = run(["--transport", transport], ["sleep", "20"], preexec_fn=lambda: forbid(PIDFD_OPEN))
+        expect_failure(f"no pidfd_open, {transport}", done, 125, "Operation not permitted")
+        if time.monotonic() - began > 15:
+            sys.exit("a child kept the output open")
 
 
 def case_arguments():
