@@ -47,7 +47,7 @@ constexpr const char* attributes[] = {"", "KVM_DEV_VFIO_FILE_ADD", "KVM_DEV_VFIO
 call_log::call_log(int file, std::function<file_type(int, int)> type_of)
     : file_(file), type_of_(std::move(type_of)), start_(now()) {}
 
-void call_log::called(const call& c) {
+void call_log::called(const call& c, const call_circumstances& more) {
   ++calls_;
   if (file_ < 0) return;
   nlohmann::ordered_json line;
@@ -80,6 +80,7 @@ void call_log::called(const call& c) {
   }
   if (c.error != errc::ok) {
     line["error"] = error_name(c.error);
+    if (more.injected) line["injected"] = true;
   } else {
     if (c.kind == call_kind::mmap) line["value"] = hex(static_cast<std::uint64_t>(c.value));
     else line["value"] = c.value;

@@ -11,14 +11,19 @@
 
 namespace kvm_vfio_sim {
 
+/// What the log says of a call beside the call itself.
+struct call_circumstances {
+  bool injected = false;  ///< a fault of the plan made the error
+};
+
 /// Writes each call to a file as soon as it is answered, so that the log is complete even if the
 /// program is killed.
-class call_log final : public kvm_vfio::trace::call_observer {
+class call_log {
  public:
   /// \param file    a descriptor that the log writes to. -1: the log only counts.
   /// \param type_of the type of the file behind a descriptor of a process
   call_log(int file, std::function<kvm_vfio::trace::file_type(int process, int fd)> type_of);
-  void called(const kvm_vfio::trace::call& c) override;
+  void called(const kvm_vfio::trace::call& c, const call_circumstances& more);
   /// The number of calls.
   [[nodiscard]] std::uint64_t calls() const noexcept { return calls_; }
   /// Whether a line could not be written.

@@ -30,6 +30,7 @@ KVM included, is the real kernel's.
       --profile NAME    the Linux release: linux-6.1, linux-6.12 or linux-7.3 (the default)
       --log FILE        writes every simulated call to FILE, one JSON object on a line
       --faults FILE     lets calls fail: [{"request": "VFIO_DEVICE_SET_IRQS", "nth": 2, "errno": "ENOMEM"}]
+                        (docs/fault-plan.schema.json)
       --kvm WHICH       real: /dev/kvm is the real one. simulated: it is simulated, and runs no vCPU.
                         auto (the default): real, if this user can open it
       --transport HOW   preload: an object in the program sends the calls. seccomp: the kernel reports
@@ -37,7 +38,8 @@ KVM included, is the real kernel's.
                         auto (the default): seccomp for programs that cannot load the object
       --unsafe-interrupts
                         allow_unsafe_interrupts=1, for a host whose IOMMUs remap no interrupts
-      --strict          the exit status is 120 if the checker found a mistake (not for notes)
+      --strict          the exit status is 120 if the checker found a mistake (not for notes), or if no
+                        call had a fault of the plan
       --quiet           says nothing at the end if the checker found nothing
   kvm-vfio-sim topology [SYSFS]
       prints the topology of this host as JSON, from /sys or a copy of it

@@ -561,7 +561,9 @@ void notifier::unmap(server& s) {
   r.what = operation::unmap;
   r.first = argument(0);
   r.second = argument(1);
-  (void)s.execute(*c, r, "", {});
+  r.flags = call_.data.nr == SYS_munmap ? 0 : 1;
+  const reply a = s.execute(*c, r, "", {}).answer;
+  if (a.injected) answer(a);
 }
 
 void notifier::close(server& s) {
@@ -599,6 +601,7 @@ void notifier::close_range(server& s) {
     request r;
     r.what = operation::close;
     r.fd = fd;
+    r.flags = 1;
     (void)s.execute(*c, r, "", {});
   }
 }
@@ -611,11 +614,19 @@ void notifier::duplicate(server& s, int from, int lowest, int to, bool close_on_
   if (!c) return;
   // A call that the real kernel refuses closes nothing.
   if (replaces && link_of(thread(), from).empty()) return;
+  if (source != 0) {
+    s.follow(*c, from);
+    request r;
+    r.what = operation::before_dup;
+    r.fd = from;
+    if (const reply a = s.execute(*c, r, "", {}).answer; a.injected) return answer(a);
+  }
   if (replaces) {
     s.follow(*c, to);
     request r;
     r.what = operation::close;
     r.fd = to;
+    r.flags = 1;
     (void)s.execute(*c, r, "", {});
   }
   if (source == 0) return;

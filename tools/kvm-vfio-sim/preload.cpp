@@ -360,17 +360,34 @@ void tell_dup(int from, int to) {
   ask(r, a);
 }
 
-// Tells the simulated host that a descriptor is about to be closed.
-void tell_close(int fd) {
+// Asks whether a fault lets dup(2) of a descriptor fail. Returns 0, or the number of the error.
+int fault_of_dup(int from) {
+  const kind k = look(from);
+  if (k != simulated && k != vm) return 0;
+  request r;
+  r.what = operation::before_dup;
+  r.fd = from;
+  reply a;
+  ask(r, a);
+  return a.injected ? a.error : 0;
+}
+
+// Tells the simulated host that a descriptor is about to be closed. `implied`: another call than
+// close(2) closes it. Returns 0, or the number of the error that a fault gives to close(2).
+int tell_close(int fd, bool implied = true) {
   const kind k = fd >= 0 && fd < most ? static_cast<kind>(kinds[fd]) : look(fd);
+  int error = 0;
   if (k == simulated || k == vm) {
     request r;
     r.what = operation::close;
     r.fd = fd;
+    r.flags = implied ? 1 : 0;
     reply a;
     ask(r, a);
+    error = a.injected ? a.error : 0;
   }
   set_kind(fd, unknown);
+  return error;
 }
 
 // ---- Paths ----
@@ -623,15 +640,31 @@ long transfer(operation what, int fd, unsigned long address, size_t size, unsign
 // ---- Memory ----
 
 // Tells the simulated host that a range has lost its mappings, if the range had one of a BAR.
-void tell_unmap(unsigned long first, unsigned long size) {
-  if (__atomic_load_n(&mapping_count, __ATOMIC_ACQUIRE) == 0 && !mappings_lost) return;
+// `implied`: another call than munmap(2) removed them. Returns 0, or the number of the error that a
+// fault gives to munmap(2).
+int tell_unmap(unsigned long first, unsigned long size, bool implied = true) {
+  if (__atomic_load_n(&mapping_count, __ATOMIC_ACQUIRE) == 0 && !mappings_lost) return 0;
   bool own = mappings_lost;
+  {
+    const locked held;
+    for (int i = 0; i < mapping_count; ++i)
+      if (mappings[i].first < first + size && first < mappings[i].first + mappings[i].size)
+        own = true;
+  }
+  if (!own) return 0;
+  request r;
+  r.what = operation::unmap;
+  r.first = first;
+  r.second = size;
+  r.flags = implied ? 1 : 0;
+  reply a;
+  ask(r, a);
+  if (a.injected) return a.error;
   {
     const locked held;
     for (int i = 0; i < mapping_count;) {
       const mapping m = mappings[i];
       if (m.first < first + size && first < m.first + m.size) {
-        own = true;
         if (first <= m.first && m.first + m.size <= first + size) {
           mappings[i] = mappings[--mapping_count];
           continue;
@@ -640,13 +673,7 @@ void tell_unmap(unsigned long first, unsigned long size) {
       ++i;
     }
   }
-  if (!own) return;
-  request r;
-  r.what = operation::unmap;
-  r.first = first;
-  r.second = size;
-  reply a;
-  ask(r, a);
+  return 0;
 }
 
 void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
@@ -690,6 +717,7 @@ void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long off
   if (mapped == MAP_FAILED) {
     request back;
     back.what = operation::unmap;
+    back.flags = 1;
     back.first = r.first;
     back.second = size;
     ask(back, a);
@@ -705,7 +733,11 @@ void* do_mmap(void* at, size_t size, int protection, int flags, int fd, long off
 int do_munmap(void* at, size_t size) {
   // A call that will fail changes nothing.
   const auto first = reinterpret_cast<unsigned long>(at);
-  if ((first & 4095) == 0 && size != 0) tell_unmap(first, size);
+  if ((first & 4095) == 0 && size != 0)
+    if (const int error = tell_unmap(first, size, false); error != 0) {
+      errno = error;
+      return -1;
+    }
   return static_cast<int>(system_call(SYS_munmap, at, size));
 }
 
@@ -1184,8 +1216,16 @@ int sim_close(int fd) {
       errno = EBADF;
       return -1;
     }
-    if (kinds[fd] == simulated || kinds[fd] == vm) tell_close(fd);
-    else if (kinds[fd] != unknown) set_kind(fd, unknown);
+    if (kinds[fd] == simulated || kinds[fd] == vm) {
+      if (const int error = tell_close(fd, false); error != 0) {
+        // As in Linux, the descriptor is closed nevertheless.
+        (void)real_close(fd);
+        errno = error;
+        return -1;
+      }
+    } else if (kinds[fd] != unknown) {
+      set_kind(fd, unknown);
+    }
   }
   return static_cast<int>(real_close(fd));
 }
@@ -1214,6 +1254,10 @@ void sim_closefrom(int first) {
 
 int sim_dup(int fd) AS(dup);
 int sim_dup(int fd) {
+  if (const int error = fault_of_dup(fd); error != 0) {
+    errno = error;
+    return -1;
+  }
   const int made = static_cast<int>(system_call(SYS_dup, fd));
   tell_dup(fd, made);
   return made;
@@ -1223,6 +1267,10 @@ int sim_dup3(int fd, int to, int flags) {
   // A call that will fail closes nothing.
   const bool good =
       fd != to && (flags & ~O_CLOEXEC) == 0 && system_call(SYS_fcntl, fd, F_GETFD) >= 0;
+  if (const int error = good ? fault_of_dup(fd) : 0; error != 0) {
+    errno = error;
+    return -1;
+  }
   if (good && to >= 0 && to < most && kinds[to] != unknown && kinds[to] != real) {
     if (kinds[to] == hidden) forget_connection();
     else tell_close(to);
@@ -1243,8 +1291,13 @@ int sim_dup2(int fd, int to) {
     va_start(more, command);                                                       \
     const auto argument = va_arg(more, unsigned long);                             \
     va_end(more);                                                                  \
+    const bool copies = command == F_DUPFD || command == F_DUPFD_CLOEXEC;          \
+    if (const int error = copies ? fault_of_dup(fd) : 0; error != 0) {             \
+      errno = error;                                                               \
+      return -1;                                                                   \
+    }                                                                              \
     const int r = static_cast<int>(system_call(SYS_fcntl, fd, command, argument)); \
-    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) tell_dup(fd, r);         \
+    if (copies) tell_dup(fd, r);                                                   \
     return r;                                                                      \
   }
 FCNTL(sim_fcntl, fcntl)

@@ -29,7 +29,7 @@ inline constexpr char nodes_name[] = "/nodes";
 /// What a process wants.
 enum class operation : std::uint32_t {
   open,        ///< open(2) of the path that follows
-  close,       ///< close(2)
+  close,       ///< close(2); `flags` is 1 if another call closes the descriptor
   dup,         ///< dup(2) and its relatives, after the real call: `number` is the new descriptor
   ioctl,       ///< ioctl(2): `first` is the request, `second` the argument
   read,        ///< read(2): `first` is the address, `second` the size
@@ -41,11 +41,12 @@ enum class operation : std::uint32_t {
   preadv,      ///< preadv(2): as `readv`, and `third` is the offset
   pwritev,     ///< pwritev(2): as `preadv`
   map,         ///< mmap(2): `first` is the address, `second` the size, `third` the offset
-  unmap,       ///< munmap(2): `first` is the address, `second` the size
+  unmap,       ///< munmap(2): `first` is the address, `second` the size; `flags` as for `close`
   identify,    ///< which file of the simulated host the socket with the inode `first` is
   created_vm,  ///< the real KVM made a VM with the descriptor `number`
   forked,      ///< the process is a child of the process `number`
   made_child,  ///< the process `number` is a child of the process, which may have told so already
+  before_dup,  ///< before the real call of dup(2): whether a fault lets the call fail
 };
 
 /// A request. A member that an operation does not use is 0.
@@ -76,6 +77,8 @@ struct reply {
   std::uint32_t minor = 0;
   /// For `map`: the offset in the memory.
   std::uint64_t offset = 0;
+  /// Whether a fault of the plan made the error.
+  std::uint32_t injected = 0;
 };
 
 /// The longest path that an open can have, in bytes with the zero byte.

@@ -372,6 +372,12 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (preloads && !unreachable.empty())
     return complain(path + " " + unreachable +
                     ". No object can be preloaded into it: --transport seccomp reaches it");
+  if (!preloads)
+    for (std::size_t i = 0; i < options.faults.faults.size(); ++i)
+      if (options.faults.faults[i].fault.kind == kvm_vfio::trace::call_kind::close)
+        return complain("fault [" + std::to_string(i) +
+                        "]: close(2) cannot fail with the transport seccomp, because the kernel "
+                        "closes the descriptor itself. --transport preload can let it fail");
   program_setup setup;
   if (preloads) setup.object = find_object();
   if (preloads && setup.object.empty())
@@ -469,7 +475,9 @@ int run_program(const sim::topology& machine, const run_options& options, char**
                        times(answers.processes(), "process").c_str(),
                        answers.processes() == 0 ? " (the program used no simulated device)" : "");
   }
-  if (options.strict && mistakes != 0) {
+  const std::vector<std::string> unmet = answers.faults().unmet();
+  for (const std::string& text : unmet) (void)complain(text);
+  if (options.strict && (mistakes != 0 || !unmet.empty())) {
     if (WIFSIGNALED(status))
       (void)complain("signal " + std::to_string(WTERMSIG(status)) + " killed the program");
     else if (WEXITSTATUS(status) != 0)

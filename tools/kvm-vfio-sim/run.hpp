@@ -13,7 +13,8 @@ namespace kvm_vfio_sim {
 
 /// The exit status if kvm-vfio-sim itself failed.
 inline constexpr int own_failure = 125;
-/// The exit status of a strict run if the checker found something.
+/// The exit status of a strict run if the checker found a mistake, or if no call had a fault of the
+/// plan.
 inline constexpr int findings = 120;
 
 /// Writes what is wrong to standard error, as one line that starts with the name of the program.

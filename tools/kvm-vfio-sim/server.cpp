@@ -88,7 +88,7 @@ sim::file_kind kind_at(sim::process& task, int fd) {
 server::server(host& machine, std::vector<sim::device_node> nodes, fault_plan plan, int log_file)
     : host_(machine),
       nodes_(std::move(nodes)),
-      plan_(std::move(plan)),
+      faults_(std::move(plan)),
       log_(log_file, [this](int pid, int fd) { return type_of(pid, fd); }),
       events_(::epoll_create1(EPOLL_CLOEXEC)),
       ends_(::epoll_create1(EPOLL_CLOEXEC)),
@@ -189,9 +189,7 @@ server::client& server::client_of(pid_t pid, bool fresh) {
   std::string program = path.substr(path.rfind('/') + 1);
   if (is_new || c->program != program) {
     c->program = std::move(program);
-    c->task.clear_faults();
-    for (const planned_fault& f : plan_.faults)
-      if (f.program.empty() || f.program == c->program) c->task.fail(f.fault);
+    c->counted = faults_.begin();
   }
   if (!is_new) follow_exec(*c);
   return *c;
@@ -348,8 +346,53 @@ server::sent server::making(client& c, const request& r, unique_fd peer, const s
   return out;
 }
 
+bool server::inject(client& c, const request& r, const char* path) {
+  using kvm_vfio::trace::call_kind;
+  call_kind kind = call_kind::ioctl;
+  switch (r.what) {
+    case operation::open: kind = call_kind::open; break;
+    case operation::close: kind = call_kind::close; break;
+    case operation::before_dup: kind = call_kind::dup; break;
+    case operation::ioctl: break;
+    case operation::readv:
+    case operation::read: kind = call_kind::read; break;
+    case operation::writev:
+    case operation::write: kind = call_kind::write; break;
+    case operation::preadv:
+    case operation::pread: kind = call_kind::pread; break;
+    case operation::pwritev:
+    case operation::pwrite: kind = call_kind::pwrite; break;
+    case operation::map: kind = call_kind::mmap; break;
+    case operation::unmap: kind = call_kind::munmap; break;
+    default: return false;
+  }
+  if ((r.what == operation::close || r.what == operation::unmap) && r.flags != 0) return false;
+  if (r.what == operation::unmap &&
+      std::none_of(c.mappings.begin(), c.mappings.end(), [&](const auto& m) {
+        return m.first < r.first + r.second && r.first < m.first + m.second;
+      }))
+    return false;
+  const auto number = kind == call_kind::ioctl ? static_cast<std::uint32_t>(r.first) : 0U;
+  const errc error = faults_.meet(c.program, c.counted, kind, number, path);
+  if (error == errc::ok) return false;
+  c.observer.injected = {.kind = kind, .request = number, .error = error};
+  c.task.fail(c.observer.injected);
+  return true;
+}
+
 server::sent server::execute(client& c, const request& r, const char* path, unique_fd peer) {
   if (r.fd >= 0 && r.what != operation::identify && !c.task.file_of(r.fd)) follow(c, r.fd);
+  c.observer.has_fault = inject(c, r, path);
+  sent out = call(c, r, path, std::move(peer));
+  // A call that was refused before it reached the process leaves its fault there.
+  if (c.observer.has_fault) {
+    out.answer.injected = c.task.faults_left() == 0 ? 1 : 0;
+    c.task.clear_faults();
+  }
+  return out;
+}
+
+server::sent server::call(client& c, const request& r, const char* path, unique_fd peer) {
   switch (r.what) {
     case operation::open:
       return making(c, r, std::move(peer), path,
@@ -363,6 +406,8 @@ server::sent server::execute(client& c, const request& r, const char* path, uniq
       c.task.next_descriptor(-1);
       return {to_reply(a), -1};
     }
+    case operation::before_dup:
+      return c.observer.has_fault ? sent{to_reply(c.task.dup(r.fd)), -1} : sent{};
     case operation::ioctl: return ioctl(c, r, std::move(peer));
     case operation::read:
     case operation::write:
@@ -501,6 +546,7 @@ answer server::unmap(client& c, const request& r) {
       continue;
     }
     a = c.task.munmap(reinterpret_cast<void*>(from), to - from);
+    if (!a) return a;  // a fault of the plan
     if (first < from) left.emplace_back(first, from - first);
     if (to < first + size) left.emplace_back(to, first + size - to);
   }
@@ -544,7 +590,9 @@ unique_fd server::as_memory(std::uint64_t key) {
 void server::relay::called(const kvm_vfio::trace::call& c) {
   if (mode == is_silent) return;
   if (mode == holds) return held.push_back(c);
-  to_.log_.called(c);
+  call_circumstances more;
+  more.injected = has_fault && c.kind == injected.kind && c.error == injected.error;
+  to_.log_.called(c, more);
   to_.checker_.called(c);
 }
 

@@ -60,6 +60,7 @@ class server {
   /// The checker, which has seen every call.
   [[nodiscard]] const kvm_vfio::trace::checker& checker() const noexcept { return checker_; }
   [[nodiscard]] const call_log& log() const noexcept { return log_; }
+  [[nodiscard]] const fault_finder& faults() const noexcept { return faults_; }
   /// How many processes have connected.
   [[nodiscard]] std::size_t processes() const noexcept { return processes_; }
 
@@ -75,6 +76,8 @@ class server {
     explicit relay(server& to) : to_(to) {}
     void called(const kvm_vfio::trace::call& c) override;
     enum { tells, holds, is_silent } mode = tells;
+    kvm_vfio::sim::call_fault injected{};  // the fault of the last request, if `has_fault`
+    bool has_fault = false;
     std::vector<kvm_vfio::trace::call> held;
 
    private:
@@ -102,9 +105,10 @@ class server {
     remote_memory memory;
     process task;
     pid_t pid;
-    unique_fd ended;          // becomes readable when the process ends
-    std::string program;      // the name of the program that it executes
-    bool has_parent = false;  // it got what its parent had
+    unique_fd ended;      // becomes readable when the process ends
+    std::string program;  // the name of the program that it executes
+    fault_finder::counts counted;
+    bool has_parent = false;                                        // it got what its parent had
     std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings;  // first address and size
     std::vector<int> lent;                                          // descriptors with eventfds
     std::vector<awaited_mapping> awaited;
@@ -143,7 +147,10 @@ class server {
   void end_file(std::uint64_t key);
   void end_process(pid_t pid);
 
+  // Lets the call of a request fail if the fault plan says so. Returns whether it does.
+  bool inject(client& c, const request& r, const char* path);
   sent execute(client& c, const request& r, const char* path, unique_fd peer);
+  sent call(client& c, const request& r, const char* path, unique_fd peer);
   sent ioctl(client& c, const request& r, unique_fd peer);
   // Gives a child what it has from its parent, if it has nothing yet.
   void fork(client& parent, client& child);
@@ -180,7 +187,7 @@ class server {
 
   host& host_;
   std::vector<kvm_vfio::sim::device_node> nodes_;
-  fault_plan plan_;
+  fault_finder faults_;
   call_log log_;
   kvm_vfio::trace::checker checker_;
   std::size_t processes_ = 0;

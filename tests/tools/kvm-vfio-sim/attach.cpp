@@ -217,4 +217,57 @@ int attach_error(const std::vector<std::string>& arguments) {
   return 0;
 }
 
+namespace {
+
+// Makes a call. If the call fails with ENOTNAM, prints its kind, and makes the call once more.
+template <class Call>
+std::int64_t twice(const char* kind, Call call) {
+  const auto once = [&] { return static_cast<std::int64_t>(call()); };
+  const std::int64_t made = once();
+  if (made != -1 || errno != ENOTNAM) return made;
+  (void)std::puts(kind);
+  return once();
+}
+
+}  // namespace
+
+// Makes a call of each kind, and prints those that fail at first with ENOTNAM.
+int each_kind(const std::vector<std::string>&) {
+  const auto open = [](const std::string& path) {
+    return static_cast<int>(twice("open", [&] { return ::open(path.c_str(), O_RDWR); }));
+  };
+  const int container = open("/dev/vfio/vfio");
+  const int group = open(group_path(1));
+  CHECK(twice("ioctl", [&] { return ::ioctl(group, VFIO_GROUP_SET_CONTAINER, &container); }) == 0);
+  CHECK(::ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0);
+  const int device = ::ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device_name(1).c_str());
+  CHECK(device >= 0);
+  const auto config = region(device, VFIO_PCI_CONFIG_REGION_INDEX);
+  const auto at = static_cast<off_t>(config.offset) + 4;
+  std::uint16_t command = 0;
+  CHECK(twice("pread", [&] { return ::pread(device, &command, 2, at); }) == 2);
+  command |= 2;
+  CHECK(twice("pwrite", [&] { return ::pwrite(device, &command, 2, at); }) == 2);
+  const std::int64_t bar = twice("mmap", [&] {
+    return reinterpret_cast<std::intptr_t>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0));
+  });
+  CHECK(bar != -1);
+  const auto memory = reinterpret_cast<volatile char*>(static_cast<std::intptr_t>(bar));
+  CHECK(twice("munmap", [&] {
+          // A call that fails leaves the memory there.
+          memory[0] = 1;
+          return ::munmap(const_cast<char*>(memory), 4096);
+        }) == 0);
+  const int copy = static_cast<int>(twice("dup", [&] { return ::dup(container); }));
+  CHECK(copy >= 0 && ::ioctl(copy, VFIO_GET_API_VERSION) == VFIO_API_VERSION);
+  CHECK(::dup2(container, 40) == 40 && ::ioctl(40, VFIO_GET_API_VERSION) == VFIO_API_VERSION);
+  CHECK(::fcntl(container, F_DUPFD, 50) == 50);
+  // A close that fails has closed the descriptor.
+  if (::close(50) != 0) (void)std::puts(errno == ENOTNAM ? "close" : "not ENOTNAM");
+  FAILS(::fcntl(50, F_GETFD), EBADF);
+  for (const int fd : {40, copy, device, group, container}) CHECK(::close(fd) == 0);
+  return 0;
+}
+
 }  // namespace client

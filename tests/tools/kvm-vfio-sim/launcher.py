@@ -272,6 +272,15 @@ def case_fault_plans():
             ('[{"errno": "\\u0007"}]', '[0].errno: there is no error "?"'),
             ('[{"errno": "' + 100 * "E" + '"}]', '[0].errno: there is no error "' + 60 * "E" + '"...'),
             ('[{"errno": "EIO", "call": "open", "request": "VFIO_SET_IOMMU"}]', "[0].request belongs to ioctls only"),
+            ('[{"errno": "EIO", "path": "/dev/iommu", "request": "VFIO_SET_IOMMU"}]', "[0].request belongs to ioctls only"),
+            ('[{"errno": "EIO", "call": "close", "path": "/dev/iommu"}]', "[0].path belongs to opens only"),
+            ('[{"errno": "EIO", "path": ""}]', "[0].path is empty"),
+            ('[{"errno": "EIO", "every": 1}]', "[0].every is not true or false"),
+            # Calls that can never fail.
+            ('[{"errno": "EIO", "call": "exit"}]', '[0].call: "exit" cannot fail'),
+            ('[{"errno": "EIO", "call": "fork"}]', '[0].call: "fork" cannot fail'),
+            ('[{"errno": "EIO", "call": "install"}]', '[0].call: "install" cannot fail'),
+            ('[{"errno": "EIO", "call": "eventfd"}]', '[0].call: "eventfd" cannot fail'),
     ):
         plan = path("plan.json", text)
         expect_failure(text, run(["--faults", plan], [client, "exits", "0"]), 125, f"{plan}: {wrong}")
@@ -291,6 +300,12 @@ def case_faults():
     expect("two", answers([{"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"},
                            {"request": "VFIO_GROUP_SET_CONTAINER", "nth": 2, "errno": "EPERM"}], 3),
            ["ENOMEM", "EPERM", "ok"])
+    expect("every", answers([{"request": "VFIO_SET_IOMMU", "errno": "EIO", "every": True}], 3), ["EIO"] * 3)
+    expect("every, from the second on",
+           answers([{"request": "VFIO_SET_IOMMU", "errno": "EIO", "nth": 2, "every": True}], 3), ["ok", "EIO", "EIO"])
+    expect("path", answers([{"path": "/dev/vfio/1", "errno": "EBUSY"}], 2), ["EBUSY", "ok"])
+    expect("path, nth", answers([{"call": "open", "path": "/dev/vfio/1", "nth": 2, "errno": "EBUSY"}], 2),
+           ["ok", "EBUSY"])
     fault = {"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"}
     expect("program", answers([{**fault, "program": os.path.basename(client)}]), ["ENOMEM"])
     expect("another program", answers([{**fault, "program": "qemu-system-x86_64"}]), ["ok"])
@@ -301,6 +316,45 @@ def case_faults():
     plan = path("plan.json", json.dumps([fault]))
     both = run(["--faults", plan], ["sh", "-c", f"{client} attach-error; {client} attach-error 2"]).stdout.split()
     expect("each process", both, ["ENOMEM", "ENOMEM", "ok"])
+
+
+def case_faults_not_met():
+    """A fault that no call had is named at the end, and is a finding."""
+    for fault, text in (
+            ({"request": "VFIO_SET_IOMMU", "nth": 33},
+             "it is for call 33 of VFIO_SET_IOMMU, and no process made more than 2"),
+            ({"request": "VFIO_DEVICE_RESET"}, "no process made the call VFIO_DEVICE_RESET"),
+            ({"path": "/dev/vfio/99"}, "no process made the call open of /dev/vfio/99"),
+            ({"program": "nosuch"}, "no process made the call ioctl (in the program nosuch)"),
+    ):
+        for options, status in (([], 0), (["--strict"], 120)):
+            plan = path("plan.json", json.dumps([{"call": "close", "errno": "EIO"}, {**fault, "errno": "EIO"}]))
+            done = run([*options, "--faults", plan], [client, "attach-error", "2"])
+            expect_failure(f"{fault} {options}", done, status, f"fault [1] was not met: {text}\n")
+            expect("fault [0]", "fault [0]" in done.stderr, False)
+    plan = path("plan.json", json.dumps([{"errno": "EIO"}, {"errno": "EPERM"}]))
+    expect_failure("two faults for one call", run(["--strict", "--faults", plan], [client, "attach-error"]), 120,
+                   "fault [1] was not met: the call ioctl had the error of an earlier fault of the plan\n")
+    plan = path("plan.json", json.dumps([{"errno": "EIO"}]))
+    expect("met", run(["--strict", "--faults", plan], [client, "attach-error"]).stderr, "")
+
+
+def case_fault_of_each_kind():
+    """The error in the log is the error that the program gets, and the log marks it."""
+    for transport in ("preload", "seccomp"):
+        for kind in ("none", "open", "close", "dup", "ioctl", "pread", "pwrite", "mmap", "munmap"):
+            plan = path("plan.json", json.dumps([] if kind == "none" else [{"call": kind, "errno": "ENOTNAM"}]))
+            done = run(["--strict", "--faults", plan, "--transport", transport, "--log", path("log")],
+                       [client, "each-kind"])
+            what = f"{kind}, {transport}"
+            if kind == "close" and transport == "seccomp":
+                expect_failure(what, done, 125, "fault [0]: close(2) cannot fail with the transport seccomp")
+                continue
+            expect(f"{what} ({done.stderr})", (done.returncode, done.stdout.split()),
+                   (0, [] if kind == "none" else [kind]))
+            marked = [line for line in lines_of("log") if line.get("error") == "ENOTNAM" or "injected" in line]
+            expect(what, [(line["call"], line["error"], line["injected"]) for line in marked],
+                   [] if kind == "none" else [(kind, "ENOTNAM", True)])
 
 
 def case_log():
@@ -321,7 +375,8 @@ def case_log():
     expect("the attribute", named["KVM_SET_DEVICE_ATTR"]["attribute"], "KVM_DEV_VFIO_FILE_DEL")
     expect("errors have names", [line["error"] for line in log if "error" in line][0], "EEXIST")
     known = {"n", "time", "pid", "call", "path", "fd", "request", "argument", "name", "attribute", "subject",
-             "number", "flags", "count", "iova", "size", "unmapped", "address", "offset", "error", "value", "made", "owner"}
+             "number", "flags", "count", "iova", "size", "unmapped", "address", "offset", "error", "value", "made",
+             "program", "signal", "injected", "owner"}
     expect("members", sorted({name for line in log for name in line} - known), [])
     # Each call is in the log before the program goes on, so that a killed program loses none.
     expect("status", run(["--log", path("log")], ["sh", "-c", f"{client} attach-error; kill -9 $$"]).returncode, 137)
@@ -451,7 +506,7 @@ def case_example():
     with open(os.path.join(source, "docs/fault-plan.schema.json"), encoding="utf-8") as f:
         schema = json.load(f)["items"]["properties"]
     for name, value in (("call", "open"), ("request", "VFIO_SET_IOMMU"), ("nth", 3), ("errno", "EIO"),
-                        ("program", "x")):
+                        ("program", "x"), ("path", "/dev/iommu"), ("every", True)):
         del schema[name]
         plan = path("plan.json", json.dumps([{"errno": "EIO", name: value}]))
         expect(name, run(["--faults", plan], ["true"]).returncode, 0)
