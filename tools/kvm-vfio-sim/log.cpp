@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cstdio>
 #include <cstring>
@@ -54,6 +55,7 @@ void call_log::called(const call& c, const call_circumstances& more) {
   line["n"] = calls_;
   line["time"] = static_cast<double>(static_cast<long long>((now() - start_) * 1e6)) / 1e6;
   line["pid"] = c.process;
+  if (!more.program.empty()) line["program"] = more.program;
   line["call"] = call_name(c.kind);
   if (c.kind == call_kind::open) line["path"] = c.text;
   if (c.fd >= 0) line["fd"] = c.fd;
@@ -81,6 +83,9 @@ void call_log::called(const call& c, const call_circumstances& more) {
   if (c.error != errc::ok) {
     line["error"] = error_name(c.error);
     if (more.injected) line["injected"] = true;
+  } else if (c.kind == call_kind::exit) {
+    if (more.status && WIFSIGNALED(*more.status)) line["signal"] = WTERMSIG(*more.status);
+    else if (more.status) line["value"] = WEXITSTATUS(*more.status);
   } else {
     if (c.kind == call_kind::mmap) line["value"] = hex(static_cast<std::uint64_t>(c.value));
     else line["value"] = c.value;

@@ -8,12 +8,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 
 namespace kvm_vfio_sim {
 
 /// What the log says of a call beside the call itself.
 struct call_circumstances {
-  bool injected = false;  ///< a fault of the plan made the error
+  bool injected = false;      ///< a fault of the plan made the error
+  std::string program;        ///< the program, in the first call after its start; otherwise empty
+  std::optional<int> status;  ///< for the end of a process: as waitpid(2) has it; none: not known
 };
 
 /// Writes each call to a file as soon as it is answered, so that the log is complete even if the

@@ -10,6 +10,7 @@
 #include <cinttypes>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -31,6 +32,7 @@ struct state {
   char letter = 'X';
   int parent = 0;
   unsigned long flags = 0;
+  int status = 0;  // as waitpid(2) has it, after the process has begun to end
 };
 
 state state_of(pid_t process) {
@@ -44,7 +46,13 @@ state state_of(pid_t process) {
   if (!rest ||
       std::sscanf(rest + 1, " %c %d %*d %*d %*d %*d %lu", &s.letter, &s.parent, &s.flags) != 3)
     return {};
+  if (const char* const last = std::strrchr(rest, ' ')) s.status = std::atoi(last + 1);
   return s;
+}
+
+bool has_begun_to_end(const state& s) {
+  constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
+  return s.letter == 'Z' || s.letter == 'X' || (s.flags & exiting);
 }
 
 }  // namespace
@@ -90,10 +98,12 @@ int free_descriptor(pid_t task, int from) {
   return fd;
 }
 
-bool is_exiting(pid_t process) {
-  constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
+bool is_exiting(pid_t process) { return has_begun_to_end(state_of(process)); }
+
+std::optional<int> status_of(pid_t process) {
   const state s = state_of(process);
-  return s.letter == 'Z' || s.letter == 'X' || (s.flags & exiting);
+  if (!has_begun_to_end(s) || s.parent == 0) return {};
+  return s.status;
 }
 
 pid_t parent_of(pid_t process) { return state_of(process).parent; }

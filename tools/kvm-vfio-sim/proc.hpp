@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,9 @@ namespace kvm_vfio_sim {
 [[nodiscard]] int free_descriptor(pid_t task, int from);
 /// Whether a process has begun to end, or is gone.
 [[nodiscard]] bool is_exiting(pid_t process);
+/// How a process ended, as waitpid(2) has it. None: the process has not begun to end, or nobody
+/// can tell any more.
+[[nodiscard]] std::optional<int> status_of(pid_t process);
 /// The number of the parent of a process; 0: there is no such process.
 [[nodiscard]] pid_t parent_of(pid_t process);
 /// The processes that a process has made, and that exist. Empty if the kernel does not tell of them

@@ -190,6 +190,7 @@ server::client& server::client_of(pid_t pid, bool fresh) {
   if (is_new || c->program != program) {
     c->program = std::move(program);
     c->counted = faults_.begin();
+    c->observer.fresh = true;
   }
   if (!is_new) follow_exec(*c);
   return *c;
@@ -592,6 +593,10 @@ void server::relay::called(const kvm_vfio::trace::call& c) {
   if (mode == holds) return held.push_back(c);
   call_circumstances more;
   more.injected = has_fault && c.kind == injected.kind && c.error == injected.error;
+  if (const auto at = to_.clients_.find(c.process); at != to_.clients_.end()) {
+    if (std::exchange(fresh, false)) more.program = at->second->program;
+  }
+  if (c.kind == kvm_vfio::trace::call_kind::exit) more.status = status_of(c.process);
   to_.log_.called(c, more);
   to_.checker_.called(c);
 }

@@ -78,6 +78,7 @@ class server {
     enum { tells, holds, is_silent } mode = tells;
     kvm_vfio::sim::call_fault injected{};  // the fault of the last request, if `has_fault`
     bool has_fault = false;
+    bool fresh = true;  // the log does not have the name of the program yet
     std::vector<kvm_vfio::trace::call> held;
 
    private:

@@ -393,6 +393,20 @@ def case_log():
         expect("SIGKILL", p.wait(timeout=60), 137)
     if lines_of("log")[:len(before)] != before:
         sys.exit("the log changed")
+    # The end of a process has its status.
+    for words, end in (("exit 3", {"value": 3}), ("kill -9 $$", {"signal": 9}), ("exit 0", {"value": 0})):
+        for transport in ("preload", "seccomp"):
+            run(["--transport", transport, "--log", path("log")], ["sh", "-c", f"exec 3< /dev/vfio/vfio; {words}"])
+            last = lines_of("log")[-1]
+            expect(f"{words}, {transport}", (last["call"], {k: last[k] for k in ("value", "signal") if k in last}),
+                   ("exit", end))
+    # The first line of each program in a process names the program.
+    run(["--log", path("log")], ["sh", "-c", f"exec 3< /dev/vfio/vfio; {client} attach-error; exec {client} attach-error"])
+    log = lines_of("log")
+    name = os.path.basename(client)
+    shell = log[0]["program"]
+    expect("the programs", [line["program"] for line in log if "program" in line], [shell, name, name])
+    expect("the processes", len({line["pid"] for line in log}), 2)
     # The disk is full.
     expect_failure("a full disk", run(["--log", "/dev/full"], [client, "attach-error"]), 0,
                    "/dev/full: the log is not complete")
