@@ -39,14 +39,14 @@ KVM included, is the real kernel's.
       --unsafe-interrupts
                         allow_unsafe_interrupts=1, for a host whose IOMMUs remap no interrupts
       --strict          the exit status is 120 if the checker found a mistake (not for notes), or if no
-                        call had a fault of the plan
+                        call had a fault of the plan; and 121 if there was no simulated call
       --quiet           says nothing at the end if the checker found nothing
   kvm-vfio-sim topology [SYSFS]
       prints the topology of this host as JSON, from /sys or a copy of it
   kvm-vfio-sim --version
 
 The exit status is that of the program, 128 + N if signal N killed it, 127 if it was not found, 126 if
-it could not be executed, and 125 if kvm-vfio-sim itself failed.
+it could not be executed, 125 if kvm-vfio-sim itself failed, and 120 or 121 as --strict says.
 )";
 
 constexpr const char try_this[] = R"(

@@ -130,6 +130,29 @@ pid_t process_of(pid_t thread) {
   return process;
 }
 
+std::string program_of(pid_t process) {
+  const std::string path = link_of(in_proc(process, "exe"));
+  return path.substr(path.rfind('/') + 1);
+}
+
+std::vector<pid_t> processes_with(const std::string& variable) {
+  std::vector<pid_t> found;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator at("/proc", failed), end; !failed && at != end;
+       at.increment(failed)) {
+    const pid_t process = std::atoi(at->path().filename().c_str());
+    const text_file environment = process > 0 ? open_text(process, "environ") : nullptr;
+    if (!environment) continue;
+    std::string text(1, '\0');
+    char part[4096];
+    for (std::size_t n = 0; (n = std::fread(part, 1, sizeof part, environment.get())) != 0;)
+      text.append(part, n);
+    if (text.find('\0' + variable + '\0') != std::string::npos && !is_exiting(process))
+      found.push_back(process);
+  }
+  return found;
+}
+
 std::string program_mark(pid_t process) {
   const text_file auxv = open_text(process, "auxv");
   if (!auxv) return {};

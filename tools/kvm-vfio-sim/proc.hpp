@@ -37,6 +37,12 @@ namespace kvm_vfio_sim {
 [[nodiscard]] std::vector<pid_t> children_of(pid_t process);
 /// The number of the process that a thread belongs to; 0: there is no such thread.
 [[nodiscard]] pid_t process_of(pid_t thread);
+/// The name of the program of a process, without its folder.
+[[nodiscard]] std::string program_of(pid_t process);
+/// The processes whose environment had a variable with a value when their program started. Only
+/// processes count that have not begun to end, and that this user may look at.
+/// \param variable the variable with its value ("NAME=VALUE")
+[[nodiscard]] std::vector<pid_t> processes_with(const std::string& variable);
 /// The random bytes that the kernel gave to the program of a process (AT_RANDOM). They differ after
 /// each execve(2). Empty: there is no such process.
 [[nodiscard]] std::string program_mark(pid_t process);

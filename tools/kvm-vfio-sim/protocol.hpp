@@ -20,6 +20,9 @@ namespace kvm_vfio_sim {
 inline constexpr char directory_variable[] = "KVM_VFIO_SIM_DIRECTORY";
 /// The environment variable that exists if the simulated host answers for /dev/kvm.
 inline constexpr char kvm_variable[] = "KVM_VFIO_SIM_KVM";
+/// The environment variable that names the directory of the run, for every transport. The launcher
+/// finds processes with it that live longer than the run.
+inline constexpr char run_variable[] = "KVM_VFIO_SIM_RUN";
 /// The name of the socket in the directory of the run.
 inline constexpr char socket_name[] = "/socket";
 /// The name of the list of device nodes: lines with a path, the major and the minor number, and the

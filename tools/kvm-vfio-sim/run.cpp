@@ -5,6 +5,7 @@
 #include "filter.hpp"
 #include "host.hpp"
 #include "notify.hpp"
+#include "proc.hpp"
 #include "protocol.hpp"
 #include "remote_memory.hpp"
 #include "server.hpp"
@@ -14,6 +15,10 @@
 #include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/sysfs_view.hpp>
+#include <kvm_vfio/trace/call.hpp>
+#include <kvm_vfio/trace/call_text.hpp>
+#include <kvm_vfio/trace/report.hpp>
+#include <kvm_vfio/trace/rules.hpp>
 
 #include <elf.h>
 #include <fcntl.h>
@@ -328,6 +333,7 @@ void add_to(const char* variable, const std::string& word) {
   (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != setup.parent) ::_exit(own_failure);
   if (setup.other_end >= 0) (void)::close(setup.other_end);
+  (void)::setenv(run_variable, setup.directory.c_str(), 1);
   if (!setup.object.empty()) {
     // The address sanitizer's library must come first. It stops if it is behind the object, unless
     // it is told that this is right.
@@ -345,11 +351,110 @@ void add_to(const char* variable, const std::string& word) {
   ::_exit(own_failure);
 }
 
+// How the program ended. Empty: with the status 0.
+std::string end_of(int status) {
+  if (WIFSIGNALED(status))
+    return "signal " + std::to_string(WTERMSIG(status)) + " killed the program";
+  if (WEXITSTATUS(status) == 0) return {};
+  return "the program ended with status " + std::to_string(WEXITSTATUS(status));
+}
+
+// The process and the program that made a call, as text.
+std::string maker_of(const server& answers, int process, std::uint64_t number) {
+  return "process " + std::to_string(process) + " (" + answers.program_at(process, number) + ")";
+}
+
+// What the arguments of a failed call say of the reason. Empty: nothing.
+std::string reason_of(const kvm_vfio::trace::call& c) {
+  using kvm_vfio::errc;
+  constexpr std::uint64_t page = 4096;
+  if (c.kind == kvm_vfio::trace::call_kind::open) {
+    if (c.error == errc::noent) return "the host has no such file";
+    if (c.error == errc::busy) return "the group or the device is in use already";
+    return {};
+  }
+  if (c.kind != kvm_vfio::trace::call_kind::ioctl || c.error != errc::inval) return {};
+  char text[96];
+  text[0] = 0;
+  if (c.size % page != 0)
+    (void)std::snprintf(text, sizeof text, "the size 0x%llx is no multiple of the page size",
+                        static_cast<unsigned long long>(c.size));
+  else if (c.iova % page != 0)
+    (void)std::snprintf(text, sizeof text, "the IOVA 0x%llx is no multiple of the page size",
+                        static_cast<unsigned long long>(c.iova));
+  else return "a member of the argument has a wrong value, or its argsz is too small";
+  return text;
+}
+
+// The last call that failed, as text. Empty: none has failed.
+std::string last_failure(const server& answers) {
+  const server::failure& last = answers.last_failure();
+  if (last.number == 0) return {};
+  std::string text = "the last call that failed is call " + std::to_string(last.number) + " of " +
+                     maker_of(answers, last.call.process, last.number) + ": " +
+                     to_string(last.call) + ", " + std::strerror(static_cast<int>(last.call.error));
+  const std::string why = last.injected ? "by the fault plan" : reason_of(last.call);
+  return why.empty() ? text : text + " (" + why + ")";
+}
+
 std::string times(std::uint64_t n, const char* what) {
   return std::to_string(n) + " " + what +
          (n == 1                               ? ""
           : what[std::strlen(what) - 1] == 's' ? "es"
                                                : "s");
+}
+
+// The text of a report. If there are several processes, its first line names the process.
+std::string text_of(const server& answers, const kvm_vfio::trace::report& r) {
+  std::string text = to_string(r);
+  if (answers.processes() > 1)
+    text.insert(text.find('\n'), " in " + maker_of(answers, r.by.process, r.number));
+  return text;
+}
+
+// Tells what was found in a run. Returns the exit status of kvm-vfio-sim.
+int conclude(const server& answers, const run_options& options, int status,
+             const std::string& directory) {
+  std::uint64_t mistakes = 0;
+  std::uint64_t notes = 0;
+  std::string found;
+  for (const auto& report : answers.checker().reports()) {
+    ++(kvm_vfio::trace::is_note(report.broken) ? notes : mistakes);
+    found += text_of(answers, report);
+  }
+  const bool has_calls = answers.log().calls() != 0;
+  if (!found.empty()) {
+    (void)std::fprintf(stderr, "kvm-vfio-sim: the checker found %s and %s:\n%s",
+                       times(mistakes, "mistake").c_str(), times(notes, "note").c_str(),
+                       found.c_str());
+  } else if (!options.quiet && has_calls) {
+    (void)std::fprintf(stderr, "kvm-vfio-sim: %s of %s; the checker found nothing\n",
+                       times(answers.log().calls(), "call").c_str(),
+                       times(answers.processes(), "process").c_str());
+  }
+  if (!has_calls && (options.strict || !options.quiet))
+    (void)complain(
+        "no process made a simulated call, so this run tested nothing. Likely reasons: the program "
+        "ended before it used a device; it is another program than the one to test; or the calls "
+        "did not reach kvm-vfio-sim, because the program starts a statically linked program, "
+        "removes LD_PRELOAD from the environment, or makes system calls without the C library. "
+        "--transport seccomp reaches all three");
+  const std::vector<std::string> unmet = answers.faults().unmet();
+  for (const std::string& text : unmet) (void)complain(text);
+  if (options.strict || !options.quiet)
+    for (const pid_t left : processes_with(std::string(run_variable) + "=" + directory))
+      (void)complain("process " + std::to_string(left) + " (" + program_of(left) +
+                     ") still runs, and has no simulated host any more");
+  int result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const int own = result;
+  if (options.strict && (mistakes != 0 || !unmet.empty())) result = findings;
+  if (options.strict && !has_calls) result = no_call;
+  const std::string end = end_of(status);
+  if (!end.empty() && (result != own || !options.quiet)) {
+    const std::string last = last_failure(answers);
+    (void)complain(end + (last.empty() ? "" : "; " + last));
+  }
+  return result;
 }
 
 }  // namespace
@@ -458,33 +563,7 @@ int run_program(const sim::topology& machine, const run_options& options, char**
     return error == ENOENT ? 127 : 126;
   }
   if (answers.log().failed()) (void)complain(options.log + ": the log is not complete");
-  std::uint64_t mistakes = 0;
-  std::uint64_t notes = 0;
-  std::string found;
-  for (const auto& report : answers.checker().reports()) {
-    ++(kvm_vfio::trace::is_note(report.broken) ? notes : mistakes);
-    found += to_string(report);
-  }
-  if (!found.empty()) {
-    (void)std::fprintf(stderr, "kvm-vfio-sim: the checker found %s and %s:\n%s",
-                       times(mistakes, "mistake").c_str(), times(notes, "note").c_str(),
-                       found.c_str());
-  } else if (!options.quiet) {
-    (void)std::fprintf(stderr, "kvm-vfio-sim: %s of %s; the checker found nothing%s\n",
-                       times(answers.log().calls(), "call").c_str(),
-                       times(answers.processes(), "process").c_str(),
-                       answers.processes() == 0 ? " (the program used no simulated device)" : "");
-  }
-  const std::vector<std::string> unmet = answers.faults().unmet();
-  for (const std::string& text : unmet) (void)complain(text);
-  if (options.strict && (mistakes != 0 || !unmet.empty())) {
-    if (WIFSIGNALED(status))
-      (void)complain("signal " + std::to_string(WTERMSIG(status)) + " killed the program");
-    else if (WEXITSTATUS(status) != 0)
-      (void)complain("the program ended with status " + std::to_string(WEXITSTATUS(status)));
-    return findings;
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return conclude(answers, options, status, setup.directory);
 }
 
 }  // namespace kvm_vfio_sim

@@ -17,6 +17,9 @@ inline constexpr int own_failure = 125;
 /// plan.
 inline constexpr int findings = 120;
 
+/// The exit status of a strict run if the program made no simulated call.
+inline constexpr int no_call = 121;
+
 /// Writes what is wrong to standard error, as one line that starts with the name of the program.
 /// \return `own_failure`
 int complain(const std::string& what);

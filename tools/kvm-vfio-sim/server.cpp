@@ -185,8 +185,7 @@ server::client& server::client_of(pid_t pid, bool fresh) {
     c->task.observe(c->observer);
   }
   if (!fresh) return *c;
-  const std::string path = link_of(in_proc(pid, "exe"));
-  std::string program = path.substr(path.rfind('/') + 1);
+  std::string program = program_of(pid);
   if (is_new || c->program != program) {
     c->program = std::move(program);
     c->counted = faults_.begin();
@@ -594,11 +593,21 @@ void server::relay::called(const kvm_vfio::trace::call& c) {
   call_circumstances more;
   more.injected = has_fault && c.kind == injected.kind && c.error == injected.error;
   if (const auto at = to_.clients_.find(c.process); at != to_.clients_.end()) {
-    if (std::exchange(fresh, false)) more.program = at->second->program;
+    if (std::exchange(fresh, false)) {
+      more.program = at->second->program;
+      to_.programs_.push_back({c.process, to_.log_.calls() + 1, more.program});
+    }
   }
   if (c.kind == kvm_vfio::trace::call_kind::exit) more.status = status_of(c.process);
   to_.log_.called(c, more);
   to_.checker_.called(c);
+  if (c.error != errc::ok) to_.last_failure_ = {c, to_.log_.calls(), more.injected};
+}
+
+std::string server::program_at(pid_t pid, std::uint64_t number) const {
+  for (auto at = programs_.rbegin(); at != programs_.rend(); ++at)
+    if (at->pid == pid && at->number <= number) return at->program;
+  return {};
 }
 
 void server::settle(client& c, pid_t thread) {

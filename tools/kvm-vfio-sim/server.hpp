@@ -61,6 +61,17 @@ class server {
   [[nodiscard]] const kvm_vfio::trace::checker& checker() const noexcept { return checker_; }
   [[nodiscard]] const call_log& log() const noexcept { return log_; }
   [[nodiscard]] const fault_finder& faults() const noexcept { return faults_; }
+  /// A call that failed.
+  struct failure {
+    kvm_vfio::trace::call call;
+    std::uint64_t number = 0;  ///< of the call, as in the log. 0: no call has failed
+    bool injected = false;     ///< a fault of the plan made the error
+  };
+  /// The last call that failed.
+  [[nodiscard]] const failure& last_failure() const noexcept { return last_failure_; }
+  /// The name of the program that a process executed when it made a call.
+  /// \param number the number of the call, as in the log
+  [[nodiscard]] std::string program_at(pid_t pid, std::uint64_t number) const;
   /// How many processes have connected.
   [[nodiscard]] std::size_t processes() const noexcept { return processes_; }
 
@@ -192,6 +203,14 @@ class server {
   call_log log_;
   kvm_vfio::trace::checker checker_;
   std::size_t processes_ = 0;
+  failure last_failure_;
+  // The first call of each program in each process.
+  struct program_start {
+    pid_t pid;
+    std::uint64_t number;
+    std::string program;
+  };
+  std::vector<program_start> programs_;
   unique_fd listener_;
   unique_fd events_;  // the epoll of everything
   unique_fd ends_;    // the epoll of open files and processes

@@ -217,6 +217,20 @@ int attach_error(const std::vector<std::string>& arguments) {
   return 0;
 }
 
+// Maps a range whose size is no multiple of the page size, and ends with status 1.
+int small_map(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  vfio_iommu_type1_dma_map m{};
+  m.argsz = sizeof m;
+  m.flags = VFIO_DMA_MAP_FLAG_READ;
+  m.vaddr = reinterpret_cast<std::uintptr_t>(&m) & ~std::uintptr_t{4095};
+  m.iova = 1U << 20;
+  m.size = 0x1064;
+  FAILS(::ioctl(a.container, VFIO_IOMMU_MAP_DMA, &m), EINVAL);
+  detach(a);
+  return 1;
+}
+
 namespace {
 
 // Makes a call. If the call fails with ENOTNAM, prints its kind, and makes the call once more.

@@ -178,6 +178,7 @@ int main(int count, char** arguments) {
       {"exits", exits},
       {"wrong-order", wrong_order},
       {"attach-error", attach_error},
+      {"small-map", small_map},
       {"each-kind", each_kind},
       {"hold", hold},
       {"answered", answered},

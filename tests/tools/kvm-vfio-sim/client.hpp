@@ -115,6 +115,7 @@ int mistakes(const std::vector<std::string>&);
 int exits(const std::vector<std::string>&);
 int wrong_order(const std::vector<std::string>&);
 int attach_error(const std::vector<std::string>&);
+int small_map(const std::vector<std::string>&);
 int each_kind(const std::vector<std::string>&);
 int hold(const std::vector<std::string>&);
 int answered(const std::vector<std::string>&);

@@ -318,6 +318,46 @@ def case_faults():
     expect("each process", both, ["ENOMEM", "ENOMEM", "ok"])
 
 
+def case_summary():
+    def loud(options, program):
+        return call([word for word in command(options, program) if word != "--quiet"])
+    # A strict run without a simulated call is a failure of its own, which --quiet does not hide.
+    for options in ([], ["--quiet"]):
+        done = loud(["--strict", *options], ["true"])
+        expect_failure("no call", done, 121, "no process made a simulated call")
+        expect_failure("no call", done, 121, "--transport seccomp reaches")
+    expect_failure("no call, not strict", loud([], ["true"]), 0, "no process made a simulated call")
+    expect_failure("no call, and the program fails", run(["--strict"], [client, "exits", "3"]), 121,
+                   "the program ended with status 3")
+    # A process that lives longer than the run is named.
+    for transport in ("preload", "seccomp"):
+        done = loud(["--transport", transport], ["sh", "-c", f"{client} attach-error; sleep 3 >/dev/null 2>&1 &"])
+        expect("status", done.returncode, 0)
+        if not re.search(r"process \d+ \(.*\) still runs, and has no simulated host any more", done.stderr):
+            sys.exit(f"background: {done.stderr}")
+    expect("none still runs", "still runs" in loud([], [client, "attach-error"]).stderr, False)
+    # A report names the process if there are several.
+    done = run([], ["sh", "-c", f"{client} mistakes & {client} attach-legacy; wait"])
+    if not re.search(rf"^call \d+: .* in process \d+ \({os.path.basename(client)}\)$", done.stderr, re.MULTILINE):
+        sys.exit(f"processes: {done.stderr}")
+    expect("one process", " in process" in run([], [client, "mistakes"]).stderr, False)
+    # If the program fails, the end names the last call that failed.
+    name = os.path.basename(client)
+    plan = path("plan.json", json.dumps([{"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"}]))
+    done = loud(["--faults", plan], [client, "attach-legacy"])
+    expect("status", done.returncode, 1)
+    if not re.search(r"the program ended with status 1; the last call that failed is call \d+ of process \d+ "
+                     rf"\({name}\): ioctl\(\d+, .*SET_IOMMU.*\) = ENOMEM, Cannot allocate memory "
+                     r"\(by the fault plan\)\n", done.stderr):
+        sys.exit(f"the last failure: {done.stderr}")
+    done = loud([], ["sh", "-c", "exec 3< /dev/vfio/1; exec 4< /dev/vfio/1"])
+    if "EBUSY, Device or resource busy (the group or the device is in use already)" not in done.stderr:
+        sys.exit(f"EBUSY: {done.stderr}")
+    done = loud([], [client, "small-map"])
+    if "EINVAL, Invalid argument (the size 0x1064 is no multiple of the page size)" not in done.stderr:
+        sys.exit(f"EINVAL: {done.stderr}")
+
+
 def case_faults_not_met():
     """A fault that no call had is named at the end, and is a finding."""
     for fault, text in (
@@ -515,7 +555,7 @@ def case_example():
     expect_red("an error that is ignored", tested(f"{client} attach-legacy || exit 0"), 0)
     expect_red("a crash", tested(f"{client} attach-legacy || kill -SEGV $$"), 139)
     expect_red("a typo in the plan", tested(good, block("sh").replace("ENOMEM", "ENOMEMM")), 125)
-    expect("a VMM that does not work at all", tested("exit 3").returncode, 3)
+    expect("a VMM that makes no call", tested("exit 3").returncode, 121)
     # The members of the schema are those that the launcher knows.
     with open(os.path.join(source, "docs/fault-plan.schema.json"), encoding="utf-8") as f:
         schema = json.load(f)["items"]["properties"]
