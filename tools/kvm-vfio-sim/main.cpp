@@ -9,8 +9,10 @@
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 #include <kvm_vfio/version.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,17 +22,20 @@ namespace {
 using namespace kvm_vfio_sim;
 namespace sim = kvm_vfio::sim;
 
-constexpr const char usage[] =
+constexpr const char introduction[] =
     R"(kvm-vfio-sim runs a program on a simulated host with passed-through devices. The program needs no
 hardware and no root: VFIO, iommufd, kvm-vfio and their part of sysfs are simulated. Everything else,
 KVM included, is the real kernel's.
 
-  kvm-vfio-sim run --topology FILE [OPTION…] -- PROGRAM [ARGUMENT…]
-      --topology FILE   the host, as JSON (docs/topology.schema.json)
+)";
+
+constexpr const char run_usage[] =
+    R"(  kvm-vfio-sim run --topology FILE [OPTION…] -- PROGRAM [ARGUMENT…]
+      --topology FILE   the host, as JSON (topology.schema.json)
       --profile NAME    the Linux release: linux-6.1, linux-6.12 or linux-7.3 (the default)
       --log FILE        writes every simulated call to FILE, one JSON object on a line
       --faults FILE     lets calls fail: [{"request": "VFIO_DEVICE_SET_IRQS", "nth": 2, "errno": "ENOMEM"}]
-                        (docs/fault-plan.schema.json)
+                        (fault-plan.schema.json)
       --kvm WHICH       real: /dev/kvm is the real one. simulated: it is simulated, and runs no vCPU.
                         auto (the default): real, if this user can open it
       --transport HOW   preload: an object in the program sends the calls. seccomp: the kernel reports
@@ -41,12 +46,19 @@ KVM included, is the real kernel's.
       --strict          the exit status is 120 if the checker found a mistake (not for notes), or if no
                         call had a fault of the plan; and 121 if there was no simulated call
       --quiet           says nothing at the end if the checker found nothing
-  kvm-vfio-sim topology [SYSFS]
-      prints the topology of this host as JSON, from /sys or a copy of it
-  kvm-vfio-sim --version
+)";
 
+constexpr const char topology_usage[] =
+    R"(  kvm-vfio-sim topology [SYSFS]
+      prints the topology of this host as JSON, from /sys or a copy of it
+)";
+
+constexpr const char statuses[] = R"(
 The exit status is that of the program, 128 + N if signal N killed it, 127 if it was not found, 126 if
 it could not be executed, 125 if kvm-vfio-sim itself failed, and 120 or 121 as --strict says.
+
+The manual page kvm-vfio-sim(1) says more. The schemas of FILE are in share/doc/kvm-vfio-sim of the
+installation.
 )";
 
 constexpr const char try_this[] = R"(
@@ -55,6 +67,22 @@ Try it: a host with one device, and lspci:
   echo '{"groups": [{"number": 1, "devices": [{"name": "0000:01:00.0", "pci": {"bars": [{"size": "0x4000"}]}}]}]}' > host.json
   kvm-vfio-sim run --topology host.json -- lspci -nn
 )";
+
+void print(std::initializer_list<const char*> texts) {
+  for (const char* const text : texts) (void)std::fputs(text, stdout);
+}
+
+void print_help() {
+  print(
+      {introduction, run_usage, topology_usage, "  kvm-vfio-sim --version\n", statuses, try_this});
+}
+
+// Whether the arguments of a command ask for help.
+bool asks_for_help(const std::vector<std::string_view>& arguments) {
+  return std::any_of(arguments.begin(), arguments.end(), [](std::string_view argument) {
+    return argument == "--help" || argument == "-h";
+  });
+}
 
 bool read_file(const std::string& path, std::string& to) {
   std::FILE* const f = std::fopen(path.c_str(), "re");
@@ -141,8 +169,7 @@ int print_topology(const std::vector<std::string_view>& arguments) {
 
 int main(int count, char** arguments) {
   if (count < 2) {
-    (void)std::fputs(usage, stdout);
-    (void)std::fputs(try_this, stdout);
+    print_help();
     return own_failure;
   }
   const std::string_view command = arguments[1];
@@ -150,12 +177,17 @@ int main(int count, char** arguments) {
   while (end < count && std::strcmp(arguments[end], "--") != 0) ++end;
   const std::vector<std::string_view> own(arguments + 2, arguments + end);
   if (command == "--help" || command == "-h" || command == "help") {
-    (void)std::fputs(usage, stdout);
+    print_help();
     return 0;
   }
   if (command == "--version") {
     (void)std::printf("kvm-vfio-sim %d.%d.%d\n", KVM_VFIO_VERSION_MAJOR, KVM_VFIO_VERSION_MINOR,
                       KVM_VFIO_VERSION_PATCH);
+    return 0;
+  }
+  if ((command == "run" || command == "topology") && asks_for_help(own)) {
+    if (command == "run") print({run_usage, statuses, try_this});
+    else print({topology_usage});
     return 0;
   }
   if (command == "run") return run(own, end < count ? arguments + end + 1 : nullptr);

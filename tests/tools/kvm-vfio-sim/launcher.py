@@ -210,6 +210,15 @@ def case_arguments():
         expect("help", (done.returncode, done.stderr), (0, ""))
         if "--topology FILE" not in done.stdout:
             sys.exit("--help does not name the options")
+    # The help of one command.
+    for words, has, lacks in ((["run", "--help"], "--topology FILE", "topology [SYSFS]"),
+                              (["run", f"--topology={HOST}", "-h", "--", "true"], "--strict", "topology [SYSFS]"),
+                              (["topology", "--help"], "topology [SYSFS]", "--strict")):
+        done = call([sim, *words])
+        expect(f"{words}", (done.returncode, done.stderr, has in done.stdout, lacks in done.stdout),
+               (0, "", True, False))
+    expect("--help of the program", "--strict" in call([*run_words, f"--topology={HOST}", "--kvm=simulated", "--", "true",
+                                                        "--help"]).stdout, False)
     done = call([sim, "--version"])
     if not re.fullmatch(r"kvm-vfio-sim \d+\.\d+\.\d+\n", done.stdout):
         sys.exit(f"--version: {done.stdout!r}")
