@@ -41,6 +41,9 @@ if(TARGET kvm-vfio-sim)
   # Whoever wants only the headers need not build it.
   install(TARGETS kvm-vfio-sim RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT sim OPTIONAL)
   install(TARGETS kvm-vfio-sim-preload LIBRARY DESTINATION lib/kvm-vfio-sim COMPONENT sim OPTIONAL)
+  install(FILES docs/kvm-vfio-sim.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT sim)
+  install(FILES docs/topology.schema.json docs/fault-plan.schema.json docs/unmodified.md
+          DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/kvm-vfio-sim COMPONENT sim)
 endif()
 
 if(NOT PROJECT_IS_TOP_LEVEL)

@@ -210,6 +210,13 @@ def case_arguments():
         expect("help", (done.returncode, done.stderr), (0, ""))
         if "--topology FILE" not in done.stdout:
             sys.exit("--help does not name the options")
+    # The manual page has the options and statuses of the help.
+    with open(os.path.join(source, "docs/kvm-vfio-sim.1"), encoding="utf-8") as f:
+        page = f.read().replace("\\-", "-")
+    help_text = call([sim, "--help"]).stdout
+    expect("options", sorted(set(re.findall(r"--[a-z][a-z-]+", page))),
+           sorted({*re.findall(r"--[a-z][a-z-]+", help_text), "--help"}))
+    expect("statuses", sorted(set(re.findall(r"\b12\d\b", page))), sorted(set(re.findall(r"\b12\d\b", help_text))))
     # The help of one command.
     for words, has, lacks in ((["run", "--help"], "--topology FILE", "topology [SYSFS]"),
                               (["run", f"--topology={HOST}", "-h", "--", "true"], "--strict", "topology [SYSFS]"),
