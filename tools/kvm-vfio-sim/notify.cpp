@@ -329,8 +329,8 @@ void notifier::execute(server& s) {
     case SYS_readlinkat: return read_link(s, number(0), argument(1), argument(2), argument(3));
     case SYS_statfs:
     case SYS_fstatfs: return stat_system();
-    case SYS_close: return close(s);
-    case SYS_close_range: return close_range(s);
+    case SYS_close: is_freed(s, number(0)); return close(s);
+    case SYS_close_range: is_freed(s, number(0)); return close_range(s);
     case SYS_dup: return duplicate(s, number(0), 0, -1, false);
     case SYS_dup3:
       if (argument(0) != argument(1) && (argument(2) & ~std::uint64_t{O_CLOEXEC}) == 0)
@@ -355,6 +355,7 @@ void notifier::execute(server& s) {
     }
     case SYS_execve:
     case SYS_execveat:
+      is_freed(s, 0);
       // execve(2) may fail, so its effects are found with the next call.
       if (client* const c = s.clients_.empty() ? nullptr : known_client(s)) {
         c->executing = thread();
@@ -407,12 +408,24 @@ void notifier::open(server& s, int directory, std::uint64_t path, std::uint64_t 
   if (const int got = give(file.get(), close_on_exec); got < 0) answer(0, -got);
 }
 
+void notifier::is_freed(const server& s, int fd) {
+  if (free_from_.empty()) return;
+  if (const auto from = free_from_.find(process_here(s)); from != free_from_.end())
+    from->second = std::min(from->second, std::max(fd, 0));
+}
+
 void notifier::make(server& s, client& c, request r, const char* path, bool close_on_exec) {
-  r.number = free_descriptor(thread(), 0);
+  if (free_from_.size() > 4096) free_from_.clear();
+  int& from = free_from_[c.pid];
   struct rlimit most{};
-  if (::prlimit(thread(), RLIMIT_NOFILE, nullptr, &most) == 0 &&
-      static_cast<rlim_t>(r.number) >= most.rlim_cur)
-    return answer(0, EMFILE);
+  const bool limited = ::prlimit(thread(), RLIMIT_NOFILE, nullptr, &most) == 0;
+  const auto is_too_large = [&](int fd) {
+    return limited && static_cast<rlim_t>(fd) >= most.rlim_cur;
+  };
+  r.number = free_descriptor(thread(), from);
+  if (from != 0 && is_too_large(r.number)) r.number = free_descriptor(thread(), 0);
+  if (is_too_large(r.number)) return answer(0, EMFILE);
+  from = r.number;
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return answer_own(-1);
   unique_fd own(ends[0]);

@@ -106,6 +106,8 @@ class notifier {
 
   void open(server& s, int directory, std::uint64_t path, std::uint64_t flags, std::uint64_t mode,
             const std::uint64_t* how);
+  // Learns that a descriptor, or one behind it, may be closed.
+  void is_freed(const server& s, int fd);
   void make(server& s, client& c, request r, const char* path, bool close_on_exec);
   void ioctl(server& s);
   void transfer(server& s, operation what);
@@ -128,6 +130,9 @@ class notifier {
   bool kvm_;
   std::uint64_t stand_ins_ = 0;
   std::map<pid_t, pid_t> process_of_;  // by the thread
+  // By the process: a number below which no descriptor is free, as far as calls have told. A wrong
+  // one costs time only, because the kernel chooses the number of a new descriptor.
+  std::map<pid_t, int> free_from_;
   seccomp_notif call_{};
   bool answered_ = false;
 };

@@ -155,6 +155,7 @@ int main(int count, char** arguments) {
       {"cycles", cycles},
       {"duplicates", duplicates},
       {"close-ranges", close_ranges},
+      {"many-files", many_files},
       {"close-all-first", close_all_first},
       {"no-descriptors", no_descriptors},
       {"own-descriptors", own_descriptors},

@@ -92,6 +92,7 @@ int simulated_kvm(const std::vector<std::string>&);
 int cycles(const std::vector<std::string>&);
 int duplicates(const std::vector<std::string>&);
 int close_ranges(const std::vector<std::string>&);
+int many_files(const std::vector<std::string>&);
 int close_all_first(const std::vector<std::string>&);
 int no_descriptors(const std::vector<std::string>&);
 int own_descriptors(const std::vector<std::string>&);
