@@ -23,6 +23,10 @@ using nlohmann::json;
 
 // The number of an error with a name such as "ENOMEM".
 std::optional<kvm_vfio::errc> error_named(const std::string& name) {
+  // A number has one name in the table, and these are others.
+  if (name == "EWOULDBLOCK") return kvm_vfio::errc{EWOULDBLOCK};
+  if (name == "ENOTSUP") return kvm_vfio::errc{ENOTSUP};
+  if (name == "EDEADLOCK") return kvm_vfio::errc{EDEADLOCK};
   for (int number = 1; number < 4096; ++number) {
     const char* const known = ::strerrorname_np(number);
     if (known && name == known) return static_cast<kvm_vfio::errc>(number);

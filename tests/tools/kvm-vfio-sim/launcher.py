@@ -310,6 +310,8 @@ def case_faults():
     expect("request", answers([{"request": "VFIO_SET_IOMMU", "errno": "ENOMEM"}], 2), ["ENOMEM", "ok"])
     expect("nth", answers([{"request": "VFIO_SET_IOMMU", "nth": 2, "errno": "ENODEV"}], 3), ["ok", "ENODEV", "ok"])
     expect("number", answers([{"request": "0x3b66", "errno": "EPERM"}]), ["EPERM"])
+    for name, error in (("EWOULDBLOCK", "EAGAIN"), ("ENOTSUP", "EOPNOTSUPP"), ("EDEADLOCK", "EDEADLK")):
+        expect(name, answers([{"request": "VFIO_SET_IOMMU", "errno": name}]), [error])
     expect("open", answers([{"call": "open", "nth": 2, "errno": "EACCES"}]), ["EACCES"])
     expect("any ioctl", answers([{"call": "ioctl", "nth": 1, "errno": "EIO"}], 2), ["EIO", "ok"])
     expect("ioctl is the default", answers([{"errno": "EIO"}], 2), ["EIO", "ok"])
@@ -532,6 +534,25 @@ def case_growth():
     # The simulated host keeps a record of each VM that ever was.
     if last[1] > first[1] + 64 + count * 512 // 4096:
         sys.exit(f"the launcher grew from {first[1]} to {last[1]} pages")
+
+
+def case_no_access():
+    """A process whose memory the launcher may not read: standard error says why its calls fail."""
+    user = 65534
+    program = 'import ctypes, fcntl, os; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); fd = os.open("/dev/vfio/1", 2)\n' \
+              'try: fcntl.ioctl(fd, 0x3b67, bytes(8))\nexcept OSError as e: print(e.errno)'
+    if os.geteuid() == 0:
+        os.chmod(work, 0o755)
+        become = {"preexec_fn": lambda: (os.setgroups([]), os.setgid(user), os.setuid(user))}
+        if call(["test", "-x", sim], **become).returncode != 0:
+            print("another user cannot execute kvm-vfio-sim here")
+            sys.exit(77)
+    else:
+        become = {}
+    python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+    done = run(["--transport", "preload"], [python, "-c", program], **become)
+    expect_failure("no access", done, 0, "cannot be reached, so that its calls fail with EFAULT")
+    expect("EFAULT", done.stdout, "14\n")
 
 
 def case_messages():
