@@ -127,9 +127,7 @@ class iommufd_steps : public container_steps {
         h.size = argsz(sizeof h);
         h.flags = flags(0);
         h.dev_id = id();
-        // What the IOMMU is, beside its kind, the topology does not say.
-        call(on, "GET_HW_INFO", u::request_get_hw_info, bytes(h)).masks = {
-            {12, 4}, {24, 4}, {28, 4}, {32, 8}};
+        call(on, "GET_HW_INFO", u::request_get_hw_info, bytes(h));
       }
     }
   }
