@@ -39,5 +39,6 @@
 #include <kvm_vfio/sim/vfio/impl/container.hpp>
 #include <kvm_vfio/sim/vfio/impl/device_file.hpp>
 #include <kvm_vfio/sim/vfio/impl/group_file.hpp>
+#include <kvm_vfio/sim/vfio/impl/low_power.hpp>
 #include <kvm_vfio/sim/vfio/impl/spapr.hpp>
 #include <kvm_vfio/sim/vfio/impl/type1.hpp>

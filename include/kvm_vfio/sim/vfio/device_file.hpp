@@ -73,7 +73,7 @@ class device_file final : public file {
   ///   not a group. Or a device of the bus is in no group of the call, or is not bound to VFIO. A
   ///   device file names no group, and its iommufd must own all devices of the bus
   /// - `errc::badf`: PCI_HOT_RESET: a descriptor is not open
-  /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no feature
+  /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no such feature
   /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:
   ///   those of `pci_endpoint::ioctl`
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument) override;
@@ -137,8 +137,11 @@ class device_file final : public file {
   // The number that the file's iommufd gives to a device of the bus. 0: the iommufd owns the group
   // of the device, but not the device. -1: it owns neither.
   [[nodiscard]] std::int32_t number_of(const vfio_device& device) const noexcept;
-  // VFIO_DEVICE_FEATURE. The device has no feature: the answer is notty if the struct is valid.
-  static answer feature(process& task, std::uint64_t argument);
+  // VFIO_DEVICE_FEATURE. A function has the features of low power. The answer for other features
+  // is notty if the struct is valid.
+  answer feature(process& task, std::uint64_t argument);
+  // Resumes the function for an access of so many bytes at an offset.
+  void resume_for(std::size_t size, std::uint64_t offset) noexcept;
 
   vfio_state& state_;
   vfio_device& device_;

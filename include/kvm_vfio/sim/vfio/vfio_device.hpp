@@ -7,6 +7,7 @@
 #include <kvm_vfio/sim/pci/endpoint.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/low_power.hpp>
 
 #include <cstdint>
 #include <string>
@@ -73,6 +74,8 @@ class vfio_device {
   std::vector<vfio_device*> on_bus;
   /// The PCI function of the device, which answers ioctls, reads and writes.
   pci_endpoint pci;
+  /// The low-power state of the PCI function.
+  low_power power;
 };
 
 }  // namespace kvm_vfio::sim

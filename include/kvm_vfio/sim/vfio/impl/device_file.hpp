@@ -18,6 +18,7 @@
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
 #include <kvm_vfio/sim/vfio/group_file.hpp>
+#include <kvm_vfio/sim/vfio/low_power.hpp>
 #include <kvm_vfio/sim/vfio/vfio_device.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
@@ -54,6 +55,7 @@ KVM_VFIO_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
   if (request == uapi::request_bind_iommufd && state_.options.device_files)
     return bind(task, argument);
   if (!opened_) return errc::inval;
+  device_.power.access();
   if (!group_ && request == uapi::request_attach_iommufd_pt) return attach(task, argument);
   if (!group_ && request == uapi::request_detach_iommufd_pt) return detach(task, argument);
   if (request == VFIO_DEVICE_FEATURE) return feature(task, argument);
@@ -64,17 +66,20 @@ KVM_VFIO_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
 
 KVM_VFIO_INLINE answer device_file::pread(void* to, std::size_t size, std::uint64_t offset) {
   const guard held(state_.lock);
+  resume_for(size, offset);
   return opened_ ? device_.pci.read(to, size, offset) : answer(errc::inval);
 }
 
 KVM_VFIO_INLINE answer device_file::pwrite(const void* from, std::size_t size,
                                            std::uint64_t offset) {
   const guard held(state_.lock);
+  resume_for(size, offset);
   return opened_ ? device_.pci.write(from, size, offset) : answer(errc::inval);
 }
 
 KVM_VFIO_INLINE answer device_file::read(void* to, std::size_t size) {
   const guard held(state_.lock);
+  resume_for(size, position_);
   const answer a = opened_ ? device_.pci.read(to, size, position_) : answer(errc::inval);
   if (a) position_ += static_cast<std::uint64_t>(*a);
   return a;
@@ -93,6 +98,7 @@ KVM_VFIO_INLINE void device_file::move_back(std::uint64_t bytes) noexcept {
 
 KVM_VFIO_INLINE answer device_file::write(const void* from, std::size_t size) {
   const guard held(state_.lock);
+  resume_for(size, position_);
   const answer a = opened_ ? device_.pci.write(from, size, position_) : answer(errc::inval);
   if (a) position_ += static_cast<std::uint64_t>(*a);
   return a;
@@ -133,6 +139,7 @@ KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
 KVM_VFIO_INLINE void device_file::close() noexcept {
   if (--device_.open_count != 0) return;
   device_.pci.close();
+  device_.power.leave();
   if (file* const held = std::exchange(device_.group_file, nullptr)) {
     --device_.group().container_users;
     held->put();
@@ -323,8 +330,11 @@ KVM_VFIO_INLINE answer device_file::hot_reset(process& task, std::uint64_t argum
     if (held->kind() != file_kind::group) return errc::inval;
     groups.push_back(group_of(*held.get()));
   }
-  for (const vfio_device* const d : all) {
+  for (const vfio_device* const d : all)
     if (d->spec().bound != driver::vfio) return errc::inval;
+  // Linux resumes the functions before it looks at their owners.
+  for (vfio_device* const d : all) d->power.access();
+  for (const vfio_device* const d : all) {
     const bool owned = iommufd_
                            ? number_of(*d) >= 0
                            : std::find(groups.begin(), groups.end(), &d->group()) != groups.end();
@@ -353,7 +363,15 @@ KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argumen
   const bool set = c.flags & VFIO_DEVICE_FEATURE_SET;
   const bool probe = c.flags & VFIO_DEVICE_FEATURE_PROBE;
   if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
-  return errc::notty;
+  const std::uint32_t which = c.flags & VFIO_DEVICE_FEATURE_MASK;
+  if (device_.spec().mediated || which < low_power::entry || which > low_power::exit)
+    return errc::notty;
+  return to_answer(device_.power.feature(task, c.flags, argument + size, c.argsz - size));
+}
+
+KVM_VFIO_INLINE void device_file::resume_for(std::size_t size, std::uint64_t offset) noexcept {
+  // The kernel refuses a region that does not exist without an access.
+  if (opened_ && size != 0 && offset >> 40 < VFIO_PCI_NUM_REGIONS) device_.power.access();
 }
 
 }  // namespace kvm_vfio::sim
