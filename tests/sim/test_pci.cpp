@@ -148,6 +148,43 @@ TEST_CASE("without interrupt remapping a function gets one MSI vector, and is to
   CHECK(p.arm_answer(VFIO_PCI_MSIX_IRQ_INDEX, 0, std::vector<std::int32_t>(8, event)) == 0);
 }
 
+TEST_CASE("with interrupt remapping a function has several MSI vectors") {
+  plugged p;
+  const int a = static_cast<int>(p.task.eventfd().value());
+  const int b = static_cast<int>(p.task.eventfd().value());
+  const auto counts = [&] { return p.count(a) * 10 + p.count(b); };
+  const auto loop_back = [&](std::uint32_t first, std::uint32_t vectors) {
+    std::uint32_t words[] = {20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+                             VFIO_PCI_MSI_IRQ_INDEX, first, vectors};
+    return p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, words);
+  };
+  REQUIRE(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {a, -1, b}) == errc::ok);
+  CHECK(p.irqs().armed_vectors() == 3);
+  CHECK(loop_back(0, 3) == errc::ok);
+  CHECK(counts() == 11);
+  CHECK(loop_back(1, 1) == errc::ok);
+  CHECK(counts() == 0);
+  // While MSI is armed, each of its vectors can get another eventfd, or none.
+  CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {b, a}) == errc::ok);
+  CHECK(loop_back(0, 2) == errc::ok);
+  CHECK(counts() == 11);
+  CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 2, {-1}) == errc::ok);
+  CHECK(loop_back(2, 1) == errc::ok);
+  CHECK(counts() == 0);
+  // The fourth vector is no vector of the armed interrupt. The call empties the vectors before it.
+  CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 1, {b, b, b}) == errc::inval);
+  CHECK(loop_back(0, 3) == errc::ok);
+  CHECK(counts() == 1);
+  CHECK(p.arm(VFIO_PCI_MSIX_IRQ_INDEX, 0, {a}) == errc::inval);
+  // Disarmed, MSI can be armed with another number of vectors, up to those of the function.
+  CHECK(p.arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0);
+  CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {a, a, a, a, a}) == errc::inval);
+  CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 3, {b}) == errc::ok);
+  CHECK(p.irqs().armed_vectors() == 4);
+  CHECK(loop_back(0, 4) == errc::ok);
+  CHECK(counts() == 1);
+}
+
 TEST_CASE("armed MSI-X gets more vectors from 6.12 on, armed MSI never") {
   const auto look = [](auto& p, bool grows) {
     const int event = static_cast<int>(p.task.eventfd().value());
