@@ -15,6 +15,7 @@
 #include <kvm_vfio/storage.hpp>
 #include <kvm_vfio/symbols.hpp>
 #include <kvm_vfio/system.hpp>
+#include <kvm_vfio/testing/schedules/scenario.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 
 #include <cstddef>
@@ -219,5 +220,14 @@ struct system {
   result<int> eventfd() const noexcept { return errc::mfile; }
 };
 static_assert(kvm_vfio::system<system>);
+
+/// A program with one thread that does nothing.
+struct scenario : pinned {
+  static constexpr int threads = 1;
+  void run(int) noexcept {}
+  const char* check() noexcept { return nullptr; }
+  const char* finish() noexcept { return nullptr; }
+};
+static_assert(kvm_vfio::testing::scenario<scenario>);
 
 }  // namespace kvm_vfio::testing::archetypes
