@@ -509,6 +509,32 @@ def case_topology():
     expect_failure("no IOMMU", call([sim, "topology", path("empty")]), 125, "empty")
 
 
+def case_defaults():
+    """The defaults of the schema are those of the launcher."""
+    with open(os.path.join(source, "docs/topology.schema.json"), encoding="utf-8") as f:
+        kinds = json.load(f)["$defs"]
+    def whole(topology):
+        """What the command "topology" prints of a host."""
+        host = path("host.json", json.dumps(topology))
+        done = call([sim, "run", "--topology", host, "--kvm", "simulated", "--quiet", "--", sim, "topology"])
+        expect(f"topology ({done.stderr})", done.returncode, 0)
+        return json.loads(done.stdout)
+    def defaults(kind):
+        return {name: member["default"] for name, member in kinds[kind]["properties"].items() if "default" in member}
+    short = {"groups": [{"number": 1, "devices": [{"name": "0000:01:00.0", "pci": {}}]}]}
+    pci = defaults("pci")
+    pci["bars"] = [{**defaults("bar"), **bar} for bar in pci["bars"]]
+    del pci["msix_table"]  # belongs to MSI-X
+    full = {"iommus": [defaults("iommu")],
+            "groups": [{"number": 1, **defaults("group"),
+                        "devices": [{"name": "0000:01:00.0", **defaults("device"), "pci": pci}]}]}
+    expect("defaults", whole(full), whole(short))
+    # The host with three devices of docs/unmodified.md.
+    with open(os.path.join(source, "docs/unmodified.md"), encoding="utf-8") as f:
+        three = json.loads(re.findall("```json\n(.*?)```", f.read(), re.DOTALL)[1])
+    expect("groups", [g["number"] for g in whole(three)["groups"]], [1, 2, 3])
+
+
 def case_growth():
     """Descriptors and memory of the launcher do not grow with cycles of plug and unplug (but for 400 bytes a VM)."""
     def look(pid):
