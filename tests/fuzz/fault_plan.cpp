@@ -30,8 +30,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(error > 0 && error < 4096, "no error");
     require(f.fault.nth > 0 && f.fault.nth == all[i].value("nth", std::size_t{1}), "another nth");
     require(kvm_vfio_sim::call_kind_of(kvm_vfio_sim::call_name(f.fault.kind)) == f.fault.kind &&
-                all[i].value("call", "ioctl") == kvm_vfio_sim::call_name(f.fault.kind),
+                all[i].value("call", all[i].contains("path") ? "open" : "ioctl") ==
+                    kvm_vfio_sim::call_name(f.fault.kind),
             "another call");
+    require(f.path == all[i].value("path", "") && f.path.empty() != all[i].contains("path"),
+            "another path, or every one");
+    require(f.every == all[i].value("every", false), "another every");
     require((f.fault.request != 0) == all[i].contains("request"), "a request that is all or none");
     require(
         f.program == all[i].value("program", "") && f.program.empty() != all[i].contains("program"),
