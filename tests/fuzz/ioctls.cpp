@@ -17,6 +17,7 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "input.hpp"
@@ -132,9 +133,13 @@ class session {
 
   // What programs do first, so that the input need not find it.
   void begin(unsigned what) {
-    sim::process& p = process();
-    const bool spapr = kernel_.world().release().name && std::is_same_v<Iommu, sim::kvm_spapr_tce>;
     if (what == 0) return;
+    open_and_attach(what);
+    process().fork_into(tasks_[1].process);  // so that both processes can make calls
+  }
+  void open_and_attach(unsigned what) {
+    constexpr bool spapr = std::is_same_v<Iommu, sim::kvm_spapr_tce>;
+    sim::process& p = process();
     (void)p.open_path("/dev/kvm");
     (void)call(0, KVM_CREATE_VM, {});
     (void)call(1, KVM_CREATE_DEVICE, {4, 0, 0});
@@ -255,12 +260,13 @@ class session {
           sized = bytes.size(), has_size = true;
           put(0, 4);
           break;
-        case 'f': put(in_.one_of(16) ? in_.number(4) : in_.below(0x40), 4); break;
-        case 'i': put(in_.one_of(16) ? in_.number(4) : in_.below(16), 4); break;
-        case 'o': put(in_.below(12), 4); break;
+        case 'f': put(flags(), 4); break;
+        case 'i': put(small32(), 4); break;
+        case 'o': put(in_.below(6), 4); break;
         case 'd': put(static_cast<std::uint64_t>(static_cast<std::int64_t>(fd())), 4); break;
+        case 'S': put(in_.one_of(8) ? in_.below(64) : 12, 4); break;
         case 'h': put(in_.below(4), 2); break;
-        case 'k': put(in_.one_of(16) ? in_.number() : in_.below(16), 8); break;
+        case 'k': put(small64(), 8); break;
         case 'v': put(iova(), 8); break;
         case 's': put(size64(), 8); break;
         case 'p': put(address(), 8); break;
@@ -300,12 +306,30 @@ class session {
     task_->memory.place(user_memory::first, reinterpret_cast<const unsigned char*>(&bytes), 8);
   }
 
+  // A descriptor, which mostly is open.
   int fd() {
     const unsigned n = in_.byte();
+    if (n < 0xe0) {
+      int open[32], count = 0;
+      for (int i = 0; i < 32; ++i)
+        if (process().file_of(i)) open[count++] = i;
+      if (count != 0) return open[n % static_cast<unsigned>(count)];
+    }
     if (n < 0xf8) return static_cast<int>(n % 20);
     return n == 0xff ? -1 : n == 0xfe ? static_cast<int>(in_.number(4)) : 1 << (n - 0xf0);
   }
-  std::uint64_t small64() { return in_.one_of(16) ? in_.number() : in_.below(12); }
+  // Most numbers in arguments are small: an index, a kind, a count.
+  std::uint64_t small64() {
+    const unsigned n = in_.byte();
+    return n < 0xe0 ? n % 5 : n < 0xf8 ? n % 32 : in_.number();
+  }
+  std::uint64_t small32() { return small64() & 0xffffffff; }
+  std::uint64_t flags() {
+    // One kind of data and one action of VFIO_DEVICE_SET_IRQS.
+    constexpr unsigned interrupts[] = {0x21, 0x22, 0x24, 0x09, 0x11, 0x0a, 0x12, 0x14};
+    const unsigned n = in_.byte();
+    return n < 0x90 ? n % 8 : n < 0xe0 ? interrupts[n % 8] : n < 0xf8 ? n % 64 : in_.number(4);
+  }
   std::uint64_t iova() {
     const unsigned n = in_.byte();
     if (n < 0xc0) return 0x10000 * (n / 16) + page * (n % 16);
@@ -315,7 +339,8 @@ class session {
   }
   std::uint64_t size64() {
     const unsigned n = in_.byte();
-    if (n < 0xc0) return (n & 0x20 ? 0x10000 : page) * (n % 32);
+    if (n < 0xc0) return (n & 0x20 ? 0x10000 : page) * (n % 4);
+    if (n < 0xd0) return page * (n - 0xc0U);
     if (n < 0xf0) return (std::uint64_t{1} << (in_.byte() % 64)) - (n % 2 ? page : 0);
     return in_.number();
   }

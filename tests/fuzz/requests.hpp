@@ -25,6 +25,7 @@ enum class asked : unsigned char { kvm, vm, kvm_vfio, group, container, device, 
 /// - o: the number of an object of an iommufd, 32 bits
 /// - d: a descriptor, 32 bits
 /// - h: a small number, 16 bits
+/// - S: a page shift, 32 bits
 /// - k: a small number, 64 bits
 /// - v: an I/O virtual address or an address of the VM
 /// - s: the size of a range, 64 bits
@@ -51,7 +52,7 @@ inline constexpr request requests[] = {
     {asked::vm, KVM_SET_USER_MEMORY_REGION, "ifvsp"},
     {asked::vm, KVM_IRQFD, "difdqq"},
     {asked::vm, KVM_IOEVENTFD, "kvidfiqqqq"},
-    {asked::vm, u::request_create_spapr_tce_64, "kifkk"},
+    {asked::vm, u::request_create_spapr_tce_64, "kSfkk"},
     {asked::kvm_vfio, KVM_SET_DEVICE_ATTR, "fikP"},
     {asked::kvm_vfio, KVM_GET_DEVICE_ATTR, "fikP"},
     {asked::kvm_vfio, KVM_HAS_DEVICE_ATTR, "fikP"},
