@@ -167,7 +167,7 @@ class ioas {
   static errc check_pages(const Mappings& all, Locked locked, bool count) {
     std::map<int, locked_pages> of_users;
     for (const auto& each : all) {
-      const dma_mapping& m = mapping_of(each);
+      const dma_mapping& m = *mapping_of(each);
       if (const errc e = check_translation(m); e != errc::ok) return e;
       if (!count || !m.account || !m.counted) continue;
       const auto [of_user, made] = of_users.try_emplace(m.account->user);
@@ -177,9 +177,10 @@ class ioas {
     }
     return errc::ok;
   }
-  static const dma_mapping& mapping_of(const dma_mapping& m) noexcept { return m; }
-  static const dma_mapping& mapping_of(const std::pair<const std::uint64_t, dma_mapping>& m) {
-    return m.second;
+  static const dma_mapping* mapping_of(const dma_mapping& m) noexcept { return &m; }
+  static const dma_mapping* mapping_of(
+      const std::pair<const std::uint64_t, dma_mapping>& m) noexcept {
+    return &m.second;
   }
   static errc check_translation(const dma_mapping& m) noexcept;
   [[nodiscard]] errc check_copy(const dma_mapping& m) const noexcept;

@@ -6,7 +6,6 @@
 #include <kvm_vfio/testing/schedules/scheduled_lock.hpp>
 #include <kvm_vfio/testing/schedules/scheduler.hpp>
 
-#include <cstddef>
 #include <vector>
 
 namespace kvm_vfio::testing {

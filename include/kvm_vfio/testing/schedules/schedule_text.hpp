@@ -3,6 +3,7 @@
 /// \file
 /// A schedule as a short text.
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>

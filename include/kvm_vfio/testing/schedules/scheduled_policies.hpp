@@ -4,7 +4,6 @@
 /// Policies that hand control to the scheduler at each call. They wrap any other policy.
 
 #include <kvm_vfio/concepts.hpp>
-#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/testing/archetypes.hpp>
 #include <kvm_vfio/testing/schedules/device_rules.hpp>

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::testing {
@@ -51,7 +52,7 @@ class search {
   // Runs every schedule in which at most this number of threads is stopped that could go on.
   explicit search(int preemptions) noexcept : bound_(preemptions), how_(mode::bounded) {}
   // Runs the schedule `only`. Later steps are of the last thread, if possible.
-  explicit search(const schedule& only) : how_(mode::fixed), fixed_(only) {}
+  explicit search(schedule only) : how_(mode::fixed), fixed_(std::move(only)) {}
 
   // Begins a run.
   void begin() noexcept {

@@ -81,7 +81,8 @@ KVM_VFIO_INLINE errc ioas::parts(std::uint64_t first, std::uint64_t last,
     if (!m) return errc::noent;
     const std::uint64_t end = std::min(last, m->last());
     parts.push_back(m->part(at, end + 1));
-    if (m->memory == 0) parts.back().memory = maps_.at_or_after(m->iova)->memory = ++numbers;
+    if (dma_mapping* const own = m->memory == 0 ? maps_.at_or_after(m->iova) : nullptr)
+      parts.back().memory = own->memory = ++numbers;
     if (end == last) return errc::ok;
     at = end + 1;
   }
