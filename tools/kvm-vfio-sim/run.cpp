@@ -226,9 +226,8 @@ struct introduction {
   int listener = -1;  // or the negative number of an error
 };
 
-// Sends the listener to the launcher, and waits until the launcher has looked at this process.
-void introduce(int launcher, const introduction& what) {
-  if (!send_with_descriptor(launcher, what, what.listener)) ::_exit(own_failure);
+// Waits until the launcher has looked at this process.
+void await_launcher(int launcher) {
   char go = 0;
   if (::read(launcher, &go, 1) != 1) ::_exit(own_failure);
 }
@@ -270,16 +269,21 @@ std::string explain_listener(int error) {
 
 // What a process of the launcher must be allowed to do with the program. Empty: all is allowed.
 std::string explain_access(pid_t process) {
-  static const char there = 1;
+  static char there = 1;
+  const auto address = reinterpret_cast<std::uintptr_t>(&there);
+  const auto refused = [](const std::string& what) {
+    return what + ": " + reason() + "; a container or kernel.yama.ptrace_scope may forbid it";
+  };
+  remote_memory memory(process);
   char here = 0;
-  if (!remote_memory(process).read(reinterpret_cast<std::uintptr_t>(&there), &here, 1))
-    return "the memory of the program cannot be read (process_vm_readv): " + reason() +
-           "; a container may forbid it";
+  if (!memory.read(address, &here, 1))
+    return refused("the memory of the program cannot be read (process_vm_readv)");
+  if (!memory.write(address, &here, 1))
+    return refused("the memory of the program cannot be written (process_vm_writev)");
   const unique_fd end(static_cast<int>(system_call(SYS_pidfd_open, process, 0)));
   const unique_fd copy(static_cast<int>(system_call(SYS_pidfd_getfd, end.get(), 0, 0)));
   if (!copy && errno != EBADF)
-    return "a file of the program cannot be reached (pidfd_getfd): " + reason() +
-           "; a container may forbid it";
+    return refused("a file of the program cannot be reached (pidfd_getfd)");
   return {};
 }
 
@@ -289,7 +293,7 @@ struct program_setup {
   std::string directory;  // of the run
   bool kvm = false;       // /dev/kvm is simulated
   int failure = -1;       // gets the number of the error if the program cannot be executed
-  int launcher = -1;      // the socket for the listener; -1: there is no listener
+  int launcher = -1;      // the socket for the listener, and for the permission to start
   pid_t parent = 0;       // the process of the launcher
   const dispositions* signals = nullptr;
   int other_end = -1;  // the launcher's end of the socket `launcher`
@@ -342,9 +346,11 @@ void add_to(const char* variable, const std::string& word) {
     (void)::setenv(directory_variable, setup.directory.c_str(), 1);
     if (setup.kvm) (void)::setenv(kvm_variable, "1", 1);
   }
-  if (setup.launcher >= 0)
-    introduce(setup.launcher,
-              {install_filter(setup.kvm ? kvm_calls::all : kvm_calls::of_kvm_vfio)});
+  if (setup.object.empty()) {
+    const introduction what{install_filter(setup.kvm ? kvm_calls::all : kvm_calls::of_kvm_vfio)};
+    if (!send_with_descriptor(setup.launcher, what, what.listener)) ::_exit(own_failure);
+  }
+  await_launcher(setup.launcher);
   (void)::execvp(program[0], program);
   const int error = errno;
   (void)!::write(setup.failure, &error, sizeof error);
@@ -517,7 +523,7 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   int failure[2];
   if (::pipe2(failure, O_CLOEXEC) != 0) return complain("a pipe: " + reason());
   int introductions[2] = {-1, -1};
-  if (!preloads && ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, introductions) != 0)
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, introductions) != 0)
     return complain("a socket: " + reason());
   setup.directory = directory.path();
   setup.kvm = kvm;
@@ -539,18 +545,17 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   const unique_fd ended(static_cast<int>(system_call(SYS_pidfd_open, made, 0)));
   if (!ended) return complain("pidfd_open: " + reason());
   std::unique_ptr<notifier> calls;
-  if (!preloads) {
-    (void)::close(introductions[1]);
-    const unique_fd program_end(introductions[0]);
-    const int listener = receive_listener(program_end.get());
-    const std::string wrong = listener < 0 ? explain_listener(-listener) : explain_access(made);
-    if (listener >= 0)
-      calls = std::make_unique<notifier>(unique_fd(listener), directory.path(), nodes, kvm);
-    // The child has not executed the program yet.
-    if (!wrong.empty()) return complain(wrong);
-    answers.use(*calls);
-    (void)!::write(program_end.get(), "", 1);
-  }
+  (void)::close(introductions[1]);
+  const unique_fd program_end(introductions[0]);
+  const int listener = preloads ? -1 : receive_listener(program_end.get());
+  const std::string wrong =
+      !preloads && listener < 0 ? explain_listener(-listener) : explain_access(made);
+  if (listener >= 0)
+    calls = std::make_unique<notifier>(unique_fd(listener), directory.path(), nodes, kvm);
+  // The child has not executed the program yet.
+  if (!wrong.empty()) return complain(wrong);
+  if (calls) answers.use(*calls);
+  (void)!::write(program_end.get(), "", 1);
   answers.run(ended.get());
 
   const int status = started.wait();

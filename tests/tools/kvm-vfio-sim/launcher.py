@@ -231,6 +231,15 @@ def case_arguments():
         sys.exit(f"--version: {done.stdout!r}")
 
 
+def case_denied():
+    """A container may forbid what the launcher needs. The program does not start."""
+    for name in ("process_vm_readv", "process_vm_writev", "pidfd_getfd"):
+        for transport in ("preload", "seccomp"):
+            done = call([client, "denies", name, *command(["--transport", transport], ["echo", "started"])])
+            expect_failure(f"{name}, {transport}", done, 125, f"({name}): Operation not permitted")
+            expect(f"{name}, {transport}: output", done.stdout, "")
+
+
 def case_topologies():
     for text, wrong in (
             ("", "JSON"),

@@ -3,16 +3,21 @@
 #include "client.hpp"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <thread>
 
 extern char** environ;
@@ -313,6 +318,34 @@ int hold(const std::vector<std::string>&) {
   (void)std::printf("%d\n", static_cast<int>(::getpid()));
   (void)std::fflush(stdout);
   for (;;) (void)::pause();
+}
+
+// Executes a program that gets EPERM from one system call, as a container's filter may do it.
+int denies(const std::vector<std::string>& arguments) {
+  constexpr struct {
+    const char* name;
+    unsigned number;
+  } calls[] = {{"process_vm_readv", SYS_process_vm_readv},
+               {"process_vm_writev", SYS_process_vm_writev},
+               {"pidfd_getfd", SYS_pidfd_getfd}};
+  for (const auto& c : calls) {
+    if (arguments.at(0) != c.name) continue;
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, c.number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program{4, filter};
+    CHECK(::prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) == 0);
+    CHECK(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    std::vector<std::string> words(arguments.begin() + 1, arguments.end());
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    (void)::execvp(pointers[0], pointers.data());
+  }
+  return 1;
 }
 
 // Ends with a status, or by a signal.
