@@ -20,6 +20,7 @@
 #include <linux/vfio.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ bool mappings_lost;  // there were more: the simulated host is asked at each mun
 char directory[PATH_MAX];
 size_t directory_length;
 bool simulated_kvm;
+char object[PATH_MAX];  // the path of this object
 
 struct node {
   char path[64];
@@ -749,6 +751,132 @@ int do_munmap(void* at, size_t size) {
   return static_cast<int>(system_call(SYS_munmap, at, size));
 }
 
+// ---- Programs that processes execute ----
+
+// Whether a list of LD_PRELOAD has this object.
+bool names_object(const char* list) {
+  for (const char* at = list; *at;) {
+    const size_t n = strcspn(at, ": ");
+    if (n == strlen(object) && memcmp(at, object, n) == 0) return true;
+    at += n + (at[n] != 0);
+  }
+  return false;
+}
+
+// The variables of the environment that lead a program to the simulated host.
+struct own_variables {
+  char preload[2 * PATH_MAX];
+  char where[PATH_MAX + sizeof kvm_vfio_sim::directory_variable + 1];
+  char kvm[sizeof kvm_vfio_sim::kvm_variable + 2];
+};
+constexpr size_t most_own_variables = 3;
+
+// The value of a variable if `entry` sets it, or null.
+const char* value_in(const char* entry, const char* name) {
+  const size_t n = strlen(name);
+  return strncmp(entry, name, n) == 0 && entry[n] == '=' ? entry + n + 1 : nullptr;
+}
+
+// How many variables an environment has. False: its memory cannot be read.
+bool count_of(char* const* environment, size_t& count) {
+  count = 0;
+  if (!environment) return true;
+  for (;; ++count) {
+    if (!readable(reinterpret_cast<const char*>(environment + count))) return false;
+    if (!environment[count]) return true;
+    if (!readable(environment[count])) return false;
+  }
+}
+
+// Copies an environment, and puts back what a program has removed from it.
+// \param to    room for `count` + `most_own_variables` + 1 pointers
+// \param own   the memory of the added variables
+void complete(char* const* environment, size_t count, char** to, own_variables& own) {
+  size_t n = 0;
+  bool has_where = false;
+  bool has_kvm = false;
+  const char* before = "";
+  size_t preload_at = count;
+  for (size_t i = 0; i < count; ++i) {
+    has_where = has_where || value_in(environment[i], kvm_vfio_sim::directory_variable);
+    has_kvm = has_kvm || value_in(environment[i], kvm_vfio_sim::kvm_variable);
+    if (const char* const value = value_in(environment[i], "LD_PRELOAD")) {
+      if (preload_at == count) {
+        before = value;
+        preload_at = n;
+      }
+    }
+    to[n++] = environment[i];
+  }
+  // The objects that the program wants keep their order, in front of this object.
+  if (!names_object(before)) {
+    const int size = snprintf(own.preload, sizeof own.preload, "LD_PRELOAD=%s%s%s", before,
+                              *before ? ":" : "", object);
+    // A list that is too long stays as it is.
+    if (size > 0 && size < static_cast<int>(sizeof own.preload))
+      to[preload_at == count ? n++ : preload_at] = own.preload;
+  }
+  if (!has_where) {
+    (void)snprintf(own.where, sizeof own.where, "%s=%s", kvm_vfio_sim::directory_variable,
+                   directory);
+    to[n++] = own.where;
+  }
+  if (simulated_kvm && !has_where && !has_kvm) {
+    (void)snprintf(own.kvm, sizeof own.kvm, "%s=1", kvm_vfio_sim::kvm_variable);
+    to[n++] = own.kvm;
+  }
+  to[n] = nullptr;
+}
+
+// Makes a call with a completed environment. The memory is on the stack, because a child of
+// vfork(2) shares all other memory with its parent.
+template <class Call>
+auto with_environment(char* const* environment, Call call) {
+  size_t count = 0;
+  if (directory_length == 0 || object[0] == 0 || !count_of(environment, count))
+    return call(environment);
+  own_variables own;
+  auto** const all =
+      static_cast<char**>(__builtin_alloca((count + most_own_variables + 1) * sizeof(char*)));
+  complete(environment, count, all, own);
+  return call(all);
+}
+
+int do_execve(const char* path, char* const* words, char* const* environment) {
+  return with_environment(environment, [&](char* const* all) {
+    return NEXT(execve, int(const char*, char* const*, char* const*))(path, words, all);
+  });
+}
+int do_execvpe(const char* name, char* const* words, char* const* environment) {
+  return with_environment(environment, [&](char* const* all) {
+    return NEXT(execvpe, int(const char*, char* const*, char* const*))(name, words, all);
+  });
+}
+int do_execveat(int at, const char* path, char* const* words, char* const* environment, int flags) {
+  return with_environment(environment, [&](char* const* all) {
+    return static_cast<int>(system_call(SYS_execveat, at, path, words, all, flags));
+  });
+}
+
+// Functions such as system(3) take the environment of the process. Completes it if the process has
+// removed a variable.
+void complete_own_environment() {
+  size_t count = 0;
+  if (directory_length == 0 || object[0] == 0 || !count_of(environ, count)) return;
+  const char* const preload = getenv("LD_PRELOAD");
+  if (preload && names_object(preload) && getenv(kvm_vfio_sim::directory_variable)) return;
+  const size_t pointers = (count + most_own_variables + 1) * sizeof(char*);
+  // The process keeps this memory.
+  void* const made = reinterpret_cast<void*>(
+      system_call(SYS_mmap, nullptr, pointers + sizeof(own_variables), PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (made == MAP_FAILED) return;
+  auto** const all = static_cast<char**>(made);
+  auto* const own = reinterpret_cast<own_variables*>(static_cast<char*>(made) + pointers);
+  complete(environ, count, all, *own);
+  environ = all;
+}
+
 // ---- Start ----
 
 void in_child() {
@@ -812,6 +940,10 @@ __attribute__((constructor)) void start() {
   strcpy(directory, where);
   directory_length = strlen(directory);
   simulated_kvm = getenv(kvm_vfio_sim::kvm_variable) != nullptr;
+  Dl_info self;
+  if (dladdr(&directory, &self) != 0 && self.dli_fname && self.dli_fname[0] == '/' &&
+      strlen(self.dli_fname) < sizeof object)
+    strcpy(object, self.dli_fname);
   read_nodes();
   own_process = getpid();
   (void)pthread_atfork(nullptr, nullptr, in_child);
@@ -1340,6 +1472,78 @@ long sim_recvmsg(int fd, msghdr* m, int flags) {
     }
   }
   return n;
+}
+
+// Programs.
+int sim_execve(const char* path, char* const* words, char* const* environment) AS(execve);
+int sim_execve(const char* path, char* const* words, char* const* environment) {
+  return do_execve(path, words, environment);
+}
+int sim_execv(const char* path, char* const* words) AS(execv);
+int sim_execv(const char* path, char* const* words) { return do_execve(path, words, environ); }
+int sim_execvp(const char* name, char* const* words) AS(execvp);
+int sim_execvp(const char* name, char* const* words) { return do_execvpe(name, words, environ); }
+int sim_execvpe(const char* name, char* const* words, char* const* environment) AS(execvpe);
+int sim_execvpe(const char* name, char* const* words, char* const* environment) {
+  return do_execvpe(name, words, environment);
+}
+int sim_execveat(int at, const char* path, char* const* words, char* const* environment, int flags)
+    AS(execveat);
+int sim_execveat(int at, const char* path, char* const* words, char* const* environment,
+                 int flags) {
+  return do_execveat(at, path, words, environment, flags);
+}
+int sim_fexecve(int fd, char* const* words, char* const* environment) AS(fexecve);
+int sim_fexecve(int fd, char* const* words, char* const* environment) {
+  if (fd < 0 || !words || !environment) {
+    errno = EINVAL;
+    return -1;
+  }
+  return do_execveat(fd, "", words, environment, AT_EMPTY_PATH);
+}
+// The words of the call are its arguments. `environment` is behind them, or the process's own.
+#define EXEC_WORDS(own, name, call, environment)                                       \
+  int own(const char* path, const char* word, ...) AS(name);                           \
+  int own(const char* path, const char* word, ...) {                                   \
+    size_t count = 1;                                                                  \
+    va_list more;                                                                      \
+    va_start(more, word);                                                              \
+    for (const char* next = word; next; ++count) next = va_arg(more, const char*);     \
+    va_end(more);                                                                      \
+    auto** const words = static_cast<char**>(__builtin_alloca(count * sizeof(char*))); \
+    words[0] = const_cast<char*>(word);                                                \
+    va_start(more, word);                                                              \
+    for (size_t i = 1; i < count; ++i) words[i] = va_arg(more, char*);                 \
+    char* const* const all = environment;                                              \
+    va_end(more);                                                                      \
+    return call(path, words, all);                                                     \
+  }
+EXEC_WORDS(sim_execl, execl, do_execve, environ)
+EXEC_WORDS(sim_execlp, execlp, do_execvpe, environ)
+EXEC_WORDS(sim_execle, execle, do_execve, va_arg(more, char* const*))
+#define SPAWN(own, name)                                                                       \
+  int own(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,             \
+          const posix_spawnattr_t* attributes, char* const* words, char* const* environment)   \
+      AS(name);                                                                                \
+  int own(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,             \
+          const posix_spawnattr_t* attributes, char* const* words, char* const* environment) { \
+    return with_environment(environment, [&](char* const* all) {                               \
+      return NEXT(name, int(pid_t*, const char*, const posix_spawn_file_actions_t*,            \
+                            const posix_spawnattr_t*, char* const*, char* const*))(            \
+          pid, path, actions, attributes, words, all);                                         \
+    });                                                                                        \
+  }
+SPAWN(sim_posix_spawn, posix_spawn)
+SPAWN(sim_posix_spawnp, posix_spawnp)
+int sim_system(const char* line) AS(system);
+int sim_system(const char* line) {
+  complete_own_environment();
+  return NEXT(system, int(const char*))(line);
+}
+FILE* sim_popen(const char* line, const char* mode) AS(popen);
+FILE* sim_popen(const char* line, const char* mode) {
+  complete_own_environment();
+  return NEXT(popen, FILE * (const char*, const char*))(line, mode);
 }
 
 }  // extern "C"

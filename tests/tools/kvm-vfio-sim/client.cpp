@@ -176,6 +176,7 @@ int main(int count, char** arguments) {
       {"interrupts", interrupts},
       {"paths", paths},
       {"mistakes", mistakes},
+      {"cleaned", cleaned},
       {"denies", denies},
       {"exits", exits},
       {"wrong-order", wrong_order},

@@ -113,6 +113,7 @@ int busy_while_mapped(const std::vector<std::string>&);
 int interrupts(const std::vector<std::string>&);
 int paths(const std::vector<std::string>&);
 int mistakes(const std::vector<std::string>&);
+int cleaned(const std::vector<std::string>&);
 int denies(const std::vector<std::string>&);
 int exits(const std::vector<std::string>&);
 int wrong_order(const std::vector<std::string>&);

@@ -240,6 +240,22 @@ def case_denied():
             expect(f"{name}, {transport}: output", done.stdout, "")
 
 
+def case_environments():
+    """A program that removes variables of the environment stays on the simulated host."""
+    for words in (["env", "-i", client, "attach-legacy"], ["env", "-u", "LD_PRELOAD", client, "attach-legacy"],
+                  ["sh", "-c", f"unset LD_PRELOAD; {client} attach-legacy; exit $?"]):
+        done = run(["--strict"], words)
+        expect(f"{words} ({done.stderr})", done.returncode, 0)
+    # The objects that the program preloads keep their order.
+    done = run([], ["sh", "-c", "LD_PRELOAD=libm.so.6:libdl.so.2 printenv LD_PRELOAD; unset LD_PRELOAD; printenv LD_PRELOAD"])
+    mine = done.stdout.splitlines()[-1]
+    expect("the object", os.path.basename(mine), "libkvm-vfio-sim.so")
+    expect("the order", done.stdout, f"libm.so.6:libdl.so.2:{mine}\n{mine}\n")
+    # A program that keeps everything gets everything as it is.
+    lists = run([], ["sh", "-c", "LD_PRELOAD=libm.so.6:$LD_PRELOAD printenv LD_PRELOAD"]).stdout
+    expect("as it is", lists, f"libm.so.6:{mine}\n")
+
+
 def case_topologies():
     for text, wrong in (
             ("", "JSON"),

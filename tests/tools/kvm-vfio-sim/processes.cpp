@@ -320,6 +320,56 @@ int hold(const std::vector<std::string>&) {
   for (;;) (void)::pause();
 }
 
+// Executes `attach-legacy` with an empty environment, in each way.
+int cleaned(const std::vector<std::string>&) {
+  char path[4096] = {};
+  CHECK(::readlink("/proc/self/exe", path, sizeof path - 1) > 0);
+  std::string word = "attach-legacy";
+  char* words[] = {path, word.data(), nullptr};
+  char* nothing[] = {nullptr};
+  const std::string line = std::string(path) + " " + word;
+  const int self = ::open(path, O_RDONLY);
+  for (int way = 0; way < 13; ++way) {
+    const pid_t child = ::fork();
+    CHECK(child >= 0);
+    if (child != 0) {
+      expect_success(child);
+      continue;
+    }
+    CHECK(::clearenv() == 0);
+    pid_t spawned = -1;
+    switch (way) {
+      case 0: (void)::execv(path, words); break;
+      case 1: (void)::execve(path, words, nothing); break;
+      case 2: (void)::execvp(path, words); break;
+      case 3: (void)::execvpe(path, words, nothing); break;
+      case 4: (void)::execl(path, path, words[1], nullptr); break;
+      case 5: (void)::execlp(path, path, words[1], nullptr); break;
+      case 6: (void)::execle(path, path, words[1], nullptr, nothing); break;
+      case 7: (void)::fexecve(self, words, nothing); break;
+      case 8: (void)::execveat(AT_FDCWD, path, words, nothing, 0); break;
+      case 9: CHECK(::posix_spawn(&spawned, path, nullptr, nullptr, words, nothing) == 0); break;
+      case 10: CHECK(::posix_spawnp(&spawned, path, nullptr, nullptr, words, nothing) == 0); break;
+      case 11: CHECK(::system(line.c_str()) == 0); break;
+      default: {
+        std::FILE* const output = ::popen(line.c_str(), "r");
+        CHECK(output && ::pclose(output) == 0);
+      }
+    }
+    CHECK(way >= 9);
+    if (spawned > 0) expect_success(spawned);
+    std::_Exit(0);
+  }
+  // Wrong environments are errors, as without the object.
+  auto* const wild = reinterpret_cast<char* const*>(std::uintptr_t{8});
+  FAILS(::execve(path, words, wild), EFAULT);
+  char* wild_entry[] = {reinterpret_cast<char*>(std::uintptr_t{8}), nullptr};
+  FAILS(::execve(path, words, wild_entry), EFAULT);
+  FAILS(::execve("/nowhere/at-all", words, nothing), ENOENT);
+  FAILS(::execvp("nowhere-at-all", words), ENOENT);
+  return 0;
+}
+
 // Executes a program that gets EPERM from one system call, as a container's filter may do it.
 int denies(const std::vector<std::string>& arguments) {
   constexpr struct {
