@@ -6,6 +6,7 @@
 // The object needs the C library alone, and allocates nothing. The functions have other names here
 // than in the object (`AS`), because the C library's headers declare the real ones.
 #include "paths.hpp"
+#include "program_file.hpp"
 #include "protocol.hpp"
 #include "system_calls.hpp"
 
@@ -763,6 +764,74 @@ bool names_object(const char* list) {
   return false;
 }
 
+// Tells the launcher of a program that will not be on the simulated host: one line of a file.
+// `none` withdraws the last line of the path.
+void tell_unreached(const char* path, kvm_vfio_sim::obstacle why) {
+  char name[PATH_MAX + sizeof kvm_vfio_sim::unreached_name];
+  char line[PATH_MAX + 16];
+  const int before = errno;
+  (void)snprintf(name, sizeof name, "%s%s", directory, kvm_vfio_sim::unreached_name);
+  const int size = snprintf(line, sizeof line, "%u %s\n", static_cast<unsigned>(why), path);
+  const int fd = static_cast<int>(
+      system_call(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (fd >= 0 && size > 0 && size < static_cast<int>(sizeof line))
+    (void)system_call(SYS_write, fd, line, size);
+  if (fd >= 0) (void)real_close(fd);
+  errno = before;
+}
+
+// A program that a process is about to execute. Tells the launcher if the program will not be on
+// the simulated host.
+struct execution {
+  kvm_vfio_sim::program_file file;
+  char path[PATH_MAX];
+
+  // Looks at a file.
+  execution(int at, const char* name) : path() { look_at(at, name); }
+  // Looks for a name as the C library does: in PATH.
+  explicit execution(const char* name) : path() {
+    if (directory_length == 0 || !readable(name)) return;
+    if (strchr(name, '/')) {
+      look_at(AT_FDCWD, name);
+      return;
+    }
+    const char* list = getenv("PATH");
+    if (!list) list = "/bin:/usr/bin";
+    const int before = errno;
+    for (;; ++list) {
+      char tried[PATH_MAX];
+      const int length = static_cast<int>(strcspn(list, ":"));
+      const int size =
+          snprintf(tried, sizeof tried, "%.*s%s%s", length, list, length ? "/" : "./", name);
+      if (size > 0 && size < PATH_MAX && system_call(SYS_faccessat, AT_FDCWD, tried, X_OK) == 0) {
+        look_at(AT_FDCWD, tried);
+        break;
+      }
+      list += length;
+      if (*list == 0) break;
+    }
+    errno = before;
+  }
+  // The real kernel did not execute the program.
+  void failed() const {
+    if (path[0]) tell_unreached(path, kvm_vfio_sim::obstacle::none);
+  }
+
+ private:
+  void look_at(int at, const char* name) {
+    const int before = errno;
+    if (directory_length != 0 && readable(name) && name[0] && strlen(name) < sizeof path &&
+        system_call(SYS_faccessat, at, name, X_OK) == 0) {
+      file = kvm_vfio_sim::look_at_program(at, name);
+      if (file.what != kvm_vfio_sim::obstacle::none) {
+        strcpy(path, name);
+        tell_unreached(path, file.what);
+      }
+    }
+    errno = before;
+  }
+};
+
 // The variables of the environment that lead a program to the simulated host.
 struct own_variables {
   char preload[2 * PATH_MAX];
@@ -842,20 +911,33 @@ auto with_environment(char* const* environment, Call call) {
   return call(all);
 }
 
+// These calls return only if the real kernel did not execute the program.
 int do_execve(const char* path, char* const* words, char* const* environment) {
-  return with_environment(environment, [&](char* const* all) {
+  const execution e(AT_FDCWD, path);
+  const int r = with_environment(environment, [&](char* const* all) {
     return NEXT(execve, int(const char*, char* const*, char* const*))(path, words, all);
   });
+  e.failed();
+  return r;
 }
 int do_execvpe(const char* name, char* const* words, char* const* environment) {
-  return with_environment(environment, [&](char* const* all) {
+  const execution e(name);
+  const int r = with_environment(environment, [&](char* const* all) {
     return NEXT(execvpe, int(const char*, char* const*, char* const*))(name, words, all);
   });
+  e.failed();
+  return r;
 }
 int do_execveat(int at, const char* path, char* const* words, char* const* environment, int flags) {
-  return with_environment(environment, [&](char* const* all) {
+  char link[40];
+  const bool is_empty = (flags & AT_EMPTY_PATH) && readable(path) && !path[0];
+  (void)snprintf(link, sizeof link, "/proc/self/fd/%d", at);
+  const execution e(is_empty ? AT_FDCWD : at, is_empty ? link : path);
+  const int r = with_environment(environment, [&](char* const* all) {
     return static_cast<int>(system_call(SYS_execveat, at, path, words, all, flags));
   });
+  e.failed();
+  return r;
 }
 
 // Functions such as system(3) take the environment of the process. Completes it if the process has
@@ -1521,20 +1603,23 @@ int sim_fexecve(int fd, char* const* words, char* const* environment) {
 EXEC_WORDS(sim_execl, execl, do_execve, environ)
 EXEC_WORDS(sim_execlp, execlp, do_execvpe, environ)
 EXEC_WORDS(sim_execle, execle, do_execve, va_arg(more, char* const*))
-#define SPAWN(own, name)                                                                       \
+#define SPAWN(own, name, ...)                                                                  \
   int own(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,             \
           const posix_spawnattr_t* attributes, char* const* words, char* const* environment)   \
       AS(name);                                                                                \
   int own(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,             \
           const posix_spawnattr_t* attributes, char* const* words, char* const* environment) { \
-    return with_environment(environment, [&](char* const* all) {                               \
+    const execution e(__VA_ARGS__);                                                            \
+    const int r = with_environment(environment, [&](char* const* all) {                        \
       return NEXT(name, int(pid_t*, const char*, const posix_spawn_file_actions_t*,            \
                             const posix_spawnattr_t*, char* const*, char* const*))(            \
           pid, path, actions, attributes, words, all);                                         \
     });                                                                                        \
+    if (r != 0) e.failed();                                                                    \
+    return r;                                                                                  \
   }
-SPAWN(sim_posix_spawn, posix_spawn)
-SPAWN(sim_posix_spawnp, posix_spawnp)
+SPAWN(sim_posix_spawn, posix_spawn, AT_FDCWD, path)
+SPAWN(sim_posix_spawnp, posix_spawnp, path)
 int sim_system(const char* line) AS(system);
 int sim_system(const char* line) {
   complete_own_environment();

@@ -28,6 +28,10 @@ inline constexpr char socket_name[] = "/socket";
 /// The name of the list of device nodes: lines with a path, the major and the minor number, and the
 /// inode of the file that stands for the node in the directory of the run.
 inline constexpr char nodes_name[] = "/nodes";
+/// The name of the list of programs that processes executed, but that are not on the simulated
+/// host: lines with a number of `obstacle` and a path. `obstacle::none` withdraws an earlier line
+/// of the path. The file is missing if there was no such program.
+inline constexpr char unreached_name[] = "/unreached";
 
 /// What a process wants.
 enum class operation : std::uint32_t {

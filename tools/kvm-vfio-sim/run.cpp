@@ -6,6 +6,7 @@
 #include "host.hpp"
 #include "notify.hpp"
 #include "proc.hpp"
+#include "program_file.hpp"
 #include "protocol.hpp"
 #include "remote_memory.hpp"
 #include "server.hpp"
@@ -20,7 +21,6 @@
 #include <kvm_vfio/trace/report.hpp>
 #include <kvm_vfio/trace/rules.hpp>
 
-#include <elf.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -38,6 +38,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -178,35 +179,42 @@ std::string find_program(const std::string& name) {
   return name;
 }
 
-// Why the object cannot be preloaded into a program. Empty: it can. (The loader itself names no
-// loader, but it preloads.)
-std::string obstacle(const std::string& path) {
-  const std::string name = path.substr(path.rfind('/') + 1);
-  if (name.starts_with("ld-") || name.starts_with("ld.so")) return {};
-  const unique_fd f(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  Elf64_Ehdr head{};
-  if (!f || ::pread(f.get(), &head, sizeof head, 0) != sizeof head ||
-      std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64)
-    return {};
-  bool has_loader = false;
-  bool is_go = false;
-  for (unsigned i = 0; i < head.e_phnum; ++i) {
-    Elf64_Phdr part{};
-    const auto at = static_cast<off_t>(head.e_phoff + std::uint64_t{i} * head.e_phentsize);
-    if (::pread(f.get(), &part, sizeof part, at) != sizeof part) return {};
-    if (part.p_type == PT_INTERP) has_loader = true;
-    // Go's linker writes a note with the name "Go", which comes first in its part.
-    struct {
-      Elf64_Nhdr head;
-      char name[4];
-    } note{};
-    if (part.p_type == PT_NOTE &&
-        ::pread(f.get(), &note, sizeof note, static_cast<off_t>(part.p_offset)) == sizeof note &&
-        std::memcmp(note.name, "Go\0", 4) == 0)
-      is_go = true;
+// Why the object cannot be preloaded into a program, or does not see its calls. Empty: it can.
+std::string to_text(obstacle what) {
+  switch (what) {
+    case obstacle::none: break;
+    case obstacle::is_static: return "is statically linked";
+    case obstacle::is_go: return "is written in Go, and makes system calls without the C library";
+    case obstacle::other_architecture: return "is for another processor, or for 32 bits";
+    case obstacle::other_user: return "gets the rights of another user (set-user-ID)";
   }
-  if (!has_loader) return "is statically linked";
-  return is_go ? "is written in Go, and makes system calls without the C library" : "";
+  return {};
+}
+
+// The programs that processes of the run executed, but that were not on the simulated host: one
+// text for each program.
+std::vector<std::string> unreached_programs(const std::string& directory) {
+  std::map<std::string, std::pair<obstacle, int>> counts;
+  std::FILE* const f = std::fopen((directory + unreached_name).c_str(), "re");
+  if (!f) return {};
+  char line[longest_path + 16];
+  while (std::fgets(line, sizeof line, f)) {
+    char* path = nullptr;
+    const auto what = static_cast<obstacle>(std::strtoul(line, &path, 10));
+    line[std::strcspn(line, "\n")] = 0;
+    if (*path != ' ') continue;
+    auto& [last, count] = counts[path + 1];
+    if (what == obstacle::none) --count;
+    else ++count, last = what;
+  }
+  (void)std::fclose(f);
+  std::vector<std::string> all;
+  for (const auto& [path, entry] : counts)
+    if (entry.second > 0)
+      all.push_back(
+          path + " " + to_text(entry.first) + ", so it was not on the simulated host" +
+          (entry.first == obstacle::other_architecture ? "" : ": --transport seccomp reaches it"));
+  return all;
 }
 
 bool write_nodes(const std::string& directory, const std::vector<sim::device_node>& nodes) {
@@ -477,7 +485,7 @@ int run_program(const sim::topology& machine, const run_options& options, char**
     return complain("there is no profile \"" + options.profile +
                     "\"; the profiles are linux-6.1, linux-6.12 and linux-7.3");
   const std::string path = find_program(program[0]);
-  const std::string unreachable = obstacle(path);
+  const std::string unreachable = to_text(look_at_program(AT_FDCWD, path.c_str()).what);
   const bool preloads =
       options.transport == "preload" || (options.transport == "auto" && unreachable.empty());
   if (preloads && !unreachable.empty())
@@ -568,7 +576,10 @@ int run_program(const sim::topology& machine, const run_options& options, char**
     return error == ENOENT ? 127 : 126;
   }
   if (answers.log().failed()) (void)complain(options.log + ": the log is not complete");
-  return conclude(answers, options, status, setup.directory);
+  const int result = conclude(answers, options, status, setup.directory);
+  const auto unreached = unreached_programs(directory.path());
+  for (const std::string& what : unreached) (void)complain(what);
+  return options.strict && !unreached.empty() && result != findings ? own_failure : result;
 }
 
 }  // namespace kvm_vfio_sim

@@ -256,6 +256,24 @@ def case_environments():
     expect("as it is", lists, f"libm.so.6:{mine}\n")
 
 
+def case_set_user_id():
+    """The loader preloads nothing into a program with the rights of another user."""
+    if os.geteuid() != 0:
+        return
+    other = path("other")
+    shutil.copy(client, other)
+    os.chown(other, 65534, 65534)
+    os.chmod(other, 0o4755)
+    if os.statvfs(other).f_flag & os.ST_NOSUID:
+        return
+    words = ["sh", "-c", f"{other} exits 0; exit 0"]
+    text = f"{other} gets the rights of another user (set-user-ID), so it was not on the simulated host"
+    expect_failure("set-user-ID", run(["--strict"], words), 125, text)
+    expect_failure("set-user-ID, not strict", run([], words), 0, text)
+    done = run(["--transport", "seccomp"], words)
+    expect("seccomp", (done.returncode, text in done.stderr), (0, False))
+
+
 def case_topologies():
     for text, wrong in (
             ("", "JSON"),
