@@ -1420,6 +1420,32 @@ PARTS_WITH_FLAGS(sim_preadv64v2, preadv64v2, operation::readv, operation::preadv
 PARTS_WITH_FLAGS(sim_pwritev2, pwritev2, operation::writev, operation::pwritev)
 PARTS_WITH_FLAGS(sim_pwritev64v2, pwritev64v2, operation::writev, operation::pwritev)
 
+// Linux refuses to copy between VFIO's files and others, because these files have no position and
+// no splice operations. The socket behind a simulated descriptor would take the bytes, or wait for
+// them.
+bool refuses_copy(int from, int to) {
+  const auto is_known = [](int fd) { return fd >= 0 && fd < most && kinds[fd] == simulated; };
+  if (!is_known(from) && !is_known(to)) return false;
+  errno = EINVAL;
+  return true;
+}
+#define SENDFILE(own, name)                                                                 \
+  long own(int to, int from, long* offset, size_t size) AS(name);                           \
+  long own(int to, int from, long* offset, size_t size) {                                   \
+    return refuses_copy(from, to) ? -1 : system_call(SYS_sendfile, to, from, offset, size); \
+  }
+SENDFILE(sim_sendfile, sendfile)
+SENDFILE(sim_sendfile64, sendfile64)
+#define COPY(own, name)                                                                         \
+  long own(int from, long* from_at, int to, long* to_at, size_t size, unsigned flags) AS(name); \
+  long own(int from, long* from_at, int to, long* to_at, size_t size, unsigned flags) {         \
+    if (refuses_copy(from, to)) return -1;                                                      \
+    return NEXT(name, long(int, long*, int, long*, size_t, unsigned))(from, from_at, to, to_at, \
+                                                                      size, flags);             \
+  }
+COPY(sim_splice, splice)
+COPY(sim_copy_file_range, copy_file_range)
+
 void* sim_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) AS(mmap);
 void* sim_mmap(void* at, size_t size, int protection, int flags, int fd, long offset) {
   return do_mmap(at, size, protection, flags, fd, offset);

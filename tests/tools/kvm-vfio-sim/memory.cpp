@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -117,6 +118,20 @@ int parts(const std::vector<std::string>&) {
     // With seccomp, these are not reported.
     FAILS(::readv(a.group, both, 2), EINVAL);
     FAILS(::writev(a.container, both, 2), EINVAL);
+    // No position, and no copies between files: a wrong call does not wait for ever.
+    int ends[2];
+    CHECK(::pipe2(ends, O_CLOEXEC) == 0 && ::write(ends[1], "text", 4) == 4);
+    const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    for (const int fd : {a.device, a.group, a.container}) {
+      FAILS(::lseek(fd, 0, SEEK_CUR), ESPIPE);
+      FAILS(::sendfile(fd, file, nullptr, 4), EINVAL);
+      FAILS(::sendfile(ends[1], fd, nullptr, 4), EINVAL);
+      FAILS(::splice(fd, nullptr, ends[1], nullptr, 4, 0), EINVAL);
+      FAILS(::splice(ends[0], nullptr, fd, nullptr, 4, 0), EINVAL);
+      FAILS(::copy_file_range(file, nullptr, fd, nullptr, 4, 0), EINVAL);
+    }
+    CHECK(::sendfile(ends[1], file, nullptr, 4) == 4);
+    CHECK(::close(file) == 0 && ::close(ends[0]) == 0 && ::close(ends[1]) == 0);
   }
   // A real file.
   const int zero = ::open("/dev/zero", O_RDWR | O_CLOEXEC);
