@@ -838,7 +838,7 @@ struct own_variables {
   char where[PATH_MAX + sizeof kvm_vfio_sim::directory_variable + 1];
   char kvm[sizeof kvm_vfio_sim::kvm_variable + 2];
 };
-constexpr size_t most_own_variables = 3;
+constexpr size_t most_own_variables = 4;
 
 // The value of a variable if `entry` sets it, or null.
 const char* value_in(const char* entry, const char* name) {
@@ -864,11 +864,13 @@ void complete(char* const* environment, size_t count, char** to, own_variables& 
   size_t n = 0;
   bool has_where = false;
   bool has_kvm = false;
+  bool has_options = false;  // of the address sanitizer, as the launcher sets them
   const char* before = "";
   size_t preload_at = count;
   for (size_t i = 0; i < count; ++i) {
     has_where = has_where || value_in(environment[i], kvm_vfio_sim::directory_variable);
     has_kvm = has_kvm || value_in(environment[i], kvm_vfio_sim::kvm_variable);
+    has_options = has_options || value_in(environment[i], "ASAN_OPTIONS");
     if (const char* const value = value_in(environment[i], "LD_PRELOAD")) {
       if (preload_at == count) {
         before = value;
@@ -884,6 +886,10 @@ void complete(char* const* environment, size_t count, char** to, own_variables& 
     // A list that is too long stays as it is.
     if (size > 0 && size < static_cast<int>(sizeof own.preload))
       to[preload_at == count ? n++ : preload_at] = own.preload;
+  }
+  if (!has_options) {
+    static char options[] = "ASAN_OPTIONS=verify_asan_link_order=0";
+    to[n++] = options;
   }
   if (!has_where) {
     (void)snprintf(own.where, sizeof own.where, "%s=%s", kvm_vfio_sim::directory_variable,
