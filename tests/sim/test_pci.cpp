@@ -227,6 +227,21 @@ TEST_CASE("the number of enabled MSI vectors is at most what armed MSI last") {
   CHECK(most() == 2);
 }
 
+TEST_CASE("the counter of an eventfd stops at its largest value") {
+  plugged p;
+  const int event = static_cast<int>(p.task.eventfd().value());
+  sim::vfio_device& d = *p.world.find_device(device_name);
+  REQUIRE(p.arm(VFIO_PCI_MSIX_IRQ_INDEX, 0, {event}) == errc::ok);
+  // A process can write at most this number. Signals can reach one more.
+  std::uint64_t number = ~std::uint64_t{0} - 1;
+  REQUIRE(p.task.write(event, &number, sizeof number));
+  for (int i = 0; i < 3; ++i) CHECK(p.world.raise(d, VFIO_PCI_MSIX_IRQ_INDEX, 0));
+  number = 0;
+  CHECK(p.task.write(event, &number, sizeof number).error() == errc::again);
+  CHECK(p.count(event) == ~std::uint64_t{0});
+  CHECK(p.count(event) == 0);
+}
+
 TEST_CASE("INTx masks itself until it is unmasked") {
   plugged p;
   const int event = static_cast<int>(p.task.eventfd().value());

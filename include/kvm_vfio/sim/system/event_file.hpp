@@ -17,7 +17,7 @@ class event_file : public file {
   event_file() noexcept : file(file_kind::event) {}
   [[nodiscard]] const char* name() const noexcept override { return "[eventfd]"; }
   [[nodiscard]] event_file* as_event() noexcept override;
-  /// Adds one to the counter. Any thread may call this function.
+  /// Adds one to the counter, up to 2^64 - 1 (eventfd_signal). Any thread may call this function.
   virtual void signal() noexcept;
   /// Adds a consumer (the kernel's struct virqfd). While an eventfd has a consumer, each write and
   /// each signal counts in `consumed` instead of the counter, and sets the counter to 0. An irqfd

@@ -16,7 +16,11 @@ namespace kvm_vfio::sim {
 KVM_VFIO_INLINE event_file* event_file::as_event() noexcept { return this; }
 
 KVM_VFIO_INLINE void event_file::signal() noexcept {
-  __atomic_add_fetch(&count_, 1, __ATOMIC_ACQ_REL);
+  std::uint64_t before = __atomic_load_n(&count_, __ATOMIC_ACQUIRE);
+  while (before != ~std::uint64_t{0} &&
+         !__atomic_compare_exchange_n(&count_, &before, before + 1, false, __ATOMIC_ACQ_REL,
+                                      __ATOMIC_ACQUIRE)) {
+  }
   consume();
 }
 
