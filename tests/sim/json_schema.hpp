@@ -79,7 +79,7 @@ class json_schema {
           if (!schema.at("properties").contains(name)) return false;
       return true;
     }
-    for (const char* words : {"$schema", "$defs", "$comment", "title", "description"})
+    for (const char* words : {"$schema", "$defs", "$comment", "title", "description", "default"})
       if (keyword == words) return true;
     throw std::logic_error("a keyword that is not known: " + keyword);
   }
