@@ -197,5 +197,47 @@ TEST_CASE("A snapshot has what another thread did before the lock was free") {
   CHECK(files == std::vector<file_id>{a, b});
 }
 
+// A handle that knows with which reference it came. Handles of one file are equal.
+struct numbered_handle {
+  int number = 0;
+  int reference = 0;
+  friend bool operator==(const numbered_handle& a, const numbered_handle& b) noexcept {
+    return a.number == b.number;
+  }
+};
+struct numbered_vfio : linked_symbols {
+  using file = numbered_handle;
+  using vm = int;
+  [[nodiscard]] bool file_is_valid(const file&) noexcept { return true; }
+  void file_set_kvm(const file&, int) noexcept {}
+  [[nodiscard]] bool file_enforced_coherent(const file&) noexcept { return true; }
+};
+struct numbered_iommu {
+  void register_noncoherent_dma(int) noexcept {}
+  void unregister_noncoherent_dma(int) noexcept {}
+};
+struct numbered_files {
+  int* taken;
+  std::vector<int>* given_back;
+  result<numbered_handle> get_file(const numbered_handle& f) noexcept {
+    return numbered_handle{f.number, ++*taken};
+  }
+  void fput(const numbered_handle& f) noexcept { given_back->push_back(f.reference); }
+};
+
+TEST_CASE("A tracked file is given back with the handle that its own reference came with") {
+  numbered_vfio vfio;
+  numbered_iommu iommu;
+  int taken = 0;
+  std::vector<int> given_back;
+  device dev(vfio, null_lock{}, iommu, 1, linux_7_3{}, heap_storage{},
+             numbered_files{&taken, &given_back});
+  // The first reference is that of the call, the second is the entry's.
+  CHECK(dev.add({1, 0}) == errc::ok);
+  CHECK(given_back == std::vector{1});
+  CHECK(dev.del({1, 0}) == errc::ok);
+  CHECK(given_back == std::vector{1, 2});
+}
+
 }  // namespace
 }  // namespace tests
