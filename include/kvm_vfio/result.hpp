@@ -73,7 +73,9 @@ class [[nodiscard]] result {
   [[nodiscard]] constexpr T value_or(T other) const& noexcept
     requires std::is_nothrow_copy_constructible_v<T>
   {
-    return has_value() ? value_ : static_cast<T&&>(other);
+    // With the operator ?:, Clang 14 copies `other`.
+    if (has_value()) return value_;
+    return static_cast<T&&>(other);
   }
   [[nodiscard]] constexpr T value_or(T other) && noexcept {
     return static_cast<T&&>(has_value() ? value_ : other);
