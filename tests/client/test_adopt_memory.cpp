@@ -2,6 +2,7 @@
 // Without memory adopt takes nothing from its caller.
 #include "machine.hpp"
 #include "support/catch.hpp"
+#include "support/replaced_new.hpp"
 
 #include <kvm_vfio/sim/snapshot_difference.hpp>
 
@@ -12,16 +13,15 @@
 namespace {
 bool no_memory = false;
 }  // namespace
-// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
-[[gnu::noinline]] void* operator new(std::size_t size) {
+KVM_VFIO_REPLACED void* operator new(std::size_t size) {
   if (void* const p = std::malloc(size)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+KVM_VFIO_REPLACED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return no_memory ? nullptr : std::malloc(size);
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete(void* p) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 namespace {
 

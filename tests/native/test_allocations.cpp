@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Nothing on the way to the kernel takes memory.
 #include "support.hpp"
+#include "support/replaced_new.hpp"
 
 #include <kvm_vfio/device.hpp>
 #include <kvm_vfio/inline_storage.hpp>
@@ -21,18 +22,17 @@ namespace {
 int allocations = 0;
 }
 
-// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
-[[gnu::noinline]] void* operator new(std::size_t size) {
+KVM_VFIO_REPLACED void* operator new(std::size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   if (void* const p = std::malloc(size)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+KVM_VFIO_REPLACED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   return std::malloc(size);
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete(void* p) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 namespace {
 

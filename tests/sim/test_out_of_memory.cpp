@@ -2,6 +2,7 @@
 // No memory: a call that needs memory fails with ENOMEM and changes nothing, a close needs none,
 // and an observer without memory changes no answer.
 #include "support/catch.hpp"
+#include "support/replaced_new.hpp"
 #include "watched.hpp"
 
 #include <kvm_vfio/sim/snapshot_difference.hpp>
@@ -50,25 +51,24 @@ void* allocate(std::size_t size) noexcept {
 
 }  // namespace
 
-// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
-[[gnu::noinline]] void* operator new(std::size_t size) {
+KVM_VFIO_REPLACED void* operator new(std::size_t size) {
   if (void* const p = allocate(size)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new[](std::size_t size) {
+KVM_VFIO_REPLACED void* operator new[](std::size_t size) {
   if (void* const p = allocate(size)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+KVM_VFIO_REPLACED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return allocate(size);
 }
-[[gnu::noinline]] void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+KVM_VFIO_REPLACED void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
   return allocate(size);
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete(void* p) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete[](void* p) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+KVM_VFIO_REPLACED void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
 
 namespace {
 

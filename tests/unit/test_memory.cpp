@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/replaced_new.hpp"
 
 // This program's heap counts.
 namespace {
@@ -21,21 +22,20 @@ std::size_t taken = 0, given_back = 0;
 void* next_place = nullptr;
 const void* no_malloc = nullptr;
 }  // namespace
-// Not inline: otherwise, GCC sees malloc(3) with `delete`, or `new` with free(3), and warns.
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+KVM_VFIO_REPLACED void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   ++taken;
   if (next_place) return std::exchange(next_place, nullptr);
   return std::malloc(size);
 }
-[[gnu::noinline]] void* operator new(std::size_t size) {
+KVM_VFIO_REPLACED void* operator new(std::size_t size) {
   if (void* const p = operator new(size, std::nothrow)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept {
+KVM_VFIO_REPLACED void operator delete(void* p) noexcept {
   given_back += p ? 1 : 0;
   if (p != no_malloc) std::free(p);
 }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
+KVM_VFIO_REPLACED void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
 
 namespace {
 
