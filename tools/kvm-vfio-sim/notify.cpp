@@ -201,7 +201,11 @@ std::string notifier::shown(const std::string& path) const {
   const place where = path.empty() ? place::real : place_of(path.c_str());
   if (where == place::real) return {};
   std::string in_view = directory_ + path;
-  if (where == place::view) return in_view;
+  if (where == place::view) {
+    const unique_fd viewed(
+        ::open((directory_ + viewed_name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    return in_view;
+  }
   struct stat s{};
   return ::lstat(in_view.c_str(), &s) == 0 ? in_view : std::string();
 }

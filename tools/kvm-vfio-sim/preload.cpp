@@ -448,6 +448,20 @@ bool own_path(const char* path, char* to) {
   return n > 1;
 }
 
+// Tells the launcher that the program uses the view of sysfs.
+void tell_viewed() {
+  static bool told = false;
+  if (__atomic_exchange_n(&told, true, __ATOMIC_RELAXED)) return;
+  char name[PATH_MAX + sizeof kvm_vfio_sim::viewed_name];
+  const int before = errno;
+  memcpy(name, directory, directory_length);
+  strcpy(name + directory_length, kvm_vfio_sim::viewed_name);
+  const int fd = static_cast<int>(
+      system_call(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (fd >= 0) (void)real_close(fd);
+  errno = before;
+}
+
 // The path that the real kernel is asked for: a path in the view of sysfs, or the path itself.
 // `own` is the path that `own_path` made.
 const char* shown(const char* path, const char* own, char* buffer) {
@@ -455,7 +469,10 @@ const char* shown(const char* path, const char* own, char* buffer) {
   if (where == place::real || directory_length + strlen(own) + 1 > PATH_MAX) return path;
   memcpy(buffer, directory, directory_length);
   strcpy(buffer + directory_length, own);
-  if (where == place::view) return buffer;
+  if (where == place::view) {
+    tell_viewed();
+    return buffer;
+  }
   const int before = errno;
   struct stat s;
   const bool here = system_call(SYS_newfstatat, AT_FDCWD, buffer, &s, AT_SYMLINK_NOFOLLOW) == 0;

@@ -32,6 +32,9 @@ inline constexpr char nodes_name[] = "/nodes";
 /// host: lines with a number of `obstacle` and a path. `obstacle::none` withdraws an earlier line
 /// of the path. The file is missing if there was no such program.
 inline constexpr char unreached_name[] = "/unreached";
+/// The name of an empty file in the directory of the run. The file is missing as long as no process
+/// has used a path of the simulated part of /sys.
+inline constexpr char viewed_name[] = "/viewed";
 
 /// What a process wants.
 enum class operation : std::uint32_t {

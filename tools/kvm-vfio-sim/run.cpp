@@ -436,19 +436,22 @@ int conclude(const server& answers, const run_options& options, int status,
     ++(kvm_vfio::trace::is_note(report.broken) ? notes : mistakes);
     found += text_of(answers, report);
   }
-  const bool has_calls = answers.log().calls() != 0;
+  // lspci(8), for example, makes no call, but reads the view of sysfs.
+  const bool used =
+      answers.log().calls() != 0 || ::access((directory + viewed_name).c_str(), F_OK) == 0;
   if (!found.empty()) {
     (void)std::fprintf(stderr, "kvm-vfio-sim: the checker found %s and %s:\n%s",
                        times(mistakes, "mistake").c_str(), times(notes, "note").c_str(),
                        found.c_str());
-  } else if (!options.quiet && has_calls) {
+  } else if (!options.quiet && used) {
     (void)std::fprintf(stderr, "kvm-vfio-sim: %s of %s; the checker found nothing\n",
                        times(answers.log().calls(), "call").c_str(),
                        times(answers.processes(), "process").c_str());
   }
-  if (!has_calls && (options.strict || !options.quiet))
+  if (!used && (options.strict || !options.quiet))
     (void)complain(
-        "no process made a simulated call, so this run tested nothing. Likely reasons: the program "
+        "no process made a simulated call or read the simulated /sys, so this run tested nothing. "
+        "Likely reasons: the program "
         "ended before it used a device; it is another program than the one to test; or the calls "
         "did not reach kvm-vfio-sim, because the program starts a statically linked program, "
         "removes LD_PRELOAD from the environment, or makes system calls without the C library. "
@@ -462,7 +465,7 @@ int conclude(const server& answers, const run_options& options, int status,
   int result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   const int own = result;
   if (options.strict && (mistakes != 0 || !unmet.empty())) result = findings;
-  if (options.strict && !has_calls) result = no_call;
+  if (options.strict && !used) result = no_call;
   const std::string end = end_of(status);
   if (!end.empty() && (result != own || !options.quiet)) {
     const std::string last = last_failure(answers);

@@ -388,6 +388,10 @@ def case_summary():
         expect_failure("no call", done, 121, "no process made a simulated call")
         expect_failure("no call", done, 121, "--transport seccomp reaches")
     expect_failure("no call, not strict", loud([], ["true"]), 0, "no process made a simulated call")
+    # A program like lspci makes no call, but reads the simulated /sys.
+    for transport in ("preload", "seccomp"):
+        done = run(["--strict", "--transport", transport], ["ls", "/sys/bus/pci/devices"])
+        expect("reads of the simulated /sys alone", done.returncode, 0)
     expect_failure("no call, and the program fails", run(["--strict"], [client, "exits", "3"]), 121,
                    "the program ended with status 3")
     # A process that lives longer than the run is named.
