@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <vector>
 
 namespace vfio_lockstep {
 
@@ -34,6 +35,15 @@ class iommufd_steps : public container_steps {
     const u::iommu_ioas_alloc a{.size = argsz(sizeof a), .flags = flags(0), .out_ioas_id = 0};
     call(on, "IOAS_ALLOC", u::request_ioas_alloc, bytes(a));
   }
+  // Mostly the number of an address space.
+  std::uint32_t some_space(ref on) {
+    std::vector<std::uint32_t> spaces;
+    if (const kvm_vfio::sim::iommufd_file* const f = now_.iommufd(on))
+      for (const auto& [number, o] : f->objects())
+        if (o.kind == kvm_vfio::sim::iommufd_object::type::ioas) spaces.push_back(number);
+    if (spaces.empty() || r_.percent(20)) return id();
+    return spaces[static_cast<std::size_t>(r_.below(static_cast<int>(spaces.size())))];
+  }
   // Mostly the range of a mapping, a part of it, or the range from a mapping to the end of the
   // next.
   void ioas_copy(ref on) {
@@ -42,11 +52,15 @@ class iommufd_steps : public container_steps {
     c.flags = r_.percent(60)   ? u::map_fixed_iova | u::map_readable | u::map_writeable
               : r_.percent(80) ? static_cast<std::uint32_t>(r_.below(8))
                                : flags(8);
-    c.dst_ioas_id = id();
-    c.src_ioas_id = r_.percent(20) ? c.dst_ioas_id : id();
+    c.dst_ioas_id = some_space(on);
+    c.src_ioas_id = r_.percent(20) ? c.dst_ioas_id : some_space(on);
     c.length = length();
     c.src_iova = iova();
-    c.dst_iova = iova();
+    c.dst_iova =
+        r_.percent(50)
+            ? iova()
+            : r_.of<std::uint64_t>({0x100000 + m_.page / 2, 0xfee00000, std::uint64_t{1} << 40,
+                                    ~std::uint64_t{0} - m_.page + 1});
     const kvm_vfio::sim::dma_map* const mapped = now_.mappings(on, c.src_ioas_id);
     if (mapped && mapped->size() != 0 && r_.percent(85)) {
       auto m = mapped->all().begin();
