@@ -30,6 +30,22 @@ TEST_CASE("the search for a free address ends with the addresses, and never take
   CHECK(iova == 1);
 }
 
+TEST_CASE("a free address has the offset of the memory in its page") {
+  sim::ioas space;
+  constexpr std::uint64_t page = 0x1000;
+  std::uint64_t iova = 0;
+  REQUIRE(space.find_free(2 * page, 7 * page + 1, page, iova) == errc::ok);
+  CHECK(iova == page + 1);
+  REQUIRE(space.map({.iova = page, .size = page, .address = page}) == errc::ok);
+  REQUIRE(space.find_free(page, 7 * page + 0x800, page, iova) == errc::ok);
+  CHECK(iova == 2 * page + 0x800);
+  REQUIRE(space.map({.iova = 2 * page, .size = 3, .address = page}) == errc::ok);
+  REQUIRE(space.find_free(page, 7 * page + 6, page, iova) == errc::ok);
+  CHECK(iova == 2 * page + 6);
+  REQUIRE(space.find_free(page, 7 * page + 1, page, iova) == errc::ok);
+  CHECK(iova == 2 * page + 3);
+}
+
 TEST_CASE("memory that is not aligned is refused only where the addresses are free") {
   sim::ioas space;
   constexpr std::uint64_t page = 0x1000;

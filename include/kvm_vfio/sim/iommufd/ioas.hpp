@@ -124,9 +124,9 @@ class ioas {
   }
   /// Finds the lowest free address for a mapping. The first page is never used.
   /// \param size    the size in bytes
-  /// \param address the address of the memory in the process; the result has the same alignment,
-  ///                but not more than the size rounded up to a power of two, and not more than
-  ///                `most`
+  /// \param address the address of the memory in the process; the result has the same offset in
+  ///                its page, and the same alignment, but not more than the size rounded up to a
+  ///                power of two, and not more than `most`
   /// \param most    the largest alignment, in bytes
   /// \param iova    the result
   /// \par Errors

@@ -114,6 +114,7 @@ class iommufd_steps : public container_steps {
         m.ioas_id = id();
         m.reserved = flags(0);
         m.user_va = m_.page * static_cast<unsigned>(r_.below(4));
+        if (!careful_ && r_.percent(10)) m.user_va += r_.of<std::uint64_t>({1, m_.page / 2});
         m.length = length();
         m.iova = iova();
         wrap(m.iova, m.length);

@@ -123,16 +123,18 @@ KVM_VFIO_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address, 
   if (address != 0) align = std::min(align, address & (~address + 1));
   align = std::min(align, most);
   if (align < alignment_) return errc::inval;
+  // The address has the offset of the memory in its page.
+  const std::uint64_t offset = address % page;
   for (const iova_range& r : ranges_) {
     const std::uint64_t lowest = std::max(r.first, page);
-    std::uint64_t at = (lowest + align - 1) & ~(align - 1);
+    std::uint64_t at = ((lowest + align - 1) & ~(align - 1)) | offset;
     while (at >= lowest && at <= r.last && size - 1 <= r.last - at) {
       const dma_mapping* const m = maps_.find(at, at + size - 1);
       if (!m) {
         iova = at;
         return errc::ok;
       }
-      const std::uint64_t behind = (m->last() + align) & ~(align - 1);
+      const std::uint64_t behind = ((m->last() + align) & ~(align - 1)) | offset;
       if (behind <= at) break;  // wrapped around: there is no address behind the mapping
       at = behind;
     }
