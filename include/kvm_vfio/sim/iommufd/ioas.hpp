@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -113,15 +112,7 @@ class ioas {
   /// - `errc::nomem`: a page table would have to translate a copy, and the process of its memory
   ///   may not lock the memory that no page table translates yet
   template <class Locked>
-  [[nodiscard]] errc add_copies(const std::vector<dma_mapping>& copies, Locked locked) {
-    for (const dma_mapping& m : copies)
-      if (const errc e = check_copy(m); e != errc::ok) return e;
-    if (translated_)
-      if (const errc e = check_pages(copies, locked, true); e != errc::ok) return e;
-    maps_.prepare(copies.size());
-    for (const dma_mapping& m : copies) maps_.add(m);
-    return errc::ok;
-  }
+  [[nodiscard]] errc add_copies(const std::vector<dma_mapping>& copies, Locked locked);
   /// Finds the lowest free address for a mapping. The first page is never used.
   /// \param size    the size in bytes
   /// \param address the address of the memory in the process; the result has the same offset in
@@ -164,24 +155,7 @@ class ioas {
   // Checks that a page table can translate mappings; with `count` also that their processes may
   // lock the memory.
   template <class Mappings, class Locked>
-  static errc check_pages(const Mappings& all, Locked locked, bool count) {
-    std::map<int, locked_pages> of_users;
-    for (const auto& each : all) {
-      const dma_mapping& m = *mapping_of(each);
-      if (const errc e = check_translation(m); e != errc::ok) return e;
-      if (!count || !m.account || !m.counted) continue;
-      const auto [of_user, made] = of_users.try_emplace(m.account->user);
-      if (made) of_user->second = locked(m.account->user);
-      const std::uint64_t room = m.account->room(of_user->second.bytes());
-      if (of_user->second.add(m) > room) return errc::nomem;
-    }
-    return errc::ok;
-  }
-  static const dma_mapping* mapping_of(const dma_mapping& m) noexcept { return &m; }
-  static const dma_mapping* mapping_of(
-      const std::pair<const std::uint64_t, dma_mapping>& m) noexcept {
-    return &m.second;
-  }
+  static errc check_pages(const Mappings& all, Locked locked, bool count);
   static errc check_translation(const dma_mapping& m) noexcept;
   [[nodiscard]] errc check_copy(const dma_mapping& m) const noexcept;
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;

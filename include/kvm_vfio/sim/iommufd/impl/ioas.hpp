@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -151,6 +152,36 @@ KVM_VFIO_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
     maps_.remove(*m);
   }
   return done ? errc::ok : errc::noent;
+}
+
+// The bodies of these two templates are here, and not in the class, so that the compiler of a
+// program that uses the compiled simulator need not read them.
+template <class Locked>
+errc ioas::add_copies(const std::vector<dma_mapping>& copies, Locked locked) {
+  for (const dma_mapping& m : copies)
+    if (const errc e = check_copy(m); e != errc::ok) return e;
+  if (translated_)
+    if (const errc e = check_pages(copies, locked, true); e != errc::ok) return e;
+  maps_.prepare(copies.size());
+  for (const dma_mapping& m : copies) maps_.add(m);
+  return errc::ok;
+}
+
+template <class Mappings, class Locked>
+errc ioas::check_pages(const Mappings& all, Locked locked, bool count) {
+  std::map<int, locked_pages> of_users;
+  for (const auto& each : all) {
+    const dma_mapping* m = nullptr;
+    if constexpr (std::is_same_v<Mappings, std::vector<dma_mapping>>) m = &each;
+    else m = &each.second;
+    if (const errc e = check_translation(*m); e != errc::ok) return e;
+    if (!count || !m->account || !m->counted) continue;
+    const auto [of_user, made] = of_users.try_emplace(m->account->user);
+    if (made) of_user->second = locked(m->account->user);
+    const std::uint64_t room = m->account->room(of_user->second.bytes());
+    if (of_user->second.add(*m) > room) return errc::nomem;
+  }
+  return errc::ok;
 }
 
 KVM_VFIO_INLINE errc ioas::check_translation(const dma_mapping& m) noexcept {
