@@ -187,6 +187,7 @@ std::string copy_key(const step& s, const view& now, const machine& m) {
               : where == "free"                          ? "free"
                                                          : "mapped";
   }
+  if (where == "wraps around") return key(s.name, "to", where, target);
   const bool possible = where == "free" || where == "any address";
   if (possible && !writeable && (flags & u::map_writeable) != 0)
     return key(s.name, "read-only memory", where, target);

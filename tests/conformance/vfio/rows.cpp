@@ -242,11 +242,12 @@ class list : row_list {
       for (const char* what : {"size 0", "wraps around", "not mapped"})
         put(key("IOAS_COPY", "from", what, o));
       if (o != "space") put(key("IOAS_COPY", "to the same space", o));
+      put(key("IOAS_COPY", "to", "wraps around", o));
       for (const char* where : {"free", "any address"})
         put(key("IOAS_COPY", "read-only memory", where, o));
       for (const char* what : {"a mapping", "part of a mapping", "several mappings"})
-        for (const std::string where : {"not aligned", "wraps around", "reserved", "high address",
-                                        "mapped", "free", "any address"})
+        for (const std::string where :
+             {"not aligned", "reserved", "high address", "mapped", "free", "any address"})
           if (where != "mapped" || o != "space") put(key("IOAS_COPY", what, where, o));
     }
   }

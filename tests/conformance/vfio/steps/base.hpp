@@ -147,7 +147,7 @@ class step_maker {
     s.argument = bytes(std::uint64_t{0});
   }
   std::uint32_t id() {
-    return r_.percent(92) ? static_cast<std::uint32_t>(1 + r_.below(r_.percent(60) ? 3 : 6))
+    return r_.percent(92) ? static_cast<std::uint32_t>(1 + r_.below(r_.percent(60) ? 3 : 11))
                           : r_.of({0U, 99U, 0x7fffffffU, ~0U});
   }
 

@@ -111,7 +111,7 @@ class iommufd_steps : public container_steps {
         m.flags = r_.percent(60)   ? u::map_fixed_iova | u::map_readable | u::map_writeable
                   : r_.percent(80) ? static_cast<std::uint32_t>(r_.below(8))
                                    : flags(8);
-        m.ioas_id = id();
+        m.ioas_id = some_space(on);
         m.reserved = flags(0);
         m.user_va = m_.page * static_cast<unsigned>(r_.below(4));
         if (!careful_ && r_.percent(10)) m.user_va += r_.of<std::uint64_t>({1, m_.page / 2});
@@ -126,7 +126,7 @@ class iommufd_steps : public container_steps {
       case 8: {
         u::iommu_ioas_unmap un{};
         un.size = argsz(sizeof un);
-        un.ioas_id = id();
+        un.ioas_id = some_space(on);
         un.iova = r_.percent(90) ? iova() : 0;
         un.length = r_.percent(90) ? length() : ~std::uint64_t{0};
         wrap(un.iova, un.length);

@@ -270,8 +270,8 @@ class state_steps : public device_steps {
     h.dev_id = 4;
     h.pt_id = 1;
     call(fd, "HWPT_ALLOC", u::request_hwpt_alloc, bytes(h));
-    // A space with a page table is in use.
-    ioas_alloc(fd);
+    // A space with a page table is in use. A mapping or a copy soon fills an empty one.
+    for (int i = 0; i < 3; ++i) ioas_alloc(fd);
     map_two(fd, 2);
     map_two(fd, 3);
     if (second) {
