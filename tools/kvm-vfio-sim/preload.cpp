@@ -448,16 +448,19 @@ bool own_path(const char* path, char* to) {
   return n > 1;
 }
 
+// Opens a file in the directory of the run. `name` begins with a slash. Returns the descriptor.
+int open_in_directory(const char* name, int flags) {
+  char path[PATH_MAX + 32];
+  (void)snprintf(path, sizeof path, "%s%s", directory, name);
+  return static_cast<int>(system_call(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600));
+}
+
 // Tells the launcher that the program uses the view of sysfs.
 void tell_viewed() {
   static bool told = false;
   if (__atomic_exchange_n(&told, true, __ATOMIC_RELAXED)) return;
-  char name[PATH_MAX + sizeof kvm_vfio_sim::viewed_name];
   const int before = errno;
-  memcpy(name, directory, directory_length);
-  strcpy(name + directory_length, kvm_vfio_sim::viewed_name);
-  const int fd = static_cast<int>(
-      system_call(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const int fd = open_in_directory(kvm_vfio_sim::viewed_name, O_WRONLY | O_CREAT);
   if (fd >= 0) (void)real_close(fd);
   errno = before;
 }
@@ -784,13 +787,10 @@ bool names_object(const char* list) {
 // Tells the launcher of a program that will not be on the simulated host: one line of a file.
 // `none` withdraws the last line of the path.
 void tell_unreached(const char* path, kvm_vfio_sim::obstacle why) {
-  char name[PATH_MAX + sizeof kvm_vfio_sim::unreached_name];
   char line[PATH_MAX + 16];
   const int before = errno;
-  (void)snprintf(name, sizeof name, "%s%s", directory, kvm_vfio_sim::unreached_name);
   const int size = snprintf(line, sizeof line, "%u %s\n", static_cast<unsigned>(why), path);
-  const int fd = static_cast<int>(
-      system_call(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const int fd = open_in_directory(kvm_vfio_sim::unreached_name, O_WRONLY | O_CREAT | O_APPEND);
   if (fd >= 0 && size > 0 && size < static_cast<int>(sizeof line))
     (void)system_call(SYS_write, fd, line, size);
   if (fd >= 0) (void)real_close(fd);
@@ -1000,10 +1000,7 @@ void in_child() {
 }
 
 void read_nodes() {
-  char path[PATH_MAX + sizeof kvm_vfio_sim::nodes_name];
-  memcpy(path, directory, directory_length);
-  strcpy(path + directory_length, kvm_vfio_sim::nodes_name);
-  const int fd = static_cast<int>(system_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+  const int fd = open_in_directory(kvm_vfio_sim::nodes_name, O_RDONLY);
   if (fd < 0) return;
   struct stat s;
   if (stat_real(fd, &s) == 0 && s.st_size > 0) {
