@@ -13,8 +13,9 @@
 #include <kvm_vfio/testing/schedules/shared_access.hpp>
 
 #include <cstdint>
-#include <cstring>
 #include <utility>
+
+#include "support/own_memory.hpp"
 
 namespace tests {
 
@@ -22,7 +23,7 @@ namespace kv = kvm_vfio;
 namespace testing = kvm_vfio::testing;
 
 /// A task whose threads share descriptors. An address is a pointer.
-class vm_task {
+class vm_task : public support::own_memory {
  public:
   using address_space_id = int;
   [[nodiscard]] int address_space() const noexcept { return 1; }
@@ -50,16 +51,6 @@ class vm_task {
     return n;
   }
   kv::result<testing::file_id> fget(int) noexcept { return kv::errc::badf; }
-  template <class T>
-  bool copy_from_user(std::uint64_t address, T& object) noexcept {
-    std::memcpy(&object, reinterpret_cast<const void*>(address), sizeof object);
-    return true;
-  }
-  template <class T>
-  bool copy_to_user(std::uint64_t address, const T& object) noexcept {
-    std::memcpy(reinterpret_cast<void*>(address), &object, sizeof object);
-    return true;
-  }
 
  private:
   static constexpr int most = 4;

@@ -7,12 +7,12 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
 #include <vector>
 
 #include "calls.hpp"
 #include "support/attribute.hpp"
+#include "support/own_memory.hpp"
 #include "support/threads.hpp"
 
 namespace tests {
@@ -310,7 +310,7 @@ TEST_CASE("A snapshot with references has all of them or none") {
 }
 
 // A task with one descriptor at a time, whose memory is this program's.
-class tasklet {
+class tasklet : public support::own_memory {
  public:
   using address_space_id = int;
   int address_space() noexcept { return 1; }
@@ -319,16 +319,6 @@ class tasklet {
     return 3;
   }
   result<int> fget(int fd) noexcept { return fd; }
-  template <class T>
-  bool copy_from_user(std::uint64_t address, T& object) noexcept {
-    std::memcpy(&object, reinterpret_cast<const void*>(address), sizeof object);
-    return true;
-  }
-  template <class T>
-  bool copy_to_user(std::uint64_t address, const T& object) noexcept {
-    std::memcpy(reinterpret_cast<void*>(address), &object, sizeof object);
-    return true;
-  }
   open_file<tasklet>* made() { return made_; }
 
  private:
