@@ -453,9 +453,8 @@ int conclude(const server& answers, const run_options& options, int status,
         "no process made a simulated call or read the simulated /sys, so this run tested nothing. "
         "Likely reasons: the program "
         "ended before it used a device; it is another program than the one to test; or the calls "
-        "did not reach kvm-vfio-sim, because the program starts a statically linked program, "
-        "removes LD_PRELOAD from the environment, or makes system calls without the C library. "
-        "--transport seccomp reaches all three");
+        "did not reach kvm-vfio-sim, because the program starts a statically linked program or "
+        "makes system calls without the C library. --transport seccomp reaches both");
   const std::vector<std::string> unmet = answers.faults().unmet();
   for (const std::string& text : unmet) (void)complain(text);
   if (options.strict || !options.quiet)
