@@ -32,6 +32,9 @@ class locked_pages {
   std::map<std::uint64_t, std::map<std::uint64_t, std::uint64_t>> copied_;
 };
 
+/// The memory that iommufds have locked, for each user (a number of `memory_account::user`).
+using locked_by_user = std::map<int, locked_pages>;
+
 /// An I/O address space (the kernel's struct io_pagetable, as far as user space sees it).
 class ioas {
  public:
@@ -62,9 +65,8 @@ class ioas {
   [[nodiscard]] errc cut(std::uint64_t last);
   /// Adds the memory that the address space has locked. It has locked nothing before a page table
   /// translates the mappings.
-  /// \param user the user who is charged for the memory
-  /// \param to   gets the memory
-  void add_locked(int user, locked_pages& to) const;
+  /// \param to gets the memory
+  void add_locked(locked_by_user& to) const;
   /// Sets whether a page table translates the mappings.
   void set_translated(bool yes) noexcept { translated_ = yes; }
   /// What addresses and sizes must be multiples of, in bytes.
@@ -103,16 +105,14 @@ class ioas {
   /// Adds copies of mappings, one behind the other (iopt_map_pages). \pre `check_place` or
   /// `find_free` has found their place
   /// \param copies the mappings, with their new addresses and flags
-  /// \param locked a function with a user as its parameter, which returns the memory that all
-  ///               address spaces have locked for the user
+  /// \param locked the memory that all address spaces have locked
   /// \par Errors
   /// - `errc::perm`: a copy lets devices write to memory that was mapped only for reading
   /// - `errc::inval`: the memory of a copy is not aligned
   /// - `errc::fault`: the memory cannot be pinned, and a page table would have to translate it
   /// - `errc::nomem`: a page table would have to translate a copy, and the process of its memory
   ///   may not lock the memory that no page table translates yet
-  template <class Locked>
-  [[nodiscard]] errc add_copies(const std::vector<dma_mapping>& copies, Locked locked);
+  [[nodiscard]] errc add_copies(const std::vector<dma_mapping>& copies, locked_by_user locked);
   /// Finds the lowest free address for a mapping. The first page is never used.
   /// \param size    the size in bytes
   /// \param address the address of the memory in the process; the result has the same offset in
@@ -136,26 +136,19 @@ class ioas {
   [[nodiscard]] errc unmap(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;
 
   /// Checks that a page table can translate all mappings, except for their addresses.
-  /// \param locked a function with a user as its parameter, which returns the memory that all
-  ///               address spaces have locked for the user
+  /// \param locked the memory that all address spaces have locked
   /// \par Errors
   /// - `errc::fault`: the memory of a mapping cannot be pinned
   /// - `errc::inval`: a mapping allows no access
   /// - `errc::nomem`: the page table is the first one, and the process of a mapping may not lock
   ///   that much memory
-  template <class Locked>
-  [[nodiscard]] errc check_translation(Locked locked) const {
-    // A further page table translates memory that is locked already.
-    return check_pages(maps_.all(), locked, !translated_);
-  }
+  [[nodiscard]] errc check_translation(locked_by_user locked) const;
   /// Whether every mapping has an alignment, in bytes.
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:
-  // Checks that a page table can translate mappings; with `count` also that their processes may
-  // lock the memory.
-  template <class Mappings, class Locked>
-  static errc check_pages(const Mappings& all, Locked locked, bool count);
+  // Adds the memory of a mapping to the locked memory, if the process may lock it.
+  static errc lock_pages(const dma_mapping& m, locked_by_user& locked);
   static errc check_translation(const dma_mapping& m) noexcept;
   [[nodiscard]] errc check_copy(const dma_mapping& m) const noexcept;
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;

@@ -64,9 +64,9 @@ struct iommufd_shared {
   std::uint64_t copied = 0;
 };
 
-/// Returns the memory that all iommufds of a world have locked for a user. The caller holds the
-/// world's lock. Takes time proportional to the number of mappings.
-[[nodiscard]] locked_pages locked_memory(const iommufd_shared& state, int user);
+/// Returns the memory that all iommufds of a world have locked. The caller holds the world's lock.
+/// Takes time proportional to the number of mappings.
+[[nodiscard]] locked_by_user locked_memory(const iommufd_shared& state);
 
 /// The open file of an iommufd.
 class iommufd_file final : public file {

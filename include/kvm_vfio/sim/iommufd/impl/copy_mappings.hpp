@@ -57,7 +57,7 @@ KVM_VFIO_INLINE errc copy_mappings(process& task, iommufd_shared& state,
     if (!m.pinnable && m.account == task.account())
       m.pinnable = can_pin(task, m.address, m.size, m.writeable_memory);
   }
-  const errc e = to->add_copies(copies, [&state](int user) { return locked_memory(state, user); });
+  const errc e = to->add_copies(copies, locked_memory(state));
   if (e == errc::ok) c.dst_iova = chosen;
   return e;
 }

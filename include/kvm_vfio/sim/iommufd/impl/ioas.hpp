@@ -17,7 +17,6 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -69,10 +68,10 @@ KVM_VFIO_INLINE std::uint64_t locked_pages::add(const dma_mapping& m) {
   return pages * page;
 }
 
-KVM_VFIO_INLINE void ioas::add_locked(int user, locked_pages& to) const {
+KVM_VFIO_INLINE void ioas::add_locked(locked_by_user& to) const {
   if (translated_)
     for (const auto& [iova, m] : maps_.all())
-      if (m.counted && m.account && m.account->user == user) to.add(m);
+      if (m.counted && m.account) to[m.account->user].add(m);
 }
 
 KVM_VFIO_INLINE errc ioas::parts(std::uint64_t first, std::uint64_t last,
@@ -154,34 +153,34 @@ KVM_VFIO_INLINE errc ioas::unmap(std::uint64_t first, std::uint64_t last,
   return done ? errc::ok : errc::noent;
 }
 
-// The bodies of these two templates are here, and not in the class, so that the compiler of a
-// program that uses the compiled simulator need not read them.
-template <class Locked>
-errc ioas::add_copies(const std::vector<dma_mapping>& copies, Locked locked) {
+KVM_VFIO_INLINE errc ioas::add_copies(const std::vector<dma_mapping>& copies,
+                                      locked_by_user locked) {
   for (const dma_mapping& m : copies)
     if (const errc e = check_copy(m); e != errc::ok) return e;
   if (translated_)
-    if (const errc e = check_pages(copies, locked, true); e != errc::ok) return e;
+    for (const dma_mapping& m : copies) {
+      if (const errc e = check_translation(m); e != errc::ok) return e;
+      if (const errc e = lock_pages(m, locked); e != errc::ok) return e;
+    }
   maps_.prepare(copies.size());
   for (const dma_mapping& m : copies) maps_.add(m);
   return errc::ok;
 }
 
-template <class Mappings, class Locked>
-errc ioas::check_pages(const Mappings& all, Locked locked, bool count) {
-  std::map<int, locked_pages> of_users;
-  for (const auto& each : all) {
-    const dma_mapping* m = nullptr;
-    if constexpr (std::is_same_v<Mappings, std::vector<dma_mapping>>) m = &each;
-    else m = &each.second;
-    if (const errc e = check_translation(*m); e != errc::ok) return e;
-    if (!count || !m->account || !m->counted) continue;
-    const auto [of_user, made] = of_users.try_emplace(m->account->user);
-    if (made) of_user->second = locked(m->account->user);
-    const std::uint64_t room = m->account->room(of_user->second.bytes());
-    if (of_user->second.add(*m) > room) return errc::nomem;
+KVM_VFIO_INLINE errc ioas::check_translation(locked_by_user locked) const {
+  for (const auto& [iova, m] : maps_.all()) {
+    if (const errc e = check_translation(m); e != errc::ok) return e;
+    if (translated_) continue;  // A further page table translates memory that is locked already.
+    if (const errc e = lock_pages(m, locked); e != errc::ok) return e;
   }
   return errc::ok;
+}
+
+KVM_VFIO_INLINE errc ioas::lock_pages(const dma_mapping& m, locked_by_user& locked) {
+  if (!m.account || !m.counted) return errc::ok;
+  locked_pages& of_user = locked[m.account->user];
+  const std::uint64_t room = m.account->room(of_user.bytes());
+  return of_user.add(m) > room ? errc::nomem : errc::ok;
 }
 
 KVM_VFIO_INLINE errc ioas::check_translation(const dma_mapping& m) noexcept {

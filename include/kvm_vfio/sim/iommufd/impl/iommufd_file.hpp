@@ -180,11 +180,11 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
   return nullptr;
 }
 
-KVM_VFIO_INLINE locked_pages locked_memory(const iommufd_shared& state, int user) {
-  locked_pages all;
+KVM_VFIO_INLINE locked_by_user locked_memory(const iommufd_shared& state) {
+  locked_by_user all;
   for (const iommufd_file* f : state.files)
     for (const auto& [id, o] : f->objects())
-      if (o.kind == iommufd_object::type::ioas) o.space.add_locked(user, all);
+      if (o.kind == iommufd_object::type::ioas) o.space.add_locked(all);
   return all;
 }
 
@@ -192,7 +192,7 @@ KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_sp
   if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
   for (const auto& [iova, m] : space.mappings().all())
     if (m.iova < iommu.aperture.first || m.last() > iommu.aperture.last) return errc::addrinuse;
-  return space.check_translation([this](int user) { return locked_memory(state_, user); });
+  return space.check_translation(locked_memory(state_));
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make_table(iommufd_object& space,
@@ -382,7 +382,7 @@ KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
   const auto account = task.account();
   // Without a limit nothing need be counted.
   if (account->limit == ~std::uint64_t{0}) return account->limit;
-  return account->room(locked_memory(state_, account->user).bytes());
+  return account->room(locked_memory(state_)[account->user].bytes());
 }
 
 KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
