@@ -503,8 +503,8 @@ struct witness final : device_type<w73::machine> {
 };
 
 TEST_CASE("A device's reference on the VM goes after the device, and before one half made") {
+  witness type;  // lives longer than the devices of `w`
   w73 w;
-  witness type;
   REQUIRE(w.types.register_type(5, type) == errc::ok);
   REQUIRE(w.create(5) == errc::ok);
   CHECK(w.task.name_of(w.device_fd) == std::string_view("witness"));
@@ -523,8 +523,8 @@ TEST_CASE("A device's reference on the VM goes after the device, and before one 
 }
 
 TEST_CASE("A VM may have devices of several kinds") {
+  witness type;  // lives longer than the devices of `w`
   w73 w;
-  witness type;
   REQUIRE(w.types.register_type(5, type) == errc::ok);
   REQUIRE(w.create() == errc::ok);
   const int first = w.device_fd;
