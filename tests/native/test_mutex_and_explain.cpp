@@ -111,7 +111,7 @@ TEST_CASE("What commonly fails on a good machine is explained by the call") {
       {operation::set_iommu, {errc::perm, errc::busy}},
       {operation::get_device, {errc::perm, errc::busy}},
       {operation::bind_iommufd, {errc::perm, errc::busy}},
-      {operation::attach_iommufd_pt, {errc::busy}},
+      {operation::attach_iommufd_pt, {errc::busy, errc::fault, errc::nomem}},
       {operation::map_dma, {errc::nospc, errc::exists, errc::noent, errc::inval, errc::fault}},
   };
   for (const row& r : rows)
@@ -119,6 +119,34 @@ TEST_CASE("What commonly fails on a good machine is explained by the call") {
       INFO(explained(r.what, why));
       CHECK(has_row(r.what, why));
     }
+}
+
+TEST_CASE("An explanation names each cause that the simulator or a host shows") {
+  using native::operation;
+  struct row {
+    operation what;
+    errc why;
+    std::string part;
+  };
+  const row rows[] = {
+      {operation::set_container, errc::perm, "firmware"},   // a `direct` region, Linux 6.1
+      {operation::set_container, errc::inval, "firmware"},  // a `direct` region, later releases
+      {operation::bind_iommufd, errc::inval, "firmware"},
+      {operation::set_iommu, errc::nodev, "iommufd"},  // an iommufd without a group
+      {operation::get_device, errc::inval, "VF token"},
+      {operation::set_irqs, errc::inval, "another kind"},  // MSI while INTx is armed
+      {operation::set_irqs, errc::busy, "UNMASK"},
+      {operation::map_dma, errc::fault, "access"},  // memory that can only be read
+      {operation::map_dma, errc::fault, "BAR"},
+      {operation::attach_iommufd_pt, errc::fault, "BAR"},
+      {operation::attach_iommufd_pt, errc::nomem, "RLIMIT_MEMLOCK"},
+      {operation::hot_reset, errc::inval, "takes no groups"},
+  };
+  for (const row& r : rows) {
+    const std::string text = explained(r.what, r.why);
+    INFO(text);
+    CHECK(text.find(r.part) != std::string::npos);
+  }
 }
 
 TEST_CASE("Every error that has a name is printed with its name and a sentence, in every call") {

@@ -79,14 +79,15 @@ inline constexpr explanation explanations[] = {
     {operation::open_group, errc::perm,
      "to open a group without an IOMMU, the process needs CAP_SYS_RAWIO"},
     {operation::set_container, errc::perm,
-     "another driver or VMM uses a device of the group (bind all its devices to VFIO or to no "
-     "driver), or the host does not isolate interrupts (see allow_unsafe_interrupts)"},
+     "a device of the group has another driver or user (bind all its devices to VFIO or to no "
+     "driver), or the host does not isolate interrupts (allow_unsafe_interrupts), or, before Linux "
+     "6.6, the firmware claims a device"},
     {operation::set_container, errc::busy,
      "the group is already attached to the IOMMU domain of "
      "another driver or VMM that uses one of its devices"},
     {operation::set_container, errc::inval,
-     "the group is already in a container, or it does "
-     "not fit the mappings or the IOMMU of this container"},
+     "the group is already in a container, or it does not fit the mappings or the IOMMU of this "
+     "container, or the firmware claims a device of the group (the kernel's log tells it)"},
     {operation::set_container, errc::nodev,
      "no device of the group is bound to a VFIO driver any more"},
     {operation::set_container, errc::badf, "the descriptor given as the container is not open"},
@@ -98,12 +99,14 @@ inline constexpr explanation explanations[] = {
      "a group is already attached to the IOMMU domain of "
      "another driver or VMM that uses one of its devices"},
     {operation::set_iommu, errc::nodev,
-     "this IOMMU driver is not loaded: load the module vfio_iommu_type1"},
+     "this IOMMU driver is not loaded: load the module vfio_iommu_type1; if an iommufd is the "
+     "container, first put a group into it"},
     {operation::set_iommu, errc::perm,
      "the host does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::get_device, errc::nodev, "the group has no device with this name"},
     {operation::get_device, errc::inval,
-     "first put the group into a container and choose the container's IOMMU driver"},
+     "first put the group into a container and choose the container's IOMMU driver; or the text "
+     "behind the name is wrong: a device that needs no VF token takes none"},
     {operation::get_device, errc::busy, "another driver or VMM uses the device or its resources"},
     {operation::get_device, errc::perm,
      "another driver or VMM uses a device of the group, or the host "
@@ -129,7 +132,8 @@ inline constexpr explanation explanations[] = {
      "the file exists, but it belongs to no device: load the module iommufd"},
     {operation::open_iommufd, errc::access, "no permission to open /dev/iommu"},
     {operation::bind_iommufd, errc::inval,
-     "the device file is already bound, or it was obtained from a group"},
+     "the device file is already bound, or it was obtained from a group, or the firmware claims "
+     "the device (the kernel's log tells it)"},
     {operation::bind_iommufd, errc::badf, "the descriptor given as the iommufd is not open"},
     {operation::bind_iommufd, errc::busy,
      "the group of the device is open (use the group or the device file, not both), or another "
@@ -151,6 +155,12 @@ inline constexpr explanation explanations[] = {
      "another driver or VMM that uses one of its devices"},
     {operation::attach_iommufd_pt, errc::addrinuse,
      "the address space has a mapping in a range that the IOMMU of the device reserves"},
+    {operation::attach_iommufd_pt, errc::fault,
+     "the memory of a mapping of the address space is not there, or not for the access that the "
+     "mapping allows, or it is the BAR of a device: unmap this mapping first"},
+    {operation::attach_iommufd_pt, errc::nomem,
+     "there is not enough memory, or the mappings of the address space, which count from now on, "
+     "reach RLIMIT_MEMLOCK: raise the limit"},
     {operation::map_dma, errc::exists,
      "the range overlaps a range that is mapped: unmap that range first"},
     {operation::map_dma, errc::inval,
@@ -162,7 +172,9 @@ inline constexpr explanation explanations[] = {
      "map larger ranges"},
     {operation::map_dma, errc::noent, "the iommufd has no object with this number"},
     {operation::map_dma, errc::overflow, "the range ends after the last possible address"},
-    {operation::map_dma, errc::fault, "the memory is not mapped in this process"},
+    {operation::map_dma, errc::fault,
+     "the memory is not mapped in this process, or not for the access that the flags allow; an "
+     "iommufd cannot map the BAR of a device"},
     {operation::map_dma, errc::busy,
      "devices wait for a new address of a mapping (VFIO_DMA_MAP_FLAG_VADDR): give it first"},
     {operation::map_dma, errc::perm,
@@ -238,14 +250,15 @@ inline constexpr explanation explanations[] = {
      "the device has no interrupts with this index, or the device file is not bound to an iommufd "
      "yet"},
     {operation::set_irqs, errc::inval,
-     "the device does not have these vectors, or they are not armed, or a descriptor is not an "
-     "eventfd, or the device file is not bound to an iommufd yet"},
+     "the device lacks these vectors, or they are not armed, or another kind of interrupts is "
+     "armed (disarm it first), or a descriptor is not an eventfd, or the device file is not bound "
+     "to an iommufd yet"},
     {operation::set_irqs, errc::badf, "an eventfd in the call is not open"},
     {operation::set_irqs, errc::nospc, "the host has no free interrupt vectors: arm fewer vectors"},
     {operation::set_irqs, errc::nomem, "there is not enough memory for the interrupts"},
     {operation::set_irqs, errc::busy,
-     "another driver uses the interrupt line, and the device cannot share it; or the vector has "
-     "such an eventfd already"},
+     "another driver uses the interrupt line, and the device cannot share it; or INTx has an "
+     "eventfd for UNMASK already: first pass the descriptor -1"},
     {operation::set_irqs, errc::notty, "vectors of this index cannot be masked or unmasked"},
     {operation::set_irqs, errc::fault, "the eventfds that follow the struct cannot be read"},
     {operation::reset_device, errc::inval,
@@ -264,7 +277,7 @@ inline constexpr explanation explanations[] = {
      "the kernel counts more devices than the answer can hold"},
     {operation::hot_reset, errc::inval,
      "a group of an affected device is missing (get_hot_reset_info names all), or a descriptor is "
-     "no group; with an iommufd, all affected devices must be bound to it"},
+     "no group; a device file takes no groups, and needs all affected devices in its iommufd"},
     {operation::hot_reset, errc::badf, "a descriptor in the call is not open"},
     {operation::hot_reset, errc::nodev, "the slot and the bus of the device have no hot reset"},
     {operation::hot_reset, errc::again,
