@@ -138,8 +138,7 @@ class process {
   answer write(int fd, const void* from, std::size_t size);
   /// Reads bytes of the file behind a descriptor (pread(2)).
   /// \param fd     the descriptor
-  /// \param to     where the bytes go. The function writes there directly, not through `mem()`, and
-  ///               does not check the pointer.
+  /// \param to     where the bytes go, an address in the memory of the process
   /// \param size   the number of bytes
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were read
