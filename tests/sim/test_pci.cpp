@@ -101,7 +101,8 @@ TEST_CASE("the capabilities are chained and say what was asked for") {
   CHECK(p.get(p.config + msix + PCI_MSIX_PBA) == 8 * 16);
 }
 
-TEST_CASE("the MSI enable bit is SET_IRQS's") {
+TEST_CASE(
+    "a process sets the MSI enable bit while MSI is armed, and SET_IRQS leaves the bit alone") {
   plugged p;
   const std::uint64_t flags = p.config + p.capability(PCI_CAP_ID_MSI) + PCI_MSI_FLAGS;
   const auto enabled = [&] { return (p.get<std::uint16_t>(flags) & PCI_MSI_FLAGS_ENABLE) != 0; };
@@ -109,7 +110,13 @@ TEST_CASE("the MSI enable bit is SET_IRQS's") {
   CHECK_FALSE(enabled());
   const int event = static_cast<int>(p.task.eventfd().value());
   REQUIRE(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 0, {event}) == errc::ok);
+  CHECK_FALSE(enabled());
+  p.put<std::uint16_t>(flags, PCI_MSI_FLAGS_ENABLE);
   CHECK(enabled());
+  CHECK(p.arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0);
+  CHECK(enabled());
+  p.put<std::uint16_t>(flags, PCI_MSI_FLAGS_ENABLE);
+  CHECK_FALSE(enabled());
 }
 
 TEST_CASE("each vector signals its event, and a bad descriptor undoes the call") {
@@ -225,6 +232,71 @@ TEST_CASE("the number of enabled MSI vectors is at most what armed MSI last") {
   REQUIRE(p.task.close(p.device));
   p.device = static_cast<int>(p.device_fd(p.group, device_name).value());
   CHECK(most() == 2);
+}
+
+namespace {
+// A device whose flags of MSI are looked at.
+struct with_msi_flags : plugged {
+  explicit with_msi_flags(bool resets) : plugged(machine(resets)) {}
+  static sim::topology machine(bool resets) {
+    sim::topology t = two_groups();
+    t.groups[0].devices[0].pci.resets = resets;
+    return t;
+  }
+  void reopen() {
+    REQUIRE(task.close(device));
+    device = static_cast<int>(device_fd(group, device_name).value());
+  }
+  // The binary logarithm of the number of enabled vectors.
+  unsigned enabled() { return (get<std::uint16_t>(flags) & PCI_MSI_FLAGS_QSIZE) >> 4; }
+  void enable(unsigned log2) { put<std::uint16_t>(flags, static_cast<std::uint16_t>(log2 << 4)); }
+  errc arm_vectors(std::size_t n) {
+    return arm(VFIO_PCI_MSI_IRQ_INDEX, 0, std::vector<std::int32_t>(n, event));
+  }
+  void disarm() { REQUIRE(arm_answer(VFIO_PCI_MSI_IRQ_INDEX, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0); }
+  const int event = static_cast<int>(task.eventfd().value());
+  const std::uint64_t flags = config + capability(PCI_CAP_ID_MSI) + PCI_MSI_FLAGS;
+};
+}  // namespace
+
+TEST_CASE("a function keeps the number of enabled MSI vectors after the last close") {
+  with_msi_flags p(false);
+  REQUIRE(p.arm_vectors(3) == errc::ok);
+  CHECK(p.enabled() == 0);  // the process that has the device open does not see the number
+  p.disarm();
+  CHECK(p.enabled() == 0);
+  p.reopen();
+  CHECK(p.enabled() == 2);
+  // A number that a process writes reaches the function.
+  p.enable(1);
+  CHECK(p.enabled() == 1);
+  p.reopen();
+  CHECK(p.enabled() == 1);
+  // When a vector gets an eventfd, and when MSI is disarmed, Linux writes the number of armed
+  // vectors again.
+  REQUIRE(p.arm_vectors(4) == errc::ok);
+  p.enable(1);
+  p.reopen();
+  CHECK(p.enabled() == 2);
+  // A SET_IRQS that fails has armed MSI for a moment.
+  REQUIRE(p.arm_vectors(1) == errc::ok);
+  p.disarm();
+  p.enable(2);
+  CHECK(p.enabled() == 0);
+  CHECK(p.arm(VFIO_PCI_MSI_IRQ_INDEX, 1, {p.event, 9999}) == errc::badf);
+  p.enable(2);
+  CHECK(p.enabled() == 2);
+}
+
+TEST_CASE("a reset of the function clears the number of enabled MSI vectors") {
+  with_msi_flags p(true);
+  REQUIRE(p.arm_vectors(4) == errc::ok);
+  p.reopen();  // the last close resets the function
+  CHECK(p.enabled() == 0);
+  p.enable(2);
+  CHECK(p.enabled() == 2);  // the limit stays
+  REQUIRE(p.ioctl(p.device, VFIO_DEVICE_RESET, 0) == errc::ok);
+  CHECK(p.enabled() == 2);  // the process sees what it wrote
 }
 
 TEST_CASE("the counter of an eventfd stops at its largest value") {
@@ -650,6 +722,32 @@ TEST_CASE("a hot reset names the functions of the bus and resets them together")
   CHECK(p.info(alone, i) == errc::nodev);
   CHECK(p.reset(alone, {p.other}) == errc::nodev);
   CHECK(p.reset(alone, {}) == errc::inval);
+}
+
+TEST_CASE("the last close of a function on a bus resets the bus") {
+  sim::topology t = behind_a_bridge();
+  for (int i : {0, 1}) t.groups[static_cast<std::size_t>(i)].devices[0].pci.resets = false;
+  bridged<kvm_vfio::linux_7_3> p(t);
+  const auto& function = p.world.find_device("0000:02:01.0")->pci;
+  const auto enabled = [&] {
+    return (function.config().at16(function.config().msi() + PCI_MSI_FLAGS) &
+            PCI_MSI_FLAGS_QSIZE) >>
+           4;
+  };
+  const int event = static_cast<int>(p.task.eventfd().value());
+  std::uint32_t arm[] = {28,
+                         VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                         VFIO_PCI_MSI_IRQ_INDEX,
+                         0,
+                         2,
+                         static_cast<std::uint32_t>(event),
+                         static_cast<std::uint32_t>(event)};
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_SET_IRQS, arm) == errc::ok);
+  const int neighbour = static_cast<int>(p.device_fd(p.other, "0000:02:1f.7").value());
+  REQUIRE(p.task.close(p.device));
+  CHECK(enabled() == 1);
+  REQUIRE(p.task.close(neighbour));
+  CHECK(enabled() == 0);
 }
 
 TEST_CASE("a function without a VFIO driver prevents the hot reset of its bus") {

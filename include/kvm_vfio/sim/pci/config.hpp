@@ -20,7 +20,9 @@ class pci_config {
   /// function decodes its BARs and is not a bus master.
   /// \pre `spec` is valid (topology_check.hpp)
   explicit pci_config(const pci_spec& spec);
-  /// Sets all registers to the values that the constructor gave them. Allocates nothing.
+  /// Sets all registers to the values that a process finds after it opens the function. Allocates
+  /// nothing. These are the values that the constructor gave them, but the number of enabled MSI
+  /// vectors stays in the function until a reset of the function clears it.
   void reset() noexcept;
 
   /// The size in bytes: 4096 for a PCI Express function, otherwise 256.
@@ -40,11 +42,17 @@ class pci_config {
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
   /// The offset of the MSI-X capability. 0: the function has none.
   [[nodiscard]] std::size_t msix() const noexcept { return msix_; }
-  /// Sets or clears the enable bit of MSI, when VFIO_DEVICE_SET_IRQS arms or disarms MSI. A process
-  /// can write at most the number of vectors that armed MSI last as the number of enabled vectors
-  /// (vdev->msi_qmax), also after the device is closed.
-  /// \param vectors the number of vectors; 0: MSI is not armed
+  /// Linux writes the number of armed MSI vectors into the function, rounded up to a power of two.
+  /// The function keeps the number, also when MSI is disarmed and the device is closed. A process
+  /// can write at most this number as the number of enabled vectors (vdev->msi_qmax). A process
+  /// that has the device open finds the flags of MSI unchanged.
+  /// \param vectors the number of vectors, at least 1
   void enable_msi(std::uint32_t vectors) noexcept;
+  /// Says whether MSI is armed. While MSI is not armed, a process cannot set the enable bit of MSI.
+  void arm_msi(bool armed) noexcept { msi_armed_ = armed; }
+  /// The function is reset. The number of enabled MSI vectors in the function becomes 1. If MSI is
+  /// armed, Linux writes the number that armed MSI into the function again.
+  void reset_function() noexcept { enabled_msi_ = msi_armed_ ? most_msi_ : 0; }
   /// Sets or clears the enable bit of MSI-X, when VFIO_DEVICE_SET_IRQS arms or disarms MSI-X.
   void enable_msix(bool on) noexcept;
 
@@ -53,7 +61,8 @@ class pci_config {
   void allow(std::size_t offset, std::uint64_t mask, std::size_t width) noexcept;
   void set_bit(std::size_t offset, unsigned bit, bool on) noexcept;
   // Corrects the flags of MSI after a write. The enable bit stays clear while MSI is not armed, and
-  // the number of enabled vectors is limited to the number that armed MSI last.
+  // the number of enabled vectors is limited to the number that armed MSI last. The function gets
+  // the number, too (vfio_msi_config_write).
   void limit_msi() noexcept;
 
   void build_header(const pci_spec& spec) noexcept;
@@ -66,7 +75,10 @@ class pci_config {
   std::vector<std::uint8_t> initial_;
   std::size_t msi_ = 0;
   std::size_t msix_ = 0;
-  unsigned most_msi_ = 0;  // the binary logarithm of the number of vectors that armed MSI last
+  // Binary logarithms of numbers of MSI vectors: the number that armed MSI last, and the number in
+  // the function. The flags in `bytes_` are those that VFIO shows to the process.
+  unsigned most_msi_ = 0;
+  unsigned enabled_msi_ = 0;
   bool msi_armed_ = false;
 };
 

@@ -55,7 +55,16 @@ class pci_endpoint {
   /// How often VFIO_DEVICE_RESET or VFIO_DEVICE_PCI_HOT_RESET reset the function.
   [[nodiscard]] int resets() const noexcept { return resets_; }
   /// Resets the function with its bus. The kernel saves and restores the configuration space.
-  void hot_reset() noexcept { ++resets_; }
+  void hot_reset() noexcept {
+    ++resets_;
+    config_.reset_function();
+  }
+  /// Linux resets the bus after the last close of a function on the bus. This reset is not counted.
+  /// It clears the number of enabled MSI vectors, which the next process finds.
+  void reset_after_close() noexcept {
+    config_.reset_function();
+    config_.reset();
+  }
   /// The size of a region in bytes. 0: the function does not have the region.
   [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept;
   /// Whether a region can be mapped with mmap(2). Memory BARs of at least one page can, and those

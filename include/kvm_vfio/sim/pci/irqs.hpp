@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -40,6 +41,12 @@ class pci_irqs {
   /// The number of vectors of the armed interrupt, also of those without an eventfd.
   [[nodiscard]] std::uint32_t armed_vectors() const noexcept {
     return static_cast<std::uint32_t>(vectors_.size());
+  }
+  /// Returns the number of MSI vectors that Linux wrote into the function since the last call of
+  /// this function. Linux writes the number of armed vectors when MSI is armed, when a vector gets
+  /// or loses its eventfd, and when MSI is disarmed. 0: Linux wrote nothing.
+  [[nodiscard]] std::uint32_t take_written_msi() noexcept {
+    return std::exchange(written_msi_, 0U);
   }
   /// Whether any interrupt is armed, or the error or request interrupt has an eventfd.
   [[nodiscard]] bool any() const noexcept;
@@ -101,6 +108,10 @@ class pci_irqs {
   // The action TRIGGER of the error and of the request interrupt, which have one eventfd each.
   static errc single(process& task, const header& h, const bytes& data, file_ref& event) noexcept;
   void disarm() noexcept;
+  // Linux writes the message of MSI into the function, with the number of armed vectors.
+  void write_msi(std::uint32_t index) noexcept {
+    if (index == VFIO_PCI_MSI_IRQ_INDEX) written_msi_ = armed_vectors();
+  }
   [[nodiscard]] const file_ref* event(std::uint32_t index, std::uint32_t vector) const noexcept;
 
   std::uint32_t intx_;
@@ -108,6 +119,7 @@ class pci_irqs {
   std::uint32_t msix_;
   std::uint32_t errors_;
   std::uint32_t most_msi_;
+  std::uint32_t written_msi_ = 0;
   bool dynamic_msix_;
   std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
   bool intx_masked_ = false;

@@ -21,6 +21,9 @@ namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE void pci_config::reset() noexcept {
   std::copy(initial_.begin(), initial_.end(), bytes_.begin());
+  if (msi_ == 0) return;
+  const unsigned flags = bytes_[msi_ + PCI_MSI_FLAGS] & ~unsigned{PCI_MSI_FLAGS_QSIZE};
+  bytes_[msi_ + PCI_MSI_FLAGS] = static_cast<std::uint8_t>(flags | enabled_msi_ << 4);
 }
 
 KVM_VFIO_INLINE pci_config::pci_config(const pci_spec& spec)
@@ -53,9 +56,8 @@ KVM_VFIO_INLINE bool pci_config::memory_enabled() const noexcept {
 
 KVM_VFIO_INLINE void pci_config::enable_msi(std::uint32_t vectors) noexcept {
   if (msi_ == 0) return;
-  msi_armed_ = vectors != 0;
-  if (msi_armed_) most_msi_ = kvm_vfio::detail::convert<unsigned>(std::bit_width(vectors - 1));
-  set_bit(msi_ + PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, msi_armed_);
+  most_msi_ = kvm_vfio::detail::convert<unsigned>(std::bit_width(vectors - 1));
+  enabled_msi_ = most_msi_;
 }
 
 KVM_VFIO_INLINE void pci_config::enable_msix(bool on) noexcept {
@@ -85,6 +87,7 @@ KVM_VFIO_INLINE void pci_config::limit_msi() noexcept {
   const unsigned most = most_msi_ << 4;
   if ((b & PCI_MSI_FLAGS_QSIZE) > most) b = (b & ~unsigned{PCI_MSI_FLAGS_QSIZE}) | most;
   bytes_[msi_ + PCI_MSI_FLAGS] = static_cast<std::uint8_t>(b);
+  enabled_msi_ = (b & PCI_MSI_FLAGS_QSIZE) >> 4;
 }
 
 KVM_VFIO_INLINE void pci_config::build_header(const pci_spec& spec) noexcept {
@@ -153,6 +156,7 @@ KVM_VFIO_INLINE void pci_config::build_msi(std::size_t at) noexcept {
   msi_ = at;
   const unsigned flags = at16(at + PCI_MSI_FLAGS);
   const msi_layout layout = msi_layout_of(flags);
+  enabled_msi_ = (flags & PCI_MSI_FLAGS_QSIZE) >> 4;
   // VFIO lets a process write all flags, and limits them afterwards (see limit_msi).
   allow(at + PCI_MSI_FLAGS, 0xff, 2);
   allow(at + PCI_MSI_ADDRESS_LO, 0xffffffff, 4);

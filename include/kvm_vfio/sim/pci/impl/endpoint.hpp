@@ -71,7 +71,7 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
     }
     case VFIO_DEVICE_RESET:
       if (!spec_.resets) return errc::inval;
-      ++resets_;
+      hot_reset();
       return 0;
     default: return errc::notty;
   }
@@ -173,6 +173,8 @@ KVM_VFIO_INLINE pci_endpoint::memory_file::~memory_file() {
 KVM_VFIO_INLINE void pci_endpoint::close() noexcept {
   irqs.reset();
   follow_irqs();
+  // Linux resets the function at the last close, if the function has a reset.
+  if (spec_.resets) config_.reset_function();
   config_.reset();
 }
 
@@ -265,7 +267,9 @@ KVM_VFIO_INLINE pci_endpoint::span pci_endpoint::table_in(const span& s) const n
 }
 
 KVM_VFIO_INLINE void pci_endpoint::follow_irqs() noexcept {
-  config_.enable_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX ? irqs.armed_vectors() : 0);
+  if (const std::uint32_t vectors = irqs.take_written_msi(); vectors != 0)
+    config_.enable_msi(vectors);
+  config_.arm_msi(irqs.armed() == VFIO_PCI_MSI_IRQ_INDEX);
   config_.enable_msix(irqs.armed() == VFIO_PCI_MSIX_IRQ_INDEX);
 }
 

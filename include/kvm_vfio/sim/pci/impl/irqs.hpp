@@ -180,6 +180,7 @@ KVM_VFIO_INLINE answer pci_irqs::arm(process& task, const header& h, const bytes
     return static_cast<std::int64_t>(most_msi_);
   vectors_.resize(wanted);
   armed_ = h.index;
+  write_msi(h.index);
   intx_masked_ = intx_disabled_;
   const errc e = connect_all(task, h, data);
   if (e != errc::ok) disarm();
@@ -197,6 +198,7 @@ KVM_VFIO_INLINE errc pci_irqs::connect_all(process& task, const header& h, const
     if (vector < vectors_.size()) {
       file_ref made;
       e = connect(task, fd, made);
+      if (made || vectors_[vector]) write_msi(h.index);
       // VFIO frees a vector of MSI before it looks at the descriptor, but not INTx.
       if (e == errc::ok || h.index != VFIO_PCI_INTX_IRQ_INDEX) vectors_[vector] = std::move(made);
     } else if (fd >= 0) {
@@ -274,6 +276,7 @@ KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const byte
 }
 
 KVM_VFIO_INLINE void pci_irqs::disarm() noexcept {
+  write_msi(armed_);
   armed_ = VFIO_PCI_NUM_IRQS;
   vectors_.clear();
   drop_unmask();

@@ -139,6 +139,13 @@ KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
 KVM_VFIO_INLINE void device_file::close() noexcept {
   if (--device_.open_count != 0) return;
   device_.pci.close();
+  // As vfio_pci_dev_set_try_reset: the bus of functions without a reset of their own is reset when
+  // the last of them is closed.
+  const std::vector<vfio_device*>& all = device_.on_bus;
+  if (std::all_of(all.begin(), all.end(), [](const vfio_device* d) {
+        return d->spec().bound == driver::vfio && d->open_count == 0;
+      }))
+    for (vfio_device* const d : all) d->pci.reset_after_close();
   device_.power.leave();
   if (file* const held = std::exchange(device_.group_file, nullptr)) {
     --device_.group().container_users;
