@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSL-1.0
-# Sourced: machine NAME SNOOP CLOCK DEVICES sets qemu, an array, and append, for a machine with KVM, an IOMMU and VFIO
+# Sourced: machine NAME SNOOP CLOCK DEVICES INTREMAP sets qemu, an array, and append, for a machine with KVM, an IOMMU and VFIO
 # groups. DEVICES few: six groups of one device each. DEVICES many: on q35 also the devices of other_devices.
 
 # Devices of q35 that differ in what VFIO shows of them: PCI Express, resets, vectors, BARs, and groups of several devices.
@@ -15,6 +15,10 @@ other_devices() {
     # A root port has a secondary bus, which can be reset. The drive has its MSI-X table in the middle of BAR 0.
     -device pcie-root-port,id=port0,addr=d,chassis=1,slot=9,x-speed=5 -blockdev null-co,node-name=disk0,size=1048576
     -device nvme,bus=port0,drive=disk0,serial=1
+    # Two functions behind a root port, which only their bus resets. Each has 16 MSI vectors.
+    -device pcie-root-port,id=port1,addr=10,chassis=2,slot=10,x-speed=5
+    -device nec-usb-xhci,bus=port1,addr=0.0,multifunction=on,msi=on,msix=off
+    -device nec-usb-xhci,bus=port1,addr=0.1,msi=on,msix=off
     # The devices behind a conventional bridge are one group. The first has a memory BAR of 256 bytes.
     -device pcie-pci-bridge,id=bridge0,addr=e
     -netdev user,id=net1,restrict=on -device rtl8139,bus=bridge0,addr=1,netdev=net1,romfile=
@@ -31,7 +35,7 @@ machine() {
     q35)
       # AMD's nested virtualisation beside Intel's IOMMU: only this pair has both, and snoop control.
       qemu=(qemu-system-x86_64 -M "q35,kernel-irqchip=off" -cpu "max,+svm,-la57"
-        -device "intel-iommu,intremap=off,snoop-control=$2")
+        -device "intel-iommu,intremap=${5:-off},snoop-control=$2")
       append="console=ttyS0 intel_iommu=on tsc=unstable no_timer_check vfio_iommu_type1.allow_unsafe_interrupts=1"
       ;;
     virt)

@@ -89,6 +89,7 @@ std::string device_key(const step& s, const view& now) {
   if (state == "unbound") return key(s.name, state);
   const sim::vfio_device& d = *now.device(s.on);
   const sim::pci_spec& pci = d.spec().pci;
+  if (d.power.engaged() && s.name != "FEATURE") return key("an ioctl", view::power(d));
   if (s.name == "DEVICE_GET_INFO") return key(s.name, state);
   if (s.name == "GET_REGION_INFO") return key(s.name, region_in_words(pci, word(s, 8)));
   if (s.name == "GET_IRQ_INFO") {
@@ -119,7 +120,18 @@ std::string device_key(const step& s, const view& now) {
   const std::uint32_t how = flags & ~std::uint32_t{VFIO_DEVICE_FEATURE_MASK};
   const std::string get = how & VFIO_DEVICE_FEATURE_GET ? " GET" : "";
   const std::string set = how & VFIO_DEVICE_FEATURE_SET ? " SET" : "";
-  return key(s.name, std::to_string(flags & VFIO_DEVICE_FEATURE_MASK),
+  const std::uint32_t which = flags & VFIO_DEVICE_FEATURE_MASK;
+  if (which >= 3 && which <= 5 && how == VFIO_DEVICE_FEATURE_SET) {
+    const patch* const p = first_patch(s);
+    const std::string data = which != 4                   ? ""
+                             : word(s, 0) < 16            ? ", short"
+                             : !p                         ? ", negative"
+                             : p->to.what == kind::event  ? ", an eventfd"
+                             : p->to.what == kind::closed ? ", no file"
+                                                          : ", another file";
+    return key(s.name, std::to_string(which), "SET" + data, view::power(d));
+  }
+  return key(s.name, std::to_string(which),
              how == 0 ? "no flag" : (how & probe ? "PROBE" : "no probe") + get + set);
 }
 
@@ -132,6 +144,14 @@ std::string region_key(const step& s, const view& now, const machine& m) {
   if (now.device_state(s.on) == "unbound") return key(verb, "unbound");
   const sim::pci_spec& pci = d->spec().pci;
   const std::uint64_t region = s.number >> 40;
+  if (d->power.engaged())
+    return key(verb,
+               s.what == verb::mmap                     ? "any region"
+               : s.argument.empty()                     ? "0 bytes"
+               : region > VFIO_PCI_VGA_REGION_INDEX     ? "no region"
+               : region == VFIO_PCI_CONFIG_REGION_INDEX ? "config"
+                                                        : "another region",
+               view::power(*d));
   const std::uint64_t offset = s.number & ((std::uint64_t{1} << 40) - 1);
   const std::string what = region_in_words(pci, region);
   const bool bar = region < 6 && what != "no BAR";

@@ -138,6 +138,27 @@ class device_list : row_list {
     for (const char* which : {"0", "1", "2", "10", "100"})
       for (const char* how : {"no flag", "PROBE", "PROBE GET", "PROBE SET", "no probe GET"})
         add(f, key("FEATURE", which, how));
+    for (const std::string which : {"3", "4", "5"}) {
+      for (const char* how : {"no flag", "PROBE", "PROBE GET", "PROBE SET", "no probe GET"})
+        add(f, key("FEATURE", which, how), needs_suspension());
+      for (const std::string s : {"active", "low power", "low power, wakes"}) {
+        if (which != "4") add(f, key("FEATURE", which, "SET", s), needs_suspension());
+        else
+          for (const char* data : {"short", "negative", "an eventfd", "no file", "another file"})
+            add(f, key("FEATURE", which, std::string("SET, ") + data, s), needs_suspension());
+      }
+    }
+    for (const std::string s : {"low power", "low power, wakes"}) {
+      add(f, key("an ioctl", s), needs_suspension());
+      for (const std::string v : {"pread", "pwrite"})
+        for (const char* what : {"0 bytes", "no region", "config", "another region"})
+          add(family::regions, key(v, what, s), needs_suspension());
+      add(family::regions, key("mmap", "any region", s),
+          why({needs_suspension(), unless(m_.maps, "pages of 4 KiB only")}));
+    }
+  }
+  std::string needs_suspension() const {
+    return unless(m_.suspends, "the kernel does not suspend devices, or does not tell it");
   }
   bool has_bus(const std::string& bus) const {
     return std::any_of(m_.targets.begin(), m_.targets.end(),

@@ -34,6 +34,8 @@ struct machine {
   bool tracks_devices = true;     ///< kvm-vfio takes devices, too, not only groups
   bool books = false;      ///< x86: the memory slots, irqfds and ioeventfds of VMs are compared
   bool any_access = true;  ///< a BAR can be read with any size; else only words are read
+  bool remaps = false;     ///< the IOMMU remaps interrupts, so a function has several MSI vectors
+  bool suspends = false;   ///< the kernel suspends devices, and tells it in sysfs
   bool maps = true;        ///< BARs are mapped; the simulator has pages of 4 KiB
   std::uint64_t page = 4096;
 };

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,18 @@ class memory : public conformance::arena {
   unsigned char before_[compared] = {};
 };
 
+/// Returns whether Linux has suspended a PCI function.
+inline bool suspended(const std::string& device) {
+  std::ifstream file("/sys/bus/pci/devices/" + device + "/power/runtime_status");
+  std::string status;
+  return std::getline(file, status) && status == "suspended";
+}
+/// Waits until Linux has suspended a PCI function, but not longer than a second. The function is
+/// suspended some time after the call that allows it.
+inline void wait_until_suspended(const std::string& device) {
+  for (int i = 0; i < 1000 && !suspended(device); ++i) ::usleep(1000);
+}
+
 /// A process of a system, with empty slots.
 template <support::system System>
 class player {
@@ -146,6 +159,7 @@ class player {
     // How much of an answer was written before its end turned out not to be there: the copy's.
     if (o.answer == -EFAULT) o.written.clear();
     if (o.answer < 0) return o;
+    if (s.suspends) wait_until_suspended(name_of(s.on));
     if (s.what == verb::close) fds_[static_cast<int>(s.on.what)][s.on.slot] = -1;
     if (!s.makes) return o;
     if (static_cast<int>(s.made.what) < kinds_with_slots)

@@ -121,13 +121,12 @@ class row_list {
   std::string needs_armed(
       const std::string& s, const std::function<bool(const kvm_vfio::sim::pci_spec&)>& has =
                                 [](const auto&) { return true; }) const {
-    if (s == "several MSI")
-      return "without interrupt remapping, which no IOMMU of these machines has, a function gets "
-             "one "
-             "MSI vector";
+    if (s == "several MSI" && !m_.remaps)
+      return "without interrupt remapping a function gets one MSI vector";
     return unless(any([&](const kvm_vfio::sim::pci_spec& p) {
                     return has(p) && (s == "idle" || (s.starts_with("INTx") && p.intx) ||
                                       (s == "MSI" && p.msi_vectors > 0) ||
+                                      (s == "several MSI" && p.msi_vectors > 2) ||
                                       (s == "MSI-X" && p.msix_vectors > 0) ||
                                       (s == "several MSI-X" && p.msix_vectors > 1));
                   }),

@@ -74,6 +74,7 @@ struct step {
   int made_at = -1;        ///< where in the argument the new descriptor is; -1: it is the answer
   std::string device{};    ///< the device that a new descriptor is of
   std::string only_for{};  ///< nothing is called on the descriptor of another device; empty: called
+  bool suspends = false;   ///< Linux suspends the device after the call, if the call succeeds
   std::string name{};      ///< open: the path; otherwise what the call is, for people
   std::uint64_t request = 0;
   std::uint64_t number =

@@ -71,6 +71,10 @@ class view {
                                                 std::uint32_t id);
   [[nodiscard]] std::string vm_state(ref on) const;
   [[nodiscard]] std::string event_state(ref on) const;
+  /// Returns "active", "low power" or "low power, wakes".
+  [[nodiscard]] static std::string power(const kvm_vfio::sim::vfio_device& d) {
+    return d.power.wakes() ? "low power, wakes" : d.power.engaged() ? "low power" : "active";
+  }
   /// Returns what is armed: "idle", "INTx", "INTx masked" and so on.
   [[nodiscard]] static std::string armed(const kvm_vfio::sim::vfio_device& d);
 

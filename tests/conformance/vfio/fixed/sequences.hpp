@@ -7,6 +7,7 @@
 #include "containers.hpp"
 #include "interrupts.hpp"
 #include "mapped_bars.hpp"
+#include "msi_flags.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
 #include "vms.hpp"
@@ -18,8 +19,8 @@
 namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
-inline constexpr std::string_view names[] = {"interrupts", "registers", "hot resets", "mapped BARs",
-                                             "containers", "iommufd",   "VMs"};
+inline constexpr std::string_view names[] = {"interrupts",  "MSI flags",  "registers", "hot resets",
+                                             "mapped BARs", "containers", "iommufd",   "VMs"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -36,6 +37,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   recorder<System> on(sys, m);
   if (name == "interrupts") {
     use_interrupts(on, t);
+  } else if (name == "MSI flags") {
+    use_msi_flags(on, t);
   } else if (name == "registers") {
     use_registers(on, t, m);
   } else if (name == "hot resets") {

@@ -115,12 +115,37 @@ class device_steps : public irq_steps {
     }
     call(on, "PCI_HOT_RESET", VFIO_DEVICE_PCI_HOT_RESET, std::move(argument), std::move(patches));
   }
+  // VFIO_DEVICE_FEATURE with the features 3 (ENTRY), 4 (ENTRY with an eventfd) and 5 (EXIT).
+  void low_power(ref on) {
+    const std::uint32_t which = 3U + static_cast<std::uint32_t>(r_.below(3));
+    const std::uint32_t how =
+        r_.percent(60) ? std::uint32_t{VFIO_DEVICE_FEATURE_SET}
+                       : r_.of({std::uint32_t{VFIO_DEVICE_FEATURE_PROBE},
+                                std::uint32_t{VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET},
+                                std::uint32_t{VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET},
+                                0U, std::uint32_t{VFIO_DEVICE_FEATURE_GET}});
+    const ref file = r_.percent(60)   ? some(kind::event)
+                     : r_.percent(30) ? ref{kind::minus_one}
+                                      : anything();
+    set_low_power(on, which | how, file, r_.percent(15) ? 12 : 16);
+  }
+  void set_low_power(ref on, std::uint32_t flags, ref file, std::uint32_t size = 16) {
+    const bool with = (flags & VFIO_DEVICE_FEATURE_MASK) == 4;
+    const std::uint32_t right = with ? size : std::uint32_t{8};
+    auto argument = bytes(with ? argsz(right, {12, 15}) : argsz(right), flags, -1, 0U);
+    argument.resize(right);
+    std::vector<patch> patches;
+    if (with && file.what != kind::minus_one) patches.push_back({8, file});
+    step& s = call(on, "FEATURE", VFIO_DEVICE_FEATURE, std::move(argument), std::move(patches));
+    s.suspends = flags == (4U | VFIO_DEVICE_FEATURE_SET);
+  }
   void feature(ref on) {
     // A container's request of the same number tracks dirty pages, which is not modelled.
     if (on.what == kind::container || on.what == kind::iommufd) return;
+    if (m_.suspends && r_.percent(50)) return low_power(on);
     vfio_device_feature f{};
     f.argsz = argsz(offsetof(vfio_device_feature, data));
-    // Power management and tokens change what later calls find; probing does not.
+    // Tokens change what later calls find; probing does not.
     const std::uint32_t which = r_.percent(60) ? r_.of({0U, 1U, 2U, 10U}) : 100U;
     const std::uint32_t how =
         r_.of({std::uint32_t{VFIO_DEVICE_FEATURE_PROBE},

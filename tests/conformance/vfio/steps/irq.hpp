@@ -102,6 +102,7 @@ class irq_steps : public region_steps {
     if (state.starts_with("INTx")) set(arms, 0, 1, {{20, event}});
     if (state == "MSI") set(arms, 1, 1, {{20, event}});
     if (state == "MSI-X") set(arms, 2, 1, {{20, event}});
+    if (state == "several MSI") set(arms, 1, 3, {{20, event}, {24, event}, {28, unmask}});
     if (state == "several MSI-X") set(arms, 2, 3, {{20, event}, {24, event}, {28, unmask}});
     if (state.ends_with("unmask eventfd"))
       set(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, {{20, unmask}});
@@ -116,7 +117,8 @@ class irq_steps : public region_steps {
   }
   static bool can_be_armed(const kvm_vfio::sim::pci_spec& p, const std::string& state) {
     return state.empty() || state == "idle" || (state.starts_with("INTx") && p.intx) ||
-           (state == "MSI" && p.msi_vectors > 0) || (state == "MSI-X" && p.msix_vectors > 0) ||
+           (state == "MSI" && p.msi_vectors > 0) || (state == "several MSI" && p.msi_vectors > 2) ||
+           (state == "MSI-X" && p.msix_vectors > 0) ||
            (state == "several MSI-X" && p.msix_vectors > 2);
   }
   void set_irqs(ref on) {

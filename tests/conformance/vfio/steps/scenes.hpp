@@ -171,6 +171,12 @@ class scene_steps : public state_steps {
     prefer_ = on;
     if (!r.brought.empty()) arm(*on, r.brought);
     careful_ = true;
+    if (has("low power, wakes")) {
+      add({.what = verb::eventfd, .made = {kind::event, 0}, .makes = true});
+      set_low_power(*on, 4U | VFIO_DEVICE_FEATURE_SET, {kind::event, 0});
+    } else if (has("low power")) {
+      set_low_power(*on, 3U | VFIO_DEVICE_FEATURE_SET, {kind::minus_one});
+    }
     if (has("connected"))
       connect(*on, parts[1].starts_with("error") ? std::uint32_t{VFIO_PCI_ERR_IRQ_INDEX}
                                                  : std::uint32_t{VFIO_PCI_REQ_IRQ_INDEX});
