@@ -38,6 +38,7 @@
 #include <kvm_vfio/sim/vfio/impl/coherency.hpp>
 #include <kvm_vfio/sim/vfio/impl/container.hpp>
 #include <kvm_vfio/sim/vfio/impl/device_file.hpp>
+#include <kvm_vfio/sim/vfio/impl/dirty_pages.hpp>
 #include <kvm_vfio/sim/vfio/impl/group_file.hpp>
 #include <kvm_vfio/sim/vfio/impl/low_power.hpp>
 #include <kvm_vfio/sim/vfio/impl/spapr.hpp>

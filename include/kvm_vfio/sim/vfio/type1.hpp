@@ -10,10 +10,12 @@
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/vfio/dirty_pages.hpp>
 #include <kvm_vfio/sim/vfio/iommu_driver.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -41,7 +43,7 @@ class type1_iommu final : public iommu_driver {
   void detach(iommu_group& group) noexcept override;
   /// Answers VFIO_IOMMU_GET_INFO, MAP_DMA, UNMAP_DMA and DIRTY_PAGES.
   /// \par Errors
-  /// - `errc::notty`: the request is unknown; DIRTY_PAGES: version 2 does not track dirty pages
+  /// - `errc::notty`: the request is unknown
   /// - `errc::access`: DIRTY_PAGES: version 1 does not know dirty pages
   /// - `errc::fault`: the struct cannot be read or written. MAP_DMA: the memory cannot be pinned
   ///   (`memory::pinnable`), and a group that is no mediated device is attached
@@ -50,7 +52,8 @@ class type1_iommu final : public iommu_driver {
   /// - `errc::inval`: argsz, flags, size or alignment are wrong. MAP_DMA: a group does not allow
   ///   the addresses, or FLAG_VADDR names a mapping that has not lost its address. UNMAP_DMA:
   ///   version 2 would have to cut a mapping, or FLAG_VADDR names a mapping that has lost its
-  ///   address already
+  ///   address already. DIRTY_PAGES, and UNMAP_DMA with a bitmap: the page size or the size of the
+  ///   bitmap is wrong, dirty pages are not tracked now, or the range would cut a mapping
   /// - `errc::overflow`: an address and the size wrap around (`linux_release::wrapping_overflows`)
   /// - `errc::exists`: MAP_DMA: another mapping has one of the addresses
   /// - `errc::nospc`: MAP_DMA: the container has `world_options::dma_entry_limit` mappings
@@ -72,10 +75,18 @@ class type1_iommu final : public iommu_driver {
   answer map(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
 
-  // VFIO_IOMMU_UNMAP_DMA with a bitmap of dirty pages, which this driver does not track. The kernel
-  // reads the struct of the bitmap before it refuses the call.
-  static errc refuse_bitmap(process& task, std::uint64_t argument,
-                            const vfio_iommu_type1_dma_unmap& u);
+  // VFIO_IOMMU_DIRTY_PAGES (vfio_iommu_type1_dirty_pages).
+  answer track_dirty(process& task, std::uint64_t argument);
+  // Answers its flag GET_BITMAP. `argument` and `size` are of the part behind the flags.
+  errc get_bitmap(process& task, std::uint64_t argument, std::size_t size);
+  // VFIO_IOMMU_UNMAP_DMA with a bitmap: reads and checks the struct behind the arguments, as the
+  // kernel does before it looks at the mappings. Errors:
+  // - inval: other flags are set, argsz is too small, or the size of the bitmap is wrong
+  // - fault: the struct cannot be read
+  static errc read_bitmap(process& task, std::uint64_t argument,
+                          const vfio_iommu_type1_dma_unmap& u, vfio_bitmap& b);
+  // Whether the range [first, last] contains each mapping that it meets at its ends.
+  [[nodiscard]] bool cuts_nothing(std::uint64_t first, std::uint64_t last) const noexcept;
   // VFIO_DMA_MAP_FLAG_VADDR: gives a new address to a mapping that has lost its address. The
   // process is charged for the memory from then on.
   errc set_address(process& task, const vfio_iommu_type1_dma_map& m);
@@ -96,6 +107,7 @@ class type1_iommu final : public iommu_driver {
   std::uint32_t available_;
   int mediated_ = 0;
   std::uint64_t page_sizes_ = ~std::uint64_t{0} << 12;
+  dirty_pages dirty_;
   bool tells_ranges_ = false;  // GET_INFO has the IOVA ranges; true from the first domain on
   // A group has left, so `ranges_` must be computed again. Computing needs memory, and a group must
   // be able to leave without memory.

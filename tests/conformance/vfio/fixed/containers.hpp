@@ -87,6 +87,35 @@ class container_calls {
     map(first_iova, memory_.there, page_, VFIO_DMA_MAP_FLAG_READ);
     map(next, memory_.there, page_, 0);
   }
+  /// Version 2 of type 1 tracks dirty pages.
+  void track_dirty() {
+    if (spapr_) return;
+    map(first_iova, memory_.there, 4 * page_);
+    get_dirty(first_iova, 4);
+    unmap_dirty(first_iova, 4);
+    for (const std::uint32_t flags : {0U, 3U, 8U, start_tracking, start_tracking})
+      dirty("DIRTY_PAGES " + std::to_string(flags), {8, flags});
+    for (int n = 0; n < 3; ++n) get_dirty(first_iova, 4);
+    // Bits of a mapping that start inside a word.
+    for (int n = 0; n < 3; ++n) get_dirty(first_iova - 4 * page_, 128);
+    map(first_iova + 8 * page_, memory_.there, 2 * page_);
+    for (int n = 0; n < 3; ++n) get_dirty(first_iova - 4 * page_, 128);
+    get_dirty(first_iova, 2);
+    get_dirty(first_iova + page_, 4);
+    get_dirty(first_iova + 1, 4);
+    get_dirty(first_iova, 0);
+    get_dirty(first_iova, 4, 2 * page_);
+    get_dirty(first_iova, 4, 0);
+    get_dirty(first_iova, 4, page_, 7);
+    get_dirty(first_iova, 4, page_, (1U << 28) + 1);
+    unmap_dirty(first_iova, 2);
+    unmap_dirty(first_iova, 4);
+    unmap_dirty(first_iova, 16);
+    unmap_dirty(first_iova, 16);
+    dirty("DIRTY_PAGES stop", {8, stop_tracking});
+    dirty("DIRTY_PAGES stop", {8, stop_tracking});
+    unmap_dirty(first_iova, 16);
+  }
   void map(std::uint64_t iova, std::uint64_t address, std::uint64_t size,
            std::uint32_t flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE) {
     vfio_iommu_type1_dma_map m{};
@@ -106,6 +135,42 @@ class container_calls {
  private:
   void tell_available() {
     on_.ioctl_bytes("IOMMU_GET_INFO", fd_, VFIO_IOMMU_GET_INFO, words({160, 0}, 160));
+  }
+
+  static constexpr std::uint32_t start_tracking = VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
+  static constexpr std::uint32_t stop_tracking = VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP;
+
+  void dirty(const std::string& what, std::vector<std::uint32_t> argument) {
+    on_.ioctl(what, fd_, VFIO_IOMMU_DIRTY_PAGES, reinterpret_cast<std::uintptr_t>(argument.data()));
+  }
+  // \param size the size of the bitmap in the argument; no bits are behind 32 bytes
+  void get_dirty(std::uint64_t iova, std::uint64_t pages, std::uint64_t page, std::uint64_t size) {
+    std::vector<unsigned char> bits(32);
+    const std::uint64_t argument[] = {
+        48 | std::uint64_t{VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP} << 32,
+        iova,
+        pages * page_,
+        page,
+        size,
+        reinterpret_cast<std::uintptr_t>(bits.data())};
+    on_.ioctl_at("DIRTY_PAGES get", fd_, VFIO_IOMMU_DIRTY_PAGES, argument);
+    on_.bytes("bits", bits.data(), bits.size());
+  }
+  void get_dirty(std::uint64_t iova, std::uint64_t pages) { get_dirty(iova, pages, page_, 32); }
+  void get_dirty(std::uint64_t iova, std::uint64_t pages, std::uint64_t page) {
+    get_dirty(iova, pages, page, 32);
+  }
+  void unmap_dirty(std::uint64_t iova, std::uint64_t pages) {
+    std::vector<unsigned char> bits(32);
+    std::uint64_t argument[] = {48 | std::uint64_t{VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP} << 32,
+                                iova,
+                                pages * page_,
+                                page_,
+                                bits.size(),
+                                reinterpret_cast<std::uintptr_t>(bits.data())};
+    on_.ioctl_at("UNMAP_DMA with a bitmap", fd_, VFIO_IOMMU_UNMAP_DMA, argument);
+    on_.say("unmapped", kvm_vfio::errc::ok, argument[2]);
+    on_.bytes("bits", bits.data(), bits.size());
   }
 
   recorder<System>& on_;
@@ -131,6 +196,7 @@ void use_container(recorder<System>& on, const target& t, const machine& m,
     calls.tell();
     calls.enable();
     calls.map_and_unmap();
+    calls.track_dirty();
     on.ioctl("SET_IOMMU", o.container, VFIO_SET_IOMMU, type);
     on.set_container(o.group, o.container);
     on.ioctl("UNSET_CONTAINER", o.group, VFIO_GROUP_UNSET_CONTAINER);

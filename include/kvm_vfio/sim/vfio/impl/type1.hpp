@@ -16,6 +16,7 @@
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/dirty_pages.hpp>
 #include <kvm_vfio/sim/vfio/type1.hpp>
 #include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
@@ -72,9 +73,17 @@ KVM_VFIO_INLINE errc type1_iommu::attach(iommu_group& group) {
 }
 
 KVM_VFIO_INLINE void type1_iommu::detach(iommu_group& group) noexcept {
-  if (group.mediated()) --mediated_;
-  else leave_domain(domains_, group);
-  if (domains_.empty() && mediated_ == 0) maps_.clear();
+  if (group.mediated()) {
+    --mediated_;
+  } else {
+    leave_domain(domains_, group);
+    // What the group's devices have written stays dirty (vfio_iommu_populate_bitmap_full).
+    dirty_.mark_all(maps_, page());
+  }
+  if (domains_.empty() && mediated_ == 0) {
+    maps_.clear();
+    dirty_.stop();
+  }
   old_ranges_ = true;
   pick_page_sizes();
 }
@@ -95,8 +104,7 @@ KVM_VFIO_INLINE answer type1_iommu::ioctl(process& task, std::uint32_t request,
     case VFIO_IOMMU_GET_INFO: return get_info(task, argument);
     case VFIO_IOMMU_MAP_DMA: return map(task, argument);
     case VFIO_IOMMU_UNMAP_DMA: return unmap(task, argument);
-    // No domain can track dirty pages. Version 1 refuses the request with another error.
-    case VFIO_IOMMU_DIRTY_PAGES: return v2_ ? answer(errc::notty) : answer(errc::access);
+    case VFIO_IOMMU_DIRTY_PAGES: return track_dirty(task, argument);
     default: return errc::notty;
   }
 }
@@ -156,17 +164,19 @@ KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
   if (maps_.size() >= available_) return errc::nospc;
   if (!allowed(ranges(), m.iova, last)) return errc::inval;
   const bool bar = task.maps_file(m.vaddr, m.size);
-  dma_mapping made{.iova = m.iova,
-                   .size = m.size,
-                   .address = m.vaddr,
-                   .flags = m.flags,
-                   .pinnable = bar || task.mem().pinnable(m.vaddr, m.size,
+  dma_mapping made{
+      .iova = m.iova,
+      .size = m.size,
+      .address = m.vaddr,
+      .flags = m.flags,
+      .pinnable = bar || task.mem().pinnable(m.vaddr, m.size,
                                                           (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0),
                    .counted = !bar,
-                   .account = task.account()};
+      .account = task.account()};
   made.limited = !made.account->unlimited;
   if (!domains_.empty())
     if (const errc e = pin(task, made); e != errc::ok) return e;
+  dirty_.add(made);
   maps_.add(made);
   return 0;
 }
@@ -175,8 +185,13 @@ KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument)
   vfio_iommu_type1_dma_unmap u{};
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
   if (const errc e = detail::read_argsz(task, argument, u, size); e != errc::ok) return e;
-  if (u.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return refuse_bitmap(task, argument, u);
-  if (u.flags & ~(uapi::dma_unmap_all | uapi::dma_unmap_vaddr)) return errc::inval;
+  const bool tell_dirty = u.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
+  vfio_bitmap b{};
+  if (tell_dirty) {
+    if (const errc e = read_bitmap(task, argument, u, b); e != errc::ok) return e;
+  } else if (u.flags & ~(uapi::dma_unmap_all | uapi::dma_unmap_vaddr)) {
+    return errc::inval;
+  }
   const bool all = u.flags & uapi::dma_unmap_all;
   const bool forget = u.flags & uapi::dma_unmap_vaddr;
   if (forget && mediated_ != 0) return errc::busy;
@@ -185,12 +200,8 @@ KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument)
   if (all ? (u.iova || u.size) : (!u.size || (u.size & (page() - 1)))) return errc::inval;
   if (!all && last < u.iova)
     return state_.release.wrapping_overflows ? errc::overflow : errc::inval;
-  if (v2_ && !all) {
-    const dma_mapping* m = maps_.find(u.iova, u.iova);
-    if (m && m->iova != u.iova) return errc::inval;
-    m = maps_.find(last, last);
-    if (m && m->last() != last) return errc::inval;
-  }
+  if (tell_dirty && (!dirty_.tracked() || b.pgsize != page())) return errc::inval;
+  if (v2_ && !all && !cuts_nothing(u.iova, last)) return errc::inval;
   if (forget) {
     std::uint64_t done = 0;
     if (const errc e = forget_addresses(u.iova, last, done); e != errc::ok) return e;
@@ -200,19 +211,68 @@ KVM_VFIO_INLINE answer type1_iommu::unmap(process& task, std::uint64_t argument)
   u.size = 0;
   while (const dma_mapping* m = maps_.find(u.iova, last)) {
     if (!v2_ && m->iova < u.iova) break;  // version 1 unmaps a mapping only from its start
+    if (tell_dirty)
+      if (const errc e = dirty_.write(task, b, *m, u.iova, !domains_.empty()); e != errc::ok)
+        return e;
     u.size += m->size;
+    dirty_.remove(*m);
     maps_.remove(*m);
   }
   return detail::write_back(task, argument, u, size);
 }
 
-KVM_VFIO_INLINE errc type1_iommu::refuse_bitmap(process& task, std::uint64_t argument,
-                                                const vfio_iommu_type1_dma_unmap& u) {
+KVM_VFIO_INLINE answer type1_iommu::track_dirty(process& task, std::uint64_t argument) {
+  if (!v2_) return errc::access;
+  struct {
+    std::uint32_t argsz;
+    std::uint32_t flags;
+  } h{};
+  if (const errc e = detail::read_argsz(task, argument, h, sizeof h); e != errc::ok) return e;
+  switch (h.flags) {
+    case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
+      if (!dirty_.tracked()) dirty_.start(maps_);
+      return 0;
+    case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP: dirty_.stop(); return 0;
+    case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
+      return to_answer(get_bitmap(task, argument + sizeof h, h.argsz - sizeof h));
+    default: return errc::inval;
+  }
+}
+
+KVM_VFIO_INLINE errc type1_iommu::get_bitmap(process& task, std::uint64_t argument,
+                                             std::size_t size) {
+  vfio_iommu_type1_dirty_bitmap_get range{};
+  if (size < sizeof range) return errc::inval;
+  if (!task.copy_from_user(argument, range)) return errc::fault;
+  const std::uint64_t last = range.iova + range.size - 1;
+  if (range.iova + range.size < range.iova || !has_room(range.bitmap, range.size) ||
+      range.bitmap.pgsize != page() || ((range.iova | range.size) & (page() - 1)) ||
+      range.size == 0 || !dirty_.tracked() || !cuts_nothing(range.iova, last))
+    return errc::inval;
+  for (const dma_mapping* m = maps_.at_or_after(range.iova); m && m->iova <= last;
+       m = maps_.next(*m)) {
+    const errc e = dirty_.write(task, range.bitmap, *m, range.iova, !domains_.empty());
+    if (e != errc::ok) return e;
+    dirty_.clean(*m, page());
+  }
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE errc type1_iommu::read_bitmap(process& task, std::uint64_t argument,
+                                              const vfio_iommu_type1_dma_unmap& u, vfio_bitmap& b) {
   constexpr std::size_t size = offsetof(vfio_iommu_type1_dma_unmap, data);
-  vfio_bitmap b{};
   if (u.flags != VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP || u.argsz < size + sizeof b)
     return errc::inval;
-  return task.copy_from_user(argument + size, b) ? errc::inval : errc::fault;
+  if (!task.copy_from_user(argument + size, b)) return errc::fault;
+  return has_room(b, u.size) ? errc::ok : errc::inval;
+}
+
+KVM_VFIO_INLINE bool type1_iommu::cuts_nothing(std::uint64_t first,
+                                               std::uint64_t last) const noexcept {
+  const dma_mapping* m = maps_.find(first, first);
+  if (m && m->iova != first) return false;
+  m = maps_.find(last, last);
+  return !m || m->last() == last;
 }
 
 KVM_VFIO_INLINE std::uint64_t type1_iommu::locked(int address_space) const noexcept {
