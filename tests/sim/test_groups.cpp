@@ -193,6 +193,45 @@ TEST_CASE("devices of one group cannot be split between iommufds") {
   CHECK(m.world.iommufds() == 0);
 }
 
+TEST_CASE("a device that is attached again takes the other devices of its group along") {
+  namespace u = kvm_vfio::uapi;
+  machine_under_test<> m;
+  const int fd = m.open("/dev/iommu");
+  const int devices[] = {m.open("/dev/vfio/devices/vfio1"), m.open("/dev/vfio/devices/vfio2")};
+  for (const int d : devices) {
+    u::device_bind_iommufd b{.argsz = sizeof b, .flags = 0, .iommufd = fd, .out_devid = 0};
+    REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::ok);
+  }
+  const auto new_space = [&] {
+    u::iommu_ioas_alloc a{.size = sizeof a, .flags = 0, .out_ioas_id = 0};
+    REQUIRE(m.ioctl_at(fd, u::request_ioas_alloc, a) == errc::ok);
+    return a.out_ioas_id;
+  };
+  const std::uint32_t spaces[] = {new_space(), new_space()};
+  std::uint32_t table = 0;
+  const auto attach = [&](int d, std::uint32_t to) {
+    u::device_attach_iommufd_pt a{.argsz = sizeof a, .flags = 0, .pt_id = to};
+    const errc e = m.ioctl_at(d, u::request_attach_iommufd_pt, a);
+    table = a.pt_id;
+    return e;
+  };
+  const auto destroy = [&](std::uint32_t id) {
+    u::iommu_destroy d{.size = sizeof d, .id = id};
+    return m.ioctl_at(fd, u::request_destroy, d);
+  };
+  REQUIRE(attach(devices[0], spaces[0]) == errc::ok);
+  CHECK(attach(devices[1], spaces[1]) == errc::inval);
+  REQUIRE(attach(devices[1], spaces[0]) == errc::ok);
+  CHECK(attach(devices[0], spaces[1]) == errc::ok);
+  const std::uint32_t moved = table;
+  CHECK(destroy(spaces[0]) == errc::ok);  // neither device uses the old address space
+  u::device_detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
+  REQUIRE(m.ioctl_at(devices[0], u::request_detach_iommufd_pt, detach) == errc::ok);
+  CHECK(destroy(spaces[1]) == errc::busy);  // the second device does
+  CHECK(attach(devices[0], spaces[1]) == errc::ok);
+  CHECK(table == moved);
+}
+
 TEST_CASE("a page table without devices limits the addresses already") {
   machine_under_test<> p(two_groups());
   const int iommufd = p.open("/dev/iommu");

@@ -115,15 +115,16 @@ class iommufd_file final : public file {
   void unbind(std::uint32_t id) noexcept;
   /// Attaches a device to an address space or to a page table (VFIO_DEVICE_ATTACH_IOMMUFD_PT). For
   /// an address space, iommufd finds or makes a page table; a mediated device gets none. If the
-  /// device is attached already, the new attachment replaces the old one.
+  /// device is attached already, the new attachment replaces the old one, also that of the other
+  /// attached devices of the group (iommufd_device_do_replace).
   /// \param id the number of the device
   /// \param pt before the call the number of the address space or page table, after it the number
   ///           of the object that the device is attached to
   /// \par Errors
   /// - `errc::noent`: there is no object with the number `pt`; or the device is a mediated device,
   ///   and the object is no address space
-  /// - `errc::inval`: the object is a device, or another device of the group is attached to another
-  ///   object
+  /// - `errc::inval`: the object is a device; or the device is not attached yet, and another device
+  ///   of the group is attached to another object
   /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
   ///   to the pages of its IOMMU
   /// - `errc::fault`, `errc::inval`: the device needs a new page table, and this error of
@@ -172,8 +173,14 @@ class iommufd_file final : public file {
 
   // Makes an object with the lowest free number, counted from 1.
   std::uint32_t make(type kind);
-  iommufd_object* find(std::uint32_t id) noexcept;
-  iommufd_object* find(std::uint32_t id, type kind) noexcept;
+  iommufd_object* find(std::uint32_t id) noexcept {
+    const auto found = objects_.find(id);
+    return found == objects_.end() ? nullptr : &found->second;
+  }
+  iommufd_object* find(std::uint32_t id, type kind) noexcept {
+    iommufd_object* const o = find(id);
+    return o && o->kind == kind ? o : nullptr;
+  }
   [[nodiscard]] std::uint32_t id_of(const iommufd_object& wanted) const noexcept;
   // The page table that the devices of a group are attached to, except the device `but`.
   iommufd_object* table_of(const iommu_group& group, const iommufd_object* but) noexcept;

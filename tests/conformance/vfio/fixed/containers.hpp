@@ -244,6 +244,10 @@ void use_iommufd(recorder<System>& on, const target& t, const machine& m,
   if (second >= 0) {
     on.attach(second, two);
     on.attach(second, one);
+    // Each of these attachments takes the other device of the group along.
+    on.attach(device, two);
+    on.attach(second, one);
+    on.attach(device, one);
   }
   for (const std::uint32_t count : {0U, 1U, 2U, 8U}) {
     std::vector<unsigned char> ranges(8 * sizeof(u::iommu_iova_range));

@@ -90,7 +90,8 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
     const auto ranges = narrowed(space.ranges(), group.iommu());
     for (const auto& [iova, m] : space.mappings().all())
       if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
-    iommufd_object* const shared = table_of(group, &d);
+    // A device that is attached takes all devices of its group to the new page table.
+    iommufd_object* const shared = d.attached_to ? nullptr : table_of(group, &d);
     if (shared) {  // all devices of a group use one page table
       const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
       if (to != wanted) return errc::inval;
@@ -105,11 +106,18 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   }
   // A page table that was made now has no users yet.
   detail::undo table([&] { drop_if_unused(*to); });
-  if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
+  std::vector<std::uint32_t> moved{id};
+  if (d.attached_to)
+    for (const auto& [other, o] : objects_)
+      if (other != id && o.group == &group && o.attached_to) moved.push_back(other);
+  if (to->kind == type::hwpt) to->pages.groups.reserve(to->pages.groups.size() + moved.size());
   table.keep();
-  ++to->users;
-  detach(id);
-  d.attached_to = to;
+  for (const std::uint32_t each : moved) {
+    if (to->kind == type::hwpt) to->pages.groups.push_back(&group);
+    ++to->users;
+    detach(each);
+    objects_[each].attached_to = to;
+  }
   changed();
   pt = id_of(*to);
   return errc::ok;
@@ -144,16 +152,6 @@ KVM_VFIO_INLINE std::uint32_t iommufd_file::make(type kind) {
   }
   objects_[id].kind = kind;
   return id;
-}
-
-KVM_VFIO_INLINE iommufd_object* iommufd_file::find(std::uint32_t id) noexcept {
-  const auto found = objects_.find(id);
-  return found == objects_.end() ? nullptr : &found->second;
-}
-
-KVM_VFIO_INLINE iommufd_object* iommufd_file::find(std::uint32_t id, type kind) noexcept {
-  iommufd_object* const o = find(id);
-  return o && o->kind == kind ? o : nullptr;
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::id_of(const iommufd_object& wanted) const noexcept {
