@@ -368,3 +368,26 @@ TEST_CASE("blanks may follow the name of a device, and other text may not") {
   CHECK(mediated.device_fd(other, "m").error() == errc::ok);
   CHECK(mediated.device_fd(other, "m ").error() == errc::nodev);
 }
+
+TEST_CASE("requests that Linux 7.3 knows have its errors where no device supports them") {
+  namespace u = kvm_vfio::uapi;
+  machine_under_test<> m;
+  const int fd = m.open("/dev/iommu");
+  const int device = m.open("/dev/vfio/devices/vfio0");
+  std::uint64_t token[2] = {};
+  std::uint64_t bind[] = {24 | std::uint64_t{1} << 32, static_cast<std::uint32_t>(fd), 0};
+  CHECK(m.ioctl_at(device, u::request_bind_iommufd, bind) == errc::fault);
+  bind[2] = reinterpret_cast<std::uintptr_t>(token);
+  CHECK(m.ioctl_at(device, u::request_bind_iommufd, bind) == errc::inval);
+  bind[0] = 24;
+  bind[2] = 0;
+  REQUIRE(m.ioctl_at(device, u::request_bind_iommufd, bind) == errc::ok);
+  std::uint32_t detach[] = {12, 1, 5};
+  CHECK(m.ioctl_at(device, u::request_detach_iommufd_pt, detach) == errc::ok);
+  detach[0] = 8;
+  CHECK(m.ioctl_at(device, u::request_detach_iommufd_pt, detach) == errc::inval);
+  std::uint32_t feature[] = {8, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET | 12};
+  CHECK(m.ioctl_at(device, VFIO_DEVICE_FEATURE, feature) == errc::inval);
+  feature[1] = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET | 13;
+  CHECK(m.ioctl_at(device, VFIO_DEVICE_FEATURE, feature) == errc::notty);
+}

@@ -813,3 +813,19 @@ TEST_CASE("the registers of a function for itself can be read, but not written")
   pci.own_registers.push_back(9);
   CHECK(to_text(check(t)).find("own_registers: the registers end after 0x48") != std::string::npos);
 }
+
+TEST_CASE("Linux 6.1 accepts a descriptor below -1 for the request interrupt") {
+  const auto arm = [](auto& m, std::int32_t fd) {
+    int container = -1;
+    const int group = m.group_with_iommu("/dev/vfio/1", &container);
+    const int device = m.device_fd(group, "0000:00:04.0").value();
+    const std::int32_t argument[] = {
+        24, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_REQ_IRQ_INDEX, 0, 1,
+        fd};
+    return m.ioctl_at(device, VFIO_DEVICE_SET_IRQS, argument);
+  };
+  machine_under_test<kvm_vfio::linux_6_1> old;
+  CHECK(arm(old, -2) == errc::ok);
+  machine_under_test<kvm_vfio::linux_6_12> later;
+  CHECK(arm(later, -2) == errc::inval);
+}

@@ -36,9 +36,18 @@ struct linux_release {
   /// Whether VFIO_DEVICE_BIND_IOMMUFD reads the whole struct that `argsz` announces, and refuses
   /// unknown members that are not zero with E2BIG.
   bool bind_checks_rest;
-  /// Whether the ioctls that attach and detach device files know PASIDs. The simulator refuses
-  /// them.
+  /// Whether the ioctls that attach and detach device files know PASIDs. No simulated device can be
+  /// attached with a PASID.
   bool pasids;
+  /// Whether VFIO_DEVICE_BIND_IOMMUFD knows the flag VFIO_DEVICE_BIND_FLAG_TOKEN. No simulated
+  /// device accepts a token.
+  bool bind_tokens;
+  /// Whether VFIO_DEVICE_FEATURE refuses VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 with EINVAL, also
+  /// for a device that cannot migrate. False: ENOTTY, as other features of migration.
+  bool precopy_info;
+  /// Whether SET_IRQS of the error and of the request interrupt accepts a descriptor below -1, and
+  /// changes nothing. False: EINVAL.
+  bool accepts_low_events;
   /// Whether KVM reports KVM_CAP_DEVICE_CTRL on x86. KVM_CREATE_DEVICE works in any case.
   bool device_control;
   /// Whether an eventfd can have only one irqfd (KVM_IRQFD) in all VMs together. False: it can have
@@ -79,6 +88,9 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .nesting = true,
                                         .bind_checks_rest = false,
                                         .pasids = false,
+                                        .bind_tokens = false,
+                                        .precopy_info = false,
+                                        .accepts_low_events = true,
                                         .device_control = false,
                                         .exclusive_irqfds = false,
                                         .direct_error = errc::perm,
@@ -97,6 +109,9 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .nesting = true,
                                          .bind_checks_rest = false,
                                          .pasids = false,
+                                         .bind_tokens = false,
+                                         .precopy_info = false,
+                                         .accepts_low_events = false,
                                          .device_control = true,
                                          .exclusive_irqfds = false,
                                          .direct_error = errc::inval,
@@ -115,6 +130,9 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .nesting = false,
                                         .bind_checks_rest = true,
                                         .pasids = true,
+                                        .bind_tokens = true,
+                                        .precopy_info = true,
+                                        .accepts_low_events = false,
                                         .device_control = true,
                                         .exclusive_irqfds = true,
                                         .direct_error = errc::inval,

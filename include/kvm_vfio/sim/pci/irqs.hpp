@@ -106,7 +106,7 @@ class pci_irqs {
   void look_at_unmask() noexcept;
   void drop_unmask() noexcept;
   // The action TRIGGER of the error and of the request interrupt, which have one eventfd each.
-  static errc single(process& task, const header& h, const bytes& data, file_ref& event) noexcept;
+  errc single(process& task, const header& h, const bytes& data, file_ref& event) const noexcept;
   void disarm() noexcept;
   // Linux writes the message of MSI into the function, with the number of armed vectors.
   void write_msi(std::uint32_t index) noexcept {
@@ -121,6 +121,7 @@ class pci_irqs {
   std::uint32_t most_msi_;
   std::uint32_t written_msi_ = 0;
   bool dynamic_msix_;
+  bool accepts_low_events_;
   std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
   bool intx_masked_ = false;
   bool intx_disabled_ = false;

@@ -125,10 +125,13 @@ class device_file final : public file {
   void release() noexcept override;
 
   answer bind(process& task, std::uint64_t argument);
-  errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c) const;
+  // Reads the argument of VFIO_DEVICE_BIND_IOMMUFD, and the address of the token behind it, or 0.
+  errc read_bind(process& task, std::uint64_t argument, uapi::device_bind_iommufd& c,
+                 std::uint64_t& token) const;
   answer attach(process& task, std::uint64_t argument);
   answer detach(process& task, std::uint64_t argument);
-  // The error of ATTACH and DETACH with flags. Mediated devices have no PASIDs.
+  // The error of ATTACH with flags, and of DETACH with flags that the kernel does not know.
+  // Mediated devices have no PASIDs.
   [[nodiscard]] errc refuse_flags(std::uint32_t flags) const noexcept;
   // VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.
   answer hot_reset_info(process& task, std::uint64_t argument) const;

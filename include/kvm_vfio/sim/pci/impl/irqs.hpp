@@ -30,7 +30,8 @@ KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, const linux_release& re
       msix_(spec.msix_vectors),
       errors_(spec.express || release.error_irq_always ? 1 : 0),
       most_msi_(most_msi),
-      dynamic_msix_(release.dynamic_msix) {}
+      dynamic_msix_(release.dynamic_msix),
+      accepts_low_events_(release.accepts_low_events) {}
 
 KVM_VFIO_INLINE std::uint32_t pci_irqs::count(std::uint32_t index) const noexcept {
   switch (index) {
@@ -254,7 +255,7 @@ KVM_VFIO_INLINE void pci_irqs::drop_unmask() noexcept {
 }
 
 KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const bytes& data,
-                                      file_ref& event) noexcept {
+                                      file_ref& event) const noexcept {
   if (h.start != 0 || h.count > 1) return errc::inval;
   if (h.flags & VFIO_IRQ_SET_DATA_NONE) {
     if (!event) return errc::inval;
@@ -269,7 +270,7 @@ KVM_VFIO_INLINE errc pci_irqs::single(process& task, const header& h, const byte
   }
   file_ref next;
   const std::int32_t fd = fd_at(data, 0);
-  if (fd < -1) return errc::inval;
+  if (fd < -1) return accepts_low_events_ ? errc::ok : errc::inval;
   if (const errc e = connect(task, fd, next); e != errc::ok) return e;
   event = std::move(next);
   return errc::ok;

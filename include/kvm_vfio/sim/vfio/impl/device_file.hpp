@@ -197,11 +197,18 @@ KVM_VFIO_INLINE void device_file::release() noexcept {
 
 KVM_VFIO_INLINE answer device_file::bind(process& task, std::uint64_t argument) {
   uapi::device_bind_iommufd c{};
-  if (const errc e = read_bind(task, argument, c); e != errc::ok) return e;
+  std::uint64_t token = 0;
+  if (const errc e = read_bind(task, argument, c, token); e != errc::ok) return e;
   vfio_group& g = device_.group();
-  if (c.flags || c.iommufd < 0 || group_) return errc::inval;
+  constexpr std::uint32_t token_follows = 1;  // VFIO_DEVICE_BIND_FLAG_TOKEN
+  const bool with_token = state_.release.bind_tokens && c.flags == token_follows;
+  if ((c.flags && !with_token) || c.iommufd < 0 || group_) return errc::inval;
   if (g.opened) return errc::busy;
   if (opened_) return errc::inval;
+  if (with_token) {
+    unsigned char uuid[16];
+    return task.copy_from_user(token, uuid) ? errc::inval : errc::fault;
+  }
   const result<file*> f = task.fget(c.iommufd);
   if (!f) return f.error();
   file_ref held(*f);
@@ -229,17 +236,19 @@ KVM_VFIO_INLINE answer device_file::bind(process& task, std::uint64_t argument) 
 }
 
 KVM_VFIO_INLINE errc device_file::read_bind(process& task, std::uint64_t argument,
-                                            uapi::device_bind_iommufd& c) const {
+                                            uapi::device_bind_iommufd& c,
+                                            std::uint64_t& token) const {
   if (!state_.release.bind_checks_rest) return detail::read_argsz(task, argument, c, sizeof c);
   if (!task.copy_from_user(argument, c.argsz)) return errc::fault;
   if (c.argsz < sizeof c) return errc::inval;
-  // The last member that the kernel knows here is token_uuid_ptr, which this library does not have.
-  unsigned char known[sizeof c + sizeof(std::uint64_t)];
+  // The last member that the kernel knows here is token_uuid_ptr.
+  unsigned char known[sizeof c + sizeof token] = {};
   const std::size_t size = std::min<std::size_t>(c.argsz, sizeof known);
   const errc e = detail::zeros(task, argument, sizeof known, c.argsz);
   if (e != errc::ok) return e;
   if (!task.mem().read(argument, known, size)) return errc::fault;
   __builtin_memcpy(&c, known, sizeof c);
+  __builtin_memcpy(&token, known + sizeof c, sizeof token);
   return errc::ok;
 }
 
@@ -256,6 +265,13 @@ KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument
 KVM_VFIO_INLINE answer device_file::detach(process& task, std::uint64_t argument) {
   uapi::device_detach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
+  constexpr std::uint32_t from_pasid = 1;  // VFIO_DEVICE_DETACH_PASID
+  if (state_.release.pasids && c.flags == from_pasid && !device_.spec().mediated) {
+    // No device is attached with a PASID, so Linux detaches nothing.
+    std::uint32_t pasid = 0;
+    if (c.argsz < sizeof c + sizeof pasid) return errc::inval;
+    return task.copy_from_user(argument + sizeof c, pasid) ? answer(0) : answer(errc::fault);
+  }
   if (c.flags) return refuse_flags(c.flags);
   iommufd_->detach(devid_);
   return 0;
@@ -371,6 +387,8 @@ KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argumen
   const bool probe = c.flags & VFIO_DEVICE_FEATURE_PROBE;
   if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
   const std::uint32_t which = c.flags & VFIO_DEVICE_FEATURE_MASK;
+  constexpr std::uint32_t precopy_info = 12;  // VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
+  if (state_.release.precopy_info && which == precopy_info) return errc::inval;
   if (device_.spec().mediated || which < low_power::entry || which > low_power::exit)
     return errc::notty;
   return to_answer(device_.power.feature(task, c.flags, argument + size, c.argsz - size));
