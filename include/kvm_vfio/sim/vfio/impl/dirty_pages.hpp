@@ -60,9 +60,10 @@ KVM_VFIO_INLINE errc dirty_pages::write(process& task, const vfio_bitmap& to, co
     for (std::size_t i = bits.size() - 1; i > 0; --i)
       bits[i] = bits[i] << shift | bits[i - 1] >> (64 - shift);
     bits[0] <<= shift;
-    std::uint64_t before = 0;  // bits of pages in front of the mapping
+    // Bits of pages in front of the mapping, and what the word has behind them (bitmap_or).
+    std::uint64_t before = 0;
     if (!task.copy_from_user(address, before)) return errc::fault;
-    bits[0] |= before & ((std::uint64_t{1} << shift) - 1);
+    bits[0] |= before;
   }
   const auto size = kvm_vfio::detail::convert<std::size_t>((m.size / page + shift + 63) / 64);
   return task.mem().write(address, bits.data(), size * sizeof bits[0]) ? errc::ok : errc::fault;

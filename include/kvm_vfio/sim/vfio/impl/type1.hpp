@@ -245,6 +245,8 @@ KVM_VFIO_INLINE errc type1_iommu::get_bitmap(process& task, std::uint64_t argume
   if (size < sizeof range) return errc::inval;
   if (!task.copy_from_user(argument, range)) return errc::fault;
   const std::uint64_t last = range.iova + range.size - 1;
+  if (state_.release.wrapping_overflows && range.size != 0 && last < range.iova)
+    return errc::overflow;
   if (range.iova + range.size < range.iova || !has_room(range.bitmap, range.size) ||
       range.bitmap.pgsize != page() || ((range.iova | range.size) & (page() - 1)) ||
       range.size == 0 || !dirty_.tracked() || !cuts_nothing(range.iova, last))
