@@ -382,6 +382,17 @@ TEST_CASE("requests that Linux 7.3 knows have its errors where no device support
   bind[0] = 24;
   bind[2] = 0;
   REQUIRE(m.ioctl_at(device, u::request_bind_iommufd, bind) == errc::ok);
+  std::uint32_t attach[] = {16, 1, 99, 5};
+  const auto attach_to = [&](std::uint32_t size, std::uint32_t pt, std::uint32_t pasid) {
+    attach[0] = size;
+    attach[2] = pt;
+    attach[3] = pasid;
+    return m.ioctl_at(device, u::request_attach_iommufd_pt, attach);
+  };
+  CHECK(attach_to(12, 99, 5) == errc::inval);
+  CHECK(attach_to(16, 99, 5) == errc::noent);
+  CHECK(attach_to(16, 1, 5) == errc::inval);  // the object 1 is the device
+  CHECK(attach_to(16, 99, 1U << 31) == errc::nospc);
   std::uint32_t detach[] = {12, 1, 5};
   CHECK(m.ioctl_at(device, u::request_detach_iommufd_pt, detach) == errc::ok);
   detach[0] = 8;

@@ -130,9 +130,9 @@ class device_file final : public file {
                  std::uint64_t& token) const;
   answer attach(process& task, std::uint64_t argument);
   answer detach(process& task, std::uint64_t argument);
-  // The error of ATTACH with flags, and of DETACH with flags that the kernel does not know.
-  // Mediated devices have no PASIDs.
-  [[nodiscard]] errc refuse_flags(std::uint32_t flags) const noexcept;
+  // Reads the PASID behind the argument of ATTACH or DETACH. Mediated devices have no PASIDs.
+  errc read_pasid(process& task, std::uint64_t address, std::size_t size, std::uint32_t flags,
+                  std::uint32_t& pasid) const noexcept;
   // VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.
   answer hot_reset_info(process& task, std::uint64_t argument) const;
   // VFIO_DEVICE_PCI_HOT_RESET.

@@ -200,15 +200,13 @@ KVM_VFIO_INLINE answer device_file::bind(process& task, std::uint64_t argument) 
   std::uint64_t token = 0;
   if (const errc e = read_bind(task, argument, c, token); e != errc::ok) return e;
   vfio_group& g = device_.group();
-  constexpr std::uint32_t token_follows = 1;  // VFIO_DEVICE_BIND_FLAG_TOKEN
-  const bool with_token = state_.release.bind_tokens && c.flags == token_follows;
+  const bool with_token = state_.release.bind_tokens && c.flags == 1;  // BIND_FLAG_TOKEN
   if ((c.flags && !with_token) || c.iommufd < 0 || group_) return errc::inval;
   if (g.opened) return errc::busy;
   if (opened_) return errc::inval;
-  if (with_token) {
-    unsigned char uuid[16];
-    return task.copy_from_user(token, uuid) ? errc::inval : errc::fault;
-  }
+  unsigned char uuid[16];
+  if (with_token)
+    return device_.spec().mediated || task.copy_from_user(token, uuid) ? errc::inval : errc::fault;
   const result<file*> f = task.fget(c.iommufd);
   if (!f) return f.error();
   file_ref held(*f);
@@ -255,7 +253,14 @@ KVM_VFIO_INLINE errc device_file::read_bind(process& task, std::uint64_t argumen
 KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument) {
   uapi::device_attach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
-  if (c.flags) return refuse_flags(c.flags);
+  if (c.flags) {
+    std::uint32_t pasid = 0;
+    const errc e = read_pasid(task, argument + sizeof c, c.argsz - sizeof c, c.flags, pasid);
+    if (e != errc::ok) return e;
+    if (pasid >> 31 != 0) return errc::nospc;
+    // No page table of the simulator can be used with a PASID.
+    return iommufd_->objects().count(c.pt_id) == 0 ? errc::noent : errc::inval;
+  }
   if (const errc e = iommufd_->attach(devid_, c.pt_id); e != errc::ok) return e;
   const answer a = detail::write_back(task, argument, c, sizeof c);
   if (!a) iommufd_->detach(devid_);
@@ -265,22 +270,22 @@ KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument
 KVM_VFIO_INLINE answer device_file::detach(process& task, std::uint64_t argument) {
   uapi::device_detach_iommufd_pt c{};
   if (const errc e = detail::read_argsz(task, argument, c, sizeof c); e != errc::ok) return e;
-  constexpr std::uint32_t from_pasid = 1;  // VFIO_DEVICE_DETACH_PASID
-  if (state_.release.pasids && c.flags == from_pasid && !device_.spec().mediated) {
+  if (c.flags) {
     // No device is attached with a PASID, so Linux detaches nothing.
     std::uint32_t pasid = 0;
-    if (c.argsz < sizeof c + sizeof pasid) return errc::inval;
-    return task.copy_from_user(argument + sizeof c, pasid) ? answer(0) : answer(errc::fault);
+    return to_answer(read_pasid(task, argument + sizeof c, c.argsz - sizeof c, c.flags, pasid));
   }
-  if (c.flags) return refuse_flags(c.flags);
   iommufd_->detach(devid_);
   return 0;
 }
 
-KVM_VFIO_INLINE errc device_file::refuse_flags(std::uint32_t flags) const noexcept {
-  constexpr std::uint32_t with_pasid = 1;
-  const bool unsupported = state_.release.pasids && flags == with_pasid && device_.spec().mediated;
-  return unsupported ? errc::opnotsupp : errc::inval;
+KVM_VFIO_INLINE errc device_file::read_pasid(process& task, std::uint64_t address, std::size_t size,
+                                             std::uint32_t flags,
+                                             std::uint32_t& pasid) const noexcept {
+  if (!state_.release.pasids || flags != 1) return errc::inval;  // 1: a PASID follows
+  if (device_.spec().mediated) return errc::opnotsupp;
+  if (size < sizeof pasid) return errc::inval;
+  return task.copy_from_user(address, pasid) ? errc::ok : errc::fault;
 }
 
 namespace detail {
@@ -387,8 +392,7 @@ KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argumen
   const bool probe = c.flags & VFIO_DEVICE_FEATURE_PROBE;
   if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
   const std::uint32_t which = c.flags & VFIO_DEVICE_FEATURE_MASK;
-  constexpr std::uint32_t precopy_info = 12;  // VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
-  if (state_.release.precopy_info && which == precopy_info) return errc::inval;
+  if (state_.release.precopy_info && which == 12) return errc::inval;  // MIG_PRECOPY_INFOv2
   if (device_.spec().mediated || which < low_power::entry || which > low_power::exit)
     return errc::notty;
   return to_answer(device_.power.feature(task, c.flags, argument + size, c.argsz - size));
