@@ -294,6 +294,34 @@ TEST_CASE("a container maps a BAR for DMA, and a page table of an iommufd does n
   CHECK(m.ioctl_at(iommufd, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
 }
 
+TEST_CASE("a mapping for DMA may not end behind a mapped BAR") {
+  opened m;
+  m.memory.check_dma(true);
+  unsigned char* const bar = m.map(bar_size, 0);
+  // The last page of the BAR, and a page that the process does not have.
+  vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                               .flags = VFIO_DMA_MAP_FLAG_READ,
+                               .vaddr = reinterpret_cast<std::uintptr_t>(bar) + bar_size - 0x1000,
+                               .iova = 0x100000,
+                               .size = 0x1000};
+  CHECK(m.ioctl_at(m.container, VFIO_IOMMU_MAP_DMA, map) == errc::ok);
+  map.iova = std::uint64_t{1} << 32;
+  map.size = std::uint64_t{1} << 40;
+  CHECK(m.ioctl_at(m.container, VFIO_IOMMU_MAP_DMA, map) == errc::fault);
+}
+
+TEST_CASE("a buffer in the kernel's addresses is refused before the offset") {
+  opened m;
+  void* const kernel = reinterpret_cast<void*>(~std::uintptr_t{0} << 47);
+  constexpr std::uint64_t nowhere = std::uint64_t{9} << 40;  // no region is there
+  std::uint32_t word = 0;
+  CHECK(m.task.pread(m.device, &word, 4, nowhere).error() == errc::inval);
+  CHECK(m.task.pread(m.device, kernel, 4, nowhere).error() == errc::fault);
+  CHECK(m.task.pwrite(m.device, kernel, 4, nowhere).error() == errc::fault);
+  CHECK(m.task.pread(m.device, &word, ~std::size_t{0} >> 1, 0).error() == errc::fault);
+  CHECK(m.task.pread(m.group, kernel, 4, 0).error() == errc::inval);
+}
+
 TEST_CASE("a child has the mappings, and the end of a process removes them") {
   opened m;
   unsigned char* const bar = m.map(bar_size, 0);

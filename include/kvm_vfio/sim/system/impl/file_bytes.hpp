@@ -40,10 +40,19 @@ class bytes_of_call {
   std::unique_ptr<unsigned char[]> large_;
 };
 
+// Whether a file that can be read and written refuses a buffer before it looks at the call, because
+// the addresses belong to the kernel (access_ok).
+inline bool is_of_kernel(file& f, std::uint64_t buffer, std::size_t size) noexcept {
+  const bool moves_bytes = f.kind() == file_kind::device || f.as_event();
+  const std::uint64_t end = buffer + size;
+  return moves_bytes && (end < buffer || end >> 63 != 0);
+}
+
 }  // namespace detail
 
 KVM_VFIO_INLINE answer read_file(file& f, trace::memory& task, std::uint64_t to, std::size_t size,
                                  const std::uint64_t* offset) {
+  if (detail::is_of_kernel(f, to, size)) return errc::fault;
   detail::bytes_of_call bytes(size);
   const answer got =
       offset ? f.pread(bytes.data(), bytes.size(), *offset) : f.read(bytes.data(), bytes.size());
@@ -60,6 +69,7 @@ KVM_VFIO_INLINE answer read_file(file& f, trace::memory& task, std::uint64_t to,
 
 KVM_VFIO_INLINE answer write_file(file& f, trace::memory& task, std::uint64_t from,
                                   std::size_t size, const std::uint64_t* offset) {
+  if (detail::is_of_kernel(f, from, size)) return errc::fault;
   detail::bytes_of_call bytes(size);
   const auto to_file = [&](std::size_t n) {
     return offset ? f.pwrite(bytes.data(), n, *offset) : f.write(bytes.data(), n);

@@ -169,9 +169,8 @@ KVM_VFIO_INLINE answer type1_iommu::map(process& task, std::uint64_t argument) {
       .size = m.size,
       .address = m.vaddr,
       .flags = m.flags,
-      .pinnable = bar || task.mem().pinnable(m.vaddr, m.size,
-                                                          (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0),
-                   .counted = !bar,
+      .pinnable = task.mem().pinnable(m.vaddr, m.size, (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0),
+      .counted = !bar,
       .account = task.account()};
   made.limited = !made.account->unlimited;
   if (!domains_.empty())
