@@ -61,6 +61,11 @@ struct linux_release {
   /// Whether the vectors of an armed MSI-X interrupt may become more. False: SET_IRQS refuses
   /// vectors behind those that armed it with EINVAL, as always for MSI.
   bool dynamic_msix;
+  /// Whether each VFIO_GROUP_GET_DEVICE_FD of a device without an IOMMU needs CAP_SYS_RAWIO. False:
+  /// only the one that opens the device first.
+  bool rawio_at_each_open;
+  /// Whether a device without an IOMMU has a device file, /dev/vfio/devices/noiommu-vfioN.
+  bool noiommu_device_files;
   /// The size in bytes of the longest vfio_device_info and vfio_iommu_type1_info that VFIO writes.
   std::uint32_t info_size;
   /// Whether VFIO writes these two structs only in steps: the first 16 bytes, or `info_size` bytes.
@@ -96,6 +101,8 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .direct_error = errc::perm,
                                         .reports_ats = false,
                                         .dynamic_msix = false,
+                                        .rawio_at_each_open = true,
+                                        .noiommu_device_files = false,
                                         .info_size = 20,
                                         .info_in_steps = true};
 /// VFIO and iommufd of Linux 6.12.
@@ -117,6 +124,8 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .direct_error = errc::inval,
                                          .reports_ats = false,
                                          .dynamic_msix = true,
+                                         .rawio_at_each_open = false,
+                                         .noiommu_device_files = false,
                                          .info_size = 24,
                                          .info_in_steps = false};
 /// VFIO and iommufd of Linux 7.3.
@@ -138,6 +147,8 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .direct_error = errc::inval,
                                         .reports_ats = true,
                                         .dynamic_msix = true,
+                                        .rawio_at_each_open = false,
+                                        .noiommu_device_files = true,
                                         .info_size = 24,
                                         .info_in_steps = false};
 

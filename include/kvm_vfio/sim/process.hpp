@@ -265,10 +265,13 @@ class process {
   void cap_ipc_lock(bool yes) { changed_account().unlimited = yes; }
   /// Sets the number of the user to whom the process belongs. By default the number is 0.
   void user(int id) { changed_account().user = id; }
-  /// Returns the account that is charged for the memory that the process locks. The first call of
-  /// this function and of the three functions above makes the account. Without memory it throws
-  /// std::bad_alloc, and changes nothing.
+  /// Returns the account that is charged for locked memory. The first call of this function or of
+  /// the three above makes the account, or throws std::bad_alloc and changes nothing.
   [[nodiscard]] std::shared_ptr<const memory_account> account();
+  /// Sets whether the process has CAP_SYS_RAWIO, as by default. Devices without an IOMMU need it.
+  void cap_sys_rawio(bool yes) noexcept { raw_io_ = yes; }
+  /// Returns whether the process has CAP_SYS_RAWIO.
+  [[nodiscard]] bool cap_sys_rawio() const noexcept { return raw_io_; }
   /// Adds an observer, which is told of every later call. Call this function before other threads
   /// use the process. An observer may call it while it is told of a call. The observer must outlive
   /// the process.
@@ -384,6 +387,7 @@ class process {
   std::shared_ptr<memory_account> account_;  // null: not needed yet
   pending_faults faults_;
   std::uint64_t calls_ = 0;
+  bool raw_io_ = true;
 };
 
 static_assert(caller<process, file*> && vm_caller<process>);

@@ -201,7 +201,9 @@ struct device_spec {
 struct group_spec {
   /// The N of the node /dev/vfio/N of the group.
   int number = 0;
-  /// The name of the IOMMU in front of the group (`iommu_spec::name`).
+  /// The name of the IOMMU in front of the group (`iommu_spec::name`). Empty: no IOMMU handles the
+  /// device of the group, and VFIO's no-IOMMU mode made the group. Such a group has one device,
+  /// which is bound to VFIO, and its node is /dev/vfio/noiommu-N.
   std::string iommu = "iommu0";
   /// The devices of the group. If VFIO drives none of them, /dev/vfio/N does not exist. A group
   /// may be empty: hosts with POWER processors have one for each empty host bridge.

@@ -30,10 +30,11 @@
 namespace kvm_vfio::sim {
 
 /// The VFIO of one simulated host. A world opens the paths /dev/vfio/vfio, /dev/vfio/N,
-/// /dev/vfio/devices/vfioN and /dev/iommu, and two entries of sysfs for a device with a device
-/// file: the register ecap of Intel's IOMMU, and mdev_type of a mediated device. Any thread may
-/// open and use the files: the world has one lock for all of its state. The world must outlive
-/// every file that it opened.
+/// /dev/vfio/devices/vfioN and /dev/iommu, their variants for devices without an IOMMU
+/// (/dev/vfio/noiommu-N and /dev/vfio/devices/noiommu-vfioN), and two entries of sysfs for a device
+/// with a device file: the register ecap of Intel's IOMMU, and mdev_type of a mediated device. Any
+/// thread may open and use the files: the world has one lock for all of its state. The world must
+/// outlive every file that it opened.
 class world : public filesystem {
  public:
   /// Makes the groups and the devices of a topology. Every group is closed and in no container.
@@ -57,6 +58,8 @@ class world : public filesystem {
   /// - `errc::notdir`: a part of the path is a node
   /// - `errc::busy`: `path` names a group that is open already, or one of whose devices is bound to
   ///   an iommufd. With O_PATH in `flags` this error does not occur.
+  /// - `errc::perm`: `path` names a group or a device without an IOMMU, and the process that makes
+  ///   the call has no CAP_SYS_RAWIO. With O_PATH in `flags` this error does not occur.
   result<file*> open(const char* path, int flags) override;
 
   /// Returns the group with a number. Null: no group has this number.
@@ -101,9 +104,10 @@ class world : public filesystem {
   void forget(const vm_base& vm) noexcept;
 
  private:
-  static constexpr std::string_view group_prefix = "/dev/vfio/";
-  static constexpr std::string_view device_prefix = "/dev/vfio/devices/vfio";
-  static constexpr std::string_view class_prefix = "/sys/class/vfio-dev/vfio";
+  static constexpr std::string_view group_folder = "/dev/vfio/";
+  static constexpr std::string_view device_folder = "/dev/vfio/devices/";
+  static constexpr std::string_view class_folder = "/sys/class/vfio-dev/";
+  static constexpr std::string_view noiommu = "noiommu-";
 
   // The open file of an open(2) with O_PATH. It knows only the path, and the node is not opened.
   class path_file final : public file {
@@ -136,12 +140,21 @@ class world : public filesystem {
   void reserve_numbers(const topology& machine);
   int number_of(const device_spec& d, int& free_number) const noexcept;
   // Returns the IOMMU with a name. A checked topology has an IOMMU for each name in it.
+  // The empty name stands for no IOMMU.
   [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept;
+  // Returns the group or the device that has a path below /dev/vfio. Null: no node has this path.
+  [[nodiscard]] vfio_group* group_at(std::string_view path) const noexcept;
+  [[nodiscard]] vfio_device* device_at(std::string_view path) const noexcept;
+  // Returns the device whose name (vfioN) stands in `path` behind `folder`. Null: there is none.
+  [[nodiscard]] vfio_device* numbered(std::string_view path,
+                                      std::string_view folder) const noexcept;
   // Returns the number that follows `prefix` in `path`. Returns -1 unless `path` is `prefix` and a
   // decimal number without leading zeros.
   static int number_after(std::string_view path, std::string_view prefix) noexcept;
-  result<file*> open_group(int number);
-  result<file*> open_device(int number);
+  result<file*> open_group(vfio_group& g);
+  result<file*> open_device(vfio_device& d);
+  // Whether the process that makes the call has CAP_SYS_RAWIO.
+  static bool may_use_raw_io() noexcept;
   // Opens an entry of sysfs below /sys/class/vfio-dev/vfioN.
   result<file*> open_class(const char* path);
 

@@ -38,6 +38,7 @@ class sysfs_view_writer {
                     const linux_release& release, const world_options& options)
       : machine_(machine),
         options_(options),
+        release_(release),
         device_files_(has_device_files(release, options)),
         all_(placer(machine).place()),
         to_(directory) {}
@@ -148,13 +149,15 @@ class sysfs_view_writer {
       files.write(driver, on_pci ? spec.name : "");
       files.write_reset(on_pci && spec.pci.bus_resets && alone_on_bus(spec.name));
       if (on_pci) link_virtual_functions(d, files.sriov());
-      to_.link(d.folder + "/iommu", iommu_folder(d.group->iommu));
-      to_.link(iommu_folder(d.group->iommu) + "/devices/" + spec.name, d.folder);
+      if (!d.group->iommu.empty()) {
+        to_.link(d.folder + "/iommu", iommu_folder(d.group->iommu));
+        to_.link(iommu_folder(d.group->iommu) + "/devices/" + spec.name, d.folder);
+      }
     }
     if (d.file_number < 0) return;
-    const std::string file = vfio_folder(d);
+    const std::string file = vfio_folder(d, release_);
     to_.link(file + "/device", d.folder);
-    if (!device_files_) write_class_member(file, "vfio-dev", "");
+    if (!device_files_ || !has_device_file(d, release_)) write_class_member(file, "vfio-dev", "");
   }
   [[nodiscard]] bool alone_on_bus(const std::string& name) const {
     const std::string bus = name.substr(0, name.rfind(':') + 1);
@@ -200,6 +203,12 @@ class sysfs_view_writer {
     to_.folder(folder + "/devices");
     for (const placed_device& d : all_.devices)
       if (d.group == &g) to_.link(folder + "/devices/" + d.spec->name, d.folder);
+    if (g.iommu.empty()) {
+      to_.file(folder + "/name", "vfio-noiommu\n");
+      to_.file(folder + "/type", "unknown\n", 0644);
+      to_.file(folder + "/reserved_regions", "");
+      return;
+    }
     to_.file(folder + "/type", "DMA-FQ\n", 0644);
     const auto found = std::find_if(machine_.iommus.begin(), machine_.iommus.end(),
                                     [&g](const iommu_spec& i) { return i.name == g.iommu; });
@@ -239,7 +248,7 @@ class sysfs_view_writer {
     to_.folder("/sys/class/iommu");
     to_.folder("/sys/kernel/iommu_groups");
     if (device_files_) to_.folder("/dev/vfio/devices");
-    for (const placed_node& n : nodes_of(all_, device_files_)) {
+    for (const placed_node& n : nodes_of(all_, release_, device_files_)) {
       const std::string numbers = number_text(n.node), path = n.node.path;
       std::string uevent = "MAJOR=" + std::to_string(n.node.major) +
                            "\nMINOR=" + std::to_string(n.node.minor) +
@@ -252,7 +261,9 @@ class sysfs_view_writer {
     }
   }
   void write_modules() {
-    write_module("vfio", {{"enable_unsafe_noiommu_mode", "N"}});
+    const bool noiommu =
+        std::ranges::any_of(machine_.groups, [](const group_spec& g) { return g.iommu.empty(); });
+    write_module("vfio", {{"enable_unsafe_noiommu_mode", noiommu ? "Y" : "N"}});
     if (options_.iommu == iommu_kind::spapr) write_module("vfio_iommu_spapr_tce", {});
     else
       write_module("vfio_iommu_type1",
@@ -284,6 +295,7 @@ class sysfs_view_writer {
 
   const topology& machine_;
   const world_options& options_;
+  const linux_release& release_;
   bool device_files_;
   places all_;
   tree_writer to_;
@@ -296,7 +308,8 @@ KVM_VFIO_INLINE std::vector<device_node> device_nodes(const checked_topology& ma
                                                       const world_options& options) {
   const detail::places all = detail::placer(machine.get()).place();
   std::vector<device_node> out;
-  for (detail::placed_node& n : detail::nodes_of(all, detail::has_device_files(release, options)))
+  for (detail::placed_node& n :
+       detail::nodes_of(all, release, detail::has_device_files(release, options)))
     out.push_back(std::move(n.node));
   return out;
 }

@@ -28,7 +28,8 @@ class topology_checker {
       const std::string where = indexed("groups", i);
       const group_spec& g = t.groups[i];
       check_number(g.number, where + ".number");
-      if (!iommus_.contains(g.iommu))
+      if (g.iommu.empty()) check_no_iommu(g, where);
+      else if (!iommus_.contains(g.iommu))
         fail(where + ".iommu", "no IOMMU has the name " + shown(g.iommu));
       for (std::size_t j = 0; j < g.devices.size(); ++j)
         check(g.devices[j], indexed(where + ".devices", j));
@@ -60,6 +61,13 @@ class topology_checker {
   void check_number(int number, const std::string& where) {
     if (number < 0) fail(where, std::to_string(number) + " is negative");
     else unique(group_numbers_, number, where, std::to_string(number));
+  }
+  // The no-IOMMU mode of VFIO makes a group for each device that it binds.
+  void check_no_iommu(const group_spec& g, const std::string& where) {
+    if (g.devices.size() != 1 || g.devices[0].mediated || g.devices[0].bound != driver::vfio)
+      fail(where + ".devices",
+           "a group without an IOMMU has exactly one device, which is bound to VFIO and not a "
+           "mediated device");
   }
   template <class Range>
   void check_range(const Range& r, const std::string& where) {

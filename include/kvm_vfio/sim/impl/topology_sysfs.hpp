@@ -81,6 +81,12 @@ class sysfs_reader {
       g.devices.push_back(read_device(folder / "devices" / name, path));
     }
     if (error) fail(where + ".devices", folder, error);
+    // VFIO gives this name to a group that it makes for a device without an IOMMU.
+    if (file_text(folder / "name").value_or("").starts_with("vfio-noiommu")) {
+      g.iommu.clear();
+      r_.machine.groups.push_back(std::move(g));
+      return;
+    }
     // The name says whether the IOMMU is Intel's.
     g.iommu = (vtd_register(folder, g, "cap") ? "dmar" : "group") + std::to_string(number);
     const std::string iommu = indexed("iommus", r_.machine.iommus.size());
@@ -105,7 +111,8 @@ class sysfs_reader {
     // A device that is bound to VFIO has this folder, whatever the name of the driver is.
     std::error_code unread;
     for (const std::string& node : names_in(device / "vfio-dev", unread))
-      d.file_number = std::max(d.file_number, number_behind(node, "vfio"));
+      d.file_number = std::max(
+          {d.file_number, number_behind(node, "vfio"), number_behind(node, "noiommu-vfio")});
     if (!hidden && unread && unread != std::errc::no_such_file_or_directory)
       fail(where + ".file_number", device / "vfio-dev", unread);
     const std::string bound = link_name(device / "driver");

@@ -12,6 +12,7 @@
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/pci/endpoint.hpp>
+#include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -44,6 +45,13 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
                              const world_options& options)
     : state_{.release = release, .options = options}, iommus_(machine.get().iommus) {
   if (!release.device_files) state_.options.device_files = false;
+  // Stands for no IOMMU. The page tables that iommufd keeps in software take every address.
+  iommus_.push_back({.name = "",
+                     .snoop_control = false,
+                     .interrupt_remapping = false,
+                     .page_sizes = ~std::uint64_t{0} << 12,
+                     .aperture = {0, ~std::uint64_t{0}},
+                     .reserved = {}});
   reserve_numbers(machine.get());
   std::map<std::uint64_t, int> small_bars;  // how many of them start in a page
   for (const group_spec& spec : machine.get().groups)
@@ -54,6 +62,8 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
   int free_number = 0;
   for (const group_spec& spec : machine.get().groups) {
     auto g = std::make_unique<vfio_group>(spec, iommu(spec.iommu));
+    // VFIO binds such a device only in this mode.
+    if (g->hardware.no_iommu()) state_.noiommu_mode = iommufds_.noiommu_mode = true;
     g->hardware.direct_error = release.direct_error;
     g->hardware.reports_ats = release.reports_ats;
     if (options.iommu == iommu_kind::spapr) g->hardware.windows.assign(1, default_window);
@@ -100,9 +110,9 @@ KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   if (p == "/dev/vfio/vfio") return static_cast<file*>(new container_file(state_));
   if (p == "/dev/iommu" && state_.options.device_files)
     return static_cast<file*>(new iommufd_file(iommufds_));
-  if (p.starts_with(class_prefix)) return open_class(path);
-  if (const int n = number_after(p, device_prefix); n >= 0) return open_device(n);
-  if (const int n = number_after(p, group_prefix); n >= 0) return open_group(n);
+  if (p.starts_with(class_folder)) return open_class(path);
+  if (vfio_device* const d = device_at(p)) return open_device(*d);
+  if (vfio_group* const g = group_at(p)) return open_group(*g);
   // A node is no directory.
   for (std::size_t at = p.find('/', 1); at != p.npos; at = p.find('/', at + 1))
     if (exists(p.substr(0, at))) return errc::notdir;
@@ -158,11 +168,36 @@ KVM_VFIO_INLINE void world::forget(const vm_base& vm) noexcept {
 
 KVM_VFIO_INLINE bool world::exists(std::string_view p) const noexcept {
   if (p == "/dev/vfio/vfio") return true;
-  if (state_.options.device_files &&
-      (p == "/dev/iommu" || by_number_.contains(number_after(p, device_prefix))))
-    return true;
-  const vfio_group* const g = find_group(number_after(p, group_prefix));
-  return g && g->hardware.has_vfio_device();
+  if (p == "/dev/iommu") return state_.options.device_files;
+  return device_at(p) || group_at(p);
+}
+
+KVM_VFIO_INLINE vfio_group* world::group_at(std::string_view path) const noexcept {
+  if (!path.starts_with(group_folder)) return nullptr;
+  path.remove_prefix(group_folder.size());
+  const bool no_iommu = path.starts_with(noiommu);
+  vfio_group* const g = find_group(number_after(path, no_iommu ? noiommu : ""));
+  return g && g->hardware.no_iommu() == no_iommu && g->hardware.has_vfio_device() ? g : nullptr;
+}
+
+KVM_VFIO_INLINE vfio_device* world::device_at(std::string_view path) const noexcept {
+  if (!state_.options.device_files) return nullptr;
+  vfio_device* const d = numbered(path, device_folder);
+  return d && d->group().hardware.no_iommu() && !state_.release.noiommu_device_files ? nullptr : d;
+}
+
+KVM_VFIO_INLINE vfio_device* world::numbered(std::string_view path,
+                                             std::string_view folder) const noexcept {
+  if (!path.starts_with(folder)) return nullptr;
+  path.remove_prefix(folder.size());
+  const bool no_iommu = path.starts_with(noiommu);
+  if (no_iommu) path.remove_prefix(noiommu.size());
+  const auto found = by_number_.find(number_after(path, "vfio"));
+  if (found == by_number_.end()) return nullptr;
+  // Releases without these device files have no names of their own for the folders in sysfs.
+  const bool named =
+      found->second->group().hardware.no_iommu() && state_.release.noiommu_device_files;
+  return named == no_iommu ? found->second : nullptr;
 }
 
 KVM_VFIO_INLINE void world::reserve_numbers(const topology& machine) {
@@ -195,27 +230,28 @@ KVM_VFIO_INLINE int world::number_after(std::string_view path, std::string_view 
   return n <= std::numeric_limits<int>::max() ? static_cast<int>(n) : -1;
 }
 
-KVM_VFIO_INLINE result<file*> world::open_group(int number) {
-  vfio_group* const g = find_group(number);
-  if (!g || !g->hardware.has_vfio_device()) return errc::noent;
-  if (g->opened || g->bound_devices != 0) return errc::busy;
-  return static_cast<file*>(new group_file(state_, *g));
+KVM_VFIO_INLINE result<file*> world::open_group(vfio_group& g) {
+  if (g.hardware.no_iommu() && !may_use_raw_io()) return errc::perm;
+  if (g.opened || g.bound_devices != 0) return errc::busy;
+  return static_cast<file*>(new group_file(state_, g));
 }
 
-KVM_VFIO_INLINE result<file*> world::open_device(int number) {
-  const auto found = by_number_.find(number);
-  if (!state_.options.device_files || found == by_number_.end()) return errc::noent;
-  return static_cast<file*>(new device_file(state_, *found->second, nullptr));
+KVM_VFIO_INLINE result<file*> world::open_device(vfio_device& d) {
+  if (d.group().hardware.no_iommu() && !may_use_raw_io()) return errc::perm;
+  return static_cast<file*>(new device_file(state_, d, nullptr));
+}
+
+KVM_VFIO_INLINE bool world::may_use_raw_io() noexcept {
+  return !current_process || current_process->cap_sys_rawio();
 }
 
 KVM_VFIO_INLINE result<file*> world::open_class(const char* path) {
   const std::string_view p = path;
-  const std::size_t end = p.find('/', class_prefix.size());
-  const auto found = by_number_.find(number_after(p.substr(0, end), class_prefix));
-  if (!state_.options.device_files || found == by_number_.end() || end == p.npos)
-    return errc::noent;
+  const std::size_t end = p.find('/', class_folder.size());
+  const vfio_device* const found = numbered(p.substr(0, end), class_folder);
+  if (!state_.options.device_files || !found || end == p.npos) return errc::noent;
   const std::string_view entry = p.substr(end);
-  const vfio_device& d = *found->second;
+  const vfio_device& d = *found;
   const auto ecap = d.group().hardware.vtd_ecap();
   if (d.spec().mediated && entry == "/device/mdev_type")
     return static_cast<file*>(new path_file(path));

@@ -40,6 +40,9 @@ class iommu_group {
   /// Returns true if all devices of the group are mediated devices. Such a group has no IOMMU
   /// domain, so claiming its DMA always succeeds and changes nothing.
   [[nodiscard]] bool mediated() const noexcept;
+  /// Returns true if no IOMMU handles the device of the group (VFIO's no-IOMMU mode). Claiming the
+  /// DMA of such a group always succeeds and changes nothing.
+  [[nodiscard]] bool no_iommu() const noexcept { return spec_.iommu.empty(); }
   /// Returns true if the IOMMU can enforce coherency for every device of the group that is bound to
   /// VFIO.
   [[nodiscard]] bool can_enforce_coherency() const noexcept;

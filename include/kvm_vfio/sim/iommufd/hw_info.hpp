@@ -19,7 +19,7 @@ namespace kvm_vfio::sim {
 /// \param group    the group of the device
 /// \param device   the device
 /// \par Errors
-/// - `errc::opnotsupp`: the caller asks for data of another type
+/// - `errc::opnotsupp`: the caller asks for data of another type, or the device has no IOMMU
 /// - `errc::fault`: the data or the struct cannot be written
 answer answer_hw_info(process& task, std::uint64_t argument, uapi::iommu_hw_info c,
                       const iommu_group& group, const device_spec& device);

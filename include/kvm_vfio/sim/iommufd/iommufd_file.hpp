@@ -62,6 +62,8 @@ struct iommufd_shared {
   std::vector<const iommufd_file*> files{};
   /// The number of memories that IOAS_COPY has shared between mappings (`dma_mapping::memory`).
   std::uint64_t copied = 0;
+  /// Whether the kernel knows VFIO's no-IOMMU mode (CONFIG_VFIO_NOIOMMU).
+  bool noiommu_mode = false;
 };
 
 /// Returns the memory that all iommufds of a world have locked. The caller holds the world's lock.
@@ -135,8 +137,21 @@ class iommufd_file final : public file {
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
   /// Makes an address space for VFIO, if there is none (VFIO_GROUP_SET_CONTAINER with an iommufd).
-  void make_vfio_ioas() {
+  /// \par Errors
+  /// - `errc::inval`: a group without an IOMMU uses the iommufd, or has used it
+  [[nodiscard]] errc make_vfio_ioas() {
+    if (no_iommu_) return errc::inval;
     if (vfio_ioas_ == 0) vfio_ioas_ = make(type::ioas);
+    return errc::ok;
+  }
+  /// Lets a group without an IOMMU use the iommufd (iommufd_vfio_compat_set_no_iommu). From then on
+  /// only such groups can use the iommufd.
+  /// \par Errors
+  /// - `errc::inval`: the iommufd has an address space for VFIO
+  [[nodiscard]] errc use_no_iommu() noexcept {
+    if (vfio_ioas_ != 0) return errc::inval;
+    no_iommu_ = true;
+    return errc::ok;
   }
   /// The number of the address space for VFIO (IOMMU_VFIO_IOAS). 0: there is none.
   [[nodiscard]] std::uint32_t vfio_ioas() const noexcept { return vfio_ioas_; }
@@ -213,6 +228,7 @@ class iommufd_file final : public file {
   std::map<std::uint32_t, iommufd_object> objects_;
   std::uint32_t vfio_ioas_ = 0;
   bool old_ranges_ = false;
+  bool no_iommu_ = false;  // a group without an IOMMU uses the iommufd, or has used it
 };
 
 }  // namespace kvm_vfio::sim

@@ -24,6 +24,10 @@ struct vfio_space {
   std::uint64_t page_sizes = 0;
   /// How many bytes the calling process can still lock, if it does not have CAP_IPC_LOCK.
   std::uint64_t room = ~std::uint64_t{0};
+  /// Whether groups without an IOMMU use the iommufd.
+  bool no_iommu = false;
+  /// Whether the kernel knows VFIO's no-IOMMU mode.
+  bool knows_no_iommu = false;
 };
 
 /// Returns whether iommufd can pin memory of a process: the memory is no mapped BAR, and

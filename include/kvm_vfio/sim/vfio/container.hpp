@@ -34,7 +34,8 @@ class container {
   /// Puts a group into the container (VFIO_GROUP_SET_CONTAINER).
   /// \par Errors
   /// - `errc::perm`: a driver of the host drives a device of the group, or another owner has
-  ///   claimed its DMA
+  ///   claimed its DMA; or the container has a group that has an IOMMU and this group has none, or
+  ///   the reverse
   /// - `linux_release::direct_error`: the IOMMU of the group has a region of the type `direct`
   /// - further errors: those of `iommu_driver::attach`, if the container has an IOMMU driver
   [[nodiscard]] errc attach(vfio_group& group);
@@ -47,7 +48,8 @@ class container {
   /// \par Errors
   /// - `errc::inval`: the container has no IOMMU driver for the request; VFIO_SET_IOMMU: the
   ///   container has no group, or it has an IOMMU driver already
-  /// - `errc::nodev`: VFIO_SET_IOMMU: VFIO has no driver of this type
+  /// - `errc::nodev`: VFIO_SET_IOMMU: VFIO has no driver of this type for the groups
+  /// - `errc::perm`: VFIO_SET_IOMMU of groups without an IOMMU: the process has no CAP_SYS_RAWIO
   /// - further errors: those of the IOMMU driver
   answer ioctl(process& task, std::uint32_t request, std::uint64_t argument);
   /// Answers VFIO_CHECK_EXTENSION. While the container has no IOMMU driver, the answer for
@@ -63,11 +65,14 @@ class container {
  private:
   ~container();
 
+  // Whether the groups have no IOMMU. Groups with an IOMMU and groups without one do not mix.
+  [[nodiscard]] bool no_iommu() const noexcept;
   // VFIO_SET_IOMMU. Errors:
   // - inval: there is no group, or an IOMMU driver already, or the number is not a type of driver
   // - nodev: no driver knows the number
+  // - perm: the groups have no IOMMU, and the process has no CAP_SYS_RAWIO
   // - those of iommu_driver::attach
-  errc set_iommu(std::uint64_t type);
+  errc set_iommu(const process& task, std::uint64_t type);
 
   vfio_state& state_;
   int references_ = 1;

@@ -47,9 +47,11 @@ class device_file final : public file {
   /// - `errc::inval`: the group is in no container, or the container has no IOMMU driver
   /// - `errc::srch`: the driver needs a VM, and the group has none
   /// - `errc::nodev`: the group uses an iommufd that has no address space for VFIO
+  /// - `errc::perm`: the group has no IOMMU, and the process has no CAP_SYS_RAWIO, or the iommufd
+  ///   that the group uses has an address space for VFIO
   /// - further errors: if the group uses an iommufd, those of `iommufd_file::bind` and
   ///   `iommufd_file::attach`
-  [[nodiscard]] errc open_from_group();
+  [[nodiscard]] errc open_from_group(const process& task);
 
   /// Answers an ioctl of the device. Takes the world's lock.
   /// \par Errors
@@ -122,6 +124,8 @@ class device_file final : public file {
   void close() noexcept;
   // Binds the device to the iommufd that its group uses, opens it, and attaches it.
   errc open_in_iommufd();
+  // Opens a device without an IOMMU, whose group uses an iommufd. The device is not bound to it.
+  errc open_without_iommu();
   void release() noexcept override;
 
   answer bind(process& task, std::uint64_t argument);

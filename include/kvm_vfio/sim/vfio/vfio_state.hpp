@@ -24,6 +24,8 @@ struct vfio_state {
   mutable trace::mutex lock{};
   /// The containers that exist, in the order of creation. The lock guards the list.
   std::vector<const container*> containers{};
+  /// Whether VFIO's no-IOMMU mode is on (the module parameter `enable_unsafe_noiommu_mode`).
+  bool noiommu_mode = false;
   /// How often a group joined or left a container, or a container got an IOMMU driver. Atomic.
   alignas(8) std::uint64_t container_changes = 0;
 

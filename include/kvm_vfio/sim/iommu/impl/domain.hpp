@@ -17,8 +17,8 @@ namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE errc check_interrupts(const world_options& options,
                                       const iommu_group& group) noexcept {
-  const bool safe =
-      group.mediated() || group.iommu().interrupt_remapping || options.allow_unsafe_interrupts;
+  const bool safe = group.mediated() || group.no_iommu() || group.iommu().interrupt_remapping ||
+                    options.allow_unsafe_interrupts;
   return safe ? errc::ok : errc::perm;
 }
 

@@ -56,7 +56,7 @@ KVM_VFIO_INLINE bool iommu_group::needs_direct() const noexcept {
 }
 
 KVM_VFIO_INLINE errc iommu_group::claim_dma(const void* owner) noexcept {
-  if (mediated()) return errc::ok;
+  if (mediated() || no_iommu()) return errc::ok;
   if (owned_by_host() || (dma_claims_ > 0 && dma_owner_ != owner)) return errc::perm;
   if (needs_direct()) return direct_error;
   dma_owner_ = owner;
@@ -65,7 +65,7 @@ KVM_VFIO_INLINE errc iommu_group::claim_dma(const void* owner) noexcept {
 }
 
 KVM_VFIO_INLINE void iommu_group::release_dma() noexcept {
-  if (!mediated() && --dma_claims_ == 0) dma_owner_ = nullptr;
+  if (!mediated() && !no_iommu() && --dma_claims_ == 0) dma_owner_ = nullptr;
 }
 
 KVM_VFIO_INLINE bool iommu_group::dma_owner_claimed() const noexcept {

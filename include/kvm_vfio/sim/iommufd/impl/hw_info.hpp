@@ -23,6 +23,7 @@ namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE answer answer_hw_info(process& task, std::uint64_t argument, uapi::iommu_hw_info c,
                                       const iommu_group& group, const device_spec& device) {
+  if (group.no_iommu()) return errc::opnotsupp;
   const std::optional<std::uint64_t> ecap = group.vtd_ecap();
   constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; 0: any type
   const std::uint32_t kind = ecap ? uapi::hw_info_type_intel_vtd : uapi::hw_info_type_none;

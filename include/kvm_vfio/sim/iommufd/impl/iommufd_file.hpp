@@ -83,6 +83,8 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   if (d.device->mediated && to->kind != type::ioas) return errc::noent;
   if (to->kind == type::device) return errc::inval;
   iommu_group& group = *d.group;
+  // A page table in software, of a device without an IOMMU, is for such devices only.
+  if (to->kind == type::hwpt && to->iommu->name.empty() != group.no_iommu()) return errc::inval;
   ioas& space = to->kind == type::ioas ? to->space : to->address_space->space;
   if (!space.fits(d.device->mediated ? ioas::page : smallest_page(group.iommu().page_sizes)))
     return errc::addrinuse;
@@ -173,17 +175,9 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
   const bool enforce = group.iommu().snoop_control;
   for (auto& [id, o] : objects_)
     if (o.kind == type::hwpt && o.automatic && o.address_space == &space &&
-        o.pages.enforce_coherency == enforce)
+        o.iommu->name.empty() == group.no_iommu() && o.pages.enforce_coherency == enforce)
       return &o;
   return nullptr;
-}
-
-KVM_VFIO_INLINE locked_by_user locked_memory(const iommufd_shared& state) {
-  locked_by_user all;
-  for (const iommufd_file* f : state.files)
-    for (const auto& [id, o] : f->objects())
-      if (o.kind == iommufd_object::type::ioas) o.space.add_locked(all);
-  return all;
 }
 
 KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_spec& iommu) const {
@@ -384,9 +378,13 @@ KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
 }
 
 KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
-  if (vfio_ioas_ == 0) return {};
+  if (vfio_ioas_ == 0) return {.no_iommu = no_iommu_, .knows_no_iommu = state_.noiommu_mode};
   iommufd_object& o = objects_[vfio_ioas_];
-  vfio_space s{.space = &o.space, .page_sizes = ~std::uint64_t{0} << 12, .room = room(task)};
+  vfio_space s{.space = &o.space,
+               .page_sizes = ~std::uint64_t{0} << 12,
+               .room = room(task),
+               .no_iommu = no_iommu_,
+               .knows_no_iommu = state_.noiommu_mode};
   for (const auto& [id, table] : objects_) {
     if (table.kind != type::hwpt || table.address_space != &o) continue;
     s.coherent = s.coherent && table.pages.enforce_coherency;

@@ -28,7 +28,8 @@ KVM_VFIO_INLINE answer vfio_extension(std::uint64_t extension, const vfio_space&
   switch (extension) {
     case VFIO_TYPE1_IOMMU:
     case VFIO_TYPE1v2_IOMMU:
-    case uapi::unmap_all_extension: return 1;
+    case uapi::unmap_all_extension: return on.no_iommu ? 0 : 1;
+    case VFIO_NOIOMMU_IOMMU: return on.knows_no_iommu ? 1 : 0;
     case VFIO_DMA_CC_IOMMU:
       if (!on.space) return errc::nodev;
       return on.coherent ? 1 : 0;
@@ -36,7 +37,11 @@ KVM_VFIO_INLINE answer vfio_extension(std::uint64_t extension, const vfio_space&
   }
 }
 
-KVM_VFIO_INLINE answer vfio_set_iommu(std::uint64_t type, const vfio_space& on) {
+KVM_VFIO_INLINE answer vfio_set_iommu(const process& task, std::uint64_t type,
+                                      const vfio_space& on) {
+  if (on.no_iommu && type == VFIO_NOIOMMU_IOMMU)
+    return task.cap_sys_rawio() ? answer(0) : answer(errc::perm);
+  if (on.no_iommu) return errc::inval;
   if (type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU) return errc::inval;
   if (!on.space) return errc::nodev;
   return to_answer(type == VFIO_TYPE1_IOMMU ? on.space->use_small_pages() : errc::ok);
@@ -153,7 +158,7 @@ KVM_VFIO_INLINE answer vfio_request(process& task, std::uint32_t request, std::u
   switch (request) {
     case VFIO_GET_API_VERSION: return VFIO_API_VERSION;
     case VFIO_CHECK_EXTENSION: return detail::vfio_extension(argument, on);
-    case VFIO_SET_IOMMU: return detail::vfio_set_iommu(argument, on);
+    case VFIO_SET_IOMMU: return detail::vfio_set_iommu(task, argument, on);
     case VFIO_IOMMU_GET_INFO: return detail::vfio_get_info(task, argument, on);
     case VFIO_IOMMU_MAP_DMA: return detail::vfio_map(task, argument, on);
     case VFIO_IOMMU_UNMAP_DMA: return detail::vfio_unmap(task, argument, on);

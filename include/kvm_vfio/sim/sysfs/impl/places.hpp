@@ -182,15 +182,25 @@ struct placed_node {
 [[nodiscard]] inline std::string number_text(const device_node& n) {
   return std::to_string(n.major) + ":" + std::to_string(n.minor);
 }
-[[nodiscard]] inline std::string vfio_folder(const placed_device& d) {
-  return d.folder + "/vfio-dev/vfio" + std::to_string(d.file_number);
+// The name of a device in the class vfio-dev, and of its device file.
+[[nodiscard]] inline std::string vfio_name(const placed_device& d, const linux_release& release) {
+  const bool named = d.group->iommu.empty() && release.noiommu_device_files;
+  return (named ? "noiommu-vfio" : "vfio") + std::to_string(d.file_number);
+}
+[[nodiscard]] inline std::string vfio_folder(const placed_device& d, const linux_release& release) {
+  return d.folder + "/vfio-dev/" + vfio_name(d, release);
+}
+[[nodiscard]] inline bool has_device_file(const placed_device& d, const linux_release& release) {
+  return d.file_number >= 0 && (!d.group->iommu.empty() || release.noiommu_device_files);
 }
 [[nodiscard]] inline bool has_device_files(const linux_release& release,
                                            const world_options& options) noexcept {
   return release.device_files && options.device_files;
 }
 inline constexpr unsigned misc_major = 10;
-[[nodiscard]] inline std::vector<placed_node> nodes_of(const places& all, bool device_files) {
+[[nodiscard]] inline std::vector<placed_node> nodes_of(const places& all,
+                                                       const linux_release& release,
+                                                       bool device_files) {
   constexpr unsigned group_major = 511, device_major = 510;
   constexpr unsigned container_minor = 196, iommu_minor = 127;
   std::vector<placed_node> out;
@@ -203,16 +213,15 @@ inline constexpr unsigned misc_major = 10;
         {{"/dev/iommu", misc_major, iommu_minor}, "/sys/devices/virtual/misc/iommu", "misc", 0660});
   unsigned minor = 0;
   for (const group_spec* g : all.vfio_groups) {
-    const std::string number = std::to_string(g->number);
-    out.push_back({{"/dev/vfio/" + number, group_major, minor++},
-                   "/sys/devices/virtual/vfio/" + number,
-                   "vfio"});
+    const std::string name = (g->iommu.empty() ? "noiommu-" : "") + std::to_string(g->number);
+    out.push_back(
+        {{"/dev/vfio/" + name, group_major, minor++}, "/sys/devices/virtual/vfio/" + name, "vfio"});
   }
   for (const placed_device& d : all.devices) {
-    if (!device_files || d.file_number < 0) continue;
-    out.push_back({{"/dev/vfio/devices/vfio" + std::to_string(d.file_number), device_major,
+    if (!device_files || !has_device_file(d, release)) continue;
+    out.push_back({{"/dev/vfio/devices/" + vfio_name(d, release), device_major,
                     static_cast<unsigned>(d.file_number)},
-                   vfio_folder(d),
+                   vfio_folder(d, release),
                    "vfio-dev"});
   }
   return out;

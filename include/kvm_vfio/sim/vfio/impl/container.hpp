@@ -24,6 +24,33 @@
 
 namespace kvm_vfio::sim {
 
+namespace detail {
+
+// The IOMMU driver of groups without an IOMMU (vfio_noiommu_ops). Nothing can be mapped.
+class noiommu_driver final : public iommu_driver {
+ public:
+  explicit noiommu_driver(const vfio_state& state) noexcept : state_(state) {}
+  [[nodiscard]] static bool has_unopened(const vfio_state& state,
+                                         std::uint64_t extension) noexcept {
+    return state.noiommu_mode && extension == VFIO_NOIOMMU_IOMMU;
+  }
+  [[nodiscard]] bool has(std::uint64_t extension) const noexcept override {
+    return has_unopened(state_, extension);
+  }
+  [[nodiscard]] errc attach(iommu_group& /*group*/) override { return errc::ok; }
+  void detach(iommu_group& /*group*/) noexcept override {}
+  answer ioctl(process& /*task*/, std::uint32_t /*request*/, std::uint64_t /*argument*/) override {
+    return errc::notty;
+  }
+  [[nodiscard]] std::uint64_t locked(int /*address_space*/) const noexcept override { return 0; }
+  [[nodiscard]] const char* name() const noexcept override { return "noiommu"; }
+
+ private:
+  const vfio_state& state_;
+};
+
+}  // namespace detail
+
 KVM_VFIO_INLINE container::~container() { std::erase(state_.containers, this); }
 
 KVM_VFIO_INLINE bool container::open() const noexcept {
@@ -35,6 +62,7 @@ KVM_VFIO_INLINE void container::put() noexcept {
 }
 
 KVM_VFIO_INLINE errc container::attach(vfio_group& group) {
+  if (!groups_.empty() && no_iommu() != group.hardware.no_iommu()) return errc::perm;
   groups_.push_back(&group);
   detail::undo joined([&] { groups_.pop_back(); });
   if (const errc e = group.hardware.claim_dma(&group); e != errc::ok) return e;
@@ -66,22 +94,34 @@ KVM_VFIO_INLINE answer container::ioctl(process& task, std::uint32_t request,
   switch (request) {
     case VFIO_GET_API_VERSION: return VFIO_API_VERSION;
     case VFIO_CHECK_EXTENSION: return has(argument) ? 1 : 0;
-    case VFIO_SET_IOMMU: return to_answer(set_iommu(argument));
+    case VFIO_SET_IOMMU: return to_answer(set_iommu(task, argument));
     default: return driver_ ? driver_->ioctl(task, request, argument) : answer(errc::inval);
   }
 }
 
+KVM_VFIO_INLINE bool container::no_iommu() const noexcept {
+  return !groups_.empty() && groups_.front()->hardware.no_iommu();
+}
+
 KVM_VFIO_INLINE bool container::has(std::uint64_t extension) const noexcept {
   if (driver_) return driver_->has(extension);
+  // VFIO asks all drivers that the groups could use. Without a group these are all drivers.
+  if ((groups_.empty() || no_iommu()) && detail::noiommu_driver::has_unopened(state_, extension))
+    return true;
+  if (no_iommu()) return false;
   return state_.options.iommu == iommu_kind::type1
              ? type1_iommu::has_unopened(state_.release, extension)
              : vfio_spapr_tce::has_unopened(extension);
 }
 
-KVM_VFIO_INLINE errc container::set_iommu(std::uint64_t type) {
+KVM_VFIO_INLINE errc container::set_iommu(const process& task, std::uint64_t type) {
   if (groups_.empty() || driver_) return errc::inval;
   std::unique_ptr<iommu_driver> made;
-  if (state_.options.iommu == iommu_kind::spapr) {
+  if (no_iommu()) {
+    if (!has(type)) return errc::nodev;
+    if (!task.cap_sys_rawio()) return errc::perm;
+    made = std::make_unique<detail::noiommu_driver>(state_);
+  } else if (state_.options.iommu == iommu_kind::spapr) {
     if (type == VFIO_SPAPR_TCE_IOMMU) made = std::make_unique<vfio_spapr_tce>(state_);
   } else if (type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU) {
     const auto version = type == VFIO_TYPE1v2_IOMMU ? type1_version::v2 : type1_version::v1;

@@ -41,10 +41,17 @@ KVM_VFIO_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
   device.files = this;
 }
 
-KVM_VFIO_INLINE errc device_file::open_from_group() {
+KVM_VFIO_INLINE errc device_file::open_from_group(const process& task) {
   const vfio_group& g = device_.group();
   if (!g.iommufd && (!g.in_container || !g.in_container->driver())) return errc::inval;
-  const errc e = g.iommufd && device_.open_count == 0 ? open_in_iommufd() : open(g.vm);
+  const bool first = device_.open_count == 0;
+  if (g.hardware.no_iommu() && (first || state_.release.rawio_at_each_open)) {
+    const bool translates = g.iommufd && g.iommufd->vfio_ioas() != 0;
+    if (!task.cap_sys_rawio() || translates) return errc::perm;
+  }
+  const errc e = !g.iommufd || !first    ? open(g.vm)
+                 : g.hardware.no_iommu() ? open_without_iommu()
+                                         : open_in_iommufd();
   opened_ = e == errc::ok;
   return e;
 }
@@ -152,7 +159,7 @@ KVM_VFIO_INLINE void device_file::close() noexcept {
     held->put();
   }
   if (iommufd_file* const bound = std::exchange(device_.group_iommufd, nullptr)) {
-    bound->unbind(device_.group_device_id);
+    if (!device_.group().hardware.no_iommu()) bound->unbind(device_.group_device_id);
     bound->put();
   }
   vm_base* const seen = device_.vm;
@@ -178,6 +185,17 @@ KVM_VFIO_INLINE errc device_file::open_in_iommufd() {
   std::uint32_t space = g.iommufd->vfio_ioas();
   const errc e = space == 0 ? errc::nodev : g.iommufd->attach(*id, space);
   if (e == errc::ok) opened.keep();
+  return e;
+}
+
+KVM_VFIO_INLINE errc device_file::open_without_iommu() {
+  const vfio_group& g = device_.group();
+  device_.group_iommufd = g.iommufd;
+  g.iommufd->get();
+  const errc e = open(g.vm);
+  if (e == errc::ok) return e;
+  device_.group_iommufd = nullptr;
+  g.iommufd->put();
   return e;
 }
 

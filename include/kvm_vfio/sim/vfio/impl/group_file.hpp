@@ -47,7 +47,8 @@ KVM_VFIO_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
     : file(file_kind::group),
       state_(state),
       group_(group),
-      name_("/dev/vfio/" + std::to_string(group.number())) {
+      name_((group.hardware.no_iommu() ? "/dev/vfio/noiommu-" : "/dev/vfio/") +
+            std::to_string(group.number())) {
   group.opened = this;
 }
 
@@ -87,12 +88,15 @@ KVM_VFIO_INLINE answer group_file::set_container(process& task, std::uint64_t ar
   file_ref held(*f);
   if (group_.has_container()) return errc::inval;
   if (held->kind() == file_kind::iommufd) {
-    static_cast<iommufd_file*>(held.get())->make_vfio_ioas();
+    auto* const iommufd = static_cast<iommufd_file*>(held.get());
+    const errc e = group_.hardware.no_iommu() ? iommufd->use_no_iommu() : iommufd->make_vfio_ioas();
+    if (e != errc::ok) return e;
     group_.iommufd = static_cast<iommufd_file*>(held.take());
     return 0;
   }
   if (held->kind() != file_kind::container)
     return state_.release.device_files ? errc::badfd : errc::inval;
+  if (group_.hardware.no_iommu() && !task.cap_sys_rawio()) return errc::perm;
   return to_answer(static_cast<container_file*>(held.get())->get_container().attach(group_));
 }
 
@@ -123,7 +127,7 @@ KVM_VFIO_INLINE answer group_file::get_device_fd(process& task, std::uint64_t ar
     if (options.find_first_not_of(' ') != std::string_view::npos) return errc::inval;
     auto* const opened = new device_file(state_, *d, this);
     file_ref made(opened);
-    if (const errc e = opened->open_from_group(); e != errc::ok) return e;
+    if (const errc e = opened->open_from_group(task); e != errc::ok) return e;
     return task.insert(std::move(made));
   }
   return errc::nodev;
