@@ -16,6 +16,7 @@
 #include <kvm_vfio/sim/iommufd/impl/hw_info.hpp>
 #include <kvm_vfio/sim/iommufd/impl/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
+#include <kvm_vfio/sim/iommufd/impl/requests.hpp>
 #include <kvm_vfio/sim/iommufd/impl/vfio_requests.hpp>
 #include <kvm_vfio/sim/kvm/impl/tce_table.hpp>
 #include <kvm_vfio/sim/kvm/impl/vm_requests.hpp>
@@ -40,6 +41,7 @@
 #include <kvm_vfio/sim/vfio/impl/device_file.hpp>
 #include <kvm_vfio/sim/vfio/impl/dirty_pages.hpp>
 #include <kvm_vfio/sim/vfio/impl/group_file.hpp>
+#include <kvm_vfio/sim/vfio/impl/hot_reset.hpp>
 #include <kvm_vfio/sim/vfio/impl/low_power.hpp>
 #include <kvm_vfio/sim/vfio/impl/spapr.hpp>
 #include <kvm_vfio/sim/vfio/impl/type1.hpp>

@@ -188,14 +188,8 @@ class iommufd_file final : public file {
 
   // Makes an object with the lowest free number, counted from 1.
   std::uint32_t make(type kind);
-  iommufd_object* find(std::uint32_t id) noexcept {
-    const auto found = objects_.find(id);
-    return found == objects_.end() ? nullptr : &found->second;
-  }
-  iommufd_object* find(std::uint32_t id, type kind) noexcept {
-    iommufd_object* const o = find(id);
-    return o && o->kind == kind ? o : nullptr;
-  }
+  iommufd_object* find(std::uint32_t id) noexcept;
+  iommufd_object* find(std::uint32_t id, type kind) noexcept;
   [[nodiscard]] std::uint32_t id_of(const iommufd_object& wanted) const noexcept;
   // The page table that the devices of a group are attached to, except the device `but`.
   iommufd_object* table_of(const iommu_group& group, const iommufd_object* but) noexcept;
@@ -235,4 +229,5 @@ class iommufd_file final : public file {
 
 #ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
+#include <kvm_vfio/sim/iommufd/impl/requests.hpp>
 #endif

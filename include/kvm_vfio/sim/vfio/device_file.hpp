@@ -168,4 +168,5 @@ class device_file final : public file {
 
 #ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/vfio/impl/device_file.hpp>
+#include <kvm_vfio/sim/vfio/impl/hot_reset.hpp>
 #endif

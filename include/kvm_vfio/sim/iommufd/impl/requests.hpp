@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+/// \file
+/// The functions of iommufd_file.hpp that answer the ioctls of an iommufd.
+
+#include <kvm_vfio/detail/compiled.hpp>
+#include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/iommu/domain.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommufd/copy_mappings.hpp>
+#include <kvm_vfio/sim/iommufd/hw_info.hpp>
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
+#include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
+#include <kvm_vfio/sim/process.hpp>
+#include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <utility>
+
+namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argument) {
+  uapi::iommu_destroy c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  iommufd_object* const o = find(c.id);
+  if (!o) return errc::noent;
+  if (o->users != 0 || o->automatic) return errc::busy;
+  if (o->kind == type::hwpt) --o->address_space->users;
+  if (c.id == vfio_ioas_) vfio_ioas_ = 0;
+  objects_.erase(c.id);
+  changed();
+  return 0;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::alloc_ioas(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_alloc c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.flags) return errc::opnotsupp;
+  c.out_ioas_id = make(type::ioas);
+  const answer a = respond(task, argument, c);
+  if (!a) objects_.erase(c.out_ioas_id);
+  return a;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_iova_ranges c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  const iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  const std::uint32_t room = c.num_iovas;
+  c.num_iovas = 0;
+  c.out_iova_alignment = o->space.alignment();
+  for (const iova_range& r : o->space.ranges()) {
+    const uapi::iommu_iova_range out{.start = r.first, .last = r.last};
+    if (c.num_iovas < room && !task.copy_to_user(c.allowed_iovas + c.num_iovas * sizeof out, out))
+      return errc::fault;
+    ++c.num_iovas;
+  }
+  const answer a = respond(task, argument, c);
+  return a && c.num_iovas > room ? answer(errc::msgsize) : a;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_map c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
+  if ((c.flags & ~(access | uapi::map_fixed_iova)) || c.reserved) return errc::opnotsupp;
+  if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
+  if (!(c.flags & access)) return errc::inval;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  // The kernel also refuses memory that ends with the last address.
+  if (c.user_va + c.length < c.user_va) return errc::overflow;
+  if (!(c.flags & uapi::map_fixed_iova))
+    if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
+        e != errc::ok)
+      return e;
+  const errc e =
+      map_for(task, room(task), o->space,
+              {.iova = c.iova, .size = c.length, .address = c.user_va, .flags = c.flags});
+  if (e != errc::ok) return e;
+  return respond(task, argument, c);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_unmap c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  std::uint64_t done = 0;
+  if (c.iova == 0 && c.length == ~std::uint64_t{0}) {
+    (void)o->space.unmap(0, ~std::uint64_t{0}, done);
+  } else {
+    if (c.iova == ~std::uint64_t{0} || c.length == ~std::uint64_t{0}) return errc::overflow;
+    if (c.length == 0) return errc::inval;
+    if (c.iova + c.length - 1 < c.iova) return errc::overflow;
+    if (const errc e = o->space.unmap(c.iova, c.iova + c.length - 1, done); e != errc::ok) return e;
+  }
+  c.length = done;
+  return respond(task, argument, c);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::copy(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_copy c{};
+  if (const errc r = read_struct(task, argument, c, sizeof c); r != errc::ok) return r;
+  const errc e = copy_mappings(task, state_, objects_, c);
+  return e == errc::ok ? respond(task, argument, c) : e;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
+  uapi::iommu_hwpt_alloc c{};
+  constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
+  if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  const iommufd_object* const d = find(c.dev_id, type::device);
+  iommufd_object* const space = find(c.pt_id);
+  if (!d || d->device->mediated) return errc::noent;
+  if (!space || space->kind == type::device) return errc::inval;
+  if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
+  if (const errc e = check_table(space->space, d->group->iommu()); e != errc::ok) return e;
+  c.out_hwpt_id = make_table(*space, *d->group);
+  const answer a = respond(task, argument, c);
+  if (!a) {
+    --space->users;
+    objects_.erase(c.out_hwpt_id);
+  }
+  changed();
+  return a;
+}
+
+KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
+  uapi::iommu_hw_info c{};
+  constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
+  if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
+  constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; 0: any type
+  if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
+  const iommufd_object* const d = find(c.dev_id, type::device);
+  if (!d || d->device->mediated) return errc::noent;
+  return answer_hw_info(task, argument, c, *d->group, *d->device);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t argument) {
+  uapi::iommu_vfio_ioas c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  switch (c.op) {
+    case uapi::vfio_ioas_get:
+      if (vfio_ioas_ == 0) return errc::nodev;
+      c.ioas_id = vfio_ioas_;
+      return respond(task, argument, c);
+    case uapi::vfio_ioas_set:
+      if (!find(c.ioas_id, type::ioas)) return errc::noent;
+      vfio_ioas_ = c.ioas_id;
+      return 0;
+    case uapi::vfio_ioas_clear: vfio_ioas_ = 0; return 0;
+    default: return errc::opnotsupp;
+  }
+}
+
+KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
+  const auto account = task.account();
+  // Without a limit nothing need be counted.
+  if (account->limit == ~std::uint64_t{0}) return account->limit;
+  return account->room(locked_memory(state_)[account->user].bytes());
+}
+
+KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
+  if (vfio_ioas_ == 0) return {.no_iommu = no_iommu_, .knows_no_iommu = state_.noiommu_mode};
+  iommufd_object& o = objects_[vfio_ioas_];
+  vfio_space s{.space = &o.space,
+               .page_sizes = ~std::uint64_t{0} << 12,
+               .room = room(task),
+               .no_iommu = no_iommu_,
+               .knows_no_iommu = state_.noiommu_mode};
+  for (const auto& [id, table] : objects_) {
+    if (table.kind != type::hwpt || table.address_space != &o) continue;
+    s.coherent = s.coherent && table.pages.enforce_coherency;
+    s.page_sizes &= table.iommu->page_sizes;
+  }
+  return s;
+}
+
+}  // namespace kvm_vfio::sim
