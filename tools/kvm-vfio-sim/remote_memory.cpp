@@ -49,6 +49,8 @@ bool remote_memory::write(std::uint64_t to, const void* from, std::size_t size) 
 }
 
 bool remote_memory::pinnable(std::uint64_t at, std::uint64_t size, bool write) noexcept {
+  // No memory of a program ends with the last address.
+  if (size != 0 && at + size <= at) return false;
   char path[40];
   (void)std::snprintf(path, sizeof path, "/proc/%d/maps", static_cast<int>(process_));
   std::FILE* const maps = std::fopen(path, "re");

@@ -467,9 +467,12 @@ void server::fork(client& parent, client& child) {
 
 server::sent server::ioctl(client& c, const request& r, unique_fd peer) {
   follow_argument(c, r);
+  const bool interrupts = r.first == VFIO_DEVICE_SET_IRQS;
+  if (interrupts) pass_events();
   sent out =
       making(c, r, std::move(peer), {}, [&] { return c.task.ioctl(r.fd, r.first, r.second); });
-  if (r.first == VFIO_DEVICE_SET_IRQS) forget_events(c);
+  if (interrupts) pass_events();
+  if (interrupts || r.first == VFIO_DEVICE_FEATURE) forget_events(c);
   return out;
 }
 
@@ -723,6 +726,15 @@ void server::follow_argument(client& c, const request& r) {
         list(r.second + 16, r.second + 20);
       break;
     }
+    case VFIO_DEVICE_FEATURE: {
+      std::uint32_t flags = 0;
+      constexpr std::uint32_t with_wakeup = 4;  // VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP
+      if (kind_at(c.task, r.fd) == sim::file_kind::device &&
+          c.memory.read(r.second + 4, &flags, sizeof flags) && (flags & VFIO_DEVICE_FEATURE_SET) &&
+          (flags & VFIO_DEVICE_FEATURE_MASK) == with_wakeup)
+        at(r.second + offsetof(vfio_device_feature, data));
+      break;
+    }
     case VFIO_DEVICE_PCI_HOT_RESET:
       if (kind_at(c.task, r.fd) == sim::file_kind::device) list(r.second + 8, r.second + 12);
       break;
@@ -737,12 +749,24 @@ void server::follow_argument(client& c, const request& r) {
   }
 }
 
+void server::pass_events() {
+  for (const auto& [pid, c] : clients_)
+    for (const int fd : c->lent) {
+      auto* const event = dynamic_cast<real_event*>(c->task.file_of(fd));
+      if (!event || !event->has_consumer()) continue;
+      // A program closes an eventfd without a word to this program.
+      if (event_id(pid, fd) != event->id()) c->task.lend(fd, nullptr);
+      else event->pass_on();
+    }
+}
+
 void server::forget_events(client& c) {
   std::erase_if(c.lent, [&](int fd) {
     const sim::file* const f = c.task.file_of(fd);
-    const bool own =
-        f && (dynamic_cast<const real_event*>(f) || dynamic_cast<const other_file*>(f));
-    if (own && f->references() > 1) return false;
+    const auto* const event = dynamic_cast<const real_event*>(f);
+    const bool own = event || dynamic_cast<const other_file*>(f);
+    // A consumer (the kernel's struct virqfd) holds no reference.
+    if (own && (f->references() > 1 || (event && event->has_consumer()))) return false;
     if (own) c.task.lend(fd, nullptr);
     return true;
   });

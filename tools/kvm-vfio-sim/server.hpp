@@ -192,6 +192,8 @@ class server {
   void install(client& c, int fd, open_file& f);
   // The same as `follow` for the descriptors that an ioctl names in its argument.
   void follow_argument(client& c, const request& r);
+  // Gives the consumers of eventfds what programs have written.
+  void pass_events();
   // Forgets eventfds that nothing uses.
   void forget_events(client& c);
   [[nodiscard]] const kvm_vfio::sim::device_node* node(const std::string& path) const;

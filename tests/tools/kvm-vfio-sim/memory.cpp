@@ -67,6 +67,15 @@ int wild_pointers(const std::vector<std::string>&) {
       FAILS(::stat(static_cast<const char*>(wild), &s), EFAULT);
     }
   }
+  // The last page of all addresses, and the first page of the kernel's.
+  for (const std::uint64_t address : {~std::uint64_t{0} << 12, ~std::uint64_t{0} << 63}) {
+    vfio_iommu_type1_dma_map map{.argsz = sizeof map,
+                                 .flags = VFIO_DMA_MAP_FLAG_READ,
+                                 .vaddr = address,
+                                 .iova = 0x100000,
+                                 .size = 4096};
+    FAILS(::ioctl(a.container, VFIO_IOMMU_MAP_DMA, &map), EFAULT);
+  }
   // Memory that may not be written.
   FAILS(::pread(a.device, constant, 4, at), EFAULT);
   void* volatile hidden = nullptr;
@@ -262,13 +271,14 @@ int busy_while_mapped(const std::vector<std::string>&) {
 
 int interrupts(const std::vector<std::string>&) {
   attached a = attach(1, false);
+  std::uint32_t index = VFIO_PCI_MSI_IRQ_INDEX;
   const auto set = [&](std::uint32_t flags, std::uint32_t start, std::uint32_t count,
                        const std::int32_t* fds) {
     alignas(vfio_irq_set) char bytes[sizeof(vfio_irq_set) + 4 * sizeof(std::int32_t)]{};
     vfio_irq_set head{};
     head.argsz = static_cast<std::uint32_t>(sizeof head + (fds ? count * sizeof *fds : 0));
     head.flags = flags;
-    head.index = VFIO_PCI_MSI_IRQ_INDEX;
+    head.index = index;
     head.start = start;
     head.count = count;
     std::memcpy(bytes, &head, sizeof head);
@@ -322,6 +332,29 @@ int interrupts(const std::vector<std::string>&) {
   FAILS(set(with_fds, 0, 1, wrong), EINVAL);
   FAILS(set(with_fds, 0, 1, wrong + 1), EBADF);
   CHECK(set(now, 0, 0, nullptr) == 0);  // disables MSI
+  // What the program writes to the eventfd that unmasks INTx goes to the device.
+  index = VFIO_PCI_INTX_IRQ_INDEX;
+  constexpr std::uint32_t unmask = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK;
+  CHECK(set(with_fds, 0, 1, fds) == 0);
+  CHECK(set(unmask, 0, 1, fds + 2) == 0);
+  FAILS(set(unmask, 0, 1, fds + 3), EBUSY);
+  const std::uint64_t one = 1;
+  CHECK(::write(fds[2], &one, sizeof one) == sizeof one);
+  CHECK(set(now, 0, 1, nullptr) == 0);
+  CHECK(count_of(fds[0]) == 1);
+  CHECK(count_of(fds[2]) == 0);
+  // The device forgets an eventfd that is closed.
+  CHECK(::close(fds[2]) == 0);
+  CHECK(set(unmask, 0, 1, fds + 3) == 0);
+  CHECK(set(now, 0, 0, nullptr) == 0);  // disables INTx
+  // The eventfd of VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP: the next access signals it.
+  std::uint32_t feature[] = {16, VFIO_DEVICE_FEATURE_SET | 4U, static_cast<std::uint32_t>(wrong[0]),
+                             0};
+  FAILS(::ioctl(a.device, VFIO_DEVICE_FEATURE, feature), EINVAL);
+  feature[2] = static_cast<std::uint32_t>(fds[3]);
+  CHECK(::ioctl(a.device, VFIO_DEVICE_FEATURE, feature) == 0);
+  CHECK(identity(a.device) == 0x00011234);
+  CHECK(count_of(fds[3]) == 1);
   detach(a);
   return 0;
 }
