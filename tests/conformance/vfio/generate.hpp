@@ -21,11 +21,15 @@ struct target {
   std::string cdev{};       ///< its character device; empty: there is none
   bool comparable = false;  ///< the simulated device is the machine's: its ioctls are compared
   kvm_vfio::sim::pci_spec pci{};  ///< what the simulator is told of the device
+  int file_number = -1;           ///< the N of vfioN
+  bool no_iommu = false;          ///< no IOMMU handles the device
   std::string bus{};              ///< "no bus reset", "alone on its bus" or "several on its bus"
 };
 
 struct machine {
   std::vector<target> targets;
+  std::vector<target>
+      no_iommu{};  ///< the devices that no IOMMU handles, which are not in `targets`
   bool iommufd = false;
   bool spapr = false;
   bool mediated = false;          ///< a target is a mediated device

@@ -23,7 +23,9 @@
 #include <kvm_vfio/sim/topology_json.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
+#include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstddef>
@@ -232,6 +234,13 @@ facts find(const options& o) {
       f.has.mediated = f.has.mediated || d.mediated;
       f.has.suspends = f.has.suspends || suspended(d.name);
       f.has.several = f.has.several || g.devices.size() > 1;
+      found.file_number = d.file_number;
+      if (g.iommu.empty()) {
+        found.group = "/dev/vfio/noiommu-" + std::to_string(g.number);
+        found.no_iommu = true;
+        f.has.no_iommu.push_back(std::move(found));
+        continue;
+      }
       if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
       f.has.targets.push_back(std::move(found));
     }
@@ -240,6 +249,23 @@ facts find(const options& o) {
 #endif
   if (!f.has.spapr && o.simulator.empty()) ask_for_iommu(f);
   return f;
+}
+
+/// Gives CAP_SYS_RAWIO to this process, or takes it away. Exits if that fails.
+void raw_io(bool yes) {
+  struct {
+    std::uint32_t version;
+    int process;
+  } header{0x20080522, 0};  // _LINUX_CAPABILITY_VERSION_3, this process
+  struct {
+    std::uint32_t effective, permitted, inheritable;
+  } sets[2]{};
+  constexpr std::uint32_t cap_sys_rawio = 1U << 17;
+  bool good = ::syscall(SYS_capget, &header, sets) == 0;
+  if (yes) sets[0].effective |= cap_sys_rawio;
+  else sets[0].effective &= ~cap_sys_rawio;
+  good = good && ::syscall(SYS_capset, &header, sets) == 0;
+  if (!good) throw std::runtime_error("cannot change CAP_SYS_RAWIO of this process");
 }
 
 struct mismatch {
@@ -396,11 +422,39 @@ class comparison {
       }
     return differ;
   }
+  /// The fixed sequences with each device that no IOMMU handles. \return the lines that differ
+  long no_iommu_differs() {
+    long differ = 0;
+    const fixed::dma_memory memory{reinterpret_cast<std::uintptr_t>(arena_.dma()),
+                                   reinterpret_cast<std::uintptr_t>(arena_.absent())};
+    for (const target& t : facts_.has.no_iommu) {
+      const auto kernels =
+          fixed::run_without_iommu(kvm_vfio::native::host{}, t, facts_.has, memory, raw_io);
+      std::vector<std::string> simulated;
+      on_simulator([&](sim::process& task) {
+        simulated = fixed::run_without_iommu(sim::process_ref(task), t, facts_.has, memory,
+                                             [&](bool yes) { task.cap_sys_rawio(yes); });
+      });
+      no_iommu += static_cast<long>(kernels.size());
+      differ += lines_differ("no IOMMU of " + t.device, kernels, simulated);
+      for (const std::string_view name : fixed::names_without_iommu) {
+        const auto more = fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory);
+        std::vector<std::string> as_well;
+        on_simulator([&](sim::process& task) {
+          as_well = fixed::run(name, sim::process_ref(task), t, facts_.has, memory);
+        });
+        no_iommu += static_cast<long>(more.size());
+        differ += lines_differ(std::string(name) + " of " + t.device, more, as_well);
+      }
+    }
+    return differ;
+  }
   const machine& has() const { return facts_.has; }
   const combinations& seen() const { return seen_; }
 
   long operations = 0;
   long fixed = 0;        ///< the answers of the fixed sequences that were compared
+  long no_iommu = 0;     ///< the answers of devices without an IOMMU that were compared
   long passthrough = 0;  ///< the lines of the VMM that were compared
   long locked = 0;       ///< the calls around the limit on locked memory that were compared
   long sizes = 0;        ///< the requests for information with all sizes that were compared
@@ -506,6 +560,7 @@ int run(const options& o) {
     if (mismatches == 0 || o.keep_going) mismatches += c.locked_memory_differs();
     if (mismatches == 0 || o.keep_going) mismatches += c.info_sizes_differ();
     if (mismatches == 0 || o.keep_going) mismatches += c.sequences_differ();
+    if (mismatches == 0 || o.keep_going) mismatches += c.no_iommu_differs();
     if (mismatches == 0 || o.keep_going) mismatches += c.passthrough_differs();
   }
   std::uint64_t seed = o.seed;
@@ -537,14 +592,14 @@ int run(const options& o) {
   std::printf(
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
-      "operations=%ld fixed=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld "
+      "operations=%ld fixed=%ld noiommu=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld "
       "combinations=%.1f%% mismatches=%ld "
       "seconds=%.1f\n",
       u.release, o.profile.c_str(), static_cast<int>(o.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
-      c.operations, c.fixed, c.passthrough, c.locked, c.sizes, c.plugged, c.seen().percent(),
-      mismatches, seconds.count());
+      c.operations, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged,
+      c.seen().percent(), mismatches, seconds.count());
   if (mismatches != 0) return 1;
   if (o.operations < 15000) return 0;
   return c.seen().percent() >= static_cast<double>(o.percent) && c.seen().unlisted().empty() ? 0

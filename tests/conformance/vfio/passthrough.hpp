@@ -37,7 +37,8 @@ struct passthrough_case {
     for (const device_spec& d : g.devices) {
       if (d.bound != driver::vfio) continue;
       std::string why;
-      if (d.mediated) why = "a mediated device";
+      if (g.iommu.empty()) why = "no IOMMU";
+      else if (d.mediated) why = "a mediated device";
       else if (d.pci.msi_vectors == 0) why = "no MSI vector";
       else if (!viable) why = "its group is not viable";
       cases.push_back({"group " + std::to_string(g.number) + " device " + d.name,

@@ -39,8 +39,12 @@ class recorder {
 
   /// \param sys where the calls are made
   /// \param m   the machine, which has one kind of IOMMU
-  recorder(const System& sys, const machine& m)
-      : sys_(sys), iommu_type_(m.spapr ? VFIO_SPAPR_TCE_IOMMU : VFIO_TYPE1v2_IOMMU) {}
+  /// \param no_iommu whether no IOMMU handles the devices that the sequence opens
+  recorder(const System& sys, const machine& m, bool no_iommu = false)
+      : sys_(sys),
+        iommu_type_(no_iommu  ? VFIO_NOIOMMU_IOMMU
+                    : m.spapr ? VFIO_SPAPR_TCE_IOMMU
+                              : VFIO_TYPE1v2_IOMMU) {}
   recorder(const recorder&) = delete;
   recorder& operator=(const recorder&) = delete;
   ~recorder() { close_all(); }

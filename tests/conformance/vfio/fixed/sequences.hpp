@@ -8,6 +8,7 @@
 #include "interrupts.hpp"
 #include "mapped_bars.hpp"
 #include "msi_flags.hpp"
+#include "no_iommu.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
 #include "vms.hpp"
@@ -34,7 +35,7 @@ inline bool first_of_group(const target& t, const machine& m) {
 template <class System>
 std::vector<std::string> run(std::string_view name, const System& sys, const target& t,
                              const machine& m, const dma_memory& memory) {
-  recorder<System> on(sys, m);
+  recorder<System> on(sys, m, t.no_iommu);
   if (name == "interrupts") {
     use_interrupts(on, t);
   } else if (name == "MSI flags") {
@@ -54,6 +55,21 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   } else if (name == "iommufd" && !t.cdev.empty()) {
     use_iommufd(on, t, m, memory);
   }
+  return on.finish();
+}
+
+/// The names of the sequences of `run` that are for devices without an IOMMU, too.
+inline constexpr std::string_view names_without_iommu[] = {"interrupts", "MSI flags", "registers",
+                                                           "hot resets", "mapped BARs"};
+
+/// Makes the calls that are only for devices without an IOMMU.
+/// \param raw_io called with a bool: sets whether the process has CAP_SYS_RAWIO
+/// \return a line for each answer
+template <class System, class Privilege>
+std::vector<std::string> run_without_iommu(const System& sys, const target& t, const machine& m,
+                                           const dma_memory& memory, Privilege raw_io) {
+  recorder<System> on(sys, m, true);
+  no_iommu_calls<System, Privilege>(on, t, m, memory, raw_io).use();
   return on.finish();
 }
 
