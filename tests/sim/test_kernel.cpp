@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 
 TEMPLATE_TEST_CASE("a noncoherent group registers the VM, and its going unregisters it", "",
                    kvm_vfio::linux_7_3, kvm_vfio::linux_6_12, kvm_vfio::linux_6_1) {
@@ -267,4 +268,30 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   REQUIRE(m.task.close(dev));
   CHECK(m.kernel.arch.warnings(spapr_warning::release_without_iommu_group) == 1);
   CHECK(m.world.find_group(1)->hardware.references == 0);
+}
+
+TEST_CASE("a kernel forgets destroyed VMs, but neither the last ones nor one that a device knows") {
+  machine_under_test<kvm_vfio::linux_6_1> m;
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  const int g = m.group_with_iommu("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  REQUIRE(m.device_fd(g, "0000:00:04.0"));
+  REQUIRE(m.task.close(vm));
+  REQUIRE(m.task.close(dev));
+  const int lives = m.create_vm();
+  constexpr std::size_t count = 1000;
+  for (std::size_t i = 2; i < count; ++i) REQUIRE(m.task.close(m.create_vm()));
+  // On 6.1 the device does not keep the VM alive.
+  REQUIRE(m.kernel.vm(0).users() == 0);
+  CHECK(m.world.find_device("0000:00:04.0")->vm == &m.kernel.vm(0));
+  CHECK(m.world.knows(m.kernel.vm(0)));
+  CHECK(m.kernel.vm(1).users() == 1);
+  for (std::size_t i = count - 64; i < count; ++i) CHECK(m.kernel.vm(i).users() == 0);
+  CHECK(m.kernel.vm(count - 1).name() == "vm999");
+  CHECK_FALSE(m.world.knows(m.kernel.vm(count - 1)));
+  CHECK_THROWS_AS(m.kernel.vm(count / 2), std::out_of_range);
+  REQUIRE(m.kernel.vms().size() == 1);
+  CHECK(m.kernel.vms().at(0).name == "vm1");
+  REQUIRE(m.task.close(lives));
 }

@@ -34,6 +34,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <new>
 #include <string>
@@ -85,14 +87,15 @@ class kernel final : public filesystem {
   [[nodiscard]] std::vector<vm_state> vms();
   /// The VM with a number. VMs are numbered from 0 in the order of their creation, and a destroyed
   /// VM keeps its number.
-  /// \pre a VM with this number was created
+  /// \pre a VM with this number was created. It lives, or it is one of the 64 VMs that were created
+  ///      last: the kernel forgets older ones after their destruction.
   [[nodiscard]] const vm_base& vm(std::size_t number);
   /// The state of all VMs and of the world. This function reads the VMs first, one after the other,
   /// and then the world. Calls of other threads can change the state in between.
   [[nodiscard]] snapshot look() { return snapshot_of(world_, vms()); }
   /// Marks a VM as dead, as the kernel does after an internal error. Every later ioctl on the VM
   /// and on its devices fails with `errc::io`.
-  /// \pre a VM with this number was created
+  /// \pre as for `vm`
   void kill(std::size_t number);
 
  private:
@@ -214,12 +217,42 @@ class kernel final : public filesystem {
   // Null: there is no memory.
   file* make_vm(process& creator) {
     const guard held(lock_);
-    auto name = "vm" + std::to_string(vms_.size());
-    vms_.push_back(std::make_unique<vm_record>(types_, creator, std::move(name), world_.release()));
-    auto* const f = new (std::nothrow) vm_file(*this, *vms_.back());
-    if (!f) vms_.pop_back();
+    if (vms_.size() >= most_vms_) forget_old_vms();
+    auto name = "vm" + std::to_string(next_vm_);
+    const auto made = vms_.emplace(
+        next_vm_, std::make_unique<vm_record>(types_, creator, std::move(name), world_.release()));
+    auto* const f = new (std::nothrow) vm_file(*this, *made.first->second);
+    if (f) ++next_vm_;
+    else vms_.erase(made.first);
     return f;
   }
+  // Deletes destroyed VMs, but not those that were created last, or that the world still knows. The
+  // last user of a VM does nothing with it after the count is 0.
+  void forget_old_vms() {
+    if (lookers_ == 0)
+      for (auto at = vms_.begin(); at != vms_.end() && at->first + kept_vms < next_vm_;) {
+        const bool is_old = at->second->users() == 0 && !world_.knows(*at->second);
+        at = is_old ? vms_.erase(at) : std::next(at);
+      }
+    most_vms_ = 2 * (vms_.size() + kept_vms);
+  }
+  // While an object of this class exists, no VM is deleted.
+  class looker {
+   public:
+    explicit looker(kernel& owner) noexcept : kernel_(owner) {
+      const guard held(kernel_.lock_);
+      ++kernel_.lookers_;
+    }
+    looker(const looker&) = delete;
+    looker& operator=(const looker&) = delete;
+    ~looker() {
+      const guard held(kernel_.lock_);
+      --kernel_.lookers_;
+    }
+
+   private:
+    kernel& kernel_;
+  };
   // The files that the kvm-vfio of a VM tracks. A file may be closed while it is in this list, but
   // its object stays in memory.
   class tracked_files {
@@ -269,11 +302,15 @@ class kernel final : public filesystem {
     return s;
   }
 
-  mutex lock_;  // guards vms_
+  mutex lock_;  // guards vms_ and the members behind it
   watched_type devices_;
   model_type model_;
   typename vm_model::types types_;
-  std::vector<std::unique_ptr<vm_record>> vms_;  // never shrinks: files may still name a dead VM
+  static constexpr std::size_t kept_vms = 64;
+  std::map<std::size_t, std::unique_ptr<vm_record>> vms_;  // by the number
+  std::size_t next_vm_ = 0;
+  std::size_t most_vms_ = 2 * kept_vms;  // with so many, old ones are deleted
+  std::size_t lookers_ = 0;
 };
 
 // These functions are defined outside of the class, so that a program that links the compiled
@@ -302,7 +339,7 @@ kernel<Profile, Iommu>::~kernel() {
   // Without the module of VFIO a kvm-vfio cannot take its VM from the files that it tracked. A
   // world of the kernel's own ends with the kernel.
   if (own_) return;
-  for (const auto& vm : vms_) world_.forget(*vm);
+  for (const auto& [number, vm] : vms_) world_.forget(*vm);
 }
 
 template <profile Profile, class Iommu>
@@ -313,10 +350,11 @@ result<file*> kernel<Profile, Iommu>::open(const char* path, int flags) {
 
 template <profile Profile, class Iommu>
 std::vector<vm_state> kernel<Profile, Iommu>::vms() {
+  const looker looking(*this);
   std::vector<vm_record*> all;
   {
     const guard held(lock_);
-    for (const auto& g : vms_) all.push_back(g.get());
+    for (const auto& [number, g] : vms_) all.push_back(g.get());
   }
   std::vector<vm_state> out;
   for (vm_record* const g : all)

@@ -102,6 +102,9 @@ class world : public filesystem {
   /// Removes a VM from each group, device and device file that knows it. A kernel calls this
   /// function before it deletes the VM. Takes the world's lock.
   void forget(const vm_base& vm) noexcept;
+  /// Whether a group, a device or a device file knows a VM. A VM can be destroyed and still be
+  /// known, if the release keeps no reference on the VM. Takes the world's lock.
+  [[nodiscard]] bool knows(const vm_base& vm) const noexcept;
 
  private:
   static constexpr std::string_view group_folder = "/dev/vfio/";

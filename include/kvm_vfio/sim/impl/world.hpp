@@ -166,6 +166,19 @@ KVM_VFIO_INLINE void world::forget(const vm_base& vm) noexcept {
   }
 }
 
+KVM_VFIO_INLINE bool world::knows(const vm_base& vm) const noexcept {
+  const guard held(state_.lock);
+  for (const auto& [number, g] : groups_) {
+    if (g->vm == &vm) return true;
+    for (const auto& d : g->devices) {
+      if (d->vm == &vm) return true;
+      for (const device_file* f = d->files; f; f = f->next)
+        if (f->vm == &vm) return true;
+    }
+  }
+  return false;
+}
+
 KVM_VFIO_INLINE bool world::exists(std::string_view p) const noexcept {
   if (p == "/dev/vfio/vfio") return true;
   if (p == "/dev/iommu") return state_.options.device_files;
