@@ -12,7 +12,7 @@
 namespace kvm_vfio::sim {
 
 /// Reads a file into the memory of a process (vfs_read). Linux reads no more than 0x7ffff000 bytes
-/// at once.
+/// at once. This function reads parts of 256 KiB, and allocates no more memory than one part.
 /// \param f      the file
 /// \param task   the memory of the process
 /// \param to     the address of the buffer in the process
@@ -27,7 +27,8 @@ namespace kvm_vfio::sim {
 answer read_file(file& f, trace::memory& task, std::uint64_t to, std::size_t size,
                  const std::uint64_t* offset);
 /// Writes bytes from the memory of a process to a file (vfs_write). Linux writes no more than
-/// 0x7ffff000 bytes at once.
+/// 0x7ffff000 bytes at once. This function writes parts of 256 KiB, and allocates no more memory
+/// than one part.
 /// \param f      the file
 /// \param task   the memory of the process
 /// \param from   the address of the bytes in the process
