@@ -616,6 +616,16 @@ TEST_CASE("the memory of a BAR can be mapped as a file, and is the memory of the
   CHECK(p.task.maps_file(moved, 1));
   CHECK(p.task.move_mapping(moved, address));
   CHECK(p.task.munmap(reinterpret_cast<void*>(address), 0x1000));
+  // A part of a mapping moves, and the rest stays.
+  REQUIRE(p.task.map_at(address, 0x3000, PROT_READ, p.device, 0));
+  CHECK(p.task.move_mapping(address + 0x1000, moved, 0x1000));
+  CHECK_FALSE(p.task.move_mapping(address, moved, 0x2000));
+  CHECK(p.task.maps_file(address, 0x1000));
+  CHECK_FALSE(p.task.maps_file(address + 0x1000, 0x1000));
+  CHECK(p.task.maps_file(address + 0x2000, 0x1000));
+  CHECK(p.task.mappings() == 3);
+  for (const std::uint64_t at : {address, moved, address + 0x2000})
+    CHECK(p.task.munmap(reinterpret_cast<void*>(at), 0x1000));
   CHECK_FALSE(p.task.maps_file(address, 1));
 }
 

@@ -234,12 +234,13 @@ class process {
                 std::uint64_t offset) {
     return map_from(size, protection, fd, offset, &address);
   }
-  /// Gives a mapping another address, and tells no observer. An interposer uses this function if
-  /// the real system chooses the address only after `map_at`.
-  /// \param from the address of the whole mapping up to now
+  /// Gives a mapping another address, and tells no observer. An interposer uses this function for
+  /// mremap(2), and if the real system chooses the address only after `map_at`.
+  /// \param from the first address up to now
   /// \param to   the new address, a multiple of the page size
-  /// \return whether there was a mapping at `from`
-  bool move_mapping(std::uint64_t from, std::uint64_t to) noexcept;
+  /// \param size the size of the part that moves, in bytes: whole pages. 0: the whole mapping
+  /// \return whether there was a mapping. Without memory a part does not move.
+  bool move_mapping(std::uint64_t from, std::uint64_t to, std::uint64_t size = 0) noexcept;
   /// Puts a file behind a descriptor as `install_at` does, but tells no observer. An interposer
   /// uses this function for a descriptor that the program got from the real system, such as an
   /// eventfd, before a call that names the descriptor.

@@ -272,9 +272,14 @@ KVM_VFIO_INLINE void process::exit() noexcept {
   end();
 }
 
-KVM_VFIO_INLINE bool process::move_mapping(std::uint64_t from, std::uint64_t to) noexcept {
-  const guard held(mutex_);
-  return relocate(mappings_, from, to);
+KVM_VFIO_INLINE bool process::move_mapping(std::uint64_t from, std::uint64_t to,
+                                           std::uint64_t size) noexcept {
+  return static_cast<bool>(detail::attempt([&]() -> answer {
+    const guard held(mutex_);
+    const bool moved =
+        size == 0 ? relocate(mappings_, from, to) : relocate_part(mappings_, from, size, to);
+    return moved ? answer(0) : answer(errc::inval);
+  }));
 }
 
 KVM_VFIO_INLINE bool process::maps_file(std::uint64_t address, std::uint64_t size) noexcept {

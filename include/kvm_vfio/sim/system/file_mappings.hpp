@@ -35,6 +35,11 @@ struct file_mapping {
 /// \return whether there is such a mapping
 [[nodiscard]] bool relocate(std::vector<file_mapping>& in, std::uint64_t from,
                             std::uint64_t to) noexcept;
+/// Gives a range of a mapping another address, as mremap(2) does. The rest stays where it is.
+/// Without memory it throws std::bad_alloc.
+/// \return whether a mapping contains the range
+[[nodiscard]] bool relocate_part(std::vector<file_mapping>& in, std::uint64_t from,
+                                 std::uint64_t size, std::uint64_t to);
 
 }  // namespace kvm_vfio::sim
 

@@ -71,4 +71,14 @@ KVM_VFIO_INLINE bool relocate(std::vector<file_mapping>& in, std::uint64_t from,
   return false;
 }
 
+KVM_VFIO_INLINE bool relocate_part(std::vector<file_mapping>& in, std::uint64_t from,
+                                   std::uint64_t size, std::uint64_t to) {
+  // Two parts that stay, and the one that moves.
+  in.reserve(in.size() + 2);
+  file_ref mapped = unmap(in, from, size);
+  if (!mapped) return false;
+  in.push_back({to, size, std::move(mapped)});
+  return true;
+}
+
 }  // namespace kvm_vfio::sim
