@@ -29,13 +29,15 @@ enum class obstacle : std::uint32_t {
   none,                ///< the object can be preloaded, or nobody can execute the file
   is_static,           ///< the program is statically linked
   is_go,               ///< Go makes system calls without the C library
-  other_architecture,  ///< the program is for another processor, or has 32 bits
+  other_architecture,  ///< the program is for another processor
   other_user,  ///< the program gets other rights (set-user-ID), and the loader preloads nothing
+  is_32_bit,   ///< the program makes the calls of a 32-bit kernel, which no transport sees
 };
 
 /// What a program's file says.
 struct program_file {
   obstacle what = obstacle::none;
+  unsigned machine = 0;  ///< the processor, as ELF numbers it (EM_X86_64 …); 0: not known
 };
 
 namespace impl {
@@ -74,17 +76,30 @@ class program_descriptor {
   int fd_;
 };
 
-inline bool is_native(const Elf64_Ehdr& head) noexcept {
+// The processor that this program is for.
 #if defined(__x86_64__)
-  constexpr unsigned machine = EM_X86_64;
+inline constexpr unsigned own_machine = EM_X86_64;
+inline constexpr unsigned own_machine_32 = EM_386;
 #elif defined(__aarch64__)
-  constexpr unsigned machine = EM_AARCH64;
+inline constexpr unsigned own_machine = EM_AARCH64;
+inline constexpr unsigned own_machine_32 = EM_ARM;
 #elif defined(__riscv)
-  constexpr unsigned machine = EM_RISCV;
+inline constexpr unsigned own_machine = EM_RISCV;
+inline constexpr unsigned own_machine_32 = EM_RISCV;
 #else
-  const unsigned machine = head.e_machine;
+inline constexpr unsigned own_machine = 0;  // any
+inline constexpr unsigned own_machine_32 = 0;
 #endif
-  return head.e_ident[EI_CLASS] == ELFCLASS64 && head.e_machine == machine;
+
+// Whether the kernel can run a program, as far as its processor is concerned.
+inline obstacle obstacle_of_processor(const unsigned char* identity, unsigned machine) noexcept {
+  constexpr unsigned char order =
+      __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
+  const bool is_32_bit = identity[EI_CLASS] == ELFCLASS32;
+  const bool is_own = identity[EI_DATA] == order && (own_machine == 0 || machine == own_machine ||
+                                                     (is_32_bit && machine == own_machine_32));
+  if (!is_own) return obstacle::other_architecture;
+  return is_32_bit ? obstacle::is_32_bit : obstacle::none;
 }
 
 // The interpreter that the first line of a script names. Returns false: the file is no script.
@@ -127,13 +142,13 @@ inline program_file look_at_program(int at, const char* path) noexcept {
       continue;
     }
     Elf64_Ehdr head{};
-    if (size < sizeof head) return found;
+    // The head of a 32-bit file is shorter, and begins with the same members.
+    if (size < offsetof(Elf64_Ehdr, e_version)) return found;
     std::memcpy(&head, text, sizeof head);
     if (std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) return found;
-    if (!impl::is_native(head)) {
-      found.what = obstacle::other_architecture;
-      return found;
-    }
+    found.machine = head.e_machine;
+    found.what = impl::obstacle_of_processor(head.e_ident, head.e_machine);
+    if (found.what != obstacle::none || size < sizeof head) return found;
     bool has_loader = false;
     bool is_go = false;
     for (unsigned i = 0; i < head.e_phnum; ++i) {

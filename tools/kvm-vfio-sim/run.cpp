@@ -21,6 +21,7 @@
 #include <kvm_vfio/trace/report.hpp>
 #include <kvm_vfio/trace/rules.hpp>
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -40,6 +41,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -165,30 +167,89 @@ std::string find_object() {
   return {};
 }
 
-std::string find_program(const std::string& name) {
-  if (name.find('/') != std::string::npos) return name;
+// A program that was looked for.
+struct found_program {
+  std::string path;
+  int error = 0;  // of the search; 0: `path` is the path to execute
+};
+
+// Looks for a program as execvp(3) does: a name without a slash is looked for in PATH.
+found_program find_program(const std::string& name) {
+  if (name.empty()) return {name, ENOENT};
+  if (name.find('/') != std::string::npos) return {name};
   const char* const path = std::getenv("PATH");
   std::string rest = path ? path : "/usr/bin:/bin";
+  int error = ENOENT;
   for (std::size_t at = 0; at <= rest.size();) {
     const std::size_t end = std::min(rest.find(':', at), rest.size());
     std::string tried = rest.substr(at, end - at);
     tried += (tried.empty() ? "./" : "/") + name;
-    if (::access(tried.c_str(), X_OK) == 0) return tried;
+    struct stat s{};
+    if (::stat(tried.c_str(), &s) == 0) {
+      if (S_ISREG(s.st_mode) && ::access(tried.c_str(), X_OK) == 0) return {tried};
+      error = EACCES;
+    }
     at = end + 1;
   }
-  return name;
+  return {name, error};
+}
+
+// The name of a processor that ELF numbers.
+std::string processor_of(unsigned machine) {
+  switch (machine) {
+    case EM_386: return "i386";
+    case EM_X86_64: return "x86-64";
+    case EM_ARM: return "Arm with 32 bits";
+    case EM_AARCH64: return "Arm64";
+    case EM_RISCV: return "RISC-V";
+    case EM_PPC64: return "PowerPC64";
+    case EM_S390: return "s390";
+    default: return "number " + std::to_string(machine) + " of ELF";
+  }
 }
 
 // Why the object cannot be preloaded into a program, or does not see its calls. Empty: it can.
-std::string to_text(obstacle what) {
-  switch (what) {
+std::string to_text(const program_file& file) {
+  switch (file.what) {
     case obstacle::none: break;
     case obstacle::is_static: return "is statically linked";
     case obstacle::is_go: return "is written in Go, and makes system calls without the C library";
-    case obstacle::other_architecture: return "is for another processor, or for 32 bits";
+    case obstacle::other_architecture:
+      return file.machine == 0 ? "is for another processor"
+                               : "is for another processor (" + processor_of(file.machine) + ")";
     case obstacle::other_user: return "gets the rights of another user (set-user-ID)";
+    case obstacle::is_32_bit: return "is a 32-bit program";
   }
   return {};
+}
+
+// Whether the transport seccomp reaches a program that the object does not reach.
+bool is_reached_by_seccomp(obstacle what) {
+  return what != obstacle::other_architecture && what != obstacle::is_32_bit;
+}
+
+// Whether a file that the kernel did not execute is a script without an interpreter. As in a shell,
+// a file with a zero byte in its first line is none.
+bool is_plain_script(const std::string& path) {
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char text[128];
+  const ssize_t n = file ? ::read(file.get(), text, sizeof text) : -1;
+  if (n < 0) return false;
+  const std::string_view head(text, static_cast<std::size_t>(n));
+  return head.substr(0, head.find('\n')).find('\0') == std::string_view::npos;
+}
+
+// Why the kernel did not execute a program.
+std::string explain_execution(const found_program& program, const program_file& file, int error) {
+  const std::string what = program.path + ": " + std::strerror(error);
+  if (error == ENOENT && program.error == 0 && ::access(program.path.c_str(), F_OK) == 0)
+    return what + ". The file exists, but the interpreter or the loader that it names does not";
+  if (error == ENOEXEC && file.what == obstacle::other_architecture)
+    return what + ". The program " + to_text(file) +
+           ", and the kernel has no emulator for it (binfmt_misc)";
+  if (error == ENOEXEC)
+    return what + ". The file is no program that this kernel knows, or is damaged";
+  return what;
 }
 
 // The programs that processes of the run executed, but that were not on the simulated host: one
@@ -211,9 +272,8 @@ std::vector<std::string> unreached_programs(const std::string& directory) {
   std::vector<std::string> all;
   for (const auto& [path, entry] : counts)
     if (entry.second > 0)
-      all.push_back(
-          path + " " + to_text(entry.first) + ", so it was not on the simulated host" +
-          (entry.first == obstacle::other_architecture ? "" : ": --transport seccomp reaches it"));
+      all.push_back(path + " " + to_text({entry.first}) + ", so it was not on the simulated host" +
+                    (is_reached_by_seccomp(entry.first) ? ": --transport seccomp reaches it" : ""));
   return all;
 }
 
@@ -303,6 +363,7 @@ struct program_setup {
   int failure = -1;       // gets the number of the error if the program cannot be executed
   int launcher = -1;      // the socket for the listener, and for the permission to start
   pid_t parent = 0;       // the process of the launcher
+  found_program file;     // what to execute
   const dispositions* signals = nullptr;
   int other_end = -1;  // the launcher's end of the socket `launcher`
 };
@@ -359,8 +420,19 @@ void add_to(const char* variable, const std::string& word) {
     if (!send_with_descriptor(setup.launcher, what, what.listener)) ::_exit(own_failure);
   }
   await_launcher(setup.launcher);
-  (void)::execvp(program[0], program);
-  const int error = errno;
+  int error = setup.file.error;
+  if (error == 0) {
+    (void)::execv(setup.file.path.c_str(), program);
+    error = errno;
+  }
+  if (error == ENOEXEC && is_plain_script(setup.file.path)) {
+    std::string shell = "sh";
+    std::string script = setup.file.path;
+    std::vector<char*> words{shell.data(), script.data()};
+    for (char** word = program + 1; *word; ++word) words.push_back(*word);
+    words.push_back(nullptr);
+    (void)::execv("/bin/sh", words.data());
+  }
   (void)!::write(setup.failure, &error, sizeof error);
   ::_exit(own_failure);
 }
@@ -486,13 +558,18 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (!simulated)
     return complain("there is no profile \"" + options.profile +
                     "\"; the profiles are linux-6.1, linux-6.12 and linux-7.3");
-  const std::string path = find_program(program[0]);
-  const std::string unreachable = to_text(look_at_program(AT_FDCWD, path.c_str()).what);
+  const found_program found = find_program(program[0]);
+  const std::string& path = found.path;
+  const bool is_program = found.error == 0 && ::access(path.c_str(), X_OK) == 0;
+  const program_file file = is_program ? look_at_program(AT_FDCWD, path.c_str()) : program_file{};
+  const std::string unreachable = to_text(file);
   const bool preloads =
       options.transport == "preload" || (options.transport == "auto" && unreachable.empty());
+  if (file.what == obstacle::is_32_bit)
+    return complain(path + " " + unreachable + ". Neither transport reaches its calls");
   if (preloads && !unreachable.empty())
-    return complain(path + " " + unreachable +
-                    ". No object can be preloaded into it: --transport seccomp reaches it");
+    return complain(path + " " + unreachable + ". No object can be preloaded into it" +
+                    (is_reached_by_seccomp(file.what) ? ": --transport seccomp reaches it" : ""));
   if (!preloads)
     for (std::size_t i = 0; i < options.faults.faults.size(); ++i)
       if (options.faults.faults[i].fault.kind == kvm_vfio::trace::call_kind::close)
@@ -541,6 +618,7 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   setup.launcher = introductions[1];
   setup.other_end = introductions[0];
   setup.parent = ::getpid();
+  setup.file = found;
   const pid_t made = ::fork();
   if (made < 0) return complain("fork: " + reason());
   if (made == 0) become(program, setup);
@@ -574,8 +652,8 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   const bool not_executed = ::read(failure[0], &error, sizeof error) == sizeof error;
   (void)::close(failure[0]);
   if (not_executed) {
-    (void)complain(std::string(program[0]) + ": " + std::strerror(error));
-    return error == ENOENT ? 127 : 126;
+    (void)complain(explain_execution(found, file, error));
+    return error == ENOENT && (found.error != 0 || ::access(path.c_str(), F_OK) != 0) ? 127 : 126;
   }
   if (answers.log().failed()) (void)complain(options.log + ": the log is not complete");
   const int result = conclude(answers, options, status, setup.directory);

@@ -90,6 +90,63 @@ def case_statuses():
         expect("SIGTERM", p.wait(timeout=60), 128 + signal.SIGTERM)
 
 
+def elf(name, bits, machine, size=64):
+    """A file with the head of a program, which no kernel can execute."""
+    head = b"\x7fELF" + bytes([1 if bits == 32 else 2, 1 if sys.byteorder == "little" else 2, 1]) + bytes(9)
+    head += struct.pack("=HHI", 2, machine, 1)
+    p = path(name)
+    with open(p, "wb") as f:
+        f.write(head.ljust(size, b"\0"))
+    os.chmod(p, 0o755)
+    return p
+
+
+def case_not_executable():
+    native = {"x86_64": (62, 3), "aarch64": (183, 40)}.get(os.uname().machine)
+    if native is None:
+        sys.exit(77)
+    own, own_32 = native
+    other = 183 if own == 62 else 62
+    for options in ([], ["--transport", "preload"], ["--transport", "seccomp"]):
+        # A program of 32 bits could be executed, but nothing would see its calls.
+        for name, machine in (("old", own_32), ("x32", own)):
+            file = elf(name, 32, machine, 52)
+            expect_failure(f"{name} {options}", run(options, [file]), 125,
+                           f"{file} is a 32-bit program. Neither transport reaches its calls")
+            script = path("script", f"#!{file}\n")
+            os.chmod(script, 0o755)
+            expect_failure(f"a script {options}", run(options, [script]), 125, f"{script} is a 32-bit program")
+        # A damaged program is not given to the shell.
+        damaged = elf("damaged", 64, own, 100)
+        if options:
+            expect_failure(f"damaged {options}", run(options, [damaged]), 126 if options[1] == "seccomp" else 125,
+                           damaged)
+        missing = path("missing", "#!/no/such/interpreter\n")
+        os.chmod(missing, 0o755)
+        expect_failure(f"no interpreter {options}", run(options, [missing]), 126,
+                       f"{missing}: No such file or directory. The file exists, but the interpreter")
+        plain = path("plain", "exit 33\n")
+        os.chmod(plain, 0o755)
+        expect(f"a script without an interpreter {options}", run(options, [plain]).returncode, 33)
+    expect_failure("damaged", run([], [damaged]), 126, f"{damaged}: Exec format error. The file is no program")
+    file = elf("foreign", 64, other)
+    expect_failure("another processor", run([], [file]), 126, f"{file}: Exec format error. The program is for another "
+                   f"processor ({'Arm64' if own == 62 else 'x86-64'})")
+    expect_failure("another processor, preload", run(["--transport", "preload"], [file]), 125,
+                   "No object can be preloaded into it\n")
+    # The search in PATH passes by folders, and by files that may not be executed.
+    first, second = path("first"), path("second")
+    os.makedirs(os.path.join(first, "wanted"))
+    os.mkdir(second)
+    environment = {**ENVIRONMENT, "PATH": f"{first}:{second}:{os.environ['PATH']}"}
+    expect_failure("a folder in PATH", run([], ["wanted"], env=environment), 126, "wanted: Permission denied")
+    os.symlink(client, os.path.join(second, "wanted"))
+    expect("behind a folder", run([], ["wanted", "exits", "7"], env=environment).returncode, 7)
+    # The folder of the caller is not in PATH.
+    expect_failure("this folder", run([], ["plain"], cwd=work), 127, "plain: No such file")
+    expect_failure("an empty name", run([], [""]), 127, "No such file")
+
+
 def case_signals():
     left = path("tmp")
     os.mkdir(left)
