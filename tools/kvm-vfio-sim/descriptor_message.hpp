@@ -16,10 +16,11 @@ namespace kvm_vfio_sim {
 /// \param socket the socket
 /// \param what   the object; trivially copyable
 /// \param fd     the descriptor that goes with the message; negative: none
+/// \param flags  more flags of sendmsg(2)
 /// \return whether the whole message was sent. A socket without room for it gets nothing: a program
 ///         that reads no replies must not stop the sender.
 template <class T>
-[[nodiscard]] bool send_with_descriptor(int socket, T what, int fd) {
+[[nodiscard]] bool send_with_descriptor(int socket, T what, int fd, int flags = 0) {
   iovec part{&what, sizeof what};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
   msghdr message{};
@@ -34,7 +35,7 @@ template <class T>
     c->cmsg_len = CMSG_LEN(sizeof fd);
     std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
   }
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) ==
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT | flags) ==
          static_cast<ssize_t>(sizeof what);
 }
 

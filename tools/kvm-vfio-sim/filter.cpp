@@ -38,16 +38,22 @@ constexpr std::uint32_t architecture = AUDIT_ARCH_RISCV64;
 constexpr std::uint32_t architecture = 0;  // no architecture has this number
 #endif
 
-// These calls are reported whatever their arguments are.
+// These calls are reported whatever their arguments are. A filter cannot know which descriptors are
+// simulated, so it reports every read(2).
 constexpr std::uint32_t reported[] = {
 #ifdef SYS_open
-    SYS_open,       SYS_stat,       SYS_lstat,      SYS_access,   SYS_readlink, SYS_dup2,
-    SYS_fork,       SYS_vfork,
+    SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_dup2, SYS_fork, SYS_vfork,
 #endif
-    SYS_openat,     SYS_openat2,    SYS_newfstatat, SYS_fstat,    SYS_statx,    SYS_faccessat,
-    SYS_faccessat2, SYS_readlinkat, SYS_statfs,     SYS_fstatfs,  SYS_close,    SYS_close_range,
-    SYS_dup,        SYS_dup3,       SYS_pread64,    SYS_pwrite64, SYS_preadv,   SYS_pwritev,
-    SYS_preadv2,    SYS_pwritev2,   SYS_munmap,     SYS_execve,   SYS_execveat, SYS_clone3};
+    SYS_openat, SYS_openat2, SYS_newfstatat, SYS_fstat, SYS_statx, SYS_faccessat, SYS_faccessat2,
+    SYS_readlinkat, SYS_statfs, SYS_fstatfs, SYS_close, SYS_close_range, SYS_dup, SYS_dup3,
+    SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2, SYS_pwritev2, SYS_read,
+    SYS_write, SYS_readv, SYS_writev, SYS_lseek, SYS_munmap, SYS_mremap, SYS_execve, SYS_execveat,
+    SYS_clone3, SYS_sendfile, SYS_splice, SYS_tee, SYS_vmsplice, SYS_copy_file_range, SYS_ftruncate,
+    SYS_fallocate, SYS_io_uring_setup, SYS_io_uring_register,
+    // Calls on sockets, because a simulated descriptor is one.
+    SYS_sendto, SYS_recvfrom, SYS_recvmsg, SYS_sendmmsg, SYS_recvmmsg, SYS_shutdown, SYS_getsockopt,
+    SYS_setsockopt, SYS_getsockname, SYS_getpeername, SYS_connect, SYS_bind, SYS_listen, SYS_accept,
+    SYS_accept4};
 
 // Writes the filter, which has jumps forward only.
 class writer {
@@ -63,6 +69,10 @@ class writer {
   void report_if(std::uint32_t value) {
     put(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
     end(SECCOMP_RET_USER_NOTIF);
+  }
+  void pass_if(std::uint32_t value) {
+    put(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
+    end(SECCOMP_RET_ALLOW);
   }
   void pass_unless(std::uint32_t value) {
     put(BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0);
@@ -131,6 +141,12 @@ std::vector<sock_filter> filter_for(kvm_calls calls) {
   w.report_if(F_DUPFD_CLOEXEC);
   w.end(SECCOMP_RET_ALLOW);
   w.close(fcntl);
+
+  const std::size_t send = w.open(SYS_sendmsg);
+  w.load_argument(2);
+  w.pass_if(static_cast<std::uint32_t>(unreported_flags));
+  w.end(SECCOMP_RET_USER_NOTIF);
+  w.close(send);
 
   for (const std::uint32_t number : reported) w.report_if(number);
   w.end(SECCOMP_RET_ALLOW);

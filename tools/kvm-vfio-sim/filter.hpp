@@ -3,6 +3,8 @@
 /// \file
 /// The seccomp filter that lets the launcher answer system calls of a program.
 
+#include <sys/socket.h>
+
 namespace kvm_vfio_sim {
 
 /// Which ioctls of KVM the filter reports.
@@ -10,6 +12,11 @@ enum class kvm_calls {
   of_kvm_vfio,  ///< those that make a kvm-vfio and set its attributes: /dev/kvm is the real one
   all           ///< all: /dev/kvm is simulated
 };
+
+/// The flags of the sendmsg(2) that sends the listener to the launcher. The call must not be
+/// reported, because nobody answers yet. Unix sockets ignore these flags, and no program has them.
+inline constexpr int unreported_flags =
+    MSG_NOSIGNAL | MSG_DONTWAIT | MSG_CONFIRM | MSG_DONTROUTE | MSG_MORE;
 
 /// Installs the filter in this thread. From then on, the system calls that may concern the
 /// simulated host wait for an answer of the launcher, in this process, in its children, and in the

@@ -53,7 +53,7 @@ void call_log::called(const call& c, const call_circumstances& more) {
   if (file_ < 0) return;
   nlohmann::ordered_json line;
   line["n"] = calls_;
-  line["time"] = static_cast<double>(static_cast<long long>((now() - start_) * 1e6)) / 1e6;
+  line["time"] = time();
   line["pid"] = c.process;
   if (!more.program.empty()) line["program"] = more.program;
   line["call"] = call_name(c.kind);
@@ -91,9 +91,25 @@ void call_log::called(const call& c, const call_circumstances& more) {
     else line["value"] = c.value;
     if (c.made >= 0) line["made"] = c.made;
   }
-  const std::string text =
-      line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  if (::write(file_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) failed_ = true;
+  write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void call_log::note(int process, const std::string& call, const std::string& error) {
+  if (file_ < 0) return;
+  nlohmann::ordered_json line;
+  line["time"] = time();
+  line["pid"] = process;
+  line["call"] = call;
+  if (!error.empty()) line["error"] = error;
+  write(line.dump() + "\n");
+}
+
+void call_log::write(const std::string& line) {
+  if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) failed_ = true;
+}
+
+double call_log::time() const {
+  return static_cast<double>(static_cast<long long>((now() - start_) * 1e6)) / 1e6;
 }
 
 }  // namespace kvm_vfio_sim

@@ -28,12 +28,18 @@ class call_log {
   /// \param type_of the type of the file behind a descriptor of a process
   call_log(int file, std::function<kvm_vfio::trace::file_type(int process, int fd)> type_of);
   void called(const kvm_vfio::trace::call& c, const call_circumstances& more);
+  /// Writes a line about a call that the simulated host does not answer. The line has no number.
+  void note(int process, const std::string& call, const std::string& error);
   /// The number of calls.
   [[nodiscard]] std::uint64_t calls() const noexcept { return calls_; }
   /// Whether a line could not be written.
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
  private:
+  void write(const std::string& line);
+  // The time since the start, in seconds.
+  [[nodiscard]] double time() const;
+
   int file_;
   std::function<kvm_vfio::trace::file_type(int, int)> type_of_;
   std::uint64_t calls_ = 0;

@@ -3,14 +3,19 @@
 
 #include "paths.hpp"
 #include "proc.hpp"
+#include "remapping.hpp"
+#include "ring_files.hpp"
+#include "run.hpp"
 #include "system_calls.hpp"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,12 +23,16 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
+#include <ctime>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -125,6 +134,44 @@ void notifier::pass() {
   seccomp_notif_resp r{call_.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE};
   (void)::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &r);
   answered_ = true;
+}
+
+void notifier::pass_and_fail(int error) {
+  const pid_t tid = thread();
+  // The thread does not stop before the end of the call.
+  if (::ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) != 0 ||
+      ::ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr) != 0) {
+    (void)complain("a fault of close(2) was not met, because the thread cannot be traced: " +
+                   std::string(std::strerror(errno)) +
+                   "; a debugger traces it, or a container forbids it");
+    return pass();
+  }
+  pass();
+  siginfo_t stopped{};
+  // Another thread may end the process.
+  while (::waitid(P_PID, static_cast<id_t>(tid), &stopped, WSTOPPED | WNOHANG | __WALL) == 0 &&
+         stopped.si_pid == 0) {
+    if (is_exiting(tid)) return;
+    const timespec moment{0, 20000};
+    (void)::nanosleep(&moment, nullptr);
+  }
+  if (stopped.si_pid == 0) return;
+#if defined(__aarch64__)
+  constexpr std::size_t result = 0;  // x0
+#else
+  constexpr std::size_t result = 10;  // rax in user_regs_struct, or a0
+#endif
+  unsigned long registers[128] = {};
+  iovec all{registers, sizeof registers};
+  auto* const kind = reinterpret_cast<void*>(std::uintptr_t{NT_PRSTATUS});
+  if (::ptrace(PTRACE_GETREGSET, tid, kind, &all) == 0) {
+    registers[result] = static_cast<unsigned long>(-static_cast<long>(error));
+    (void)::ptrace(PTRACE_SETREGSET, tid, kind, &all);
+  }
+  // The stop of PTRACE_INTERRUPT has no signal. Another stop has the signal that is delivered.
+  const int signal = stopped.si_status >> 8 == PTRACE_EVENT_STOP ? 0 : stopped.si_status & 0x7f;
+  (void)::ptrace(PTRACE_DETACH, tid, nullptr,
+                 reinterpret_cast<void*>(static_cast<std::uintptr_t>(signal)));
 }
 
 void notifier::answer(std::int64_t value, int error) {
@@ -345,6 +392,36 @@ void notifier::execute(server& s) {
     case SYS_pwrite64: return transfer(s, operation::pwrite);
     case SYS_preadv: return transfer(s, operation::preadv);
     case SYS_pwritev: return transfer(s, operation::pwritev);
+    case SYS_read: return transfer(s, operation::read);
+    case SYS_write: return transfer(s, operation::write);
+    case SYS_readv: return transfer(s, operation::readv);
+    case SYS_writev: return transfer(s, operation::writev);
+    case SYS_lseek: return refuse(s, number(0), -1, ESPIPE);
+    case SYS_sendfile: return refuse(s, number(0), number(1), EINVAL);
+    case SYS_splice:
+    case SYS_copy_file_range: return refuse(s, number(0), number(2), EINVAL);
+    case SYS_tee: return refuse(s, number(0), number(1), EINVAL);
+    case SYS_vmsplice: return refuse(s, number(0), -1, EBADF);
+    case SYS_ftruncate: return refuse(s, number(0), -1, EINVAL);
+    case SYS_fallocate: return refuse(s, number(0), -1, ENODEV);
+    case SYS_sendto:
+    case SYS_recvfrom:
+    case SYS_sendmsg:
+    case SYS_recvmsg:
+    case SYS_sendmmsg:
+    case SYS_recvmmsg:
+    case SYS_shutdown:
+    case SYS_getsockopt:
+    case SYS_setsockopt:
+    case SYS_getsockname:
+    case SYS_getpeername:
+    case SYS_connect:
+    case SYS_bind:
+    case SYS_listen:
+    case SYS_accept:
+    case SYS_accept4: return refuse(s, number(0), -1, ENOTSOCK);
+    case SYS_io_uring_setup:
+    case SYS_io_uring_register: return use_ring(s);
     case SYS_preadv2:
     case SYS_pwritev2: {
       const bool reads = call_.data.nr == SYS_preadv2;
@@ -379,6 +456,7 @@ void notifier::execute(server& s) {
     case SYS_ioctl: return ioctl(s);
     case SYS_mmap: return map(s);
     case SYS_munmap: return unmap(s);
+    case SYS_mremap: return remap(s);
     default: return;
   }
 }
@@ -537,14 +615,14 @@ void notifier::map(server& s) {
     // Something else takes the place of a BAR, unless the real kernel refuses the call.
     if (replaces && argument(0) % page == 0 && argument(1) != 0 &&
         (anonymous || !link_of(thread(), fd).empty()))
-      unmap(s);
+      replace(s, argument(0), argument(1));
     return;
   }
   client* const c = client_here(s);
   if (!c) return;
   s.follow(*c, fd);
   // The kernel, too, removes what was there before it asks the file.
-  if (replaces) unmap(s);
+  if (replaces) replace(s, argument(0), argument(1));
   const bool fixed = replaces || (flags & MAP_FIXED_NOREPLACE) != 0;
   request r;
   r.what = operation::map;
@@ -578,9 +656,64 @@ void notifier::unmap(server& s) {
   r.what = operation::unmap;
   r.first = argument(0);
   r.second = argument(1);
-  r.flags = call_.data.nr == SYS_munmap ? 0 : 1;
   const reply a = s.execute(*c, r, "", {}).answer;
   if (a.injected) answer(a);
+}
+
+void notifier::replace(server& s, std::uint64_t first, std::uint64_t size) {
+  client* const c = known_client(s);
+  if (!c || c->mappings.empty()) return;
+  request r;
+  r.what = operation::unmap;
+  r.first = first;
+  r.second = size;
+  r.flags = 1;
+  (void)s.execute(*c, r, "", {});
+}
+
+void notifier::remap(server& s) {
+  client* const c = known_client(s);
+  if (!c || c->mappings.empty()) return;
+  const remapping m(argument(0), argument(1), argument(2), argument(3), argument(4));
+  if (m.is_wrong()) return;
+  const bool is_own = std::any_of(c->mappings.begin(), c->mappings.end(), [&](const auto& mapped) {
+    return mapped.first < m.from + std::max(m.old_size, page) &&
+           m.from < mapped.first + mapped.second;
+  });
+  if (is_own && m.error() != 0) return answer(0, m.error());
+  if (m.moves()) replace(s, m.to, m.new_size);
+  if (!is_own) return;
+  if (m.new_size < m.old_size) replace(s, m.from + m.new_size, m.old_size - m.new_size);
+  if (!m.moves()) return;
+  request r;
+  r.what = operation::remap;
+  r.first = m.from;
+  r.second = m.new_size;
+  r.third = m.to;
+  (void)s.execute(*c, r, "", {});
+}
+
+void notifier::refuse(server& s, int fd, int other, int error) {
+  if (file_at(s, fd) != 0 || file_at(s, other) != 0) answer(0, error);
+}
+
+void notifier::use_ring(server& s) {
+  client* const c = known_client(s);
+  if (!c) return;
+  request r;
+  r.what = operation::ring;
+  if (call_.data.nr == SYS_io_uring_register) {
+    const ring_files named = ring_files_of(
+        argument(1), argument(2), argument(3),
+        [&](std::uint64_t from, void* to, std::size_t size) { return read(from, to, size); });
+    std::vector<std::int32_t> files(named.count);
+    if (!read(named.at, files.data(), files.size() * sizeof(std::int32_t)) ||
+        std::none_of(files.begin(), files.end(), [&](int fd) { return file_at(s, fd) != 0; }))
+      return;
+    r.flags = 1;
+  }
+  (void)s.execute(*c, r, "", {});
+  if (r.flags != 0) answer(0, EOPNOTSUPP);
 }
 
 void notifier::close(server& s) {
@@ -594,10 +727,11 @@ void notifier::close(server& s) {
     client* const c = client_here(s);
     if (!c) return;
     s.follow(*c, fd);
-    (void)s.execute(*c, r, "", {});
+    if (const reply a = s.execute(*c, r, "", {}).answer; a.injected) pass_and_fail(a.error);
   } else if (link == "anon_inode:kvm-vm") {
     client* const c = known_client(s);
-    if (c && c->task.file_of(fd)) (void)s.execute(*c, r, "", {});
+    if (!c || !c->task.file_of(fd)) return;
+    if (const reply a = s.execute(*c, r, "", {}).answer; a.injected) pass_and_fail(a.error);
   }
 }
 

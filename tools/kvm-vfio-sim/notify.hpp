@@ -15,6 +15,9 @@
 /// - Calls that are injected into the program (ptrace): a debugger could not be used, and each
 ///   processor has registers of its own.
 ///
+/// close(2) is made by the real kernel, too. If a fault of the plan lets it fail, the launcher
+/// changes the result with ptrace(2), which it uses for nothing else.
+///
 /// A file has no other end that would tell of its last close. So it holds a lock of its own
 /// (F_OFD_SETLK), which the kernel removes with the last descriptor and the last mapping. The
 /// server looks for the locks before it answers a call.
@@ -60,6 +63,8 @@ class notifier {
   void execute(server& s);
   // The ways to answer the call.
   void pass();
+  // Lets the real kernel make the call, and puts an error in the place of its result.
+  void pass_and_fail(int error);
   void answer(std::int64_t value, int error);
   void answer(const reply& r) { answer(r.value, r.error); }
   // The result of a call of this program.
@@ -113,6 +118,12 @@ class notifier {
   void transfer(server& s, operation what);
   void map(server& s);
   void unmap(server& s);
+  // Something else takes the place of what is mapped in a range.
+  void replace(server& s, std::uint64_t first, std::uint64_t size);
+  void remap(server& s);
+  // Answers a call with an error if one of its two descriptors is simulated. -1: no descriptor.
+  void refuse(server& s, int fd, int other, int error);
+  void use_ring(server& s);
   void close(server& s);
   void close_range(server& s);
   void duplicate(server& s, int from, int lowest, int to, bool close_on_exec);

@@ -8,12 +8,15 @@
 #include "paths.hpp"
 #include "program_file.hpp"
 #include "protocol.hpp"
+#include "remapping.hpp"
+#include "ring_files.hpp"
 #include "system_calls.hpp"
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
@@ -311,6 +314,8 @@ kind look(int fd, bool again = false) {
 }
 
 bool is_simulated(int fd) { return look(fd) == simulated; }
+// The same for frequent calls, which do not look at a descriptor that nothing is known of.
+bool is_known_simulated(int fd) { return fd >= 0 && fd < most && kinds[fd] == simulated; }
 
 // The two ends of a descriptor that a call will make.
 struct pair {
@@ -772,6 +777,47 @@ int do_munmap(void* at, size_t size) {
   return static_cast<int>(system_call(SYS_munmap, at, size));
 }
 
+void* do_mremap(void* from, size_t old_size, size_t new_size, int flags, void* to) {
+  const auto remapped = [&] {
+    return reinterpret_cast<void*>(system_call(SYS_mremap, from, old_size, new_size, flags, to));
+  };
+  if (__atomic_load_n(&mapping_count, __ATOMIC_ACQUIRE) == 0 && !mappings_lost) return remapped();
+  const kvm_vfio_sim::remapping m(reinterpret_cast<unsigned long>(from), old_size, new_size,
+                                  static_cast<unsigned>(flags),
+                                  reinterpret_cast<unsigned long>(to));
+  if (m.is_wrong()) return remapped();
+  bool own = false;
+  {
+    const locked held;
+    const unsigned long looked_at = m.old_size ? m.old_size : 1;
+    for (int i = 0; i < mapping_count; ++i)
+      if (mappings[i].first < m.from + looked_at && m.from < mappings[i].first + mappings[i].size)
+        own = true;
+  }
+  if (own && m.error() != 0) {
+    errno = m.error();
+    return MAP_FAILED;
+  }
+  void* const made = remapped();
+  if (made == MAP_FAILED) return made;
+  if (m.moves()) tell_unmap(m.to, m.new_size);
+  if (!own) return made;
+  if (m.new_size < m.old_size) tell_unmap(m.from + m.new_size, m.old_size - m.new_size);
+  if (!m.moves()) return made;
+  request r;
+  r.what = operation::remap;
+  r.first = m.from;
+  r.second = m.new_size;
+  r.third = m.to;
+  reply a;
+  ask(r, a);
+  const locked held;
+  // The range may have had several mappings. An entry that is too large costs time only.
+  if (mapping_count < most_mappings) mappings[mapping_count++] = {m.to, m.new_size};
+  else mappings_lost = true;
+  return made;
+}
+
 // ---- Programs that processes execute ----
 
 // Whether a list of LD_PRELOAD has this object.
@@ -1174,6 +1220,94 @@ WALK(sim_nftw, nftw, walk_function, on_walk, flags)
 WALK(sim_nftw64, nftw64, walk_function, on_walk, flags)
 WALK(sim_ftw, ftw, old_walk_function, on_old_walk)
 WALK(sim_ftw64, ftw64, old_walk_function, on_old_walk)
+// fts(3) walks with calls of its own, too. The entry that it returned last has the paths that the
+// program knows. Before fts goes on, the entry gets its own paths back.
+struct fts_walk {
+  FTS* walk;
+  FTSENT* shown;
+  bool has_place;  // whether fts_accpath was changed, too
+};
+static fts_walk fts_walks[64];
+static fts_walk* walk_of(const FTS* walk) {
+  for (fts_walk& w : fts_walks)
+    if (w.walk == walk) return &w;
+  return nullptr;
+}
+static void hide_entry(const FTS* walk) {
+  fts_walk* const w = walk_of(walk);
+  if (!w || !w->shown) return;
+  w->shown->fts_path -= directory_length;
+  w->shown->fts_pathlen = static_cast<unsigned short>(w->shown->fts_pathlen + directory_length);
+  if (w->has_place) w->shown->fts_accpath -= directory_length;
+  w->shown = nullptr;
+}
+static FTSENT* show_entry(const FTS* walk, FTSENT* e) {
+  fts_walk* const w = e ? walk_of(walk) : nullptr;
+  if (!w || strncmp(e->fts_path, directory, directory_length) != 0) return e;
+  w->shown = e;
+  w->has_place = strncmp(e->fts_accpath, directory, directory_length) == 0;
+  e->fts_path += directory_length;
+  e->fts_pathlen = static_cast<unsigned short>(e->fts_pathlen - directory_length);
+  if (w->has_place) e->fts_accpath += directory_length;
+  struct stat* const s = e->fts_statp;
+  if (e->fts_info != FTS_F || !s) return e;
+  if (const node* const n = node_of(s->st_dev, s->st_ino, s->st_mode, s->st_size)) {
+    as_node(s, n->number);
+    e->fts_info = FTS_DEFAULT;
+  }
+  return e;
+}
+using fts_order = int(const FTSENT**, const FTSENT**);
+using fts_opening = FTS*(char* const*, int, fts_order*);
+static FTS* open_walk(fts_opening* open, char* const* paths, int options, fts_order* order) {
+  constexpr size_t most_paths = 64;
+  char* asked[most_paths + 1];
+  size_t count = 0;
+  while (count < most_paths && paths[count]) ++count;
+  if (directory_length == 0 || paths[count]) return open(paths, options, order);
+  bool own = false;
+  for (size_t i = 0; i < count; ++i) {
+    char buffer[PATH_MAX];
+    asked[i] = paths[i];
+    if (shown(paths[i], buffer) != buffer) continue;
+    const size_t size = strlen(buffer) + 1;
+    asked[i] = static_cast<char*>(memcpy(__builtin_alloca(size), buffer, size));
+    own = true;
+  }
+  asked[count] = nullptr;
+  FTS* const walk = open(asked, options, order);
+  if (!walk || !own) return walk;
+  const locked held;
+  if (fts_walk* const w = walk_of(nullptr)) *w = {walk, nullptr, false};
+  return walk;
+}
+#define FTS_FUNCTIONS(prefix)                                                                    \
+  FTS* sim_##prefix##_open(char* const* paths, int options, fts_order* order) AS(prefix##_open); \
+  FTS* sim_##prefix##_open(char* const* paths, int options, fts_order* order) {                  \
+    return open_walk(NEXT(prefix##_open, fts_opening), paths, options, order);                   \
+  }                                                                                              \
+  FTSENT* sim_##prefix##_read(FTS* walk) AS(prefix##_read);                                      \
+  FTSENT* sim_##prefix##_read(FTS* walk) {                                                       \
+    hide_entry(walk);                                                                            \
+    return show_entry(walk, NEXT(prefix##_read, FTSENT * (FTS*))(walk));                         \
+  }                                                                                              \
+  FTSENT* sim_##prefix##_children(FTS* walk, int options) AS(prefix##_children);                 \
+  FTSENT* sim_##prefix##_children(FTS* walk, int options) {                                      \
+    const fts_walk* const w = walk_of(walk);                                                     \
+    FTSENT* const now = w ? w->shown : nullptr;                                                  \
+    hide_entry(walk);                                                                            \
+    FTSENT* const all = NEXT(prefix##_children, FTSENT * (FTS*, int))(walk, options);            \
+    (void)show_entry(walk, now);                                                                 \
+    return all;                                                                                  \
+  }                                                                                              \
+  int sim_##prefix##_close(FTS* walk) AS(prefix##_close);                                        \
+  int sim_##prefix##_close(FTS* walk) {                                                          \
+    hide_entry(walk);                                                                            \
+    if (fts_walk* const w = walk ? walk_of(walk) : nullptr) w->walk = nullptr;                   \
+    return NEXT(prefix##_close, int(FTS*))(walk);                                                \
+  }
+FTS_FUNCTIONS(fts)
+FTS_FUNCTIONS(fts64)
 int sim_chdir(const char* path) AS(chdir);
 int sim_chdir(const char* path) {
   char buffer[PATH_MAX];
@@ -1440,12 +1574,123 @@ PARTS_WITH_FLAGS(sim_preadv64v2, preadv64v2, operation::readv, operation::preadv
 PARTS_WITH_FLAGS(sim_pwritev2, pwritev2, operation::writev, operation::pwritev)
 PARTS_WITH_FLAGS(sim_pwritev64v2, pwritev64v2, operation::writev, operation::pwritev)
 
+// VFIO's files are no sockets.
+#define ON_SOCKET(result, own, name, parameters, arguments) \
+  result own parameters AS(name);                           \
+  result own parameters {                                   \
+    if (is_known_simulated(fd)) {                           \
+      errno = ENOTSOCK;                                     \
+      return -1;                                            \
+    }                                                       \
+    return NEXT(name, result parameters) arguments;         \
+  }
+ON_SOCKET(long, sim_send, send, (int fd, const void* data, size_t size, int flags),
+          (fd, data, size, flags))
+ON_SOCKET(long, sim_recv, recv, (int fd, void* to, size_t size, int flags), (fd, to, size, flags))
+ON_SOCKET(long, sim_recv_chk, __recv_chk, (int fd, void* to, size_t size, size_t room, int flags),
+          (fd, to, size, room, flags))
+ON_SOCKET(long, sim_sendto, sendto,
+          (int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length),
+          (fd, data, size, flags, to, length))
+ON_SOCKET(long, sim_recvfrom, recvfrom,
+          (int fd, void* to, size_t size, int flags, sockaddr* from, socklen_t* length),
+          (fd, to, size, flags, from, length))
+ON_SOCKET(long, sim_recvfrom_chk, __recvfrom_chk,
+          (int fd, void* to, size_t size, size_t room, int flags, sockaddr* from,
+           socklen_t* length),
+          (fd, to, size, room, flags, from, length))
+ON_SOCKET(long, sim_sendmsg, sendmsg, (int fd, const msghdr* m, int flags), (fd, m, flags))
+ON_SOCKET(int, sim_sendmmsg, sendmmsg, (int fd, mmsghdr* all, unsigned count, int flags),
+          (fd, all, count, flags))
+ON_SOCKET(int, sim_recvmmsg, recvmmsg,
+          (int fd, mmsghdr* all, unsigned count, int flags, timespec* timeout),
+          (fd, all, count, flags, timeout))
+ON_SOCKET(int, sim_shutdown, shutdown, (int fd, int how), (fd, how))
+ON_SOCKET(int, sim_getsockopt, getsockopt,
+          (int fd, int level, int name, void* value, socklen_t* size),
+          (fd, level, name, value, size))
+ON_SOCKET(int, sim_setsockopt, setsockopt,
+          (int fd, int level, int name, const void* value, socklen_t size),
+          (fd, level, name, value, size))
+ON_SOCKET(int, sim_getsockname, getsockname, (int fd, sockaddr* name, socklen_t* size),
+          (fd, name, size))
+ON_SOCKET(int, sim_getpeername, getpeername, (int fd, sockaddr* name, socklen_t* size),
+          (fd, name, size))
+ON_SOCKET(int, sim_connect, connect, (int fd, const sockaddr* to, socklen_t size), (fd, to, size))
+ON_SOCKET(int, sim_bind, bind, (int fd, const sockaddr* to, socklen_t size), (fd, to, size))
+ON_SOCKET(int, sim_listen, listen, (int fd, int waiting), (fd, waiting))
+ON_SOCKET(int, sim_accept, accept, (int fd, sockaddr* from, socklen_t* size), (fd, from, size))
+ON_SOCKET(int, sim_accept4, accept4, (int fd, sockaddr* from, socklen_t* size, int flags),
+          (fd, from, size, flags))
+
+// The real kernel executes the operations of a ring, and would take a simulated descriptor for the
+// socket that it is. liburing makes its system calls itself, so its functions are wrapped.
+static void tell_ring(bool refused) {
+  request r;
+  r.what = operation::ring;
+  r.flags = refused ? 1 : 0;
+  reply a;
+  ask(r, a);
+}
+// Whether one of the descriptors is simulated. Tells the launcher then.
+static bool refuses_ring(const int* files, unsigned count) {
+  for (unsigned i = 0; i < count && i < kvm_vfio_sim::most_ring_files; ++i) {
+    int fd = -1;
+    if (!peek(reinterpret_cast<unsigned long>(files + i), &fd, sizeof fd)) return false;
+    if (!is_simulated(fd)) continue;
+    tell_ring(true);
+    return true;
+  }
+  return false;
+}
+// A ring of a process that has no simulated descriptors does not concern the simulated host.
+#define MAKES_RING(own, name, parameters, arguments)         \
+  int own parameters AS(name);                               \
+  int own parameters {                                       \
+    const int made = NEXT(name, int parameters) arguments;   \
+    if (made >= 0 && simulated_count != 0) tell_ring(false); \
+    return made;                                             \
+  }
+MAKES_RING(sim_ring_setup, io_uring_setup, (unsigned entries, void* p), (entries, p))
+MAKES_RING(sim_ring_init, io_uring_queue_init, (unsigned entries, void* ring, unsigned flags),
+           (entries, ring, flags))
+MAKES_RING(sim_ring_init_params, io_uring_queue_init_params,
+           (unsigned entries, void* ring, void* p), (entries, ring, p))
+MAKES_RING(sim_ring_init_mem, io_uring_queue_init_mem,
+           (unsigned entries, void* ring, void* p, void* memory, size_t size),
+           (entries, ring, p, memory, size))
+#define REGISTERS_FILES(own, name, parameters, arguments) \
+  int own parameters AS(name);                            \
+  int own parameters {                                    \
+    if (refuses_ring(files, count)) return -EOPNOTSUPP;   \
+    return NEXT(name, int parameters) arguments;          \
+  }
+REGISTERS_FILES(sim_ring_files, io_uring_register_files,
+                (void* ring, const int* files, unsigned count), (ring, files, count))
+REGISTERS_FILES(sim_ring_files_tags, io_uring_register_files_tags,
+                (void* ring, const int* files, const void* tags, unsigned count),
+                (ring, files, tags, count))
+REGISTERS_FILES(sim_ring_files_update, io_uring_register_files_update,
+                (void* ring, unsigned at, const int* files, unsigned count),
+                (ring, at, files, count))
+REGISTERS_FILES(sim_ring_files_update_tag, io_uring_register_files_update_tag,
+                (void* ring, unsigned at, const int* files, const void* tags, unsigned count),
+                (ring, at, files, tags, count))
+int sim_ring_register(unsigned ring, unsigned opcode, const void* argument, unsigned number)
+    AS(io_uring_register);
+int sim_ring_register(unsigned ring, unsigned opcode, const void* argument, unsigned number) {
+  const kvm_vfio_sim::ring_files named =
+      kvm_vfio_sim::ring_files_of(opcode, reinterpret_cast<unsigned long>(argument), number, peek);
+  if (refuses_ring(reinterpret_cast<const int*>(named.at), named.count)) return -EOPNOTSUPP;
+  return NEXT(io_uring_register, int(unsigned, unsigned, const void*, unsigned))(ring, opcode,
+                                                                                 argument, number);
+}
+
 // Linux refuses to copy between VFIO's files and others, because these files have no position and
 // no splice operations. The socket behind a simulated descriptor would take the bytes, or wait for
 // them.
 bool refuses_copy(int from, int to) {
-  const auto is_known = [](int fd) { return fd >= 0 && fd < most && kinds[fd] == simulated; };
-  if (!is_known(from) && !is_known(to)) return false;
+  if (!is_known_simulated(from) && !is_known_simulated(to)) return false;
   errno = EINVAL;
   return true;
 }
@@ -1476,6 +1721,17 @@ void* sim_mmap64(void* at, size_t size, int protection, int flags, int fd, long 
 }
 int sim_munmap(void* at, size_t size) AS(munmap);
 int sim_munmap(void* at, size_t size) { return do_munmap(at, size); }
+void* sim_mremap(void* from, size_t old_size, size_t new_size, int flags, ...) AS(mremap);
+void* sim_mremap(void* from, size_t old_size, size_t new_size, int flags, ...) {
+  void* to = nullptr;
+  if (flags & MREMAP_FIXED) {
+    va_list more;
+    va_start(more, flags);
+    to = va_arg(more, void*);
+    va_end(more);
+  }
+  return do_mremap(from, old_size, new_size, flags, to);
+}
 
 int sim_close(int fd) AS(close);
 int sim_close(int fd) {
@@ -1588,6 +1844,10 @@ int sim_fork() {
 // Descriptors that come in a message are not known.
 long sim_recvmsg(int fd, msghdr* m, int flags) AS(recvmsg);
 long sim_recvmsg(int fd, msghdr* m, int flags) {
+  if (is_known_simulated(fd)) {
+    errno = ENOTSOCK;
+    return -1;
+  }
   const long n = NEXT(recvmsg, long(int, msghdr*, int))(fd, m, flags);
   if (n < 0) return n;
   for (cmsghdr* c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {

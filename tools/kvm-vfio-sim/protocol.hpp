@@ -57,6 +57,8 @@ enum class operation : std::uint32_t {
   forked,      ///< the process is a child of the process `number`
   made_child,  ///< the process `number` is a child of the process, which may have told so already
   before_dup,  ///< before the real call of dup(2): whether a fault lets the call fail
+  remap,  ///< mremap(2): `first` is the old address, `second` the size, `third` the new address
+  ring,   ///< io_uring_setup(2); `flags` is 1 if files were refused (io_uring_register(2))
 };
 
 /// A request. A member that an operation does not use is 0.

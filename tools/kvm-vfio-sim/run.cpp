@@ -417,7 +417,8 @@ void add_to(const char* variable, const std::string& word) {
   }
   if (setup.object.empty()) {
     const introduction what{install_filter(setup.kvm ? kvm_calls::all : kvm_calls::of_kvm_vfio)};
-    if (!send_with_descriptor(setup.launcher, what, what.listener)) ::_exit(own_failure);
+    if (!send_with_descriptor(setup.launcher, what, what.listener, unreported_flags))
+      ::_exit(own_failure);
   }
   await_launcher(setup.launcher);
   int error = setup.file.error;
@@ -527,6 +528,8 @@ int conclude(const server& answers, const run_options& options, int status,
         "ended before it used a device; it is another program than the one to test; or the calls "
         "did not reach kvm-vfio-sim, because the program starts a statically linked program or "
         "makes system calls without the C library. --transport seccomp reaches both");
+  if (options.strict || !options.quiet)
+    for (const std::string& text : answers.unseen()) (void)complain(text);
   const std::vector<std::string> unmet = answers.faults().unmet();
   for (const std::string& text : unmet) (void)complain(text);
   if (options.strict || !options.quiet)
@@ -570,12 +573,6 @@ int run_program(const sim::topology& machine, const run_options& options, char**
   if (preloads && !unreachable.empty())
     return complain(path + " " + unreachable + ". No object can be preloaded into it" +
                     (is_reached_by_seccomp(file.what) ? ": --transport seccomp reaches it" : ""));
-  if (!preloads)
-    for (std::size_t i = 0; i < options.faults.faults.size(); ++i)
-      if (options.faults.faults[i].fault.kind == kvm_vfio::trace::call_kind::close)
-        return complain("fault [" + std::to_string(i) +
-                        "]: close(2) cannot fail with the transport seccomp, because the kernel "
-                        "closes the descriptor itself. --transport preload can let it fail");
   program_setup setup;
   if (preloads) setup.object = find_object();
   if (preloads && setup.object.empty())

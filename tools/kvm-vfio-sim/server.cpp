@@ -60,6 +60,9 @@ bool is_sound(const request& r, bool has_peer) {
       return r.first + r.second >= r.first && r.second <= ~std::uint64_t{0} - page;
     case operation::open:
     case operation::ioctl: return r.number == -1 ? !has_peer : is_number(r.number);
+    case operation::remap:
+      return (r.first | r.second | r.third) % page == 0 && r.first + r.second >= r.first &&
+             r.third + r.second >= r.third;
     default: return true;
   }
 }
@@ -271,7 +274,17 @@ void server::follow_ends() {
     for (int i = 0; i < n; ++i) {
       const int fd = ready[i].data.fd;
       if (const auto peer = key_of_peer_.find(fd); peer != key_of_peer_.end()) {
-        end_file(peer->second);
+        if (ready[i].events & EPOLLHUP) {
+          end_file(peer->second);
+          continue;
+        }
+        // No call that the simulated host sees writes to the socket.
+        char byte = 0;
+        while (::recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC) > 0) continue;
+        const auto& at = files_.at(peer->second).at;
+        tell_unseen(at.empty() ? 0 : at.back().first,
+                    "wrote to a descriptor of the simulated host in a way that kvm-vfio-sim does "
+                    "not see (syscall(2), io_uring)");
         continue;
       }
       for (const auto& [pid, c] : clients_)
@@ -339,7 +352,7 @@ server::sent server::making(client& c, const request& r, unique_fd peer, const s
   }
   f.at.emplace_back(c.pid, r.number);
   key_of_peer_[f.peer.get()] = r.inode;
-  watch(ends_.get(), f.peer.get(), 0);
+  watch(ends_.get(), f.peer.get());
   out.answer.made = 1;
   out.answer.major = f.major;
   out.answer.minor = f.minor;
@@ -440,6 +453,18 @@ server::sent server::call(client& c, const request& r, const char* path, unique_
     case operation::forked: {
       const auto parent = clients_.find(r.number);
       if (parent != clients_.end() && parent->second.get() != &c) fork(*parent->second, c);
+      return {};
+    }
+    case operation::remap: remap(c, r); return {};
+    case operation::ring: {
+      const bool refused = r.flags != 0;
+      log_.note(c.pid, refused ? "io_uring_register" : "io_uring_setup",
+                refused ? "EOPNOTSUPP" : "");
+      if (refused)
+        tell_unseen(c.pid,
+                    "wanted to register descriptors of the simulated host with io_uring. This was "
+                    "refused with EOPNOTSUPP, because kvm-vfio-sim would not see the calls of the "
+                    "ring");
       return {};
     }
     case operation::made_child:
@@ -557,6 +582,30 @@ answer server::unmap(client& c, const request& r) {
   return a;
 }
 
+void server::remap(client& c, const request& r) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> all;
+  for (const auto& [first, size] : c.mappings) {
+    const std::uint64_t from = std::max(first, r.first);
+    const std::uint64_t end = std::min(first + size, r.first + r.second);
+    const std::uint64_t to = r.third + (from - r.first);
+    if (from >= end || !c.task.move_mapping(from, to, end - from)) {
+      all.emplace_back(first, size);
+      continue;
+    }
+    if (first < from) all.emplace_back(first, from - first);
+    if (end < first + size) all.emplace_back(end, first + size - end);
+    all.emplace_back(to, end - from);
+  }
+  c.mappings.swap(all);
+}
+
+void server::tell_unseen(pid_t pid, const std::string& what) {
+  const auto c = clients_.find(pid);
+  const std::string name = c == clients_.end() ? std::string() : c->second->program;
+  const std::string text = "process " + std::to_string(pid) + " (" + name + ") " + what;
+  if (std::find(unseen_.begin(), unseen_.end(), text) == unseen_.end()) unseen_.push_back(text);
+}
+
 // ---- Files with the memory of a device ----
 
 unique_fd server::as_memory(std::uint64_t key) {
@@ -620,7 +669,7 @@ void server::settle(client& c, pid_t thread) {
     const auto stand_in = std::find(c.mappings.begin(), c.mappings.end(),
                                     std::pair<std::uint64_t, std::uint64_t>(m.stand_in, m.size));
     if (at != 0) {
-      (void)c.task.move_mapping(m.stand_in, at);
+      (void)c.task.move_mapping(m.stand_in, at, m.size);
       if (stand_in != c.mappings.end()) stand_in->first = at;
       m.call.value = static_cast<std::int64_t>(at);
     } else {

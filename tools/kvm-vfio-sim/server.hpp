@@ -72,6 +72,9 @@ class server {
   /// The name of the program that a process executed when it made a call.
   /// \param number the number of the call, as in the log
   [[nodiscard]] std::string program_at(pid_t pid, std::uint64_t number) const;
+  /// What the simulated host did not see, or refused because it would not have seen it: one text
+  /// for each process and reason.
+  [[nodiscard]] const std::vector<std::string>& unseen() const noexcept { return unseen_; }
   /// How many processes have connected.
   [[nodiscard]] std::size_t processes() const noexcept { return processes_; }
 
@@ -168,6 +171,7 @@ class server {
   void fork(client& parent, client& child);
   sent map(client& c, const request& r);
   answer unmap(client& c, const request& r);
+  void remap(client& c, const request& r);
   answer transfer(client& c, const request& r);
   // The same for a call with iovecs.
   answer transfer_parts(client& c, const request& r);
@@ -196,6 +200,8 @@ class server {
   void pass_events();
   // Forgets eventfds that nothing uses.
   void forget_events(client& c);
+  // Remembers something that the simulated host does not see, for the report at the end.
+  void tell_unseen(pid_t pid, const std::string& what);
   [[nodiscard]] const kvm_vfio::sim::device_node* node(const std::string& path) const;
   [[nodiscard]] kvm_vfio::trace::file_type type_of(int pid, int fd);
 
@@ -228,6 +234,7 @@ class server {
   std::vector<std::uint64_t> locked_;  // the keys of the files with locks
   std::uint64_t locks_ = 0;            // the number of locks that were ever made
   notifier* notifier_ = nullptr;
+  std::vector<std::string> unseen_;
 };
 
 }  // namespace kvm_vfio_sim

@@ -9,6 +9,10 @@
 
 #include <type_traits>
 
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup 425
+#define SYS_io_uring_register 427
+#endif
 #ifndef SYS_clone3
 #define SYS_clone3 435
 #endif

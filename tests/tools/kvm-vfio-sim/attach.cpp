@@ -262,6 +262,10 @@ int each_kind(const std::vector<std::string>&) {
   CHECK(twice("pread", [&] { return ::pread(device, &command, 2, at); }) == 2);
   command |= 2;
   CHECK(twice("pwrite", [&] { return ::pwrite(device, &command, 2, at); }) == 2);
+  char byte = 0;
+  // The position of a device begins in BAR 0.
+  CHECK(twice("read", [&] { return ::read(device, &byte, 1); }) == 1);
+  CHECK(twice("write", [&] { return ::write(device, &byte, 1); }) == 1);
   const std::int64_t bar = twice("mmap", [&] {
     return reinterpret_cast<std::intptr_t>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0));

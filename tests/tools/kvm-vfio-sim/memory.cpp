@@ -2,6 +2,7 @@
 // Addresses: wild ones, mapped BARs, eventfds.
 #include "client.hpp"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <poll.h>
@@ -9,8 +10,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace client {
@@ -123,29 +127,216 @@ int parts(const std::vector<std::string>&) {
   CHECK((read_word(a.device, static_cast<std::uint64_t>(at) + PCI_COMMAND) & 0xffff) ==
         (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER));
   FAILS(::preadv(a.group, both, 2, 0), EINVAL);
-  if (std::getenv("KVM_VFIO_SIM_DIRECTORY")) {
-    // With seccomp, these are not reported.
-    FAILS(::readv(a.group, both, 2), EINVAL);
-    FAILS(::writev(a.container, both, 2), EINVAL);
-    // No position, and no copies between files: a wrong call does not wait for ever.
-    int ends[2];
-    CHECK(::pipe2(ends, O_CLOEXEC) == 0 && ::write(ends[1], "text", 4) == 4);
-    const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    for (const int fd : {a.device, a.group, a.container}) {
-      FAILS(::lseek(fd, 0, SEEK_CUR), ESPIPE);
-      FAILS(::sendfile(fd, file, nullptr, 4), EINVAL);
-      FAILS(::sendfile(ends[1], fd, nullptr, 4), EINVAL);
-      FAILS(::splice(fd, nullptr, ends[1], nullptr, 4, 0), EINVAL);
-      FAILS(::splice(ends[0], nullptr, fd, nullptr, 4, 0), EINVAL);
-      FAILS(::copy_file_range(file, nullptr, fd, nullptr, 4, 0), EINVAL);
-    }
-    CHECK(::sendfile(ends[1], file, nullptr, 4) == 4);
-    CHECK(::close(file) == 0 && ::close(ends[0]) == 0 && ::close(ends[1]) == 0);
+  FAILS(::readv(a.group, both, 2), EINVAL);
+  FAILS(::writev(a.container, both, 2), EINVAL);
+  // No copies between files: a wrong call does not wait for ever.
+  int ends[2];
+  CHECK(::pipe2(ends, O_CLOEXEC) == 0 && ::write(ends[1], "text", 4) == 4);
+  const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  for (const int fd : {a.device, a.group, a.container}) {
+    FAILS(::lseek(fd, 0, SEEK_CUR), ESPIPE);
+    FAILS(::sendfile(fd, file, nullptr, 4), EINVAL);
+    FAILS(::sendfile(ends[1], fd, nullptr, 4), EINVAL);
+    FAILS(::splice(fd, nullptr, ends[1], nullptr, 4, 0), EINVAL);
+    FAILS(::splice(ends[0], nullptr, fd, nullptr, 4, 0), EINVAL);
+    FAILS(::copy_file_range(file, nullptr, fd, nullptr, 4, 0), EINVAL);
+    FAILS(::ftruncate(fd, 0), EINVAL);
   }
+  CHECK(::sendfile(ends[1], file, nullptr, 4) == 4);
+  CHECK(::close(file) == 0 && ::close(ends[0]) == 0 && ::close(ends[1]) == 0);
   // A real file.
   const int zero = ::open("/dev/zero", O_RDWR | O_CLOEXEC);
   CHECK(::readv(zero, both, 2) == 6 && ::writev(zero, both, 2) == 6);
   CHECK(::close(zero) == 0);
+  detach(a);
+  return 0;
+}
+
+// Calls that use the position of a file: a device has one, and other files refuse the calls.
+int positions(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto bar = region(a.device, VFIO_PCI_BAR0_REGION_INDEX);
+  std::uint32_t word = 0;
+  // BAR 0 is at the start.
+  enable_memory(a.device);
+  for (std::uint32_t i = 1; i < 4; ++i) write_word(a.device, bar.offset + 4 * std::uint64_t{i}, i);
+  word = 0x11223344;
+  CHECK(::write(a.device, &word, sizeof word) == sizeof word);
+  CHECK(read_word(a.device, bar.offset) == 0x11223344);
+  CHECK(::read(a.device, &word, sizeof word) == sizeof word && word == 1);
+  std::uint16_t halves[2] = {};
+  iovec parts[] = {{halves, 2}, {halves + 1, 2}};
+  CHECK(::readv(a.device, parts, 2) == 4 && halves[0] == 2 && halves[1] == 0);
+  // A duplicate has the same position, and a call that fails does not change it.
+  const int copy = ::dup(a.device);
+  void* volatile wild = nullptr;
+  FAILS(::read(copy, wild, 4), EFAULT);
+  CHECK(::read(copy, &word, sizeof word) == sizeof word && word == 3);
+  CHECK(::close(copy) == 0);
+  const int iommufd = ::open("/dev/iommu", O_RDWR | O_CLOEXEC);
+  for (const int fd : {a.group, a.container, iommufd}) {
+    FAILS(::read(fd, &word, sizeof word), EINVAL);
+    FAILS(::write(fd, &word, sizeof word), EINVAL);
+  }
+  CHECK(::close(iommufd) == 0);
+  detach(a);
+  return 0;
+}
+
+// A simulated descriptor is no socket for the program.
+int sockets(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  char byte = 0;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  auto* const address = reinterpret_cast<sockaddr*>(&name);
+  for (const int fd : {a.device, a.group, a.container}) {
+    iovec part{&byte, 1};
+    mmsghdr several{};
+    several.msg_hdr.msg_iov = &part;
+    several.msg_hdr.msg_iovlen = 1;
+    socklen_t size = sizeof name;
+    int value = 0;
+    socklen_t value_size = sizeof value;
+    FAILS(::send(fd, &byte, 1, MSG_NOSIGNAL), ENOTSOCK);
+    FAILS(::recv(fd, &byte, 1, MSG_DONTWAIT), ENOTSOCK);
+    FAILS(::sendto(fd, &byte, 1, MSG_NOSIGNAL, nullptr, 0), ENOTSOCK);
+    FAILS(::recvfrom(fd, &byte, 1, MSG_DONTWAIT, nullptr, nullptr), ENOTSOCK);
+    FAILS(::sendmsg(fd, &several.msg_hdr, MSG_NOSIGNAL), ENOTSOCK);
+    FAILS(::recvmsg(fd, &several.msg_hdr, MSG_DONTWAIT), ENOTSOCK);
+    FAILS(::sendmmsg(fd, &several, 1, MSG_NOSIGNAL), ENOTSOCK);
+    FAILS(::recvmmsg(fd, &several, 1, MSG_DONTWAIT, nullptr), ENOTSOCK);
+    FAILS(::getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &value_size), ENOTSOCK);
+    FAILS(::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, value_size), ENOTSOCK);
+    FAILS(::getsockname(fd, address, &size), ENOTSOCK);
+    FAILS(::getpeername(fd, address, &size), ENOTSOCK);
+    FAILS(::connect(fd, address, size), ENOTSOCK);
+    FAILS(::bind(fd, address, size), ENOTSOCK);
+    FAILS(::listen(fd, 1), ENOTSOCK);
+    FAILS(::accept(fd, nullptr, nullptr), ENOTSOCK);
+    FAILS(::accept4(fd, nullptr, nullptr, 0), ENOTSOCK);
+    FAILS(::shutdown(fd, SHUT_RDWR), ENOTSOCK);
+  }
+  // Real sockets are as they were.
+  int ends[2];
+  CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  CHECK(::send(ends[0], "x", 1, 0) == 1 && ::recv(ends[1], &byte, 1, 0) == 1 && byte == 'x');
+  CHECK(::close(ends[0]) == 0 && ::close(ends[1]) == 0);
+  detach(a);
+  return 0;
+}
+
+// mremap(2) of a mapped BAR: it shrinks and moves, and does not grow.
+int remaps(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto bar = region(a.device, VFIO_PCI_BAR0_REGION_INDEX);
+  enable_memory(a.device);
+  constexpr int both = PROT_READ | PROT_WRITE;
+  char* const bytes = static_cast<char*>(map(a.device, bar.offset, 0x4000, both, MAP_SHARED));
+  CHECK(bytes != MAP_FAILED);
+  for (std::uint32_t i = 0; i < 4; ++i) words(bytes + 0x1000 * i)[0] = 100 + i;
+  const auto failed = [](void* made) { return reinterpret_cast<long>(made); };
+  FAILS(failed(::mremap(bytes, 0x4000, 0x5000, MREMAP_MAYMOVE)), EFAULT);
+  FAILS(failed(::mremap(bytes, 0x1000, 0x2000, 0)), EFAULT);
+  FAILS(failed(::mremap(bytes, 0, 0x1000, MREMAP_MAYMOVE)), EFAULT);
+  FAILS(failed(::mremap(bytes, 0x4000, 0, MREMAP_MAYMOVE)), EINVAL);
+  FAILS(failed(::mremap(bytes, 0x4000, 0x4000, MREMAP_MAYMOVE | 4)), EINVAL);  // DONTUNMAP
+  FAILS(failed(::mremap(bytes, 0x4000, 0x4000, MREMAP_MAYMOVE | MREMAP_FIXED, bytes + 0x1000)),
+        EINVAL);
+  CHECK(::mremap(bytes, 0x4000, 0x4000, MREMAP_MAYMOVE) == bytes);
+  CHECK(::mremap(bytes, 0x4000, 0x3000, MREMAP_MAYMOVE) == bytes);
+  char* const plain =
+      static_cast<char*>(::mmap(nullptr, 0x8000, both, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  // The middle moves.
+  CHECK(::mremap(bytes + 0x1000, 0x1000, 0x1000, MREMAP_MAYMOVE | MREMAP_FIXED, plain) == plain);
+  CHECK(words(plain)[0] == 101);
+  words(plain)[1] = 55;
+  CHECK(read_word(a.device, bar.offset + 0x1004) == 55);
+  // The mappings keep the device open until the last has gone.
+  CHECK(::close(a.device) == 0);
+  CHECK(::munmap(bytes, 0x1000) == 0);
+  CHECK(words(bytes + 0x2000)[0] == 102);
+  FAILS(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER), EBUSY);
+  CHECK(::munmap(bytes + 0x2000, 0x1000) == 0);
+  FAILS(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER), EBUSY);
+  // Plain memory that moves to the place of a BAR removes the mapping.
+  CHECK(::mremap(plain + 0x4000, 0x1000, 0x1000, MREMAP_MAYMOVE | MREMAP_FIXED, plain) == plain);
+  CHECK(::ioctl(a.group, VFIO_GROUP_UNSET_CONTAINER) == 0);
+  CHECK(::close(a.group) == 0 && ::close(a.container) == 0);
+  CHECK(try_group(1) == 0);
+  return 0;
+}
+
+// A ring does not take simulated descriptors. With the preloaded object, the functions of liburing
+// refuse them.
+int rings(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const int files[] = {0, a.device};
+  if (std::getenv("KVM_VFIO_SIM_DIRECTORY")) {
+    using function = int(void*, const int*, unsigned);
+    auto* const registers =
+        reinterpret_cast<function*>(::dlsym(RTLD_DEFAULT, "io_uring_register_files"));
+    CHECK(registers && registers(nullptr, files, 2) == -EOPNOTSUPP);
+  } else {
+    alignas(8) char parameters[256] = {};
+    const long ring = ::syscall(425, 4, parameters);  // io_uring_setup
+    if (ring >= 0) {
+      CHECK(::syscall(427, ring, 2, files, 1) == 0);  // IORING_REGISTER_FILES
+      CHECK(::syscall(427, ring, 3, nullptr, 0) == 0);
+    }
+    FAILS(::syscall(427, ring, 2, files, 2), EOPNOTSUPP);
+    const struct {
+      std::uint32_t count, flags;
+      std::uint64_t reserved, data, tags;
+    } second{2, 0, 0, reinterpret_cast<std::uintptr_t>(files), 0};
+    FAILS(::syscall(427, ring, 13, &second, sizeof second), EOPNOTSUPP);
+    if (ring >= 0) CHECK(::close(static_cast<int>(ring)) == 0);
+  }
+  detach(a);
+  return 0;
+}
+
+// Writes to a group without the C library's function.
+int writes_past(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  (void)::syscall(SYS_write, a.group, "x", 1);
+  detach(a);
+  return 0;
+}
+
+// Reads and writes a whole BAR with one call.
+int large_transfers(const std::vector<std::string>&) {
+  attached a = attach(1, false);
+  const auto bar = region(a.device, VFIO_PCI_BAR0_REGION_INDEX);
+  enable_memory(a.device);
+  const auto at = static_cast<off_t>(bar.offset);
+  constexpr int both = PROT_READ | PROT_WRITE;
+  // The buffer is longer than the BAR.
+  const std::size_t size = bar.size + 0x100000;
+  char* const buffer =
+      static_cast<char*>(::mmap(nullptr, size, both, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  CHECK(buffer != MAP_FAILED);
+  for (std::size_t i = 0; i < size; i += 4096) words(buffer + i)[0] = static_cast<unsigned>(i + 1);
+  CHECK(::pwrite(a.device, buffer, size, at) == static_cast<ssize_t>(bar.size));
+  CHECK(read_word(a.device, bar.offset + bar.size - 4096) == bar.size - 4096 + 1);
+  std::memset(buffer, 0, size);
+  CHECK(::pread(a.device, buffer, size, at) == static_cast<ssize_t>(bar.size));
+  for (std::size_t i = 0; i < size; i += 4096)
+    CHECK(words(buffer + i)[0] == (i < bar.size ? static_cast<unsigned>(i + 1) : 0));
+  // The bytes in front of a wild address arrive, and the call fails.
+  std::memset(buffer, 0, size);
+  CHECK(::munmap(buffer + 0x100000, 0x1000) == 0);
+  FAILS(::pread(a.device, buffer, bar.size, at), EFAULT);
+  CHECK(words(buffer + 0xff000)[0] == 0xff000 + 1);
+  write_word(a.device, bar.offset, 7);
+  FAILS(::pwrite(a.device, buffer, bar.size, at), EFAULT);
+  CHECK(read_word(a.device, bar.offset) == 7);
+  // Without memory in the command register no part can be read.
+  const std::uint16_t off = 0;
+  const auto config = region(a.device, VFIO_PCI_CONFIG_REGION_INDEX);
+  CHECK(::pwrite(a.device, &off, 2, static_cast<off_t>(config.offset) + PCI_COMMAND) == 2);
+  FAILS(::pread(a.device, buffer, bar.size, at), EIO);
+  FAILS(::pread(a.device, buffer, bar.size, at + static_cast<off_t>(bar.size)), EINVAL);
   detach(a);
   return 0;
 }

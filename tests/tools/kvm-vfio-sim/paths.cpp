@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <sys/ioctl.h>
@@ -148,6 +149,26 @@ int paths(const std::vector<std::string>&) {
     return 0;
   };
   CHECK(nodes_walked > 10 && ::ftw("/dev/vfio", on_old_path, 8) == 0 && walked.empty());
+  std::string walk_name = "/dev/vfio";
+  char* const roots[] = {walk_name.data(), nullptr};
+  for (const int how : {FTS_PHYSICAL | FTS_NOCHDIR, FTS_PHYSICAL}) {
+    FTS* const walk = ::fts_open(roots, how, nullptr);
+    CHECK(walk);
+    std::set<std::string> seen;
+    while (FTSENT* const e = ::fts_read(walk)) {
+      if (e->fts_info == FTS_DP) continue;
+      const std::string path = e->fts_path;
+      CHECK(path.size() == e->fts_pathlen && path.starts_with(walk_name));
+      seen.insert(path);
+      if (e->fts_info == FTS_D)
+        CHECK(::fts_children(walk, 0) && std::string(e->fts_path).starts_with(path));
+      if (how == FTS_PHYSICAL || path != "/dev/vfio/1") continue;
+      CHECK(std::string(e->fts_accpath) == path && e->fts_info == FTS_DEFAULT);
+      expect_device(*e->fts_statp, 0);
+    }
+    CHECK(::fts_close(walk) == 0);
+    CHECK(seen.size() >= nodes_walked && seen.contains("/dev/vfio/devices/vfio0"));
+  }
   // The C library looks for patterns with calls of its own.
   glob_t found{};
   CHECK(::glob("/sys/bus/pci/devices/0000:0*:00.0/vendor", 0, nullptr, &found) == 0);

@@ -288,6 +288,44 @@ int signals(const std::vector<std::string>& arguments) {
   return 0;
 }
 
+// Signals whose handler has no SA_RESTART. With seccomp, a signal can end a call with EINTR before
+// kvm-vfio-sim has received the call. Then the call has had no effect, and no call has its effect
+// twice.
+int interrupted(const std::vector<std::string>&) {
+  static volatile sig_atomic_t handled;
+  attached a = attach(1, false);
+  struct sigaction action{};
+  action.sa_handler = [](int) { handled = handled + 1; };
+  CHECK(::sigaction(SIGALRM, &action, nullptr) == 0);
+  const itimerval often{{0, 300}, {0, 300}};
+  CHECK(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  int count = 0;
+  const auto again = [&](auto call) {
+    for (;; ++count)
+      if (const auto made = call(); made != -1 || errno != EINTR) return static_cast<long>(made);
+  };
+  int next = -1;
+  for (std::uint32_t i = 0; i < 2000 || handled < 20; ++i) {
+    // The group cannot be opened twice, and a descriptor is closed once.
+    const long group = again([] { return ::open("/dev/vfio/2", O_RDWR | O_CLOEXEC); });
+    CHECK(group >= 0 && (next < 0 || group == next));
+    next = static_cast<int>(group);
+    // The position of a device moves with each call.
+    CHECK(again([&] { return ::close(next); }) == 0);
+    FAILS(again([&] { return ::fcntl(next, F_GETFD); }), EBADF);
+    std::uint32_t word = 0;
+    const auto config = static_cast<off_t>(VFIO_PCI_CONFIG_REGION_INDEX) << 40;
+    CHECK(again([&] { return ::pread(a.device, &word, 4, config); }) == 4 && word == 0x00011234);
+  }
+  const itimerval never{};
+  CHECK(::setitimer(ITIMER_REAL, &never, nullptr) == 0);
+  detach(a);
+  (void)std::printf("%d signals, %d calls with EINTR\n", static_cast<int>(handled), count);
+  // The preloaded object repeats what a signal ended.
+  if (std::getenv("KVM_VFIO_SIM_DIRECTORY")) CHECK(count == 0);
+  return 0;
+}
+
 // N processes, each with a device of its own, which make calls at the same time.
 int many(const std::vector<std::string>& arguments) {
   const int count = std::atoi(arguments.at(0).c_str());
