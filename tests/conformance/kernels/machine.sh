@@ -26,10 +26,10 @@ other_devices() {
     # A 64-bit prefetchable BAR of 64 GiB.
     -device pci-testdev,membar=64G,addr=f
     # No IOMMU handles the devices behind this root bus.
-    -device pxb-pcie,id=bypass0,bus_nr=128,bypass_iommu=on,addr=10
-    -device pcie-root-port,id=port1,bus=bypass0,addr=0,chassis=2,slot=1 -device edu,bus=port1
-    -device pcie-root-port,id=port2,bus=bypass0,addr=1,chassis=3,slot=2
-    -netdev user,id=net2,restrict=on -device e1000e,bus=port2,netdev=net2,romfile=)
+    -device pxb-pcie,id=bypass0,bus_nr=128,bypass_iommu=on,addr=11
+    -device pcie-root-port,id=port2,bus=bypass0,addr=0,chassis=3,slot=1 -device edu,bus=port2
+    -device pcie-root-port,id=port3,bus=bypass0,addr=1,chassis=4,slot=2
+    -netdev user,id=net2,restrict=on -device e1000e,bus=port3,netdev=net2,romfile=)
 }
 
 machine() {
