@@ -88,7 +88,10 @@ bool read_file(const std::string& path, std::string& to) {
   std::FILE* const f = std::fopen(path.c_str(), "re");
   if (!f) return false;
   char part[4096];
-  for (std::size_t n = 0; (n = std::fread(part, 1, sizeof part, f)) != 0;) to.append(part, n);
+  for (std::size_t n = sizeof part; n == sizeof part;) {
+    n = std::fread(part, 1, sizeof part, f);
+    to.append(part, n);
+  }
   const bool good = std::ferror(f) == 0;
   (void)std::fclose(f);
   return good;
@@ -123,7 +126,7 @@ int run(std::vector<std::string_view> arguments, char** program) {
                                                     : nullptr;
     if (!to)
       return complain("there is no option \"" + std::string(name) +
-                      "\"; the program comes behind \"--\" (kvm-vfio-sim --help)");
+                      R"("; the program comes behind "--" (kvm-vfio-sim --help))");
     if (!has_value) {
       if (++i == arguments.size()) return complain(std::string(name) + " has no value");
       value = arguments[i];

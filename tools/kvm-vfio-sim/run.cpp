@@ -241,7 +241,7 @@ bool is_plain_script(const std::string& path) {
 
 // Why the kernel did not execute a program.
 std::string explain_execution(const found_program& program, const program_file& file, int error) {
-  const std::string what = program.path + ": " + std::strerror(error);
+  std::string what = program.path + ": " + std::strerror(error);
   if (error == ENOENT && program.error == 0 && ::access(program.path.c_str(), F_OK) == 0)
     return what + ". The file exists, but the interpreter or the loader that it names does not";
   if (error == ENOEXEC && file.what == obstacle::other_architecture)
