@@ -14,7 +14,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
@@ -33,8 +32,8 @@ namespace {
 constexpr const char* usage =
     "usage: races [option=value]...\n"
     "  profile=7.3|6.12|6.1  the Linux release of the model and of the simulator (7.3)\n"
-    "  seconds=N runs=N      run all races for N seconds, and none more often than N times\n"
-    "                        (12, no limit)\n"
+    "  seconds=N             race for N seconds, each race equally long, at least 3 runs (12)\n"
+    "  runs=N                run no race more often than N times\n"
     "  seed=N                the seed of the delays (1)\n"
     "  only=N                only race N, from 1 on\n"
     "  events=FILE           count registrations of noncoherent DMA with these kprobe events\n"
@@ -42,9 +41,8 @@ constexpr const char* usage =
     "  verbose=1             print how often each outcome was seen\n"
     "  leave_out=1           leave the outcome of the threads one after the other out of each\n"
     "                        set, to show that the comparison can fail\n"
-    "Exit status: 0 every outcome was possible; 1 one was not; 2 it could not run; 77 this "
-    "machine\n"
-    "has no VFIO groups.\n";
+    "Exit status: 0 every outcome was possible; 1 one was not; 2 it could not run; 77 there are\n"
+    "no VFIO groups.\n";
 
 struct options {
   std::string profile = "7.3";
@@ -141,9 +139,8 @@ class registrations {
   conformance::tracer trace_;
 };
 
-tally run_one(const race& r, const machine& m, const options& o, const limit& most, bool counted) {
-  std::unique_ptr<registrations> trace;
-  if (counted) trace = std::make_unique<registrations>(o.events);
+tally run_one(const race& r, const machine& m, const options& o, const limit& most,
+              registrations* trace) {
   const auto count = [&] { return trace ? trace->take() : outcome{}; };
   tally seen;
   if (!o.simulator) return run_race(r, kvm_vfio::native::host{}, m.on, o.seed, most, count);
@@ -199,16 +196,17 @@ int run(const options& o) {
         (o.only == 0 || &r == &all_races()[o.only - 1]))
       chosen.push_back(&r);
   sum all;
-  const auto end = start + std::chrono::seconds(o.seconds);
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const race& r = *chosen[i];
+  // The threads of a race are made after the trace begins, so it sees them.
+  std::unique_ptr<registrations> trace;
+  for (const race* const chosen_race : chosen) {
+    const race& r = *chosen_race;
     const bool counted = counts && r.counted;
     possible can = r.from == source::explorer ? explored(r, m, counted) : in_every_order(r, m);
     if (o.leave_out) can.all.erase(can.in_order);
-    const auto left = std::max(end - std::chrono::steady_clock::now(),
-                               std::chrono::steady_clock::duration(std::chrono::milliseconds(100)));
-    const limit most{o.runs, left / static_cast<long>(chosen.size() - i)};
-    report(r, can, run_one(r, m, o, most, counted), o, all);
+    if (!counted) trace.reset();
+    else if (!trace) trace = std::make_unique<registrations>(o.events);
+    const std::chrono::milliseconds slice(o.seconds * 1000 / static_cast<long>(chosen.size()));
+    report(r, can, run_one(r, m, o, {o.runs, slice}, trace.get()), o, all);
   }
   utsname u{};
   ::uname(&u);
