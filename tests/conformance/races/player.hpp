@@ -101,6 +101,23 @@ class player {
     }
     return 0;
   }
+  /// Makes one more descriptor of a name's file, or returns a number that no descriptor has. While
+  /// `run_held` makes a call, the call uses these descriptors instead of those of the names.
+  [[nodiscard]] int hold(slot s) noexcept {
+    if (s == slot::none) return closed;
+    const auto fd = sys_.dup(number(s));
+    return fd ? *fd : closed;
+  }
+  int run_held(const op& o, int on, int with) noexcept {
+    held_ = {o.on, o.with, on, with};
+    const int answer = run(o);
+    held_ = {};
+    return answer;
+  }
+  /// Gives a descriptor back that `hold` made.
+  void drop(int fd) noexcept {
+    if (fd != closed) static_cast<void>(sys_.close(fd));
+  }
   /// Makes calls that must succeed. Throws std::runtime_error if one fails.
   void must(const race& r, const ops& calls) {
     for (const op& o : calls)
@@ -123,6 +140,8 @@ class player {
   static constexpr int closed = 9999;  // no descriptor has this number
 
   [[nodiscard]] int number(slot s) const noexcept {
+    if (held_.on != slot::none && (s == held_.on || s == held_.with))
+      return s == held_.on ? held_.on_fd : held_.with_fd;
     announce(s, false);
     return fds_[static_cast<std::size_t>(s)].load(std::memory_order_acquire);
   }
@@ -187,6 +206,11 @@ class player {
   const target& target_;
   std::array<std::atomic<int>, slots> fds_{};
   std::uint32_t space_ = 0;
+  struct held {
+    slot on = slot::none, with = slot::none;
+    int on_fd = closed, with_fd = closed;
+  };
+  held held_{};
 };
 
 }  // namespace races

@@ -64,7 +64,7 @@ using ops = std::vector<op>;
 /// Who computes the set of the possible outcomes of a race.
 enum class source : unsigned char {
   explorer,   ///< the explorer of schedules runs the model of kvm-vfio
-  sequential  ///< the simulator runs every order of the calls, each call as one step
+  sequential  ///< the simulator makes the calls in every order; sequential.cpp says in which steps
 };
 
 /// A race. Every call of `before` and of `setup` must succeed.

@@ -6,21 +6,65 @@
 #include <kvm_vfio/sim/process_ref.hpp>
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 namespace races {
 
 namespace {
 
-// Makes the threads' calls in an order: the numbers of the threads, one for each call.
-outcome run(const race& r, const machine& m, const std::vector<std::size_t>& order) {
+// What a thread does in one step. If another thread closes a descriptor that a call uses, the call
+// has three steps: it takes references on its files, has its effect, and gives the references back.
+// A file that is closed meanwhile is released when the call gives its reference back.
+enum class part : unsigned char { whole, hold, effect, drop };
+struct step {
+  op call;
+  part what;
+};
+using script = std::vector<step>;
+
+bool closed_by_others(const race& r, std::size_t thread, slot s) {
+  for (std::size_t t = 0; t < r.threads.size(); ++t)
+    for (const op& o : r.threads[t])
+      if (t != thread && s != slot::none && o.what == verb::close && o.on == s) return true;
+  return false;
+}
+script script_of(const race& r, std::size_t thread) {
+  script all;
+  for (const op& o : r.threads[thread]) {
+    const bool uses = o.what != verb::open && o.what != verb::close;
+    if (uses && (closed_by_others(r, thread, o.on) || closed_by_others(r, thread, o.with)))
+      for (const part p : {part::hold, part::effect, part::drop}) all.push_back({o, p});
+    else all.push_back({o, part::whole});
+  }
+  return all;
+}
+
+// Makes the threads' steps in an order: the numbers of the threads, one for each step.
+outcome run(const race& r, const machine& m, const std::vector<script>& scripts,
+            const std::vector<std::size_t>& order) {
   std::vector<outcome> answers(r.threads.size());
   outcome end;
   on_simulator(m, [&](kvm_vfio::sim::process& task) {
     player<kvm_vfio::sim::process_ref> p(kvm_vfio::sim::process_ref(task), m.on);
     p.must(r, r.before);
     p.must(r, r.setup);
-    for (const std::size_t t : order) answers[t].push_back(p.run(r.threads[t][answers[t].size()]));
+    std::vector<std::size_t> at(scripts.size());
+    std::vector<std::pair<int, int>> held(scripts.size());
+    for (const std::size_t t : order) {
+      const auto& [call, what] = scripts[t][at[t]++];
+      switch (what) {
+        case part::whole: answers[t].push_back(p.run(call)); break;
+        case part::hold: held[t] = {p.hold(call.on), p.hold(call.with)}; break;
+        case part::effect:
+          answers[t].push_back(p.run_held(call, held[t].first, held[t].second));
+          break;
+        case part::drop:
+          p.drop(held[t].first);
+          p.drop(held[t].second);
+          break;
+      }
+    }
     for (const outcome& a : answers) end.insert(end.end(), a.begin(), a.end());
     for (const op& o : r.probe) end.push_back(p.run(o));
   });
@@ -29,7 +73,9 @@ outcome run(const race& r, const machine& m, const std::vector<std::size_t>& ord
 
 class every_order {
  public:
-  every_order(const race& r, const machine& m) : race_(r), machine_(m), done_(r.threads.size()) {}
+  every_order(const race& r, const machine& m) : race_(r), machine_(m), done_(r.threads.size()) {
+    for (std::size_t t = 0; t < r.threads.size(); ++t) scripts_.push_back(script_of(r, t));
+  }
   possible find() {
     extend();
     return found_;
@@ -40,7 +86,7 @@ class every_order {
   void extend() {
     bool whole = true;
     for (std::size_t t = 0; t < done_.size(); ++t) {
-      if (done_[t] == race_.threads[t].size()) continue;
+      if (done_[t] == scripts_[t].size()) continue;
       whole = false;
       ++done_[t];
       order_.push_back(t);
@@ -49,13 +95,14 @@ class every_order {
       --done_[t];
     }
     if (!whole) return;
-    const outcome end = run(race_, machine_, order_);
+    const outcome end = run(race_, machine_, scripts_, order_);
     if (found_.runs++ == 0) found_.in_order = end;
     found_.all.insert(end);
   }
 
   const race& race_;
   const machine& machine_;
+  std::vector<script> scripts_;
   std::vector<std::size_t> done_, order_;
   possible found_;
 };
