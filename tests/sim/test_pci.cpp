@@ -514,8 +514,39 @@ TEST_CASE("capabilities are where the topology lists them, with its bytes") {
   p.put(p.config + 0xd8, 0x12345678U);
   CHECK(p.get(p.config + 0xd4) == 0xfee00003);
   CHECK(p.get(p.config + 0xd8) == 0x5678);
-  p.put(p.config + 0xcc, 0xffffffffU);  // power management can only be read
-  CHECK(p.get(p.config + 0xcc) == 0);
+  p.put(p.config + 0xcc, 0xffffffffU);  // of power management only the state can be written
+  CHECK(p.get(p.config + 0xcc) == 3);
+}
+
+TEST_CASE("a process changes the power state of a function, and D3hot has no memory") {
+  sim::topology t = two_groups();
+  sim::pci_spec& pci = t.groups[0].devices[0].pci;
+  const bool deep = GENERATE(false, true);  // whether the function has D1 and D2
+  const std::uint8_t states = deep ? 0x06 : 0;
+  pci.capabilities = {{.id = PCI_CAP_ID_PM, .offset = 0x40, .bytes = {0x03, states, 0x03, 0}},
+                      {.id = PCI_CAP_ID_MSI, .offset = 0x50},
+                      {.id = PCI_CAP_ID_EXP, .offset = 0x60},
+                      {.id = PCI_CAP_ID_MSIX, .offset = 0xa0}};
+  plugged p(t);
+  const auto state = [&] { return p.get<std::uint16_t>(p.config + 0x44); };
+  const auto change = [&](std::uint16_t to) {
+    p.put(p.config + 0x44, to);
+    return state();
+  };
+  const auto reads = [&] {
+    std::uint32_t word = 0;
+    return p.task.pread(p.device, &word, sizeof word, 0x2000).error();  // behind the MSI-X table
+  };
+  CHECK(state() == 0);  // the topology says D3hot, and the open wakes the function up
+  CHECK(change(1) == (deep ? 1 : 0));
+  CHECK(change(2) == (deep ? 2 : 0));
+  CHECK(change(1) == (deep ? 2 : 0));  // only deeper, or to D0
+  CHECK(reads() == errc::ok);
+  CHECK(change(3) == 3);
+  CHECK(reads() == errc::io);
+  CHECK(change(2) == 3);
+  CHECK(change(0) == 0);
+  CHECK(reads() == errc::ok);
 }
 
 TEST_CASE("MSI with masks has a register that can be written for them, and one that cannot") {

@@ -2,8 +2,8 @@
 #pragma once
 /// \file
 /// The configuration space of a PCI function, as vfio-pci shows it. A process can find the size of
-/// a BAR by writing ones. Only VFIO_DEVICE_SET_IRQS sets the enable bits of MSI and MSI-X. Other
-/// capabilities are read-only.
+/// a BAR by writing ones. Only VFIO_DEVICE_SET_IRQS sets the enable bits of MSI and MSI-X. The
+/// power state can be written. Other capabilities are read-only.
 
 #include <kvm_vfio/sim/topology.hpp>
 
@@ -36,7 +36,8 @@ class pci_config {
   /// Writes one byte. Bits that are read-only keep their value. \pre offset < size()
   void write(std::size_t offset, std::uint8_t value) noexcept;
 
-  /// Whether the command register enables access to the memory BARs.
+  /// Whether the memory BARs can be accessed: the command register enables them, and the function
+  /// is not in the power state D3hot.
   [[nodiscard]] bool memory_enabled() const noexcept;
   /// The offset of the MSI capability. 0: the function has none.
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
@@ -65,6 +66,13 @@ class pci_config {
   // the number, too (vfio_msi_config_write).
   void limit_msi() noexcept;
 
+  // The power state: 0 is D0, 3 is D3hot.
+  static constexpr unsigned d3hot = 3;
+  [[nodiscard]] unsigned power() const noexcept;
+  // A write to the power state (vfio_pm_config_write). A state that the function does not have, and
+  // a step from a deeper state to another one than D0, change nothing.
+  void set_power(unsigned state) noexcept;
+
   void build_header(const pci_spec& spec) noexcept;
   void build_bars(const pci_spec& spec) noexcept;
   void build_capabilities(const std::vector<capability_spec>& all) noexcept;
@@ -75,6 +83,7 @@ class pci_config {
   std::vector<std::uint8_t> initial_;
   std::size_t msi_ = 0;
   std::size_t msix_ = 0;
+  std::size_t pm_ = 0;  // the offset of the capability for power management; 0: there is none
   // Binary logarithms of numbers of MSI vectors: the number that armed MSI last, and the number in
   // the function. The flags in `bytes_` are those that VFIO shows to the process.
   unsigned most_msi_ = 0;

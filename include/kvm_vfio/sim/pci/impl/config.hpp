@@ -45,13 +45,28 @@ KVM_VFIO_INLINE std::uint32_t pci_config::at32(std::size_t offset) const noexcep
 }
 
 KVM_VFIO_INLINE void pci_config::write(std::size_t offset, std::uint8_t value) noexcept {
+  if (pm_ != 0 && offset == pm_ + PCI_PM_CTRL) set_power(value & unsigned{PCI_PM_CTRL_STATE_MASK});
   const std::uint8_t mask = writable_[offset];
   bytes_[offset] = static_cast<std::uint8_t>((bytes_[offset] & ~mask) | (value & mask));
   if (msi_ != 0 && offset == msi_ + PCI_MSI_FLAGS) limit_msi();
 }
 
 KVM_VFIO_INLINE bool pci_config::memory_enabled() const noexcept {
-  return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0;
+  return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0 && power() != d3hot;
+}
+
+KVM_VFIO_INLINE unsigned pci_config::power() const noexcept {
+  return pm_ == 0 ? 0 : at16(pm_ + PCI_PM_CTRL) & unsigned{PCI_PM_CTRL_STATE_MASK};
+}
+
+KVM_VFIO_INLINE void pci_config::set_power(unsigned state) noexcept {
+  const unsigned can = at16(pm_ + PCI_PM_PMC);
+  const bool exists =
+      (state != 1 || (can & PCI_PM_CAP_D1)) && (state != 2 || (can & PCI_PM_CAP_D2));
+  // From a low-power state Linux goes only deeper, or to D0.
+  if (!exists || (state != 0 && state < power())) return;
+  const unsigned b = bytes_[pm_ + PCI_PM_CTRL] & ~unsigned{PCI_PM_CTRL_STATE_MASK};
+  bytes_[pm_ + PCI_PM_CTRL] = static_cast<std::uint8_t>(b | state);
 }
 
 KVM_VFIO_INLINE void pci_config::enable_msi(std::uint32_t vectors) noexcept {
@@ -149,6 +164,10 @@ KVM_VFIO_INLINE void pci_config::build_capabilities(
     bytes_[PCI_STATUS] |= PCI_STATUS_CAP_LIST;
     if (c.id == PCI_CAP_ID_MSI) build_msi(c.offset);
     if (c.id == PCI_CAP_ID_MSIX) msix_ = c.offset;
+    if (c.id == PCI_CAP_ID_PM) {
+      pm_ = c.offset;
+      set_power(0);  // opening the device wakes it up
+    }
   }
 }
 
