@@ -34,8 +34,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
-#include <map>
 #include <memory>
 #include <new>
 #include <string>
@@ -114,12 +112,16 @@ class kernel final : public filesystem {
  private:
   class vm_record final : public vm_base {
    public:
-    vm_record(const typename vm_model::types& types, process& creator, std::string name,
+    vm_record(const typename vm_model::types& types, process& creator, std::size_t of,
               const linux_release& release)
-        : vm_base(std::move(name)), model(types, this, creator), requests(release) {}
+        : vm_base("vm" + std::to_string(of)),
+          number(of),
+          model(types, this, creator),
+          requests(release) {}
     void get() noexcept override { model.get(); }
     void put() noexcept override { model.put(); }
     [[nodiscard]] int users() const noexcept override { return model.users(); }
+    const std::size_t number;  // of VMs that were created before
     vm_model model;
     vm_requests requests;  // the memory slots, irqfds and ioeventfds
     mutex looking;         // guards `device`; taken before the lock of the kvm-vfio itself
@@ -218,24 +220,15 @@ class kernel final : public filesystem {
   file* make_vm(process& creator) {
     const guard held(lock_);
     if (vms_.size() >= most_vms_) forget_old_vms();
-    auto name = "vm" + std::to_string(next_vm_);
-    const auto made = vms_.emplace(
-        next_vm_, std::make_unique<vm_record>(types_, creator, std::move(name), world_.release()));
-    auto* const f = new (std::nothrow) vm_file(*this, *made.first->second);
+    vms_.push_back(std::make_unique<vm_record>(types_, creator, next_vm_, world_.release()));
+    auto* const f = new (std::nothrow) vm_file(*this, *vms_.back());
     if (f) ++next_vm_;
-    else vms_.erase(made.first);
+    else vms_.pop_back();
     return f;
   }
-  // Deletes destroyed VMs, but not those that were created last, or that the world still knows. The
-  // last user of a VM does nothing with it after the count is 0.
-  void forget_old_vms() {
-    if (lookers_ == 0)
-      for (auto at = vms_.begin(); at != vms_.end() && at->first + kept_vms < next_vm_;) {
-        const bool is_old = at->second->users() == 0 && !world_.knows(*at->second);
-        at = is_old ? vms_.erase(at) : std::next(at);
-      }
-    most_vms_ = 2 * (vms_.size() + kept_vms);
-  }
+  // Deletes destroyed VMs, but not the last ones, and not those that the world still knows.
+  void forget_old_vms();
+  vm_record& record(std::size_t number) const;
   // While an object of this class exists, no VM is deleted.
   class looker {
    public:
@@ -307,7 +300,7 @@ class kernel final : public filesystem {
   model_type model_;
   typename vm_model::types types_;
   static constexpr std::size_t kept_vms = 64;
-  std::map<std::size_t, std::unique_ptr<vm_record>> vms_;  // by the number
+  std::vector<std::unique_ptr<vm_record>> vms_;  // in the order of the numbers
   std::size_t next_vm_ = 0;
   std::size_t most_vms_ = 2 * kept_vms;  // with so many, old ones are deleted
   std::size_t lookers_ = 0;
@@ -339,7 +332,7 @@ kernel<Profile, Iommu>::~kernel() {
   // Without the module of VFIO a kvm-vfio cannot take its VM from the files that it tracked. A
   // world of the kernel's own ends with the kernel.
   if (own_) return;
-  for (const auto& [number, vm] : vms_) world_.forget(*vm);
+  for (const auto& vm : vms_) world_.forget(*vm);
 }
 
 template <profile Profile, class Iommu>
@@ -354,7 +347,7 @@ std::vector<vm_state> kernel<Profile, Iommu>::vms() {
   std::vector<vm_record*> all;
   {
     const guard held(lock_);
-    for (const auto& [number, g] : vms_) all.push_back(g.get());
+    for (const auto& g : vms_) all.push_back(g.get());
   }
   std::vector<vm_state> out;
   for (vm_record* const g : all)
@@ -363,19 +356,34 @@ std::vector<vm_state> kernel<Profile, Iommu>::vms() {
 }
 
 template <profile Profile, class Iommu>
+void kernel<Profile, Iommu>::forget_old_vms() {
+  if (lookers_ == 0)  // the last user of a VM does nothing with it after the count is 0
+    std::erase_if(vms_, [this](const std::unique_ptr<vm_record>& vm) {
+      return vm->number + kept_vms < next_vm_ && vm->users() == 0 && !world_.knows(*vm);
+    });
+  most_vms_ = 2 * (vms_.size() + kept_vms);
+}
+
+template <profile Profile, class Iommu>
+auto kernel<Profile, Iommu>::record(std::size_t number) const -> vm_record& {
+  std::size_t at = 0;
+  while (at < vms_.size() && vms_[at]->number != number) ++at;
+  return *vms_.at(at);
+}
+
+template <profile Profile, class Iommu>
 const vm_base& kernel<Profile, Iommu>::vm(std::size_t number) {
   const guard held(lock_);
-  return *vms_.at(number);
+  return record(number);
 }
 
 template <profile Profile, class Iommu>
 void kernel<Profile, Iommu>::kill(std::size_t number) {
   const guard held(lock_);
-  vms_.at(number)->model.kill();
+  record(number).model.kill();
 }
 
 }  // namespace kvm_vfio::sim
-
 #ifdef KVM_VFIO_COMPILED
 // src/kernel.cpp instantiates these kernels. A kernel with a profile or a backend of your own is
 // compiled where it is used.
