@@ -517,9 +517,12 @@ TEST_CASE("a mediated device shows what its driver makes up, which is said") {
   fs::create_directories(tree.root() / "kernel/iommu_groups/1/devices");
   fs::create_symlink(tree.root() / at,
                      tree.root() / "kernel/iommu_groups/1/devices" / at.filename());
+  // VFIO gives this name to groups of mediated devices, too.
+  tree.write("kernel/iommu_groups/1/name", "vfio-noiommu\n");
   const sim::topology_result r = sim::topology_from_sysfs(tree.root());
   REQUIRE(r);
   CHECK(only_device(r).mediated);
+  CHECK_FALSE(r.machine.groups.at(0).iommu.empty());
   CHECK(only_device(r).bound == sim::driver::vfio);
   CHECK(only_device(r).pci.bars.empty());
   CHECK(unknown_of(r, "groups[0].devices[0].pci") ==

@@ -60,13 +60,10 @@ class model_task : public support::own_memory {
     return kv::errc::ok;
   }
   kv::result<int> ioctl(int fd, unsigned long request, std::uintptr_t argument) noexcept {
-    use_table(kt::access_kind::read, "fdget");
-    file* const f = at(fd);
+    file* const f = held(fd);
     if (!f) return kv::errc::badf;
     if (f->what == kind::kvm) return install({.what = kind::made, .made = &make_vm()});
     if (f->what != kind::made) return 0;
-    // The look-up takes a reference in the same step, as the kernel's does.
-    ++f->references;
     const kv::errc e = f->made->ioctl(*this, request, argument);
     put(*f);
     if (e != kv::errc::ok) return e;
@@ -110,6 +107,19 @@ class model_task : public support::own_memory {
     int references = 1;
   };
 
+  // Takes a reference on the file of a descriptor. As in the kernel, the look-up then looks again
+  // whether the descriptor still has this file. If it does not, the file is released now.
+  file* held(int fd) noexcept {
+    for (;;) {
+      use_table(kt::access_kind::read, "fdget");
+      file* const f = at(fd);
+      if (!f || f->what != kind::made) return f;
+      ++f->references;
+      use_table(kt::access_kind::read, "look again");
+      if (at(fd) == f) return f;
+      put(*f);
+    }
+  }
   void use_table(kt::access_kind how, const char* what) noexcept {
     kt::announce({how, &table_, 0, what});
   }

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/sim/process_ref.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -15,8 +16,10 @@ namespace {
 
 // What a thread does in one step. If another thread closes a descriptor that a call uses, the call
 // has three steps: it takes references on its files, has its effect, and gives the references back.
-// A file that is closed meanwhile is released when the call gives its reference back.
-enum class part : unsigned char { whole, hold, effect, drop };
+// A file that is closed meanwhile is released when the call gives its reference back. The kernel
+// looks up a descriptor, takes a reference and looks again. So a call can also find the descriptor
+// closed while it has the reference.
+enum class part : unsigned char { whole, hold, effect, effect_of_second_look, drop };
 struct step {
   op call;
   part what;
@@ -29,12 +32,12 @@ bool closed_by_others(const race& r, std::size_t thread, slot s) {
       if (t != thread && s != slot::none && o.what == verb::close && o.on == s) return true;
   return false;
 }
-script script_of(const race& r, std::size_t thread) {
+script script_of(const race& r, std::size_t thread, part effect) {
   script all;
   for (const op& o : r.threads[thread]) {
     const bool uses = o.what != verb::open && o.what != verb::close;
     if (uses && (closed_by_others(r, thread, o.on) || closed_by_others(r, thread, o.with)))
-      for (const part p : {part::hold, part::effect, part::drop}) all.push_back({o, p});
+      for (const part p : {part::hold, effect, part::drop}) all.push_back({o, p});
     else all.push_back({o, part::whole});
   }
   return all;
@@ -59,6 +62,7 @@ outcome run(const race& r, const machine& m, const std::vector<script>& scripts,
         case part::effect:
           answers[t].push_back(p.run_held(call, held[t].first, held[t].second));
           break;
+        case part::effect_of_second_look: answers[t].push_back(p.run(call)); break;
         case part::drop:
           p.drop(held[t].first);
           p.drop(held[t].second);
@@ -73,15 +77,25 @@ outcome run(const race& r, const machine& m, const std::vector<script>& scripts,
 
 class every_order {
  public:
-  every_order(const race& r, const machine& m) : race_(r), machine_(m), done_(r.threads.size()) {
-    for (std::size_t t = 0; t < r.threads.size(); ++t) scripts_.push_back(script_of(r, t));
-  }
+  every_order(const race& r, const machine& m) : race_(r), machine_(m), done_(r.threads.size()) {}
   possible find() {
-    extend();
+    choose();
     return found_;
   }
 
  private:
+  // Chooses how the calls of the next thread look up descriptors that another thread closes.
+  void choose() {
+    const std::size_t thread = scripts_.size();
+    if (thread == race_.threads.size()) return extend();
+    for (const part effect : {part::effect, part::effect_of_second_look}) {
+      scripts_.push_back(script_of(race_, thread, effect));
+      const bool has_effect = std::any_of(scripts_.back().begin(), scripts_.back().end(),
+                                          [&](const step& s) { return s.what == effect; });
+      if (has_effect || effect == part::effect) choose();
+      scripts_.pop_back();
+    }
+  }
   // The first order that comes to an end has the threads one after the other.
   void extend() {
     bool whole = true;

@@ -209,6 +209,7 @@ class sysfs_view_writer {
       to_.file(folder + "/reserved_regions", "");
       return;
     }
+    if (!g.devices.empty() && g.devices[0].mediated) to_.file(folder + "/name", "vfio-noiommu\n");
     to_.file(folder + "/type", "DMA-FQ\n", 0644);
     const auto found = std::find_if(machine_.iommus.begin(), machine_.iommus.end(),
                                     [&g](const iommu_spec& i) { return i.name == g.iommu; });

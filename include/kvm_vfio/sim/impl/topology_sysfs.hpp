@@ -81,8 +81,11 @@ class sysfs_reader {
       g.devices.push_back(read_device(folder / "devices" / name, path));
     }
     if (error) fail(where + ".devices", folder, error);
-    // VFIO gives this name to a group that it makes for a device without an IOMMU.
-    if (file_text(folder / "name").value_or("").starts_with("vfio-noiommu")) {
+    // VFIO gives this name to a group that it makes for a device without an IOMMU, and to that of a
+    // mediated device.
+    if (file_text(folder / "name").value_or("").starts_with("vfio-noiommu") &&
+        std::none_of(g.devices.begin(), g.devices.end(),
+                     [](const device_spec& d) { return d.mediated; })) {
       g.iommu.clear();
       r_.machine.groups.push_back(std::move(g));
       return;
