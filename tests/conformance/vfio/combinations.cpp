@@ -66,7 +66,7 @@ void combinations::print_table() const {
   }
 }
 
-void combinations::print_summary() const {
+void combinations::print_summary(bool with_seldom) const {
   long reachable = 0;
   long often = 0;
   long never = 0;
@@ -77,7 +77,7 @@ void combinations::print_summary() const {
     if (r.compared == 0) ++never;
   }
   for (const row& r : rows_)
-    if (r.reason.empty() && r.compared < enough)
+    if (with_seldom && r.reason.empty() && r.compared < enough)
       std::printf("SELDOM %ld %s\n", r.compared, r.key.c_str());
   for (const std::string& k : unlisted_) std::printf("UNLISTED %s\n", k.c_str());
   std::map<std::string, long> reasons;

@@ -81,7 +81,8 @@ class combinations {
   /// Prints all rows, each with a marker at the start of its line.
   void print_table() const;
   /// Prints the numbers of the run.
-  void print_summary() const;
+  /// \param with_seldom each combination that was not compared often enough, too
+  void print_summary(bool with_seldom) const;
 
  private:
   std::vector<row> rows_;
