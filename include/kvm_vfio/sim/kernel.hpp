@@ -228,7 +228,7 @@ class kernel final : public filesystem {
   }
   // Deletes destroyed VMs, but not the last ones, and not those that the world still knows.
   void forget_old_vms();
-  vm_record& record(std::size_t number) const;
+  [[nodiscard]] vm_record& record(std::size_t number) const;
   // While an object of this class exists, no VM is deleted.
   class looker {
    public:

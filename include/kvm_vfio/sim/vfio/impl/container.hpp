@@ -6,13 +6,16 @@
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
+#include <kvm_vfio/sim/vfio/iommu_driver.hpp>
 #include <kvm_vfio/sim/vfio/spapr.hpp>
 #include <kvm_vfio/sim/vfio/type1.hpp>
 #include <kvm_vfio/sim/vfio/vfio_group.hpp>
+#include <kvm_vfio/sim/vfio/vfio_state.hpp>
 #include <kvm_vfio/sim/world_options.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 

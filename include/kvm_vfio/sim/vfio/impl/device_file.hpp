@@ -275,7 +275,7 @@ KVM_VFIO_INLINE answer device_file::attach(process& task, std::uint64_t argument
     if (e != errc::ok) return e;
     if (pasid >> 31 != 0) return errc::nospc;
     // No page table of the simulator can be used with a PASID.
-    return iommufd_->objects().count(c.pt_id) == 0 ? errc::noent : errc::inval;
+    return iommufd_->objects().contains(c.pt_id) ? errc::inval : errc::noent;
   }
   if (const errc e = iommufd_->attach(devid_, c.pt_id); e != errc::ok) return e;
   const answer a = detail::write_back(task, argument, c, sizeof c);
