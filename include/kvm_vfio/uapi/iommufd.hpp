@@ -63,6 +63,23 @@ struct iommu_ioas_copy {
   std::uint64_t dst_iova;
   std::uint64_t src_iova;
 };
+/// The kernel's `iommu_ioas_allow_iovas`, field by field.
+struct iommu_ioas_allow_iovas {
+  std::uint32_t size;
+  std::uint32_t ioas_id;
+  std::uint32_t num_iovas;
+  std::uint32_t reserved;
+  std::uint64_t allowed_iovas;
+};
+/// The kernel's `iommu_option`, field by field.
+struct iommu_option {
+  std::uint32_t size;
+  std::uint32_t option_id;
+  std::uint16_t op;
+  std::uint16_t reserved;
+  std::uint32_t object_id;
+  std::uint64_t val64;
+};
 /// The kernel's `iommu_ioas_unmap`, field by field.
 struct iommu_ioas_unmap {
   std::uint32_t size;
@@ -127,6 +144,8 @@ inline constexpr std::uint32_t map_readable = 4;
 inline constexpr std::uint32_t request_destroy = _IO(';', 0x80);
 /// IOMMU_IOAS_ALLOC: makes an I/O address space.
 inline constexpr std::uint32_t request_ioas_alloc = _IO(';', 0x81);
+/// IOMMU_IOAS_ALLOW_IOVAS: says between which IOVAs iommufd may choose.
+inline constexpr std::uint32_t request_ioas_allow_iovas = _IO(';', 0x82);
 /// IOMMU_IOAS_COPY: maps the memory of mappings at further addresses.
 inline constexpr std::uint32_t request_ioas_copy = _IO(';', 0x83);
 /// IOMMU_IOAS_IOVA_RANGES: asks which IOVAs an I/O address space can map.
@@ -135,12 +154,25 @@ inline constexpr std::uint32_t request_ioas_iova_ranges = _IO(';', 0x84);
 inline constexpr std::uint32_t request_ioas_map = _IO(';', 0x85);
 /// IOMMU_IOAS_UNMAP: unmaps memory.
 inline constexpr std::uint32_t request_ioas_unmap = _IO(';', 0x86);
+/// IOMMU_OPTION: tells or changes an option of an iommufd or of an I/O address space.
+inline constexpr std::uint32_t request_option = _IO(';', 0x87);
 /// IOMMU_VFIO_IOAS: tells or changes which address space answers VFIO's requests.
 inline constexpr std::uint32_t request_vfio_ioas = _IO(';', 0x88);
 /// IOMMU_HWPT_ALLOC: makes a page table.
 inline constexpr std::uint32_t request_hwpt_alloc = _IO(';', 0x89);
 /// IOMMU_GET_HW_INFO: asks for facts about the IOMMU of a device.
 inline constexpr std::uint32_t request_get_hw_info = _IO(';', 0x8a);
+
+/// Option of an iommufd: whose limit counts for locked memory, 0 the user's, 1 the process's
+/// (IOMMU_OPTION_RLIMIT_MODE).
+inline constexpr std::uint32_t option_rlimit_mode = 0;
+/// Option of an I/O address space: whether page tables may have large pages
+/// (IOMMU_OPTION_HUGE_PAGES).
+inline constexpr std::uint32_t option_huge_pages = 1;
+/// Changes an option (IOMMU_OPTION_OP_SET).
+inline constexpr std::uint16_t option_set = 0;
+/// Tells an option (IOMMU_OPTION_OP_GET).
+inline constexpr std::uint16_t option_get = 1;
 
 /// Type of IOMMU_GET_HW_INFO: the kernel does not describe the IOMMU (IOMMU_HW_INFO_TYPE_NONE).
 inline constexpr std::uint32_t hw_info_type_none = 0;
@@ -166,6 +198,13 @@ static_assert(request_ioas_map == IOMMU_IOAS_MAP &&
 static_assert(request_ioas_copy == IOMMU_IOAS_COPY &&
               sizeof(iommu_ioas_copy) == sizeof(::iommu_ioas_copy) &&
               offsetof(iommu_ioas_copy, src_iova) == offsetof(::iommu_ioas_copy, src_iova));
+static_assert(request_ioas_allow_iovas == IOMMU_IOAS_ALLOW_IOVAS &&
+              sizeof(iommu_ioas_allow_iovas) == sizeof(::iommu_ioas_allow_iovas));
+static_assert(request_option == IOMMU_OPTION && sizeof(iommu_option) == sizeof(::iommu_option) &&
+              offsetof(iommu_option, object_id) == offsetof(::iommu_option, object_id));
+static_assert(option_rlimit_mode == IOMMU_OPTION_RLIMIT_MODE &&
+              option_huge_pages == IOMMU_OPTION_HUGE_PAGES && option_set == IOMMU_OPTION_OP_SET &&
+              option_get == IOMMU_OPTION_OP_GET);
 static_assert(request_ioas_unmap == IOMMU_IOAS_UNMAP &&
               sizeof(iommu_ioas_unmap) == sizeof(::iommu_ioas_unmap));
 static_assert(request_vfio_ioas == IOMMU_VFIO_IOAS &&

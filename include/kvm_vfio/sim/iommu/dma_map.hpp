@@ -32,6 +32,9 @@ struct dma_mapping {
   bool counted = true;
   /// Whether the limit on locked memory counts. False: the process has CAP_IPC_LOCK.
   bool limited = true;
+  /// iommufd: whether the process is charged for the memory, and not its user
+  /// (IOMMU_OPTION_RLIMIT_MODE).
+  bool charges_process = false;
   /// iommufd: whether a copy of the mapping may let devices write. The flags of the IOAS_MAP that
   /// took the memory decide this, also if a copy in between lets devices only read.
   bool writeable_memory = true;

@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 
 #include <cstddef>
@@ -32,8 +33,12 @@ class locked_pages {
   std::map<std::uint64_t, std::map<std::uint64_t, std::uint64_t>> copied_;
 };
 
-/// The memory that iommufds have locked, for each user (a number of `memory_account::user`).
+/// The memory that iommufds have locked, for each number of `charged_for`.
 using locked_by_user = std::map<int, locked_pages>;
+
+/// Who is charged for the memory of a mapping: the number of the user, or a negative number for the
+/// address space of the process.
+[[nodiscard]] int charged_for(const memory_account& account, bool charges_process) noexcept;
 
 /// An I/O address space (the kernel's struct io_pagetable, as far as user space sees it).
 class ioas {
@@ -52,6 +57,17 @@ class ioas {
   /// - `errc::inval`: a page table translates mappings already, maybe with large pages
   /// - `errc::addrinuse`: a mapping is not aligned to pages
   [[nodiscard]] errc use_small_pages();
+  /// Lets page tables have large pages again (iopt_enable_large_pages). \pre `set_ranges` follows
+  void use_large_pages() noexcept { small_pages_ = false; }
+  /// Lets `find_free` choose only addresses of some ranges (iopt_set_allow_iova). Without ranges it
+  /// chooses any address. Devices whose reserved regions overlap the ranges cannot be attached.
+  /// \param ranges ranges that do not overlap
+  /// \par Errors
+  /// - `errc::addrinuse`: a range has an address that the attached devices do not allow
+  [[nodiscard]] errc choose_from(std::vector<iova_range> ranges);
+  /// Whether mappings and the ranges of `choose_from` have only addresses of some ranges.
+  /// \param ranges the ranges, sorted
+  [[nodiscard]] bool is_within(const std::vector<iova_range>& ranges) const noexcept;
   /// Whether `use_small_pages` has succeeded.
   [[nodiscard]] bool small_pages() const noexcept { return small_pages_; }
   /// Allocates the memory for a number of calls of `cut` and `map`. Without memory it throws
@@ -154,6 +170,7 @@ class ioas {
   static bool aligned(const dma_mapping& m, std::uint64_t to) noexcept;
 
   std::vector<iova_range> ranges_ = every_address();
+  std::vector<iova_range> chosen_from_;  // sorted; empty: every address
   std::uint64_t alignment_ = 1;
   bool small_pages_ = false;
   bool translated_ = false;

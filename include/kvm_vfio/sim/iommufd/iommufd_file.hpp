@@ -210,6 +210,8 @@ class iommufd_file final : public file {
   answer get_ranges(process& task, std::uint64_t argument);
   answer map(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
+  answer allow_iovas(process& task, std::uint64_t argument);
+  answer option(process& task, std::uint64_t argument);
   answer copy(process& task, std::uint64_t argument);
   answer alloc_hwpt(process& task, std::uint64_t argument);
   answer get_hw_info(process& task, std::uint64_t argument);
@@ -222,7 +224,8 @@ class iommufd_file final : public file {
   std::map<std::uint32_t, iommufd_object> objects_;
   std::uint32_t vfio_ioas_ = 0;
   bool old_ranges_ = false;
-  bool no_iommu_ = false;  // a group without an IOMMU uses the iommufd, or has used it
+  bool charges_process_ = false;  // IOMMU_OPTION_RLIMIT_MODE
+  bool no_iommu_ = false;         // a group without an IOMMU uses the iommufd, or has used it
 };
 
 }  // namespace kvm_vfio::sim

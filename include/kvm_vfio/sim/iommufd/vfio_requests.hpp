@@ -24,6 +24,8 @@ struct vfio_space {
   std::uint64_t page_sizes = 0;
   /// How many bytes the calling process can still lock, if it does not have CAP_IPC_LOCK.
   std::uint64_t room = ~std::uint64_t{0};
+  /// Whether the process is charged for locked memory, and not its user.
+  bool charges_process = false;
   /// Whether groups without an IOMMU use the iommufd.
   bool no_iommu = false;
   /// Whether the kernel knows VFIO's no-IOMMU mode.

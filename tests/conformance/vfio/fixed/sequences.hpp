@@ -6,6 +6,7 @@
 
 #include "containers.hpp"
 #include "interrupts.hpp"
+#include "ioas_options.hpp"
 #include "mapped_bars.hpp"
 #include "msi_flags.hpp"
 #include "no_iommu.hpp"
@@ -20,8 +21,9 @@
 namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
-inline constexpr std::string_view names[] = {"interrupts",  "MSI flags",  "registers", "hot resets",
-                                             "mapped BARs", "containers", "iommufd",   "VMs"};
+inline constexpr std::string_view names[] = {"interrupts", "MSI flags",    "registers",
+                                             "hot resets", "mapped BARs",  "containers",
+                                             "iommufd",    "IOAS options", "VMs"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -54,6 +56,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     use_vms(on, m, memory);
   } else if (name == "iommufd" && !t.cdev.empty()) {
     use_iommufd(on, t, m, memory);
+  } else if (name == "IOAS options" && !t.cdev.empty()) {
+    ioas_options<System>(on, m, memory).run(t);
   }
   return on.finish();
 }

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -35,6 +36,32 @@ KVM_VFIO_INLINE errc ioas::use_small_pages() {
   small_pages_ = true;
   alignment_ = std::max(alignment_, page);
   return errc::ok;
+}
+
+KVM_VFIO_INLINE int charged_for(const memory_account& account, bool charges_process) noexcept {
+  return charges_process ? -1 - account.address_space : account.user;
+}
+
+KVM_VFIO_INLINE errc ioas::choose_from(std::vector<iova_range> ranges) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const iova_range& a, const iova_range& b) { return a.first < b.first; });
+  for (const iova_range& r : ranges)
+    if (!allowed(ranges_, r.first, r.last)) return errc::addrinuse;
+  // Ranges that touch are one range.
+  std::vector<iova_range> joined;
+  for (const iova_range& r : ranges)
+    if (!joined.empty() && joined.back().last + 1 == r.first) joined.back().last = r.last;
+    else joined.push_back(r);
+  chosen_from_ = std::move(joined);
+  return errc::ok;
+}
+
+KVM_VFIO_INLINE bool ioas::is_within(const std::vector<iova_range>& ranges) const noexcept {
+  for (const auto& [iova, m] : maps_.all())
+    if (!allowed(ranges, m.iova, m.last())) return false;
+  for (const iova_range& r : chosen_from_)
+    if (!allowed(ranges, r.first, r.last)) return false;
+  return true;
 }
 
 KVM_VFIO_INLINE errc ioas::cut(std::uint64_t last) {
@@ -71,7 +98,7 @@ KVM_VFIO_INLINE std::uint64_t locked_pages::add(const dma_mapping& m) {
 KVM_VFIO_INLINE void ioas::add_locked(locked_by_user& to) const {
   if (translated_)
     for (const auto& [iova, m] : maps_.all())
-      if (m.counted && m.account) to[m.account->user].add(m);
+      if (m.counted && m.account) to[charged_for(*m.account, m.charges_process)].add(m);
 }
 
 KVM_VFIO_INLINE errc ioas::parts(std::uint64_t first, std::uint64_t last,
@@ -125,20 +152,25 @@ KVM_VFIO_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address, 
   if (align < alignment_) return errc::inval;
   // The address has the offset of the memory in its page.
   const std::uint64_t offset = address % page;
-  for (const iova_range& r : ranges_) {
-    const std::uint64_t lowest = std::max(r.first, page);
-    std::uint64_t at = ((lowest + align - 1) & ~(align - 1)) | offset;
-    while (at >= lowest && at <= r.last && size - 1 <= r.last - at) {
-      const dma_mapping* const m = maps_.find(at, at + size - 1);
-      if (!m) {
-        iova = at;
-        return errc::ok;
+  const iova_range any{0, ~std::uint64_t{0}};
+  const std::size_t choices = chosen_from_.empty() ? 1 : chosen_from_.size();
+  for (std::size_t i = 0; i < choices; ++i)
+    for (const iova_range& r : ranges_) {
+      const iova_range& of = chosen_from_.empty() ? any : chosen_from_[i];
+      const std::uint64_t lowest = std::max({r.first, of.first, page});
+      const std::uint64_t highest = std::min(r.last, of.last);
+      std::uint64_t at = ((lowest + align - 1) & ~(align - 1)) | offset;
+      while (at >= lowest && at <= highest && size - 1 <= highest - at) {
+        const dma_mapping* const m = maps_.find(at, at + size - 1);
+        if (!m) {
+          iova = at;
+          return errc::ok;
+        }
+        const std::uint64_t behind = ((m->last() + align) & ~(align - 1)) | offset;
+        if (behind <= at) break;  // wrapped around: there is no address behind the mapping
+        at = behind;
       }
-      const std::uint64_t behind = ((m->last() + align) & ~(align - 1)) | offset;
-      if (behind <= at) break;  // wrapped around: there is no address behind the mapping
-      at = behind;
     }
-  }
   return errc::nospc;
 }
 
@@ -178,7 +210,7 @@ KVM_VFIO_INLINE errc ioas::check_translation(locked_by_user locked) const {
 
 KVM_VFIO_INLINE errc ioas::lock_pages(const dma_mapping& m, locked_by_user& locked) {
   if (!m.account || !m.counted) return errc::ok;
-  locked_pages& of_user = locked[m.account->user];
+  locked_pages& of_user = locked[charged_for(*m.account, m.charges_process)];
   const std::uint64_t room = m.account->room(of_user.bytes());
   return of_user.add(m) > room ? errc::nomem : errc::ok;
 }

@@ -46,7 +46,9 @@ KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
     case uapi::request_ioas_iova_ranges: return get_ranges(task, argument);
     case uapi::request_ioas_map: return map(task, argument);
     case uapi::request_ioas_unmap: return unmap(task, argument);
+    case uapi::request_ioas_allow_iovas: return allow_iovas(task, argument);
     case uapi::request_ioas_copy: return copy(task, argument);
+    case uapi::request_option: return option(task, argument);
     case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
     case uapi::request_get_hw_info: return get_hw_info(task, argument);
     case uapi::request_vfio_ioas: return set_vfio_ioas(task, argument);
@@ -88,9 +90,7 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   if (!space.fits(d.device->mediated ? ioas::page : smallest_page(group.iommu().page_sizes)))
     return errc::addrinuse;
   if (!d.device->mediated) {
-    const auto ranges = narrowed(space.ranges(), group.iommu());
-    for (const auto& [iova, m] : space.mappings().all())
-      if (!allowed(ranges, m.iova, m.last())) return errc::addrinuse;
+    if (!space.is_within(narrowed(space.ranges(), group.iommu()))) return errc::addrinuse;
     // A device that is attached takes all devices of its group to the new page table.
     iommufd_object* const shared = d.attached_to ? nullptr : table_of(group, &d);
     if (shared) {  // all devices of a group use one page table
@@ -191,8 +191,7 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
 
 KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_spec& iommu) const {
   if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
-  for (const auto& [iova, m] : space.mappings().all())
-    if (m.iova < iommu.aperture.first || m.last() > iommu.aperture.last) return errc::addrinuse;
+  if (!space.is_within({iommu.aperture})) return errc::addrinuse;
   return space.check_translation(locked_memory(state_));
 }
 

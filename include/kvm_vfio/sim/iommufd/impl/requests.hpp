@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <map>
 #include <utility>
+#include <vector>
 
 namespace kvm_vfio::sim {
 
@@ -67,6 +68,52 @@ KVM_VFIO_INLINE answer iommufd_file::get_ranges(process& task, std::uint64_t arg
   return a && c.num_iovas > room ? answer(errc::msgsize) : a;
 }
 
+KVM_VFIO_INLINE answer iommufd_file::allow_iovas(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_allow_iovas c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  std::vector<iova_range> ranges;
+  std::map<std::uint64_t, std::uint64_t> ends;  // by the last address
+  for (std::uint32_t i = 0; i < c.num_iovas; ++i) {
+    uapi::iommu_iova_range r{};
+    if (!task.copy_from_user(c.allowed_iovas + i * sizeof r, r)) return errc::fault;
+    const auto other = ends.lower_bound(r.start);
+    if (r.start >= r.last || (other != ends.end() && other->second <= r.last)) return errc::inval;
+    ends.emplace(r.last, r.start);
+    ranges.push_back({r.start, r.last});
+  }
+  return to_answer(o->space.choose_from(std::move(ranges)));
+}
+
+KVM_VFIO_INLINE answer iommufd_file::option(process& task, std::uint64_t argument) {
+  uapi::iommu_option c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  const bool set = c.op == uapi::option_set, get = c.op == uapi::option_get;
+  if (c.option_id == uapi::option_rlimit_mode) {
+    if (c.object_id != 0 || (!set && !get)) return errc::opnotsupp;
+    if (set && !objects_.empty()) return errc::busy;
+    if (set && c.val64 > 1) return errc::inval;
+    if (set) charges_process_ = c.val64 == 1;
+    c.val64 = charges_process_ ? 1 : 0;
+  } else if (c.option_id == uapi::option_huge_pages) {
+    iommufd_object* const o = find(c.object_id, type::ioas);
+    if (!o) return errc::noent;
+    if (!set && !get) return errc::opnotsupp;
+    if (set && c.val64 > 1) return errc::inval;
+    if (set && c.val64 == 0)
+      if (const errc e = o->space.use_small_pages(); e != errc::ok) return e;
+    if (set && c.val64 == 1) o->space.use_large_pages();
+    if (set) changed();
+    c.val64 = o->space.small_pages() ? 0 : 1;
+  } else {
+    return errc::opnotsupp;
+  }
+  return respond(task, argument, c);
+}
+
 KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_map c{};
   if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
@@ -82,9 +129,12 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
     if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
         e != errc::ok)
       return e;
-  const errc e =
-      map_for(task, room(task), o->space,
-              {.iova = c.iova, .size = c.length, .address = c.user_va, .flags = c.flags});
+  const errc e = map_for(task, room(task), o->space,
+                         {.iova = c.iova,
+                          .size = c.length,
+                          .address = c.user_va,
+                          .flags = c.flags,
+                          .charges_process = charges_process_});
   if (e != errc::ok) return e;
   return respond(task, argument, c);
 }
@@ -168,7 +218,7 @@ KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
   const auto account = task.account();
   // Without a limit nothing need be counted.
   if (account->limit == ~std::uint64_t{0}) return account->limit;
-  return account->room(locked_memory(state_)[account->user].bytes());
+  return account->room(locked_memory(state_)[charged_for(*account, charges_process_)].bytes());
 }
 
 KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
@@ -177,6 +227,7 @@ KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {
   vfio_space s{.space = &o.space,
                .page_sizes = ~std::uint64_t{0} << 12,
                .room = room(task),
+               .charges_process = charges_process_,
                .no_iommu = no_iommu_,
                .knows_no_iommu = state_.noiommu_mode};
   for (const auto& [id, table] : objects_) {

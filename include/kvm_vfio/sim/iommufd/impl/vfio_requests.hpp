@@ -103,7 +103,11 @@ KVM_VFIO_INLINE answer vfio_map(process& task, std::uint64_t argument, const vfi
   if (m.flags & VFIO_DMA_MAP_FLAG_WRITE) flags |= uapi::map_writeable;
   if (m.vaddr + m.size < m.vaddr) return errc::overflow;
   return to_answer(map_for(task, on.room, *on.space,
-                           {.iova = m.iova, .size = m.size, .address = m.vaddr, .flags = flags}));
+                           {.iova = m.iova,
+                            .size = m.size,
+                            .address = m.vaddr,
+                            .flags = flags,
+                            .charges_process = on.charges_process}));
 }
 
 KVM_VFIO_INLINE answer vfio_unmap(process& task, std::uint64_t argument, const vfio_space& on) {
