@@ -196,14 +196,14 @@ class no_iommu_calls {
     opened_device o;
     if (with_device) o = on_.open_device(t_);
     else o.group = on_.open("group", t_.group);
-    for (const std::uint64_t attribute :
+    for (const int attribute :
          {KVM_DEV_VFIO_GROUP_DEL, KVM_DEV_VFIO_GROUP_ADD, KVM_DEV_VFIO_GROUP_ADD,
           KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, KVM_DEV_VFIO_GROUP_DEL, KVM_DEV_VFIO_GROUP_DEL,
           KVM_DEV_VFIO_GROUP_ADD}) {
       std::int32_t fd = o.group;
       kvm_device_attr a{};
       a.group = KVM_DEV_VFIO_GROUP;
-      a.attr = attribute;
+      a.attr = static_cast<std::uint64_t>(attribute);
       a.addr = reinterpret_cast<std::uintptr_t>(&fd);
       on_.ioctl_at("attribute " + std::to_string(attribute), kvm_vfio, KVM_SET_DEVICE_ATTR, a);
     }
@@ -259,7 +259,7 @@ class no_iommu_calls {
       on_.ioctl("CHECK_EXTENSION " + std::to_string(i), container, VFIO_CHECK_EXTENSION, i);
   }
   void set_iommu(int container) {
-    for (const std::uint32_t type : {0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 8})
+    for (const std::uint32_t type : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 9U, 10U, 11U, 12U, 8U})
       on_.ioctl("SET_IOMMU " + std::to_string(type), container, VFIO_SET_IOMMU, type);
   }
   // The requests of the IOMMU drivers.

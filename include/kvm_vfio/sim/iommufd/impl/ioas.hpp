@@ -8,6 +8,7 @@
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 
