@@ -107,8 +107,11 @@ void answer(std::vector<kernel_call>& calls, std::string_view of, std::string_vi
 
 }  // namespace
 
-tracer::tracer(const std::vector<std::string>& events_files) {
+tracer::tracer(const std::vector<std::string>& events_files, bool all_processes) {
   must_write("tracing_on", "0");
+  // The names of tasks are not needed. To note them, Linux changes the code of its scheduler while
+  // the other processor runs it. Under QEMU this can end in an int3 that nobody handles.
+  write_to("options/record-cmd", "0");
   must_write("kprobe_events", "", O_TRUNC);
   for (const std::string& file : events_files) {
     std::ifstream definitions(file);
@@ -129,8 +132,10 @@ tracer::tracer(const std::vector<std::string>& events_files) {
                 write_to("events/lock/lock_release/enable", "1");
   must_write("trace_clock", "counter");
   // This process, the threads it will start, and its children.
-  must_write("options/event-fork", "1");
-  must_write("set_event_pid", std::to_string(::getpid()));
+  if (!all_processes) {
+    must_write("options/event-fork", "1");
+    must_write("set_event_pid", std::to_string(::getpid()));
+  }
   must_write("events/kvmvfio/enable", "1");
   must_write("trace", "", O_TRUNC);
   pipe_ = ::open((tracing + "trace_pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);

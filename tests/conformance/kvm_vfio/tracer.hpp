@@ -23,12 +23,15 @@ struct kernel_call {
 };
 std::string to_string(const kernel_call& c);
 
-/// Traces this process. One at a time.
+/// Traces calls inside the kernel. One at a time.
 class tracer {
  public:
   /// Sets the events up that the files define, as far as this kernel has the functions; throws
   /// std::runtime_error where that fails.
-  explicit tracer(const std::vector<std::string>& events_files);
+  /// \param all_processes traces all processes, and not only this one with its threads and
+  /// children.
+  ///                      Linux then does not look at each switch of tasks.
+  explicit tracer(const std::vector<std::string>& events_files, bool all_processes = false);
   tracer(const tracer&) = delete;
   tracer& operator=(const tracer&) = delete;
   ~tracer();

@@ -125,7 +125,7 @@ machine find(const options& o) {
 /// Counts the calls that register and unregister noncoherent DMA.
 class registrations {
  public:
-  explicit registrations(const std::vector<std::string>& events) : trace_(events) {}
+  explicit registrations(const std::vector<std::string>& events) : trace_(events, true) {}
   outcome take() {
     outcome n{0, 0};
     for (const conformance::kernel_call& c : trace_.take()) {
