@@ -121,7 +121,7 @@ class kernel final : public filesystem {
     void get() noexcept override { model.get(); }
     void put() noexcept override { model.put(); }
     [[nodiscard]] int users() const noexcept override { return model.users(); }
-    const std::size_t number;  // of VMs that were created before
+    const std::size_t number;  // how many VMs were created before
     vm_model model;
     vm_requests requests;  // the memory slots, irqfds and ioeventfds
     mutex looking;         // guards `device`; taken before the lock of the kvm-vfio itself

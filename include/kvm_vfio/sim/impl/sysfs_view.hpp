@@ -203,13 +203,14 @@ class sysfs_view_writer {
     to_.folder(folder + "/devices");
     for (const placed_device& d : all_.devices)
       if (d.group == &g) to_.link(folder + "/devices/" + d.spec->name, d.folder);
-    if (g.iommu.empty()) {
+    // VFIO made the group, and gave it this name.
+    if (g.iommu.empty() || (!g.devices.empty() && g.devices[0].mediated))
       to_.file(folder + "/name", "vfio-noiommu\n");
+    if (g.iommu.empty()) {
       to_.file(folder + "/type", "unknown\n", 0644);
       to_.file(folder + "/reserved_regions", "");
       return;
     }
-    if (!g.devices.empty() && g.devices[0].mediated) to_.file(folder + "/name", "vfio-noiommu\n");
     to_.file(folder + "/type", "DMA-FQ\n", 0644);
     const auto found = std::find_if(machine_.iommus.begin(), machine_.iommus.end(),
                                     [&g](const iommu_spec& i) { return i.name == g.iommu; });

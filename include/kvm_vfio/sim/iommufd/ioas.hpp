@@ -61,10 +61,10 @@ class ioas {
   void use_large_pages() noexcept { small_pages_ = false; }
   /// Lets `find_free` choose only addresses of some ranges (iopt_set_allow_iova). Without ranges it
   /// chooses any address. Devices whose reserved regions overlap the ranges cannot be attached.
-  /// \param ranges ranges that do not overlap
+  /// \param ranges the ranges, sorted; they do not overlap
   /// \par Errors
   /// - `errc::addrinuse`: a range has an address that the attached devices do not allow
-  [[nodiscard]] errc choose_from(std::vector<iova_range> ranges);
+  [[nodiscard]] errc choose_from(const std::vector<iova_range>& ranges);
   /// Whether mappings and the ranges of `choose_from` have only addresses of some ranges.
   /// \param ranges the ranges, sorted
   [[nodiscard]] bool is_within(const std::vector<iova_range>& ranges) const noexcept;

@@ -19,14 +19,6 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE locked_by_user locked_memory(const iommufd_shared& state) {
-  locked_by_user all;
-  for (const iommufd_file* f : state.files)
-    for (const auto& [id, o] : f->objects())
-      if (o.kind == iommufd_object::type::ioas) o.space.add_locked(all);
-  return all;
-}
-
 KVM_VFIO_INLINE errc copy_mappings(process& task, iommufd_shared& state,
                                    std::map<std::uint32_t, iommufd_object>& objects,
                                    uapi::iommu_ioas_copy& c) {

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -43,9 +42,7 @@ KVM_VFIO_INLINE int charged_for(const memory_account& account, bool charges_proc
   return charges_process ? -1 - account.address_space : account.user;
 }
 
-KVM_VFIO_INLINE errc ioas::choose_from(std::vector<iova_range> ranges) {
-  std::sort(ranges.begin(), ranges.end(),
-            [](const iova_range& a, const iova_range& b) { return a.first < b.first; });
+KVM_VFIO_INLINE errc ioas::choose_from(const std::vector<iova_range>& ranges) {
   for (const iova_range& r : ranges)
     if (!allowed(ranges_, r.first, r.last)) return errc::addrinuse;
   // Ranges that touch are one range.
@@ -153,25 +150,26 @@ KVM_VFIO_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address, 
   if (align < alignment_) return errc::inval;
   // The address has the offset of the memory in its page.
   const std::uint64_t offset = address % page;
-  const iova_range any{0, ~std::uint64_t{0}};
-  const std::size_t choices = chosen_from_.empty() ? 1 : chosen_from_.size();
-  for (std::size_t i = 0; i < choices; ++i)
-    for (const iova_range& r : ranges_) {
-      const iova_range& of = chosen_from_.empty() ? any : chosen_from_[i];
-      const std::uint64_t lowest = std::max({r.first, of.first, page});
-      const std::uint64_t highest = std::min(r.last, of.last);
-      std::uint64_t at = ((lowest + align - 1) & ~(align - 1)) | offset;
-      while (at >= lowest && at <= highest && size - 1 <= highest - at) {
-        const dma_mapping* const m = maps_.find(at, at + size - 1);
-        if (!m) {
-          iova = at;
-          return errc::ok;
-        }
-        const std::uint64_t behind = ((m->last() + align) & ~(align - 1)) | offset;
-        if (behind <= at) break;  // wrapped around: there is no address behind the mapping
-        at = behind;
+  const auto is_in = [&](std::uint64_t first, std::uint64_t last) {
+    const std::uint64_t lowest = std::max(first, page);
+    std::uint64_t at = ((lowest + align - 1) & ~(align - 1)) | offset;
+    while (at >= lowest && at <= last && size - 1 <= last - at) {
+      const dma_mapping* const m = maps_.find(at, at + size - 1);
+      if (!m) {
+        iova = at;
+        return true;
       }
+      const std::uint64_t behind = ((m->last() + align) & ~(align - 1)) | offset;
+      if (behind <= at) break;  // wrapped around: there is no address behind the mapping
+      at = behind;
     }
+    return false;
+  };
+  for (const iova_range& r : ranges_)
+    if (chosen_from_.empty() && is_in(r.first, r.last)) return errc::ok;
+  for (const iova_range& c : chosen_from_)
+    for (const iova_range& r : ranges_)
+      if (is_in(std::max(r.first, c.first), std::min(r.last, c.last))) return errc::ok;
   return errc::nospc;
 }
 

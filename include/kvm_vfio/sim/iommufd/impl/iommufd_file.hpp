@@ -188,6 +188,14 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
   return nullptr;
 }
 
+KVM_VFIO_INLINE locked_by_user locked_memory(const iommufd_shared& state) {
+  locked_by_user all;
+  for (const iommufd_file* f : state.files)
+    for (const auto& [id, o] : f->objects())
+      if (o.kind == iommufd_object::type::ioas) o.space.add_locked(all);
+  return all;
+}
+
 KVM_VFIO_INLINE errc iommufd_file::check_table(const ioas& space, const iommu_spec& iommu) const {
   if (!space.fits(smallest_page(iommu.page_sizes))) return errc::addrinuse;
   if (!space.is_within({iommu.aperture})) return errc::addrinuse;

@@ -74,17 +74,18 @@ KVM_VFIO_INLINE answer iommufd_file::allow_iovas(process& task, std::uint64_t ar
   if (c.reserved) return errc::opnotsupp;
   iommufd_object* const o = find(c.ioas_id, type::ioas);
   if (!o) return errc::noent;
-  std::vector<iova_range> ranges;
-  std::map<std::uint64_t, std::uint64_t> ends;  // by the last address
+  std::map<std::uint64_t, std::uint64_t> starts;  // the first addresses, by the last ones
   for (std::uint32_t i = 0; i < c.num_iovas; ++i) {
     uapi::iommu_iova_range r{};
     if (!task.copy_from_user(c.allowed_iovas + i * sizeof r, r)) return errc::fault;
-    const auto other = ends.lower_bound(r.start);
-    if (r.start >= r.last || (other != ends.end() && other->second <= r.last)) return errc::inval;
-    ends.emplace(r.last, r.start);
-    ranges.push_back({r.start, r.last});
+    const auto other = starts.lower_bound(r.start);
+    if (r.start >= r.last || (other != starts.end() && other->second <= r.last)) return errc::inval;
+    starts.emplace(r.last, r.start);
   }
-  return to_answer(o->space.choose_from(std::move(ranges)));
+  std::vector<iova_range> ranges;
+  ranges.reserve(starts.size());
+  for (const auto& [last, first] : starts) ranges.push_back({first, last});
+  return to_answer(o->space.choose_from(ranges));
 }
 
 KVM_VFIO_INLINE answer iommufd_file::option(process& task, std::uint64_t argument) {
