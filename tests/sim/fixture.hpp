@@ -5,10 +5,14 @@
 
 #include <kvm_vfio/sim/kernel.hpp>
 #include <kvm_vfio/testing/catch2.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/vfio.hpp>
 
+#include "support/catch.hpp"
 #include "support/sim_system.hpp"
 #include "support/vmm.hpp"
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -85,6 +89,29 @@ struct machine_under_test : support::vmm<support::sim_system> {
     if (set_container(g, c) != errc::ok || set_iommu(c) != errc::ok) return -1;
     if (container) *container = c;
     return g;
+  }
+  /// IOMMU_IOAS_ALLOC. \return the number of the address space
+  std::uint32_t alloc_ioas(int iommufd) {
+    kvm_vfio::uapi::iommu_ioas_alloc c{};
+    c.size = sizeof c;
+    REQUIRE(client::ioctl_at(iommufd, kvm_vfio::uapi::request_ioas_alloc, c) == errc::ok);
+    return c.out_ioas_id;
+  }
+  /// A device file that is bound to an iommufd.
+  int bound(const char* path, int iommufd) {
+    const int device = open(path);
+    kvm_vfio::uapi::device_bind_iommufd c{};
+    c.argsz = sizeof c;
+    c.iommufd = iommufd;
+    REQUIRE(client::ioctl_at(device, kvm_vfio::uapi::request_bind_iommufd, c) == errc::ok);
+    return device;
+  }
+  /// Attaches a bound device to an address space or a page table.
+  errc attach(int device, std::uint32_t pt) {
+    kvm_vfio::uapi::device_attach_iommufd_pt c{};
+    c.argsz = sizeof c;
+    c.pt_id = pt;
+    return client::ioctl_at(device, kvm_vfio::uapi::request_attach_iommufd_pt, c);
   }
 };
 

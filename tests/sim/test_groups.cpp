@@ -197,17 +197,9 @@ TEST_CASE("a device that is attached again takes the other devices of its group 
   namespace u = kvm_vfio::uapi;
   machine_under_test<> m;
   const int fd = m.open("/dev/iommu");
-  const int devices[] = {m.open("/dev/vfio/devices/vfio1"), m.open("/dev/vfio/devices/vfio2")};
-  for (const int d : devices) {
-    u::device_bind_iommufd b{.argsz = sizeof b, .flags = 0, .iommufd = fd, .out_devid = 0};
-    REQUIRE(m.ioctl_at(d, u::request_bind_iommufd, b) == errc::ok);
-  }
-  const auto new_space = [&] {
-    u::iommu_ioas_alloc a{.size = sizeof a, .flags = 0, .out_ioas_id = 0};
-    REQUIRE(m.ioctl_at(fd, u::request_ioas_alloc, a) == errc::ok);
-    return a.out_ioas_id;
-  };
-  const std::uint32_t spaces[] = {new_space(), new_space()};
+  const int devices[] = {m.bound("/dev/vfio/devices/vfio1", fd),
+                         m.bound("/dev/vfio/devices/vfio2", fd)};
+  const std::uint32_t spaces[] = {m.alloc_ioas(fd), m.alloc_ioas(fd)};
   std::uint32_t table = 0;
   const auto attach = [&](int d, std::uint32_t to) {
     u::device_attach_iommufd_pt a{.argsz = sizeof a, .flags = 0, .pt_id = to};

@@ -27,16 +27,10 @@ struct two_spaces : machine_under_test<> {
     return t;
   }
   two_spaces() : machine_under_test(host()) {
-    REQUIRE(alloc() == from);
-    REQUIRE(alloc() == to);
+    REQUIRE(alloc_ioas(iommufd) == from);
+    REQUIRE(alloc_ioas(iommufd) == to);
   }
 
-  std::uint32_t alloc() {
-    u::iommu_ioas_alloc c{};
-    c.size = sizeof c;
-    REQUIRE(ioctl_at(iommufd, u::request_ioas_alloc, c) == errc::ok);
-    return c.out_ioas_id;
-  }
   /// IOMMU_IOAS_MAP of pages at the page `at` of an address space, from the page `page_of_memory`.
   errc map(std::uint32_t ioas, std::uint64_t at, std::uint64_t pages, std::uint64_t page_of_memory,
            std::uint32_t access = both) {
@@ -80,21 +74,6 @@ struct two_spaces : machine_under_test<> {
     u::iommu_ioas_copy c = request(at, pages, new_at);
     c.flags = access | u::map_fixed_iova;
     return copy(c);
-  }
-  /// Binds a device.
-  int bound(const char* path) {
-    const int device = open(path);
-    u::device_bind_iommufd c{};
-    c.argsz = sizeof c;
-    c.iommufd = iommufd;
-    REQUIRE(ioctl_at(device, u::request_bind_iommufd, c) == errc::ok);
-    return device;
-  }
-  errc attach(int device, std::uint32_t ioas) {
-    u::device_attach_iommufd_pt c{};
-    c.argsz = sizeof c;
-    c.pt_id = ioas;
-    return ioctl_at(device, u::request_attach_iommufd_pt, c);
   }
   void detach(int device) {
     u::device_detach_iommufd_pt c{};
@@ -176,7 +155,7 @@ TEST_CASE("IOAS_COPY checks the alignment of the address space that gets the cop
   two_spaces m;
   REQUIRE(m.map_bytes(m.from, base, page + 0x800, first_byte) == errc::ok);
   REQUIRE(m.map_bytes(m.from, base + page + 0x800, page, first_byte + 4 * page) == errc::ok);
-  REQUIRE(m.attach(m.bound("/dev/vfio/devices/vfio0"), m.to) == errc::ok);
+  REQUIRE(m.attach(m.bound("/dev/vfio/devices/vfio0", m.iommufd), m.to) == errc::ok);
   const auto copied = [&](std::uint64_t offset, std::uint64_t size, std::uint64_t new_at) {
     u::iommu_ioas_copy c = two_spaces::request(0, 1, 0);
     c.src_iova = base + offset;
@@ -211,8 +190,8 @@ TEST_CASE("a copy outlives its source") {
 TEST_CASE("memory that copies share counts once as locked memory") {
   two_spaces m;
   m.task.memory_lock_limit(8 * page);
-  const int first = m.bound("/dev/vfio/devices/vfio0");
-  const int second = m.bound("/dev/vfio/devices/vfio1");
+  const int first = m.bound("/dev/vfio/devices/vfio0", m.iommufd);
+  const int second = m.bound("/dev/vfio/devices/vfio1", m.iommufd);
   REQUIRE(m.attach(first, m.to) == errc::ok);
   REQUIRE(m.map(m.from, 0, 12, 0) == errc::ok);
   CHECK(m.copy(0, 9, 0) == errc::nomem);

@@ -19,12 +19,6 @@ constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t first_byte = 0x10000000;
 
 struct with_options : machine_under_test<> {
-  std::uint32_t alloc() {
-    u::iommu_ioas_alloc c{};
-    c.size = sizeof c;
-    REQUIRE(ioctl_at(iommufd, u::request_ioas_alloc, c) == errc::ok);
-    return c.out_ioas_id;
-  }
   errc allow(std::uint32_t ioas, const std::vector<u::iommu_iova_range>& ranges) {
     u::iommu_ioas_allow_iovas c{};
     c.size = sizeof c;
@@ -66,16 +60,8 @@ struct with_options : machine_under_test<> {
     told = c.val64;
     return e;
   }
-  errc attach(std::uint32_t ioas) {
-    const int device = open("/dev/vfio/devices/vfio0");
-    u::device_bind_iommufd b{};
-    b.argsz = sizeof b;
-    b.iommufd = iommufd;
-    REQUIRE(ioctl_at(device, u::request_bind_iommufd, b) == errc::ok);
-    u::device_attach_iommufd_pt a{};
-    a.argsz = sizeof a;
-    a.pt_id = ioas;
-    return ioctl_at(device, u::request_attach_iommufd_pt, a);
+  errc attach_device(std::uint32_t ioas) {
+    return attach(bound("/dev/vfio/devices/vfio0", iommufd), ioas);
   }
 
   int iommufd = open("/dev/iommu");
@@ -87,7 +73,7 @@ struct with_options : machine_under_test<> {
 
 TEST_CASE("iommufd chooses addresses of the allowed ranges only") {
   with_options m;
-  const std::uint32_t ioas = m.alloc();
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
   REQUIRE(m.allow(ioas, {{0x500000, 0x500fff}, {0x200000, 0x200fff}, {0x201000, 0x202fff}}) ==
           errc::ok);
   CHECK(m.map(ioas, 1) == errc::ok);
@@ -109,7 +95,7 @@ TEST_CASE("iommufd chooses addresses of the allowed ranges only") {
 
 TEST_CASE("ALLOW_IOVAS has the kernel's errors, and then changes nothing") {
   with_options m;
-  const std::uint32_t ioas = m.alloc();
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
   REQUIRE(m.allow(ioas, {{0x200000, 0x2fffff}}) == errc::ok);
   CHECK(m.allow(ioas, {{0x1000, 0x1000}}) == errc::inval);
   CHECK(m.allow(ioas, {{0x2000, 0x1000}}) == errc::inval);
@@ -130,15 +116,15 @@ TEST_CASE("ALLOW_IOVAS has the kernel's errors, and then changes nothing") {
 
 TEST_CASE("allowed addresses and the reserved regions of devices exclude each other") {
   with_options m;
-  const std::uint32_t ioas = m.alloc();
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
   const std::vector<u::iommu_iova_range> interrupts{{0xfee00000, 0xfee00fff}};
   SECTION("first the ranges") {
     REQUIRE(m.allow(ioas, interrupts) == errc::ok);
-    CHECK(m.attach(ioas) == errc::addrinuse);
+    CHECK(m.attach_device(ioas) == errc::addrinuse);
     REQUIRE(m.allow(ioas, {}) == errc::ok);
   }
   SECTION("first the device") {
-    REQUIRE(m.attach(ioas) == errc::ok);
+    REQUIRE(m.attach_device(ioas) == errc::ok);
     CHECK(m.allow(ioas, interrupts) == errc::addrinuse);
     CHECK(m.allow(ioas, {{0x100000, 0x1fffff}}) == errc::ok);
   }
@@ -149,7 +135,7 @@ TEST_CASE("an option that is unknown, or asked in another way, is EOPNOTSUPP") {
   CHECK(m.option(7, u::option_get, 0, 0) == errc::opnotsupp);
   CHECK(m.option(u::option_rlimit_mode, 2, 0, 0) == errc::opnotsupp);
   CHECK(m.option(u::option_rlimit_mode, u::option_get, 1, 0) == errc::opnotsupp);
-  const std::uint32_t ioas = m.alloc();
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
   CHECK(m.option(u::option_huge_pages, 2, ioas, 0) == errc::opnotsupp);
   CHECK(m.option(u::option_huge_pages, 2, 99, 0) == errc::noent);
 }
@@ -166,9 +152,9 @@ TEST_CASE(
   m.task.memory_lock_limit(4 * page);
   // Another iommufd charges the user, whose memory counts apart.
   const int by_user = m.open("/dev/iommu");
-  const std::uint32_t ioas = m.alloc();
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
   CHECK(m.option(u::option_rlimit_mode, u::option_set, 0, 0) == errc::busy);
-  REQUIRE(m.attach(ioas) == errc::ok);
+  REQUIRE(m.attach_device(ioas) == errc::ok);
   CHECK(m.map(ioas, 5) == errc::nomem);
   CHECK(m.map(ioas, 4) == errc::ok);
   CHECK(m.map(ioas, 1) == errc::nomem);
@@ -179,13 +165,13 @@ TEST_CASE(
 
 TEST_CASE("without large pages addresses are aligned to pages") {
   with_options m;
-  const std::uint32_t ioas = m.alloc();
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
   CHECK(m.option(u::option_huge_pages, u::option_get, ioas, 0) == errc::ok);
   CHECK(m.told == 1);
   CHECK(m.option(u::option_huge_pages, u::option_set, ioas, 2) == errc::inval);
   CHECK(m.map_at(ioas, 0x100100, 0x100) == errc::ok);
   CHECK(m.option(u::option_huge_pages, u::option_set, ioas, 0) == errc::addrinuse);
-  const std::uint32_t other = m.alloc();
+  const std::uint32_t other = m.alloc_ioas(m.iommufd);
   CHECK(m.option(u::option_huge_pages, u::option_set, other, 0) == errc::ok);
   CHECK(m.option(u::option_huge_pages, u::option_get, other, 7) == errc::ok);
   CHECK(m.told == 0);
@@ -196,8 +182,8 @@ TEST_CASE("without large pages addresses are aligned to pages") {
 
 TEST_CASE("large pages cannot be taken from mappings that a page table translates") {
   with_options m;
-  const std::uint32_t ioas = m.alloc();
-  REQUIRE(m.attach(ioas) == errc::ok);
+  const std::uint32_t ioas = m.alloc_ioas(m.iommufd);
+  REQUIRE(m.attach_device(ioas) == errc::ok);
   REQUIRE(m.map(ioas, 2) == errc::ok);
   CHECK(m.option(u::option_huge_pages, u::option_set, ioas, 0) == errc::inval);
   CHECK(m.option(u::option_huge_pages, u::option_get, ioas, 0) == errc::ok);

@@ -51,12 +51,6 @@ struct limited : machine_under_test<> {
     return ioctl_at(container, VFIO_IOMMU_UNMAP_DMA, bytes);
   }
 
-  std::uint32_t alloc_ioas(int iommufd) {
-    kvm_vfio::uapi::iommu_ioas_alloc c{};
-    c.size = sizeof c;
-    REQUIRE(ioctl_at(iommufd, kvm_vfio::uapi::request_ioas_alloc, c) == errc::ok);
-    return c.out_ioas_id;
-  }
   /// IOMMU_IOAS_MAP of bytes from an address of the process on.
   static errc map_at(sim::process& caller, int iommufd, std::uint32_t ioas, std::uint64_t address,
                      std::uint64_t bytes) {
@@ -72,21 +66,6 @@ struct limited : machine_under_test<> {
   }
   errc map_pages(int iommufd, std::uint32_t ioas, std::uint64_t pages) {
     return map_at(task, iommufd, ioas, 0x10000000, pages * page);
-  }
-  /// A device file that is bound to an iommufd.
-  int bound(const char* path, int iommufd) {
-    const int device = open(path);
-    kvm_vfio::uapi::device_bind_iommufd c{};
-    c.argsz = sizeof c;
-    c.iommufd = iommufd;
-    REQUIRE(ioctl_at(device, kvm_vfio::uapi::request_bind_iommufd, c) == errc::ok);
-    return device;
-  }
-  errc attach(int device, std::uint32_t ioas) {
-    kvm_vfio::uapi::device_attach_iommufd_pt c{};
-    c.argsz = sizeof c;
-    c.pt_id = ioas;
-    return ioctl_at(device, kvm_vfio::uapi::request_attach_iommufd_pt, c);
   }
 };
 

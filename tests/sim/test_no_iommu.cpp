@@ -193,11 +193,7 @@ TEST_CASE("7.3 has device files of devices without an IOMMU") {
   info.size = sizeof info;
   info.dev_id = bind.out_devid;
   CHECK(m.ioctl_at(bind.iommufd, uapi::request_get_hw_info, info) == errc::opnotsupp);
-  uapi::iommu_ioas_alloc space{.size = sizeof space, .flags = 0, .out_ioas_id = 0};
-  REQUIRE(m.ioctl_at(bind.iommufd, uapi::request_ioas_alloc, space) == errc::ok);
-  uapi::device_attach_iommufd_pt attach{
-      .argsz = sizeof attach, .flags = 0, .pt_id = space.out_ioas_id};
-  CHECK(m.ioctl_at(device, uapi::request_attach_iommufd_pt, attach) == errc::ok);
+  CHECK(m.attach(device, m.alloc_ioas(bind.iommufd)) == errc::ok);
 }
 
 TEST_CASE("6.12 has no device files of devices without an IOMMU") {
