@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cinttypes>
 #include <climits>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include <memory>
 #include <set>
 #include <system_error>
+#include <thread>
 
 namespace kvm_vfio_sim {
 namespace {
@@ -54,6 +56,30 @@ state state_of(pid_t process) {
 bool has_begun_to_end(const state& s) {
   constexpr unsigned long exiting = 4;  // the kernel's PF_EXITING
   return s.letter == 'Z' || s.letter == 'X' || (s.flags & exiting);
+}
+
+std::string all_of(const text_file& file) {
+  std::string text;
+  char part[4096];
+  for (std::size_t n = 0; file && (n = std::fread(part, 1, sizeof part, file.get())) != 0;)
+    text.append(part, n);
+  return text;
+}
+
+// The environment that the program of a process started with. While a process executes a program,
+// it has no environment and no arguments for a moment; only this moment is waited for.
+std::string environment_of(pid_t process) {
+  bool has_arguments = false;
+  for (int tries = 0; tries != 200; ++tries) {
+    std::string text = all_of(open_text(process, "environ"));
+    // A thread of the kernel has no program.
+    if (!text.empty() || has_arguments || has_begun_to_end(state_of(process)) ||
+        link_of(in_proc(process, "exe")).empty())
+      return text;
+    has_arguments = !all_of(open_text(process, "cmdline")).empty();
+    if (!has_arguments) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
 }
 
 }  // namespace
@@ -150,12 +176,8 @@ std::vector<pid_t> processes_with(const std::string& variable) {
   for (std::filesystem::directory_iterator at("/proc", failed), end; !failed && at != end;
        at.increment(failed)) {
     const pid_t process = std::atoi(at->path().filename().c_str());
-    const text_file environment = process > 0 ? open_text(process, "environ") : nullptr;
-    if (!environment) continue;
-    std::string text(1, '\0');
-    char part[4096];
-    for (std::size_t n = 0; (n = std::fread(part, 1, sizeof part, environment.get())) != 0;)
-      text.append(part, n);
+    if (process <= 0) continue;
+    const std::string text = '\0' + environment_of(process);
     if (text.find('\0' + variable + '\0') != std::string::npos && !is_exiting(process))
       found.push_back(process);
   }
