@@ -4,9 +4,8 @@
 #include "combinations.hpp"
 #include "conformance/support/command_line.hpp"
 #include "conformance/support/shrink.hpp"
-#include "first_messages.hpp"
+#include "facts.hpp"
 #include "fixed/sequences.hpp"
-#include "generate.hpp"
 #include "info_sizes.hpp"
 #include "locked_memory.hpp"
 #include "passthrough.hpp"
@@ -14,14 +13,10 @@
 #include "sim/scenarios.hpp"
 #include "support/real_system.hpp"
 #include "support/sim_system.hpp"
-#include "support/vmm.hpp"
 #include "view.hpp"
 
 #include <kvm_vfio/native/host.hpp>
-#include <kvm_vfio/sim/kernel.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
-#include <kvm_vfio/sim/topology_json.hpp>
-#include <kvm_vfio/sim/topology_sysfs.hpp>
 
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -31,17 +26,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <exception>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 using namespace vfio_lockstep;
@@ -71,10 +61,7 @@ constexpr const char* usage =
     "groups.\n";
 
 struct options {
-  std::string profile = "7.3";
-  bool coherent = false;
-  bool unsafe = true;
-  bool remap = false;
+  circumstances machine{};
   std::uint64_t seed = 1;
   long operations = 20000;
   int length = 100;
@@ -92,10 +79,10 @@ options parse(int argc, char** argv) {
     const command_line::option given(argv[i]);
     const auto& [key, value] = given;
     const auto n = [&] { return given.number(); };
-    if (key == "profile") o.profile = value;
-    else if (key == "coherent") o.coherent = n() != 0;
-    else if (key == "remap") o.remap = n() != 0;
-    else if (key == "unsafe") o.unsafe = n() != 0;
+    if (key == "profile") o.machine.profile = value;
+    else if (key == "coherent") o.machine.coherent = n() != 0;
+    else if (key == "remap") o.machine.remap = n() != 0;
+    else if (key == "unsafe") o.machine.unsafe = n() != 0;
     else if (key == "seed") o.seed = static_cast<std::uint64_t>(n());
     else if (key == "operations") o.operations = n();
     else if (key == "length") o.length = static_cast<int>(n());
@@ -107,151 +94,17 @@ options parse(int argc, char** argv) {
     else if (key == "simulator") o.simulator = value;
     else throw std::runtime_error("unknown option: " + key);
   }
-  if (o.profile != "7.3" && o.profile != "6.12" && o.profile != "6.1")
-    throw std::runtime_error("unknown profile: " + o.profile);
+  if (o.machine.profile != "7.3" && o.machine.profile != "6.12" && o.machine.profile != "6.1")
+    throw std::runtime_error("unknown profile: " + o.machine.profile);
   return o;
 }
 
-/// The machine as the simulator and the generator are told of it.
-struct facts {
-  sim::topology topology;
-  sim::world_options world;
-  machine has;
-};
-
-/// What sysfs does not tell: what the IOMMU's page sizes are and where its addresses end. The
-/// kernel is asked once; every later answer that depends on it is compared.
-void ask_for_iommu(facts& f) {
-  using kvm_vfio::errc;
-  support::vmm sys{support::real_system()};
-  for (const target& t : f.has.targets) {
-    const int number = std::atoi(t.group.c_str() + std::strlen("/dev/vfio/"));
-    const auto container = sys.open("/dev/vfio/vfio");
-    const auto fd = sys.open(t.group.c_str());
-    struct {
-      vfio_iommu_type1_info info;
-      unsigned char more[1024];
-    } reply{};
-    reply.info.argsz = sizeof reply;
-    const bool answered = container && fd && sys.set_container(*fd, *container) == errc::ok &&
-                          sys.set_iommu(*container) == errc::ok &&
-                          sys.ioctl_at(*container, VFIO_IOMMU_GET_INFO, reply) == errc::ok;
-    if (fd) (void)sys.close(*fd);
-    if (container) (void)sys.close(*container);
-    if (!answered) continue;
-    const auto* const raw = reinterpret_cast<const unsigned char*>(&reply);
-    for (sim::iommu_spec& iommu : f.topology.iommus) {
-      if (iommu.name != "group" + std::to_string(number)) continue;
-      iommu.page_sizes = reply.info.iova_pgsizes;
-      for (std::uint32_t at = reply.info.cap_offset; at != 0;) {
-        vfio_info_cap_header header{};
-        std::memcpy(&header, raw + at, sizeof header);
-        if (header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) {
-          std::uint32_t count = 0;
-          std::memcpy(&count, raw + at + sizeof header, sizeof count);
-          sim::iova_range last{};
-          if (count > 0)
-            std::memcpy(&last, raw + at + sizeof header + 8 + (count - 1) * sizeof last,
-                        sizeof last);
-          if (last.last != 0) iommu.aperture = {0, last.last};
-        }
-        at = header.next;
-      }
-    }
-  }
-}
-
-/// What a release has.
-sim::linux_release release_of(const std::string& profile) {
-  if (profile == "6.1") return sim::release_of<kvm_vfio::linux_6_1>();
-  return profile == "6.12" ? sim::release_of<kvm_vfio::linux_6_12>()
-                           : sim::release_of<kvm_vfio::linux_7_3>();
-}
-
-/// The topology of a JSON file.
-sim::topology_result topology_of(const std::string& path) {
-  std::ifstream in(path);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (text.empty()) throw std::runtime_error("cannot read " + path);
-  return sim::topology_from_json(text);
-}
-
-/// How many devices are reset with a device, in the words of the combinations.
-std::string bus_of(const sim::topology& t, const sim::device_spec& of) {
-  if (!of.pci.bus_resets) return "no bus reset";
-  int on_bus = 0;
-  for (const sim::group_spec& g : t.groups)
-    for (const sim::device_spec& d : g.devices)
-      if (!d.mediated && d.name.rfind(':') == of.name.rfind(':') &&
-          d.name.compare(0, d.name.rfind(':'), of.name, 0, of.name.rfind(':')) == 0)
-        ++on_bus;
-  return on_bus == 1 ? "alone on its bus" : "several on its bus";
-}
-
-/// The topology that the simulator gets.
-sim::topology topology_for(const options& o) {
-  sim::topology_result host =
-      o.simulator.empty() ? sim::topology_from_sysfs("/sys", o.coherent) : topology_of(o.simulator);
-  if (!host) throw std::runtime_error("the topology from /sys is wrong:\n" + to_text(host.errors));
-  return std::move(host.machine);
-}
-
+/// The running kernel's machine, or one with the topology of a JSON file.
 facts find(const options& o) {
-  facts f;
-  f.topology = topology_for(o);
-#if defined __powerpc64__
-  for (const sim::group_spec& g : f.topology.groups)
-    for (const sim::device_spec& d : g.devices)
-      if (o.simulator.empty() && d.bound == sim::driver::vfio && d.pci.msi_vectors != 0)
-        arm_msi_once({.group = "/dev/vfio/" + std::to_string(g.number), .device = d.name},
-                     VFIO_SPAPR_TCE_IOMMU);
-  f.topology = topology_for(o);
-#endif
-  f.has.page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  f.has.maps = f.has.page == 4096;
-#if !defined __x86_64__
-  f.has.any_access = false;  // where a device refuses a size, the host gets an external abort
-#endif
-  // Sysfs does not tell whether QEMU's IOMMU remaps interrupts.
-  f.world.allow_unsafe_interrupts = o.unsafe;
-  for (sim::iommu_spec& iommu : f.topology.iommus) iommu.interrupt_remapping = o.remap;
-  f.has.remaps = o.remap;
-  f.has.iommufd = o.simulator.empty() ? ::access("/dev/iommu", F_OK) == 0 : o.profile != "6.1";
-  f.has.error_irq_always = release_of(o.profile).error_irq_always;
-  f.has.tracks_devices = o.profile != "6.1";
-  f.world.device_files = f.has.iommufd;
-  if (::access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) f.world.huge_page = f.has.page;
-#if defined __powerpc64__
-  f.world.iommu = sim::iommu_kind::spapr;
-  f.has.spapr = true;
-  f.has.page = 4096;  // the IOMMU's
-#endif
-  for (const sim::group_spec& g : f.topology.groups)
-    for (const sim::device_spec& d : g.devices) {
-      if (d.bound != sim::driver::vfio) continue;
-      target found{.group = "/dev/vfio/" + std::to_string(g.number),
-                   .device = d.name,
-                   .comparable = !d.mediated,
-                   .pci = d.pci,
-                   .bus = bus_of(f.topology, d)};
-      f.has.mediated = f.has.mediated || d.mediated;
-      f.has.suspends = f.has.suspends || suspended(d.name);
-      f.has.several = f.has.several || g.devices.size() > 1;
-      found.file_number = d.file_number;
-      if (g.iommu.empty()) {
-        found.group = "/dev/vfio/noiommu-" + std::to_string(g.number);
-        found.no_iommu = true;
-        f.has.no_iommu.push_back(std::move(found));
-        continue;
-      }
-      if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
-      f.has.targets.push_back(std::move(found));
-    }
-#if defined __x86_64__
-  f.has.books = true;
-#endif
-  if (!f.has.spapr && o.simulator.empty()) ask_for_iommu(f);
-  return f;
+  equipment e;
+  if (o.simulator.empty()) return facts_of_this_machine(o.machine, e);
+  e.iommufd = o.machine.profile != "6.1";
+  return facts_of(read_topology(o.simulator), o.machine, e);
 }
 
 /// Gives CAP_SYS_RAWIO to this process, or takes it away. Exits if that fails.
@@ -511,37 +364,10 @@ class comparison {
       });
     });
   }
-  // Linux keeps the largest number of MSI vectors that a process may enable (vdev->msi_qmax) after
-  // the last close, and sysfs does not tell this number. A function also keeps the number of
-  // enabled vectors. A simulated world has both, too, but each sequence gets a new world. So Linux
-  // gives one vector to each function in between, and both systems start in the same state.
-  void forget_vectors() const {
-    if (!facts_.has.remaps || !options_.simulator.empty()) return;
-    for (const target& t : facts_.has.targets)
-      if (t.pci.msi_vectors > 1) arm_msi_once(t, VFIO_TYPE1v2_IOMMU);
-  }
-  template <class Profile, class Iommu, class Use>
-  void with(Use use) {
-    forget_vectors();
-    sim::kernel<Profile, Iommu> kernel(facts_.topology, facts_.world);
-    sim::memory of_process;
-    of_process.check_dma(true);
-    of_process.forbid(arena_.absent(), memory::page);
-    of_process.forbid(arena_.read_only(), memory::page, true);
-    sim::process task(kernel, of_process);
-    if constexpr (std::is_invocable_v<Use, sim::process&>) use(task);
-    else use(task, kernel.world());
-  }
   template <class Use>
   void on_simulator(Use use) {
-#if defined __powerpc64__
-    with<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>(use);
-#else
-    if (options_.profile == "7.3") with<kvm_vfio::linux_7_3, sim::iommu>(use);
-    else if (options_.profile == "6.12") with<kvm_vfio::linux_6_12, sim::iommu>(use);
-    else if (options_.profile == "6.1") with<kvm_vfio::linux_6_1, sim::iommu>(use);
-    else throw std::runtime_error("unknown profile: " + options_.profile);
-#endif
+    if (options_.simulator.empty()) forget_vectors(facts_.has);
+    on_new_kernel(options_.machine.profile, facts_, arena_, use);
   }
 
   options options_;
@@ -598,7 +424,7 @@ int run(const options& o) {
       "operations=%ld fixed=%ld noiommu=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld "
       "combinations=%.1f%% mismatches=%ld "
       "seconds=%.1f\n",
-      u.release, o.profile.c_str(), static_cast<int>(o.coherent), groups.size(),
+      u.release, o.machine.profile.c_str(), static_cast<int>(o.machine.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
       c.operations, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged,
