@@ -24,21 +24,27 @@ namespace u = kvm_vfio::uapi;
 
 namespace {
 
-// Which allocations fail: the one with the number `nth` from `arm` on, or all from this one on.
+// Which allocations fail: the one with the number `nth` from `arm` on, or all from this one on, or
+// this one and the one with the number `second`.
 struct allocations {
   bool armed = false;
   bool all = false;
   std::size_t nth = 0;
+  std::size_t second = 0;
   std::size_t seen = 0;
   std::size_t failed = 0;
 
   void arm(std::size_t n, bool all_later = false) noexcept {
-    *this = {.armed = true, .all = all_later, .nth = n, .seen = 0, .failed = 0};
+    *this = {.armed = true, .all = all_later, .nth = n, .second = 0, .seen = 0, .failed = 0};
+  }
+  void arm_two(std::size_t n, std::size_t m) noexcept {
+    arm(n);
+    second = m;
   }
   [[nodiscard]] bool fails() noexcept {
     if (!armed) return false;
     ++seen;
-    const bool now = all ? seen >= nth : seen == nth;
+    const bool now = all ? seen >= nth : seen == nth || seen == second;
     failed += now;
     return now;
   }
@@ -574,6 +580,134 @@ void check_requests(const std::vector<request<Machine>>& all, const sim::world_o
   }
 }
 
+// A VMM's life in steps, of which each may be made again after it had no memory.
+template <class Machine>
+using life = std::vector<errc (*)(Machine&, numbers&)>;
+
+template <class Machine>
+errc keep(const sim::answer& made, int& number) {
+  if (made) number = static_cast<int>(*made);
+  return made.error();
+}
+template <class Machine>
+const life<Machine>& start_of_vm() {
+  using M = Machine;
+  static const life<M> steps = {
+      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/kvm"), n.kvm); },
+      [](M& m, numbers& n) { return keep<M>(m.task.ioctl(n.kvm, KVM_CREATE_VM, 0), n.vm); },
+      [](M& m, numbers& n) {
+        kvm_create_device create{};
+        create.type = KVM_DEV_TYPE_VFIO;
+        const errc e = m.ioctl_at(n.vm, KVM_CREATE_DEVICE, create);
+        n.dev = static_cast<int>(create.fd);
+        return e;
+      },
+      [](M& m, numbers& n) { return keep<M>(m.task.eventfd(), n.event); },
+  };
+  return steps;
+}
+template <class Machine>
+const life<Machine>& life_in_container() {
+  using M = Machine;
+  static const life<M> steps = {
+      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/vfio"), n.container); },
+      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/1"), n.group); },
+      [](M& m, numbers& n) { return m.set_container(n.group, n.container); },
+      [](M& m, numbers& n) { return m.set_iommu(n.container, VFIO_TYPE1_IOMMU); },
+      [](M& m, numbers& n) { return m.add(n.dev, n.group); },
+      [](M& m, numbers& n) { return map_dma(m, n.container, 0x10000, 0x4000); },
+      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/2"), n.other_group); },
+      [](M& m, numbers& n) { return m.set_container(n.other_group, n.container); },
+      [](M& m, numbers& n) {
+        const auto made = m.device_fd(n.group, "0000:00:04.0");
+        if (made) n.device = *made;
+        return made.error();
+      },
+      [](M& m, numbers& n) {
+        irq_argument a = arm(VFIO_PCI_MSIX_IRQ_INDEX, n.event);
+        return m.ioctl_at(n.device, VFIO_DEVICE_SET_IRQS, a);
+      },
+      [](M& m, numbers& n) { return map_dma(m, n.container, 0x20000, 0x1000); },
+      [](M& m, numbers& n) { return unmap_dma(m, n.container, 0x10000, 0x4000); },
+      [](M& m, numbers& n) { return m.del(n.dev, n.group); },
+  };
+  return steps;
+}
+template <class Machine>
+const life<Machine>& life_in_iommufd() {
+  using M = Machine;
+  static const life<M> steps = {
+      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/iommu"), n.iommufd); },
+      [](M& m, numbers& n) {
+        u::iommu_ioas_alloc alloc{};
+        alloc.size = sizeof alloc;
+        const errc e = m.ioctl_at(n.iommufd, u::request_ioas_alloc, alloc);
+        n.ioas = alloc.out_ioas_id;
+        return e;
+      },
+      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/devices/vfio0"), n.cdev); },
+      [](M& m, numbers& n) { return m.add(n.dev, n.cdev); },
+      [](M& m, numbers& n) { return map_ioas(m, n, 0x10000, 0x4000, u::map_fixed_iova); },
+      [](M& m, numbers& n) { return bind(m, n); },
+      [](M& m, numbers& n) { return attach(m, n, n.ioas); },
+      [](M& m, numbers& n) { return map_ioas(m, n, 0x20000, 0x1000, u::map_fixed_iova); },
+      [](M& m, numbers& n) {
+        u::iommu_ioas_unmap unmap{};
+        unmap.size = sizeof unmap;
+        unmap.ioas_id = n.ioas;
+        unmap.iova = 0x10000;
+        unmap.length = 0x4000;
+        return m.ioctl_at(n.iommufd, u::request_ioas_unmap, unmap);
+      },
+      [](M& m, numbers& n) {
+        u::device_detach_iommufd_pt d{.argsz = sizeof d, .flags = 0};
+        return m.ioctl_at(n.cdev, u::request_detach_iommufd_pt, d);
+      },
+  };
+  return steps;
+}
+
+// Lives with the n-th allocation failing, and the m-th. A step without memory is made again.
+// Afterwards the machine is as after a life with memory. Returns how many allocations failed.
+template <class Machine>
+std::size_t live(const life<Machine>& steps, std::size_t n, std::size_t m,
+                 const sim::snapshot* after, sim::snapshot& seen) {
+  Machine machine(two_groups());
+  numbers all;
+  plan.arm_two(n, m);
+  for (const auto* part : {&start_of_vm<Machine>(), &steps})
+    for (const auto& step : *part) {
+      std::size_t refused = 0;
+      errc e = errc::nomem;
+      for (; e == errc::nomem && refused != 3; ++refused) e = step(machine, all);
+      plan.armed = false;
+      REQUIRE(e == errc::ok);
+      plan.armed = true;
+    }
+  plan.armed = false;
+  const std::size_t failed = plan.failed;
+  seen = machine.kernel.look();
+  if (after) CHECK(sim::difference(*after, seen).empty());
+  close_all(machine);
+  return failed;
+}
+// Returns the number of pairs.
+template <class Machine>
+std::size_t check_pairs(const life<Machine>& steps) {
+  sim::snapshot after;
+  sim::snapshot seen;
+  (void)live(steps, 0, 0, nullptr, after);
+  std::size_t pairs = 0;
+  for (std::size_t n = 1;; ++n)
+    for (std::size_t m = n + 1;; ++m) {
+      INFO("the allocations " << n << " and " << m);
+      const std::size_t failed = live(steps, n, m, &after, seen);
+      if (failed == 0) return pairs;
+      if (failed == 1) break;
+      ++pairs;
+    }
+}
+
 template <class Profile, class Iommu = sim::iommu>
 void check_all(bool observed) {
   using machine = machine_under_test<Profile, Iommu>;
@@ -596,6 +730,13 @@ TEST_CASE("no memory: each request of Linux 7.3 fails with ENOMEM and changes no
 }
 TEST_CASE("no memory: each request on POWER fails with ENOMEM and changes nothing") {
   check_all<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>(false);
+}
+TEMPLATE_TEST_CASE("no memory twice in a VM's life: the steps made again lead to the same end", "",
+                   kvm_vfio::linux_6_1, kvm_vfio::linux_7_3) {
+  using machine = machine_under_test<TestType>;
+  CHECK(check_pairs(life_in_container<machine>()) > 500);
+  if constexpr (!std::is_same_v<TestType, kvm_vfio::linux_6_1>)
+    CHECK(check_pairs(life_in_iommufd<machine>()) > 500);
 }
 TEST_CASE("no memory for observers: they change no answer") {
   check_all<kvm_vfio::linux_6_1>(true);
