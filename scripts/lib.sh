@@ -135,3 +135,8 @@ configure() {
 
 # build PRESET [OPTION…]: builds it, with the options for cmake --build.
 build() { cmake --build --preset "$1" --parallel "$(nproc)" "${@:2}"; }
+
+# unpack_inputs FILE DIR: writes each line of a corpus, two hexadecimal digits for each byte, to a file in DIR.
+unpack_inputs() {
+  perl -ne 'BEGIN { $d = shift } chomp; open my $f, ">", "$d/$." or die; binmode $f; print $f pack "H*", $_' "$2" "$1"
+}

@@ -6,8 +6,15 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace vfio_lockstep {
+
+std::vector<row> reachable_rows_of(const machine& m) {
+  std::vector<row> rows = rows_of(m);
+  std::erase_if(rows, [](const row& r) { return !r.reason.empty(); });
+  return rows;
+}
 
 combinations::combinations(const machine& m) : rows_(rows_of(m)) {
   for (std::size_t i = 0; i < rows_.size(); ++i) index_.emplace(rows_[i].key, i);

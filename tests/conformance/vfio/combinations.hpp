@@ -35,6 +35,7 @@ enum class family : unsigned char {
   events,
   unknown
 };
+inline constexpr int families = 14;
 
 /// A combination.
 struct row {
@@ -52,6 +53,9 @@ struct row {
 
 /// Returns all combinations of a kernel and machine, with the reasons of those that they lack.
 [[nodiscard]] std::vector<row> rows_of(const machine& m);
+
+/// Returns the combinations that a kernel and machine can reach.
+[[nodiscard]] std::vector<row> reachable_rows_of(const machine& m);
 
 /// Counts the combinations of a run.
 class combinations {

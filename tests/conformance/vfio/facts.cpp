@@ -137,9 +137,12 @@ facts facts_of(sim::topology t, const circumstances& c, const equipment& e) {
 #if !defined __x86_64__
   f.has.any_access = false;  // where a device refuses a size, the host gets an external abort
 #endif
-  // Sysfs does not tell whether QEMU's IOMMU remaps interrupts.
+  // Sysfs does not tell whether QEMU's IOMMU enforces coherency and remaps interrupts.
   f.world.allow_unsafe_interrupts = c.unsafe;
-  for (sim::iommu_spec& iommu : f.topology.iommus) iommu.interrupt_remapping = c.remap;
+  for (sim::iommu_spec& iommu : f.topology.iommus) {
+    iommu.snoop_control = c.coherent;
+    iommu.interrupt_remapping = c.remap;
+  }
   f.has.remaps = c.remap;
   f.has.iommufd = e.iommufd;
   f.has.error_irq_always = release_of(c.profile).error_irq_always;

@@ -22,33 +22,11 @@ namespace vfio_lockstep {
 
 namespace {
 
-class generator final : public source, private scene_steps {
- public:
-  generator(std::uint64_t seed, int length, const machine& m, const view& now, combinations& seen)
-      : scene_steps(seed, m, now), seen_(seen), left_(length) {}
+// Chooses steps.
+class chooser : protected scene_steps {
+ protected:
+  using scene_steps::scene_steps;
 
-  std::vector<step> next() override {
-    steps_.clear();
-    if (!set_up_) {
-      set_up_ = true;
-      const row* const wanted = r_.percent(50) ? seen_.pick(r_.next()) : nullptr;
-      if (wanted) try_for(*wanted);
-      else setup();
-    } else if (left_ > 0) {
-      for (int i = 0; i < 20 && steps_.empty(); ++i) beat();
-    } else if (!closed_) {
-      closed_ = true;
-      // The end in a random order of kinds: who outlives whom differs.
-      const int first = r_.below(kinds_with_slots);
-      for (int k = 0; k < kinds_with_slots; ++k)
-        for (int i = 0; i < slots; ++i)
-          close({static_cast<kind>((first + k * 2) % kinds_with_slots), i});
-    }
-    left_ -= static_cast<int>(steps_.size());
-    return std::move(steps_);
-  }
-
- private:
   // Ways to get somewhere.
 
   void setup() {
@@ -117,6 +95,65 @@ class generator final : public source, private scene_steps {
     unknown();
   }
 
+  void make(family f) {
+    switch (f) {
+      case family::opens: return open_something();
+      case family::closes: return close(some(static_cast<kind>(r_.below(kinds_with_slots))));
+      case family::dups: return dup();
+      case family::groups: return group_call();
+      case family::containers: return container_call();
+      case family::devices: return request_call(some_device());
+      case family::irqs: return set_irqs(mostly(some_device()));
+      case family::regions: return region_call(some_device());
+      case family::cdevs: return cdev_call(mostly(kind::cdev));
+      case family::iommufds: return iommufd_call();
+      case family::kvm: return kvm_call();
+      case family::vms: return vm_call();
+      case family::events: return event_call();
+      case family::unknown: return unknown();
+    }
+  }
+  kind some_device() {
+    if (prefer_) return prefer_->what;
+    return !m_.iommufd || r_.percent(60) ? kind::device : kind::cdev;
+  }
+  // The end in a random order of kinds: who outlives whom differs. Adds nothing the second time.
+  void close_all() {
+    if (closed_) return;
+    closed_ = true;
+    const int first = r_.below(kinds_with_slots);
+    for (int k = 0; k < kinds_with_slots; ++k)
+      for (int i = 0; i < slots; ++i)
+        close({static_cast<kind>((first + k * 2) % kinds_with_slots), i});
+  }
+
+ private:
+  bool closed_ = false;
+};
+
+// The steps that random numbers choose.
+class generator final : public source, private chooser {
+ public:
+  generator(std::uint64_t seed, int length, const machine& m, const view& now, combinations& seen)
+      : chooser(random(seed), m, now), seen_(seen), left_(length) {}
+
+  std::vector<step> next() override {
+    steps_.clear();
+    if (!set_up_) {
+      set_up_ = true;
+      const row* const wanted = r_.percent(50) ? seen_.pick(r_.next()) : nullptr;
+      if (wanted) try_for(*wanted);
+      else setup();
+    } else if (left_ > 0) {
+      for (int i = 0; i < 20 && steps_.empty(); ++i) beat();
+    } else {
+      close_all();
+    }
+    left_ -= static_cast<int>(steps_.size());
+    return std::move(steps_);
+  }
+
+ private:
   // Steering.
 
   void beat() {
@@ -153,28 +190,6 @@ class generator final : public source, private scene_steps {
     busy_ = stay;
     of_busy_ = wanted.made_by;
   }
-  void make(family f) {
-    switch (f) {
-      case family::opens: return open_something();
-      case family::closes: return close(some(static_cast<kind>(r_.below(kinds_with_slots))));
-      case family::dups: return dup();
-      case family::groups: return group_call();
-      case family::containers: return container_call();
-      case family::devices: return request_call(some_device());
-      case family::irqs: return set_irqs(mostly(some_device()));
-      case family::regions: return region_call(some_device());
-      case family::cdevs: return cdev_call(mostly(kind::cdev));
-      case family::iommufds: return iommufd_call();
-      case family::kvm: return kvm_call();
-      case family::vms: return vm_call();
-      case family::events: return event_call();
-      case family::unknown: return unknown();
-    }
-  }
-  kind some_device() {
-    if (prefer_) return prefer_->what;
-    return !m_.iommufd || r_.percent(60) ? kind::device : kind::cdev;
-  }
   // So many random steps are looked at, to find one that is a seldom combination.
   static constexpr int candidates = 150;
   // So many times in a row none is found, until another combination is tried.
@@ -183,9 +198,45 @@ class generator final : public source, private scene_steps {
   combinations& seen_;
   int left_;
   bool set_up_ = false;
-  bool closed_ = false;
   int busy_ = 0;  // so many more steps for `prefer_`
   family of_busy_{};
+};
+
+// The steps that the bytes of an input choose.
+class input_reader final : public source, private chooser {
+ public:
+  input_reader(std::vector<unsigned char> input, const machine& m, const std::vector<row>& rows,
+               const view& now)
+      : chooser(random(std::move(input)), m, now), rows_(rows) {}
+
+  std::vector<step> next() override {
+    steps_.clear();
+    while (steps_.empty() && !r_.ended()) choose();
+    if (steps_.empty()) close_all();
+    return std::move(steps_);
+  }
+
+ private:
+  void choose() {
+    careful_ = true;
+    switch (r_.below(16)) {
+      case 0: return opened_device(slot());
+      case 1: return m_.iommufd ? bound_device(slot()) : opened_device(slot());
+      case 2: return vm();
+      case 3:
+      case 4:
+      case 5:
+        return bring(rows_[static_cast<std::size_t>(r_.below(static_cast<int>(rows_.size())))]);
+      case 6: prefer_.reset(); break;
+      case 7:
+      case 8: break;
+      default: careful_ = false; break;
+    }
+    make(static_cast<family>(r_.below(families)));
+    careful_ = false;
+  }
+
+  const std::vector<row>& rows_;
 };
 
 }  // namespace
@@ -193,6 +244,10 @@ class generator final : public source, private scene_steps {
 std::unique_ptr<source> make_source(std::uint64_t seed, int length, const machine& m,
                                     const view& now, combinations& seen) {
   return std::make_unique<generator>(seed, length, m, now, seen);
+}
+std::unique_ptr<source> make_source(std::vector<unsigned char> input, const machine& m,
+                                    const std::vector<row>& rows, const view& now) {
+  return std::make_unique<input_reader>(std::move(input), m, rows, now);
 }
 
 }  // namespace vfio_lockstep

@@ -59,6 +59,8 @@ class source {
   virtual std::vector<step> next() = 0;
 };
 
+struct row;
+
 /// Makes a sequence of about `length` steps that ends with the close of all descriptors.
 /// \param seed   where the random numbers start
 /// \param length how many steps
@@ -67,5 +69,12 @@ class source {
 /// \param seen   the combinations that were compared; must outlive the source
 std::unique_ptr<source> make_source(std::uint64_t seed, int length, const machine& m,
                                     const view& now, combinations& seen);
+/// Makes the sequence that the bytes of an input choose. The close of all descriptors ends it.
+/// \param input the bytes
+/// \param m     the machine; must outlive the source
+/// \param rows  the combinations that the machine can reach; must outlive the source
+/// \param now   the state of the simulator; must outlive the source
+std::unique_ptr<source> make_source(std::vector<unsigned char> input, const machine& m,
+                                    const std::vector<row>& rows, const view& now);
 
 }  // namespace vfio_lockstep

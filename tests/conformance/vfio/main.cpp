@@ -3,11 +3,13 @@
 // answer and every byte written back compared. --help says more.
 #include "combinations.hpp"
 #include "conformance/support/command_line.hpp"
+#include "conformance/support/hex_lines.hpp"
 #include "conformance/support/shrink.hpp"
 #include "facts.hpp"
 #include "fixed/sequences.hpp"
 #include "info_sizes.hpp"
 #include "locked_memory.hpp"
+#include "machines.hpp"
 #include "passthrough.hpp"
 #include "player.hpp"
 #include "sim/scenarios.hpp"
@@ -17,6 +19,7 @@
 
 #include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/sim/process_ref.hpp>
+#include <kvm_vfio/sim/topology_json.hpp>
 
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -56,7 +59,12 @@ constexpr const char* usage =
     "  table=1                print how often each combination was compared\n"
     "  percent=N              fail if less of the combinations were compared often enough (95);\n"
     "                         runs of less than 15000 calls do not fail\n"
-    "  simulator=FILE         compare the simulator with itself, on the topology of a JSON file\n"
+    "  simulator=FILE         compare the simulator with itself, on the topology of a JSON file;\n"
+    "                         the fixed sequences run on it, too, and nothing is compared\n"
+    "  iommufd=0|1            with simulator=FILE: whether the machine has iommufd (1)\n"
+    "  fixed=0                leave out the scenarios and the fixed sequences\n"
+    "  corpus=FILE            compare the inputs of the corpus for this machine, too\n"
+    "  topology=1             print the machine's topology for the corpus, and end\n"
     "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine has no VFIO\n"
     "groups.\n";
 
@@ -71,6 +79,10 @@ struct options {
   bool table = false;
   long percent = 95;
   std::string simulator{};
+  std::string corpus{};
+  bool iommufd = true;
+  bool fixed = true;
+  bool topology = false;
 };
 
 options parse(int argc, char** argv) {
@@ -92,6 +104,10 @@ options parse(int argc, char** argv) {
     else if (key == "table") o.table = n() != 0;
     else if (key == "percent") o.percent = n();
     else if (key == "simulator") o.simulator = value;
+    else if (key == "fixed") o.fixed = n() != 0;
+    else if (key == "iommufd") o.iommufd = n() != 0;
+    else if (key == "corpus") o.corpus = value;
+    else if (key == "topology") o.topology = n() != 0;
     else throw std::runtime_error("unknown option: " + key);
   }
   if (o.machine.profile != "7.3" && o.machine.profile != "6.12" && o.machine.profile != "6.1")
@@ -100,10 +116,10 @@ options parse(int argc, char** argv) {
 }
 
 /// The running kernel's machine, or one with the topology of a JSON file.
-facts find(const options& o) {
-  equipment e;
+facts find(const options& o, equipment& e) {
   if (o.simulator.empty()) return facts_of_this_machine(o.machine, e);
-  e.iommufd = o.machine.profile != "6.1";
+  e.iommufd = o.iommufd;
+  e.suspends = true;
   return facts_of(read_topology(o.simulator), o.machine, e);
 }
 
@@ -142,6 +158,24 @@ class comparison {
     });
     return found;
   }
+  /// Runs the steps that an input of the corpus chooses on fresh systems, up to the first mismatch.
+  /// \param steps gets the steps
+  std::optional<mismatch> run(const std::vector<unsigned char>& input, std::vector<step>& steps) {
+    std::optional<mismatch> found;
+    on_both([&](auto& kernel, auto& simulator, view& now) {
+      const auto made = make_source(steps_of(input), facts_.has, rows_, now);
+      for (std::vector<step> more = made->next(); !more.empty() && !found; more = made->next())
+        for (step& s : more) {
+          if (now.would_run(s)) ++corpus_calls;
+          steps.push_back(std::move(s));
+          bool good = false;
+          found = compare(kernel, simulator, steps.back(), steps.size() - 1, &good);
+          if (found) return;
+        }
+    });
+    ++corpus;
+    return found;
+  }
   /// Makes steps and runs them on fresh systems, up to the first mismatch. Counts them.
   /// \param steps gets the steps
   std::optional<mismatch> run(std::uint64_t seed, std::vector<step>& steps) {
@@ -177,10 +211,13 @@ class comparison {
         support::sim_system s(task);
         simulated = scenarios::run(s, name, on);
       });
-      support::real_system real;
-      const int first = ::dup(STDOUT_FILENO);
-      const std::vector<std::string> kernels = scenarios::run(real, name, on);
-      ::close_range(static_cast<unsigned>(first), ~0U, 0);  // some leave descriptors open
+      const auto kernels = on_kernel([&] {
+        support::real_system real;
+        const int first = ::dup(STDOUT_FILENO);
+        auto answers = scenarios::run(real, name, on);
+        ::close_range(static_cast<unsigned>(first), ~0U, 0);  // some leave descriptors open
+        return answers;
+      });
       operations += static_cast<long>(kernels.size());
       differ += lines_differ(std::string("scenario ") + name, kernels, simulated);
     }
@@ -194,8 +231,9 @@ class comparison {
         std::printf("LEFT OUT passthrough of %s: %s\n", c.name.c_str(), c.left_out.c_str());
         continue;
       }
-      const auto kernels =
-          vmm::report(kvm_vfio::native::host{}, c.device, arena_.dma(), memory::page);
+      const auto kernels = on_kernel([&] {
+        return vmm::report(kvm_vfio::native::host{}, c.device, arena_.dma(), memory::page);
+      });
       std::vector<std::string> simulated;
       on_simulator([&](sim::process& task, sim::world&) {
         simulated = vmm::report(sim::process_ref(task), c.device, arena_.dma(), memory::page);
@@ -223,11 +261,10 @@ class comparison {
     }
     if (on.other_group.empty()) return 0;
     const locked_memory_pages pages;
-    std::vector<std::string> kernels;
-    {
+    const auto kernels = on_kernel([&] {
       real_limit limit;
-      kernels = locked_memory<support::real_system, real_limit>({}, limit, pages).run(on);
-    }
+      return locked_memory<support::real_system, real_limit>({}, limit, pages).run(on);
+    });
     std::vector<std::string> simulated;
     on_simulator([&](sim::process& task) {
       simulated_limit limit(task);
@@ -249,7 +286,7 @@ class comparison {
                                  .iommufd = facts_.has.iommufd,
                                  .spapr = facts_.has.spapr,
                                  .hot_reset = t.pci.bus_resets};
-      const auto kernels = info_sizes<support::real_system>({}).run(on);
+      const auto kernels = on_kernel([&] { return info_sizes<support::real_system>({}).run(on); });
       std::vector<std::string> simulated;
       on_simulator([&](sim::process& task) {
         simulated = info_sizes<support::sim_system>(support::sim_system(task)).run(on);
@@ -268,7 +305,8 @@ class comparison {
     for (const target& t : facts_.has.targets)
       for (const std::string_view name : fixed::names) {
         if (!t.comparable || (differ != 0 && !options_.keep_going)) continue;
-        const auto kernels = fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory);
+        const auto kernels = on_kernel(
+            [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
         std::vector<std::string> simulated;
         on_simulator([&](sim::process& task) {
           simulated = fixed::run(name, sim::process_ref(task), t, facts_.has, memory);
@@ -284,8 +322,9 @@ class comparison {
     const fixed::dma_memory memory{reinterpret_cast<std::uintptr_t>(arena_.dma()),
                                    reinterpret_cast<std::uintptr_t>(arena_.absent())};
     for (const target& t : facts_.has.no_iommu) {
-      const auto kernels =
-          fixed::run_without_iommu(kvm_vfio::native::host{}, t, facts_.has, memory, raw_io);
+      const auto kernels = on_kernel([&] {
+        return fixed::run_without_iommu(kvm_vfio::native::host{}, t, facts_.has, memory, raw_io);
+      });
       std::vector<std::string> simulated;
       on_simulator([&](sim::process& task) {
         simulated = fixed::run_without_iommu(sim::process_ref(task), t, facts_.has, memory,
@@ -294,7 +333,8 @@ class comparison {
       no_iommu += static_cast<long>(kernels.size());
       differ += lines_differ("no IOMMU of " + t.device, kernels, simulated);
       for (const std::string_view name : fixed::names_without_iommu) {
-        const auto more = fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory);
+        const auto more = on_kernel(
+            [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
         std::vector<std::string> as_well;
         on_simulator([&](sim::process& task) {
           as_well = fixed::run(name, sim::process_ref(task), t, facts_.has, memory);
@@ -309,18 +349,26 @@ class comparison {
   const combinations& seen() const { return seen_; }
 
   long operations = 0;
-  long fixed = 0;        ///< the answers of the fixed sequences that were compared
-  long no_iommu = 0;     ///< the answers of devices without an IOMMU that were compared
-  long passthrough = 0;  ///< the lines of the VMM that were compared
-  long locked = 0;       ///< the calls around the limit on locked memory that were compared
-  long sizes = 0;        ///< the requests for information with all sizes that were compared
-  long plugged = 0;      ///< the devices that the kernel let the VMM use and unplug
+  long fixed = 0;         ///< the answers of the fixed sequences that were compared
+  long no_iommu = 0;      ///< the answers of devices without an IOMMU that were compared
+  long passthrough = 0;   ///< the lines of the VMM that were compared
+  long locked = 0;        ///< the calls around the limit on locked memory that were compared
+  long sizes = 0;         ///< the requests for information with all sizes that were compared
+  long corpus = 0;        ///< the inputs of the corpus that were compared
+  long corpus_calls = 0;  ///< the calls of these inputs that were compared
+  long plugged = 0;       ///< the devices that the kernel let the VMM use and unplug
 
  private:
+  // The lines of the running kernel, or none if the simulator is compared with itself.
+  template <class Run>
+  std::vector<std::string> on_kernel(Run run) const {
+    return options_.simulator.empty() ? run() : std::vector<std::string>();
+  }
   /// Compares the lines of a kernel and of the simulator. \return the lines that differ
   [[nodiscard]] long lines_differ(const std::string& what, const std::vector<std::string>& kernels,
                                   const std::vector<std::string>& simulated) const {
     long differ = 0;
+    if (!options_.simulator.empty()) return 0;  // nothing ran on a kernel
     for (std::size_t i = 0; i < kernels.size() || i < simulated.size(); ++i) {
       const std::string k = i < kernels.size() ? kernels[i] : "nothing";
       const std::string s = i < simulated.size() ? simulated[i] : "nothing";
@@ -373,19 +421,69 @@ class comparison {
   options options_;
   facts facts_;
   combinations seen_{facts_.has};
+  std::vector<row> rows_ = reachable_rows_of(facts_.has);
   memory arena_;
 };
 
+/// Prints a mismatch, and the shortest sequence that still has one.
+void report(comparison& c, const std::string& of, const std::vector<step>& steps,
+            const mismatch& differs) {
+  std::printf("MISMATCH at call %zu of %s: %s\n  %s\n", differs.at, of.c_str(),
+              to_string(steps[differs.at]).c_str(), differs.what.c_str());
+  const std::vector<step> shortest =
+      conformance::shrink(steps, differs.at, [&c](const std::vector<step>& candidate) {
+        const auto again = c.run(candidate);
+        return again ? std::optional(again->at) : std::nullopt;
+      });
+  std::printf("SHORTEST %zu calls:\n", shortest.size());
+  for (const step& s : shortest) std::printf("  %s\n", to_string(s).c_str());
+  if (const auto again = c.run(shortest)) std::printf("  %s\n", again->what.c_str());
+}
+
+/// Compares the inputs of the corpus for this machine. \return the mismatches
+long corpus_differs(comparison& c, const options& o, const equipment& e) {
+  long mismatches = 0;
+  const auto inputs = conformance::read_hex_lines(o.corpus);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (mismatches > 0 && (!o.keep_going || mismatches == 10)) break;
+    if (!c.has().books || machine_of(inputs[i]) != number_of(o.machine, e)) continue;
+    std::vector<step> steps;
+    const auto differs = c.run(inputs[i], steps);
+    if (!differs) continue;
+    ++mismatches;
+    report(c, "line " + std::to_string(i + 1) + " of the corpus", steps, *differs);
+  }
+  return mismatches;
+}
+
+/// Prints what the corpus keeps of a machine.
+void print_machine(const facts& f, const equipment& e) {
+  std::printf("MACHINE iommufd=%d suspends=%d huge_pages=%d\n", static_cast<int>(e.iommufd),
+              static_cast<int>(e.suspends), static_cast<int>(e.huge_pages));
+  std::string text = "\n" + sim::topology_to_json(f.topology);
+  for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2) {
+    std::size_t blanks = at + 1;
+    while (blanks < text.size() && text[blanks] == ' ') ++blanks;
+    text.replace(at, blanks - at, "\nT ");
+  }
+  std::puts(text.c_str());
+}
+
 int run(const options& o) {
   const auto start = std::chrono::steady_clock::now();
-  facts found = find(o);
+  equipment e;
+  facts found = find(o, e);
+  if (o.topology) {
+    print_machine(found, e);
+    return 0;
+  }
   if (found.has.targets.empty()) {
     std::puts("SKIPPED: no VFIO groups");
     return 77;
   }
   comparison c(o, std::move(found));
-  long mismatches = o.simulator.empty() ? c.scenarios_differ() : 0;
-  if (o.simulator.empty()) {
+  long mismatches = o.fixed ? c.scenarios_differ() : 0;
+  if (o.fixed) {
     if (mismatches == 0 || o.keep_going) mismatches += c.locked_memory_differs();
     if (mismatches == 0 || o.keep_going) mismatches += c.info_sizes_differ();
     if (mismatches == 0 || o.keep_going) mismatches += c.sequences_differ();
@@ -399,18 +497,9 @@ int run(const options& o) {
     const auto differs = c.run(seed, steps);
     if (!differs) continue;
     ++mismatches;
-    std::printf("MISMATCH at call %zu of seed %llu: %s\n  %s\n", differs->at,
-                static_cast<unsigned long long>(seed), to_string(steps[differs->at]).c_str(),
-                differs->what.c_str());
-    const std::vector<step> shortest =
-        conformance::shrink(steps, differs->at, [&c](const std::vector<step>& candidate) {
-          const auto again = c.run(candidate);
-          return again ? std::optional(again->at) : std::nullopt;
-        });
-    std::printf("SHORTEST %zu calls:\n", shortest.size());
-    for (const step& s : shortest) std::printf("  %s\n", to_string(s).c_str());
-    if (const auto again = c.run(shortest)) std::printf("  %s\n", again->what.c_str());
+    report(c, "seed " + std::to_string(seed), steps, *differs);
   }
+  if (!o.corpus.empty() && (mismatches == 0 || o.keep_going)) mismatches += corpus_differs(c, o, e);
   if (o.table) c.seen().print_table();
   c.seen().print_summary(o.operations >= many);
   std::set<std::string> groups;
@@ -422,13 +511,14 @@ int run(const options& o) {
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
       "operations=%ld fixed=%ld noiommu=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld "
+      "corpus=%ld corpus_calls=%ld "
       "combinations=%.1f%% mismatches=%ld "
       "seconds=%.1f\n",
       u.release, o.machine.profile.c_str(), static_cast<int>(o.machine.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
-      c.operations, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged,
-      c.seen().percent(), mismatches, seconds.count());
+      c.operations, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged, c.corpus,
+      c.corpus_calls, c.seen().percent(), mismatches, seconds.count());
   if (mismatches != 0) return 1;
   if (o.operations < many) return 0;
   return c.seen().percent() >= static_cast<double>(o.percent) && c.seen().unlisted().empty() ? 0

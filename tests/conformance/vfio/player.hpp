@@ -5,6 +5,7 @@
 
 #include "conformance/support/arena.hpp"
 #include "step.hpp"
+#include "support/real_system.hpp"
 #include "support/system.hpp"
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace vfio_lockstep {
@@ -159,7 +161,8 @@ class player {
     // How much of an answer was written before its end turned out not to be there: the copy's.
     if (o.answer == -EFAULT) o.written.clear();
     if (o.answer < 0) return o;
-    if (s.suspends) wait_until_suspended(name_of(s.on));
+    if constexpr (std::is_same_v<System, support::real_system>)
+      if (s.suspends) wait_until_suspended(name_of(s.on));
     if (s.what == verb::close) fds_[static_cast<int>(s.on.what)][s.on.slot] = -1;
     if (!s.makes) return o;
     if (static_cast<int>(s.made.what) < kinds_with_slots)

@@ -26,7 +26,7 @@ namespace u = kvm_vfio::uapi;
 /// Random choices, and the steps made of them.
 class step_maker {
  protected:
-  step_maker(std::uint64_t seed, const machine& m, const view& now) : r_(seed), m_(m), now_(now) {}
+  step_maker(random r, const machine& m, const view& now) : r_(std::move(r)), m_(m), now_(now) {}
 
   // What is called.
 

@@ -101,7 +101,8 @@ class device_steps : public irq_steps {
     }
     const std::uint32_t count =
         r_.percent(60) ? (on.what == kind::cdev ? 0U : 1U) : r_.of({0U, 1U, 2U, 3U});
-    auto argument = bytes(argsz(12 + 4 * count), flags(0), count);
+    const std::uint32_t given = flags(0);
+    auto argument = bytes(argsz(12 + 4 * count), given, count);
     std::vector<patch> patches;
     for (std::uint32_t i = 0; i < count; ++i) {
       argument.resize(argument.size() + 4, 0xff);

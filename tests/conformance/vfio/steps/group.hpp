@@ -106,12 +106,14 @@ class group_steps : public iommufd_steps {
       case 3: call(on, "UNSET_CONTAINER", VFIO_GROUP_UNSET_CONTAINER, 0); return;
       default:
         if (r_.percent(10)) {
-          get_device(on, r_.of<std::string>({"", "nosuch", "0000:ff:1f.7"}), r_.below(slots - 1));
+          const int to = r_.below(slots - 1);
+          get_device(on, r_.of<std::string>({"", "nosuch", "0000:ff:1f.7"}), to);
           return;
         }
-        if (const target* const t = first_of_group(on); t && r_.percent(70))
-          return get_device(on, neighbour(*t), slot());
-        return get_device(on, some_target(), slot());
+        const target* const t = first_of_group(on);
+        const bool own = t && r_.percent(70);
+        const int to = slot();
+        return get_device(on, own ? neighbour(*t) : some_target(), to);
     }
   }
 

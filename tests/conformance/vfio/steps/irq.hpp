@@ -141,16 +141,21 @@ class irq_steps : public region_steps {
       const auto some = [&] {
         return static_cast<std::uint32_t>(r_.below(static_cast<int>(std::max(all, 1U))));
       };
+      const auto a_part = [&] {
+        const std::uint32_t n = some();
+        return n / (r_.percent(50) ? 2 : 8);
+      };
       start = r_.percent(60) ? 0 : r_.percent(90) ? some() : r_.of({all - 1, all, all + 1});
       count = r_.percent(25)   ? all - std::min(start, all)
-              : r_.percent(80) ? 1 + some() / (r_.percent(50) ? 2 : 8)
+              : r_.percent(80) ? 1 + a_part()
                                : r_.of({0U, 1U, all, all - 1, all + 1});
       if (start <= all && r_.percent(90)) count = std::min(count, all - start);
     }
     const std::uint32_t each = data == 2 ? 1 : data == 4 ? 4 : 0;
     constexpr std::uint32_t most = 80;
     const std::uint32_t right = 20 + each * (count < most ? count : 0);
-    auto argument = bytes(argsz(right), flags(data | action), index, start, count);
+    const std::uint32_t given = flags(data | action);
+    auto argument = bytes(argsz(right), given, index, start, count);
     std::vector<patch> patches;
     const int entries = count < most ? static_cast<int>(count) : 1;
     for (int i = 0; i < entries && each != 0; ++i) {

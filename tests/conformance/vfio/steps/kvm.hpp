@@ -53,8 +53,10 @@ class kvm_steps : public step_maker {
     kvm_irqfd i{};
     i.gsi = static_cast<unsigned>(r_.below(3));
     i.flags = r_.percent(90) ? static_cast<unsigned>(r_.below(4)) : 1U << r_.below(32);
+    const ref event = mostly(kind::event);
+    const ref resample = mostly(kind::event);
     call(some(kind::vm), "IRQFD", KVM_IRQFD, bytes(i),
-         {{0, mostly(kind::event)}, {offsetof(decltype(i), resamplefd), mostly(kind::event)}});
+         {{0, event}, {offsetof(decltype(i), resamplefd), resample}});
   }
   void ioeventfd() {
     kvm_ioeventfd i{};
@@ -62,8 +64,9 @@ class kvm_steps : public step_maker {
     i.addr = r_.percent(90) ? 0x1000U * static_cast<unsigned>(r_.below(2)) : ~std::uint64_t{0} - 3;
     i.len = r_.of({0U, 1U, 2U, 4U, 4U, 4U, 8U, 3U});
     i.flags = r_.percent(90) ? static_cast<unsigned>(r_.below(16)) : 1U << r_.below(32);
+    const ref event = mostly(kind::event);
     call(some(kind::vm), "IOEVENTFD", KVM_IOEVENTFD, bytes(i),
-         {{offsetof(decltype(i), fd), mostly(kind::event)}});
+         {{offsetof(decltype(i), fd), event}});
   }
   void vm_call() {
     switch (r_.below(8)) {
@@ -94,14 +97,18 @@ class kvm_steps : public step_maker {
         s.makes = true;
         return;
       }
-      case 1: return create_kvm_vfio(some(kind::vm), slot());
+      case 1: {
+        const int to = slot();
+        return create_kvm_vfio(some(kind::vm), to);
+      }
       default: {
         constexpr std::uint64_t no_such = 4;
         const std::uint64_t which = !r_.percent(95)    ? no_such
                                     : r_.below(2) == 0 ? u::dev_vfio_file_add
                                                        : u::dev_vfio_file_del;
         const kind k = r_.of({kind::group, kind::group, kind::device, kind::cdev});
-        file_call(some(kind::kvm_vfio), which, r_.percent(85) ? some(k) : anything());
+        const ref file = r_.percent(85) ? some(k) : anything();
+        file_call(some(kind::kvm_vfio), which, file);
         return;
       }
     }
