@@ -67,6 +67,7 @@ TEST_CASE("Move assignment detaches from the old device") {
   auto second = attach(two, 2);
   REQUIRE((first && second));
   *first = std::move(*second);
+  CHECK_FALSE(*second);
   CHECK(one_told == told_device::calls{{add, 1}, {del, 1}});
   CHECK(first->detach() == errc::ok);
   CHECK(two_told == told_device::calls{{add, 2}, {del, 2}});

@@ -59,6 +59,8 @@ TEST_CASE("While an epoch lasts each file is asked once") {
   CHECK(asks(calls.add(a)) == numbers{1});
   vfio.begin_epoch();
   CHECK(asks(calls.add(b)) == numbers{3, 1, 2});
+  CHECK(asks(calls.del(b)) == numbers{});  // the second epoch lasts, too
+  CHECK(asks(calls.add(b)) == numbers{2});
   vfio.answers(b).coherent = true;
   CHECK(asks(calls.add(d)) == numbers{3, 1, 2, 4});
   CHECK(dev.noncoherent());
