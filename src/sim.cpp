@@ -12,11 +12,14 @@
 #include <kvm_vfio/sim/iommu/impl/domain.hpp>
 #include <kvm_vfio/sim/iommu/impl/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/impl/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommu/impl/mapped_file.hpp>
 #include <kvm_vfio/sim/iommufd/impl/copy_mappings.hpp>
+#include <kvm_vfio/sim/iommufd/impl/fault_queue.hpp>
 #include <kvm_vfio/sim/iommufd/impl/hw_info.hpp>
 #include <kvm_vfio/sim/iommufd/impl/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
 #include <kvm_vfio/sim/iommufd/impl/requests.hpp>
+#include <kvm_vfio/sim/iommufd/impl/table_requests.hpp>
 #include <kvm_vfio/sim/iommufd/impl/vfio_requests.hpp>
 #include <kvm_vfio/sim/kvm/impl/tce_table.hpp>
 #include <kvm_vfio/sim/kvm/impl/vm_requests.hpp>
@@ -31,6 +34,7 @@
 #include <kvm_vfio/sim/system/impl/file_bytes.hpp>
 #include <kvm_vfio/sim/system/impl/file_mappings.hpp>
 #include <kvm_vfio/sim/system/impl/file_references.hpp>
+#include <kvm_vfio/sim/system/impl/memory_file.hpp>
 #include <kvm_vfio/sim/system/impl/model_file.hpp>
 #include <kvm_vfio/sim/system/impl/observer_list.hpp>
 #include <kvm_vfio/sim/system/impl/pending_faults.hpp>

@@ -58,6 +58,9 @@ struct linux_release {
   /// Whether IOMMU_GET_HW_INFO says that a device has no address translation service
   /// (IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED).
   bool reports_ats;
+  /// Whether iommufd knows IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_CHANGE_PROCESS, virtual IOMMUs, page
+  /// tables for PASIDs and for faults, and the flag of IOMMU_GET_HW_INFO that asks for a type.
+  bool maps_files;
   /// Whether the vectors of an armed MSI-X interrupt may become more. False: SET_IRQS refuses
   /// vectors behind those that armed it with EINVAL, as always for MSI.
   bool dynamic_msix;
@@ -100,6 +103,7 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .exclusive_irqfds = false,
                                         .direct_error = errc::perm,
                                         .reports_ats = false,
+                                        .maps_files = false,
                                         .dynamic_msix = false,
                                         .rawio_at_each_open = true,
                                         .noiommu_device_files = false,
@@ -123,6 +127,7 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .exclusive_irqfds = false,
                                          .direct_error = errc::inval,
                                          .reports_ats = false,
+                                         .maps_files = false,
                                          .dynamic_msix = true,
                                          .rawio_at_each_open = false,
                                          .noiommu_device_files = false,
@@ -146,6 +151,7 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .exclusive_irqfds = true,
                                         .direct_error = errc::inval,
                                         .reports_ats = true,
+                                        .maps_files = true,
                                         .dynamic_msix = true,
                                         .rawio_at_each_open = false,
                                         .noiommu_device_files = true,

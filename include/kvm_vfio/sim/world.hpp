@@ -162,7 +162,8 @@ class world : public filesystem {
   result<file*> open_class(const char* path);
 
   vfio_state state_;
-  iommufd_shared iommufds_{.lock = state_.lock, .options = state_.options};
+  iommufd_shared iommufds_{
+      .lock = state_.lock, .options = state_.options, .release = state_.release};
   std::vector<iommu_spec> iommus_;
   std::map<int, std::unique_ptr<vfio_group>> groups_;
   std::map<int, vfio_device*> by_number_;

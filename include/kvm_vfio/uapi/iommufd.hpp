@@ -53,6 +53,21 @@ struct iommu_ioas_map {
   std::uint64_t length;
   std::uint64_t iova;
 };
+/// The kernel's `iommu_ioas_map_file`, field by field.
+struct iommu_ioas_map_file {
+  std::uint32_t size;
+  std::uint32_t flags;
+  std::uint32_t ioas_id;
+  std::int32_t fd;
+  std::uint64_t start;
+  std::uint64_t length;
+  std::uint64_t iova;
+};
+/// The kernel's `iommu_ioas_change_process`, field by field.
+struct iommu_ioas_change_process {
+  std::uint32_t size;
+  std::uint32_t reserved;
+};
 /// The kernel's `iommu_ioas_copy`, field by field.
 struct iommu_ioas_copy {
   std::uint32_t size;
@@ -133,6 +148,16 @@ inline constexpr std::uint16_t vfio_ioas_get = 0;
 inline constexpr std::uint16_t vfio_ioas_set = 1;
 /// Operation of IOMMU_VFIO_IOAS: VFIO has no address space from now on (IOMMU_VFIO_IOAS_CLEAR).
 inline constexpr std::uint16_t vfio_ioas_clear = 2;
+/// Flag of IOMMU_HWPT_ALLOC: the page table can be the parent of a nested one
+/// (IOMMU_HWPT_ALLOC_NEST_PARENT).
+inline constexpr std::uint32_t hwpt_nest_parent = 1;
+/// Flag of IOMMU_HWPT_ALLOC: the page table tells which pages devices have written
+/// (IOMMU_HWPT_ALLOC_DIRTY_TRACKING).
+inline constexpr std::uint32_t hwpt_dirty_tracking = 2;
+/// Flag of IOMMU_HWPT_ALLOC: `fault_id` names a fault queue (IOMMU_HWPT_FAULT_ID_VALID).
+inline constexpr std::uint32_t hwpt_fault_id_valid = 4;
+/// Flag of IOMMU_HWPT_ALLOC: devices can be attached with a PASID (IOMMU_HWPT_ALLOC_PASID).
+inline constexpr std::uint32_t hwpt_pasid = 8;
 /// Flag of IOMMU_IOAS_MAP: the caller chooses the IOVA (IOMMU_IOAS_MAP_FIXED_IOVA).
 inline constexpr std::uint32_t map_fixed_iova = 1;
 /// Flag of IOMMU_IOAS_MAP: devices may write (IOMMU_IOAS_MAP_WRITEABLE).
@@ -162,6 +187,10 @@ inline constexpr std::uint32_t request_vfio_ioas = _IO(';', 0x88);
 inline constexpr std::uint32_t request_hwpt_alloc = _IO(';', 0x89);
 /// IOMMU_GET_HW_INFO: asks for facts about the IOMMU of a device.
 inline constexpr std::uint32_t request_get_hw_info = _IO(';', 0x8a);
+/// IOMMU_IOAS_MAP_FILE: maps memory of a file, such as that of memfd_create(2).
+inline constexpr std::uint32_t request_ioas_map_file = _IO(';', 0x8f);
+/// IOMMU_IOAS_CHANGE_PROCESS: charges the caller for the memory of all mappings of files.
+inline constexpr std::uint32_t request_ioas_change_process = _IO(';', 0x92);
 
 /// Option of an iommufd: whose limit counts for locked memory, 0 the user's, 1 the process's
 /// (IOMMU_OPTION_RLIMIT_MODE).
@@ -212,6 +241,15 @@ static_assert(request_vfio_ioas == IOMMU_VFIO_IOAS &&
               vfio_ioas_clear == IOMMU_VFIO_IOAS_CLEAR);
 static_assert(request_hwpt_alloc == IOMMU_HWPT_ALLOC &&
               offsetof(iommu_hwpt_alloc, data_uptr) == offsetof(::iommu_hwpt_alloc, data_uptr));
+#ifdef IOMMU_IOAS_MAP_FILE
+static_assert(request_ioas_map_file == IOMMU_IOAS_MAP_FILE &&
+              sizeof(iommu_ioas_map_file) == sizeof(::iommu_ioas_map_file) &&
+              offsetof(iommu_ioas_map_file, start) == offsetof(::iommu_ioas_map_file, start));
+#endif
+#ifdef IOMMU_IOAS_CHANGE_PROCESS
+static_assert(request_ioas_change_process == IOMMU_IOAS_CHANGE_PROCESS &&
+              sizeof(iommu_ioas_change_process) == sizeof(::iommu_ioas_change_process));
+#endif
 static_assert(request_get_hw_info == IOMMU_GET_HW_INFO &&
               offsetof(iommu_hw_info, out_capabilities) ==
                   offsetof(::iommu_hw_info, out_capabilities));

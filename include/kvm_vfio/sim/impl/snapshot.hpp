@@ -39,7 +39,8 @@ KVM_VFIO_INLINE domain_state state_of(const domain& d) {
 KVM_VFIO_INLINE std::vector<mapping_state> state_of(const dma_map& m) {
   std::vector<mapping_state> s;
   s.reserve(m.size());
-  for (const auto& [iova, x] : m.all()) s.push_back({x.iova, x.size, x.address, x.flags, x.stale});
+  for (const auto& [iova, x] : m.all())
+    s.push_back({x.iova, x.size, x.address, x.flags, x.stale, x.file ? x.file->open->name() : ""});
   return s;
 }
 
@@ -82,7 +83,7 @@ KVM_VFIO_INLINE iommufd_state state_of(const iommufd_file& f) {
       s.spaces.push_back({.id = id, .mappings = state_of(o.space.mappings())});
     else if (o.kind == type::hwpt)
       s.tables.push_back({.id = id, .ioas = id_of(o.address_space), .pages = state_of(o.pages)});
-    else s.devices.push_back(o.device->name);
+    else if (o.kind == type::device) s.devices.push_back(o.device->name);
   }
   for (const auto& [id, o] : f.objects()) {
     if (o.kind != type::device || !o.attached_to) continue;

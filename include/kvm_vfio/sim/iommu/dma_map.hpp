@@ -3,6 +3,7 @@
 /// \file
 /// DMA mappings, sorted by their I/O virtual address.
 
+#include <kvm_vfio/sim/iommu/mapped_file.hpp>
 #include <kvm_vfio/sim/system/memory_account.hpp>
 
 #include <cstddef>
@@ -18,7 +19,7 @@ struct dma_mapping {
   std::uint64_t iova = 0;
   /// The size in bytes.
   std::uint64_t size = 0;
-  /// The address of the memory in the process.
+  /// The address of the memory in the process, or its offset in `file`.
   std::uint64_t address = 0;
   /// The flags of the call that made the mapping.
   std::uint32_t flags = 0;
@@ -43,6 +44,8 @@ struct dma_mapping {
   std::uint64_t memory = 0;
   /// The account that is charged for the memory. Null: the driver of the container counts nothing.
   std::shared_ptr<const memory_account> account{};
+  /// iommufd: the file whose memory is mapped. Null: the memory of the process is.
+  std::shared_ptr<mapped_file> file{};
   /// The last I/O virtual address.
   [[nodiscard]] std::uint64_t last() const noexcept { return iova + size - 1; }
   /// The part of the mapping from `first` to `end - 1`. \pre the mapping contains this range

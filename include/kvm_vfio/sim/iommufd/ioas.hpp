@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <vector>
 
 namespace kvm_vfio::sim {
@@ -85,6 +86,10 @@ class ioas {
   void add_locked(locked_by_user& to) const;
   /// Sets whether a page table translates the mappings.
   void set_translated(bool yes) noexcept { translated_ = yes; }
+  /// Whether a page table translates the mappings.
+  [[nodiscard]] bool translated() const noexcept { return translated_; }
+  /// Charges another account for the memory of all mappings.
+  void charge(const std::shared_ptr<const memory_account>& account) noexcept;
   /// What addresses and sizes must be multiples of, in bytes.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
   /// The addresses that the attached devices allow.
@@ -98,7 +103,8 @@ class ioas {
   ///   addresses, or the mapping allows no access and a page table would have to translate it
   /// - `errc::overflow`: the address and the size wrap around
   /// - `errc::exists`: another mapping has one of the addresses
-  /// - `errc::fault`: the memory cannot be pinned, and a page table would have to translate it
+  /// - `errc::fault`: the memory cannot be pinned, and a page table would have to translate it; for
+  ///   memory of a file `errc::inval`
   /// - `errc::nomem`: the process may not lock that much memory, and a page table would have to
   ///   translate it
   /// \param m    the mapping
@@ -154,7 +160,7 @@ class ioas {
   /// Checks that a page table can translate all mappings, except for their addresses.
   /// \param locked the memory that all address spaces have locked
   /// \par Errors
-  /// - `errc::fault`: the memory of a mapping cannot be pinned
+  /// - `errc::fault`: the memory of a mapping cannot be pinned; for memory of a file `errc::inval`
   /// - `errc::inval`: a mapping allows no access
   /// - `errc::nomem`: the page table is the first one, and the process of a mapping may not lock
   ///   that much memory

@@ -2,16 +2,18 @@
 #pragma once
 /// \file
 /// The open file of an iommufd, /dev/iommu. It has numbered objects: I/O address spaces, page
-/// tables and bound devices. A bound device holds a reference on the file, so the file can outlive
-/// close(2). One of the address spaces can be the address space for VFIO: then the file also
-/// answers as a VFIO container (vfio_requests.hpp).
+/// tables, bound devices and fault queues. A bound device holds a reference on the file, so the
+/// file can outlive close(2). One of the address spaces can be the address space for VFIO: then the
+/// file also answers as a VFIO container (vfio_requests.hpp).
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommu/mapped_file.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
+#include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
@@ -26,8 +28,8 @@ namespace kvm_vfio::sim {
 
 /// A numbered object of an iommufd. Each member names the kinds of objects that use it.
 struct iommufd_object {
-  /// The kinds of objects: an I/O address space, a page table, a bound device.
-  enum class type : unsigned char { ioas, hwpt, device };
+  /// The kinds of objects: an I/O address space, a page table, a bound device, a fault queue.
+  enum class type : unsigned char { ioas, hwpt, device, fault };
   /// The kind of the object.
   type kind = type::ioas;
   /// The number of users. IOMMU_DESTROY fails while it is not 0.
@@ -42,6 +44,8 @@ struct iommufd_object {
   bool automatic = false;
   /// hwpt: the IOMMU whose page table it is.
   const iommu_spec* iommu = nullptr;
+  /// hwpt: the queue that the faults of its devices go to. Null: none.
+  iommufd_object* faults = nullptr;
   /// hwpt: the IOMMU domain.
   domain pages{};
   /// device: the group of the device.
@@ -58,12 +62,16 @@ struct iommufd_shared {
   mutex& lock;
   /// The settings of the world.
   const world_options& options;
+  /// The Linux release that is simulated.
+  const linux_release& release;
   /// The iommufds that exist, in the order of creation. The lock guards the list.
   std::vector<const iommufd_file*> files{};
   /// The number of memories that IOAS_COPY has shared between mappings (`dma_mapping::memory`).
   std::uint64_t copied = 0;
   /// Whether the kernel knows VFIO's no-IOMMU mode (CONFIG_VFIO_NOIOMMU).
   bool noiommu_mode = false;
+  /// Files that no mapping of an iommufd has any more. The lock guards the list.
+  unmapped_files unmapped{};
 };
 
 /// Returns the memory that all iommufds of a world have locked. The caller holds the world's lock.
@@ -85,10 +93,18 @@ class iommufd_file final : public file {
   ///   0; HWPT_ALLOC: `pt_id` names no address space and no page table, or a mapping allows no
   ///   access
   /// - `errc::toobig`: a longer struct than the kernel knows is not zero behind its known part
-  /// - `errc::opnotsupp`: a member is set to a value that the kernel does not support
+  /// - `errc::opnotsupp`: a member is set to a value that the kernel or the IOMMU does not support;
+  ///   HWPT_ALLOC with data, for dirty tracking or as a parent; HWPT_SET_DIRTY_TRACKING,
+  ///   HWPT_GET_DIRTY_BITMAP, VIOMMU_ALLOC, IOAS_NOIOMMU_GET_PA: always, if nothing else is wrong
   /// - `errc::noent`: there is no object with this number and of the kind that the request needs
   /// - `errc::fault`: IOAS_MAP, HWPT_ALLOC: a page table would have to translate a mapped BAR
-  /// - `errc::nomem`: IOAS_MAP, HWPT_ALLOC: a page table would have to translate more memory than
+  /// - `errc::inval`: IOAS_MAP_FILE, HWPT_ALLOC: a page table would have to translate memory that
+  ///   is not in the file (`file::pinnable_bytes`); IOAS_CHANGE_PROCESS: there is a mapping of
+  ///   memory that is not a file's
+  /// - `errc::badf`: IOAS_MAP_FILE: the descriptor is not open, or was opened with O_PATH
+  /// - `errc::mfile`: FAULT_QUEUE_ALLOC: the process has no free descriptor
+  /// - `errc::nomem`: IOAS_CHANGE_PROCESS: the process may not lock that much memory; IOAS_MAP,
+  ///   IOAS_MAP_FILE, HWPT_ALLOC: a page table would have to translate more memory than
   ///   the process may lock (`process::memory_lock_limit`)
   /// - `errc::busy`: DESTROY: the object is in use
   /// - `errc::addrinuse`: HWPT_ALLOC: the IOMMU cannot translate a mapping, or a mapping is not
@@ -127,6 +143,7 @@ class iommufd_file final : public file {
   ///   and the object is no address space
   /// - `errc::inval`: the object is a device; or the device is not attached yet, and another device
   ///   of the group is attached to another object
+  /// - `errc::nodev`: the page table has a fault queue, and the device cannot report faults
   /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
   ///   to the pages of its IOMMU
   /// - `errc::fault`, `errc::inval`: the device needs a new page table, and this error of
@@ -136,6 +153,8 @@ class iommufd_file final : public file {
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
+  /// Tells that the file of a fault queue is released. Takes the world's lock.
+  void fault_queue_closed(std::uint32_t id) noexcept;
   /// Makes an address space for VFIO, if there is none (VFIO_GROUP_SET_CONTAINER with an iommufd).
   /// \par Errors
   /// - `errc::inval`: a group without an IOMMU uses the iommufd, or has used it
@@ -205,19 +224,38 @@ class iommufd_file final : public file {
   // Computes these addresses, if something has changed. Throws std::bad_alloc.
   void update_ranges();
 
+  // Answers the requests for page tables, dirty pages, faults and virtual IOMMUs.
+  answer table_request(process& task, std::uint32_t request, std::uint64_t argument);
   answer destroy(process& task, std::uint64_t argument);
   answer alloc_ioas(process& task, std::uint64_t argument);
   answer get_ranges(process& task, std::uint64_t argument);
   answer map(process& task, std::uint64_t argument);
+  answer map_file(process& task, std::uint64_t argument);
+  answer change_process(process& task, std::uint64_t argument);
   answer unmap(process& task, std::uint64_t argument);
   answer allow_iovas(process& task, std::uint64_t argument);
   answer option(process& task, std::uint64_t argument);
   answer copy(process& task, std::uint64_t argument);
   answer alloc_hwpt(process& task, std::uint64_t argument);
+  // Whether a page table for an address space can have the flags and the data of a HWPT_ALLOC.
+  [[nodiscard]] bool can_have(const iommu_group& group, std::uint32_t flags,
+                              std::uint32_t data) const noexcept;
+  // The error of a HWPT_ALLOC of a nested page table: no page table can be its parent.
+  [[nodiscard]] errc refuse_nested(const iommu_group& group, std::uint32_t flags,
+                                   std::uint32_t data) const noexcept;
+  answer set_dirty_tracking(process& task, std::uint64_t argument);
+  answer get_dirty_bitmap(process& task, std::uint64_t argument);
+  answer invalidate(process& task, std::uint64_t argument);
+  // Takes the world's lock itself, because the new descriptor may have to be closed again.
+  answer alloc_fault_queue(process& task, std::uint64_t argument);
+  answer alloc_viommu(process& task, std::uint64_t argument);
+  static answer alloc_of_viommu(process& task, std::uint32_t request, std::uint64_t argument);
+  static answer get_physical(process& task, std::uint64_t argument);
   answer get_hw_info(process& task, std::uint64_t argument);
   answer set_vfio_ioas(process& task, std::uint64_t argument);
   [[nodiscard]] vfio_space space_for_vfio(process& task);
-  // How many bytes a process can still lock, if its account is limited.
+  // How many bytes can still be locked, if the account is limited.
+  [[nodiscard]] std::uint64_t room(const memory_account& account, bool charges_process) const;
   [[nodiscard]] std::uint64_t room(process& task) const;
 
   iommufd_shared& state_;
@@ -233,4 +271,5 @@ class iommufd_file final : public file {
 #ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/iommufd/impl/iommufd_file.hpp>
 #include <kvm_vfio/sim/iommufd/impl/requests.hpp>
+#include <kvm_vfio/sim/iommufd/impl/table_requests.hpp>
 #endif

@@ -104,6 +104,9 @@ class file {  // NOLINT(cppcoreguidelines-virtual-class-destructor): it deletes 
   /// - further errors: those of the kind of file
   virtual result<void*> mmap(std::uint64_t /*size*/, int /*protection*/, std::uint64_t /*offset*/);
 
+  /// The number of bytes of the file that iommufd can pin (IOMMU_IOAS_MAP_FILE): the size of a file
+  /// in memory, such as that of memfd_create(2). By default 0.
+  [[nodiscard]] virtual std::uint64_t pinnable_bytes() const noexcept;
   /// The file as an eventfd. Null: the file is not an eventfd.
   [[nodiscard]] virtual event_file* as_event() noexcept;
 

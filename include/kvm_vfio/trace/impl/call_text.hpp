@@ -49,6 +49,8 @@ KVM_VFIO_INLINE const char* request_name(std::uint32_t request) noexcept {
     case uapi::request_ioas_copy: return "IOAS_COPY";
     case uapi::request_hwpt_alloc: return "HWPT_ALLOC";
     case uapi::request_get_hw_info: return "GET_HW_INFO";
+    case uapi::request_ioas_map_file: return "IOAS_MAP_FILE";
+    case uapi::request_ioas_change_process: return "IOAS_CHANGE_PROCESS";
     default: return "";
   }
 }

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -97,6 +98,10 @@ KVM_VFIO_INLINE void ioas::add_locked(locked_by_user& to) const {
   if (translated_)
     for (const auto& [iova, m] : maps_.all())
       if (m.counted && m.account) to[charged_for(*m.account, m.charges_process)].add(m);
+}
+
+KVM_VFIO_INLINE void ioas::charge(const std::shared_ptr<const memory_account>& account) noexcept {
+  for (dma_mapping* m = maps_.at_or_after(0); m; m = maps_.next(*m)) m->account = account;
 }
 
 KVM_VFIO_INLINE errc ioas::parts(std::uint64_t first, std::uint64_t last,
@@ -200,6 +205,7 @@ KVM_VFIO_INLINE errc ioas::add_copies(const std::vector<dma_mapping>& copies,
 
 KVM_VFIO_INLINE errc ioas::check_translation(locked_by_user locked) const {
   for (const auto& [iova, m] : maps_.all()) {
+    if (translated_ && m.file) continue;  // The file may be shorter now, but the memory is pinned.
     if (const errc e = check_translation(m); e != errc::ok) return e;
     if (translated_) continue;  // A further page table translates memory that is locked already.
     if (const errc e = lock_pages(m, locked); e != errc::ok) return e;
@@ -216,6 +222,9 @@ KVM_VFIO_INLINE errc ioas::lock_pages(const dma_mapping& m, locked_by_user& lock
 
 KVM_VFIO_INLINE errc ioas::check_translation(const dma_mapping& m) noexcept {
   if (!m.pinnable) return errc::fault;
+  // The file must have each page as a whole (memfd_pin_folios).
+  const std::uint64_t last = (m.address + m.size - 1) | (page - 1);
+  if (m.file && last >= m.file->open->pinnable_bytes()) return errc::inval;
   return m.flags & (uapi::map_readable | uapi::map_writeable) ? errc::ok : errc::inval;
 }
 

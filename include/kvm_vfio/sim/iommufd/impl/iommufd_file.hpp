@@ -10,6 +10,7 @@
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
+#include <kvm_vfio/sim/iommu/mapped_file.hpp>
 #include <kvm_vfio/sim/iommufd/copy_mappings.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
@@ -19,6 +20,7 @@
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/iommufd_tables.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -37,7 +39,10 @@ KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state)
 
 KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
                                            std::uint64_t argument) {
+  if (request == uapi::request_fault_queue_alloc) return alloc_fault_queue(task, argument);
+  unmapped_files unmapped;  // whose references are given back after the lock
   const guard held(state_.lock);
+  const detail::undo taken([&] { unmapped.take_from(state_.unmapped); });
   update_ranges();
   switch (request) {
     case uapi::request_destroy: return destroy(task, argument);
@@ -51,7 +56,7 @@ KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
     case uapi::request_hwpt_alloc: return alloc_hwpt(task, argument);
     case uapi::request_get_hw_info: return get_hw_info(task, argument);
     case uapi::request_vfio_ioas: return set_vfio_ioas(task, argument);
-    default: return vfio_request(task, request, argument, space_for_vfio(task));
+    default: return table_request(task, request, argument);
   }
 }
 
@@ -81,7 +86,7 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   iommufd_object* to = find(pt);
   if (!to) return errc::noent;
   if (d.device->mediated && to->kind != type::ioas) return errc::noent;
-  if (to->kind == type::device) return errc::inval;
+  if (to->kind != type::ioas && to->kind != type::hwpt) return errc::inval;
   iommu_group& group = *d.group;
   // A page table in software, of a device without an IOMMU, is for such devices only.
   if (to->kind == type::hwpt && to->iommu->name.empty() != group.no_iommu()) return errc::inval;
@@ -96,6 +101,8 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
       const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
       if (to != wanted) return errc::inval;
     }
+    // No simulated device can report faults.
+    if (to->faults && !group.no_iommu()) return errc::nodev;
     if (to->kind == type::ioas) {
       iommufd_object* const table = shared ? shared : automatic_table(*to, group);
       if (!table)
@@ -140,7 +147,10 @@ KVM_VFIO_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
 }
 
 KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
+  unmapped_files unmapped;  // whose references are given back after the lock
   const guard held(state_.lock);
+  objects_.clear();
+  unmapped.take_from(state_.unmapped);
   std::erase(state_.files, this);
 }
 

@@ -33,6 +33,7 @@ KVM_VFIO_INLINE answer iommufd_file::destroy(process& task, std::uint64_t argume
   if (!o) return errc::noent;
   if (o->users != 0 || o->automatic) return errc::busy;
   if (o->kind == type::hwpt) --o->address_space->users;
+  if (o->faults) --o->faults->users;
   if (c.id == vfio_ioas_) vfio_ioas_ = 0;
   objects_.erase(c.id);
   changed();
@@ -140,6 +141,61 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
   return respond(task, argument, c);
 }
 
+KVM_VFIO_INLINE answer iommufd_file::map_file(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_map_file c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  constexpr std::uint32_t access = uapi::map_readable | uapi::map_writeable;
+  constexpr std::uint64_t end = ~std::uint64_t{0};
+  if (c.flags & ~(access | uapi::map_fixed_iova)) return errc::opnotsupp;
+  if (c.iova == end || c.length == end) return errc::overflow;
+  if (!(c.flags & access)) return errc::inval;
+  iommufd_object* const o = find(c.ioas_id, type::ioas);
+  if (!o) return errc::noent;
+  if (c.length == 0) return errc::inval;
+  if (c.start + (c.length - 1) < c.start) return errc::overflow;
+  auto from = state_.unmapped.make();
+  const result<file*> opened = task.fget(c.fd);
+  if (!opened) return opened.error();
+  from->open.reset(*opened);
+  if (c.length > end - ioas::page) return errc::inval;
+  if (!(c.flags & uapi::map_fixed_iova))
+    if (const errc e = o->space.find_free(c.length, c.start, state_.options.huge_page, c.iova);
+        e != errc::ok)
+      return e;
+  const errc e = map_for(task, room(task), o->space,
+                         {.iova = c.iova,
+                          .size = c.length,
+                          .address = c.start,
+                          .flags = c.flags,
+                          .charges_process = charges_process_,
+                          .file = std::move(from)});
+  if (e != errc::ok) return e;
+  return respond(task, argument, c);
+}
+
+KVM_VFIO_INLINE answer iommufd_file::change_process(process& task, std::uint64_t argument) {
+  uapi::iommu_ioas_change_process c{};
+  if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
+  if (c.reserved) return errc::opnotsupp;
+  const auto account = task.account();
+  // Memory that another process is charged for. The kernel charges the caller before it discharges
+  // the other process, so the memory of one user counts twice for a moment.
+  std::map<bool, locked_pages> changes;  // by whether the process is charged, and not its user
+  for (const auto& [id, o] : objects_) {
+    if (o.kind != type::ioas) continue;
+    for (const auto& [iova, m] : o.space.mappings().all()) {
+      if (!m.file) return errc::inval;
+      const bool same = m.account->address_space == account->address_space &&
+                        (m.charges_process || m.account->user == account->user);
+      if (o.space.translated() && m.counted && !same) changes[m.charges_process].add(m);
+    }
+  }
+  for (const auto& [charges_process, pages] : changes)
+    if (pages.bytes() > room(*account, charges_process)) return errc::nomem;
+  for (auto& [id, o] : objects_) o.space.charge(account);
+  return 0;
+}
+
 KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_unmap c{};
   if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
@@ -165,33 +221,14 @@ KVM_VFIO_INLINE answer iommufd_file::copy(process& task, std::uint64_t argument)
   return e == errc::ok ? respond(task, argument, c) : e;
 }
 
-KVM_VFIO_INLINE answer iommufd_file::alloc_hwpt(process& task, std::uint64_t argument) {
-  uapi::iommu_hwpt_alloc c{};
-  constexpr std::size_t least = offsetof(uapi::iommu_hwpt_alloc, data_type);
-  if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
-  if (c.reserved) return errc::opnotsupp;
-  const iommufd_object* const d = find(c.dev_id, type::device);
-  iommufd_object* const space = find(c.pt_id);
-  if (!d || d->device->mediated) return errc::noent;
-  if (!space || space->kind == type::device) return errc::inval;
-  if (space->kind == type::hwpt || c.flags || c.data_type || c.data_len) return errc::opnotsupp;
-  if (const errc e = check_table(space->space, d->group->iommu()); e != errc::ok) return e;
-  c.out_hwpt_id = make_table(*space, *d->group);
-  const answer a = respond(task, argument, c);
-  if (!a) {
-    --space->users;
-    objects_.erase(c.out_hwpt_id);
-  }
-  changed();
-  return a;
-}
-
 KVM_VFIO_INLINE answer iommufd_file::get_hw_info(process& task, std::uint64_t argument) {
   uapi::iommu_hw_info c{};
   constexpr std::size_t least = offsetof(uapi::iommu_hw_info, out_capabilities);
   if (const errc e = read_struct(task, argument, c, least); e != errc::ok) return e;
-  constexpr std::uint32_t with_type = 1;  // the caller chooses the type of the data; 0: any type
-  if ((c.flags & ~with_type) || c.reserved) return errc::opnotsupp;
+  // The caller may choose the type of the data. The lowest byte of the reserved ones is an answer.
+  const std::uint32_t with_type = state_.release.maps_files ? 1 : 0;
+  if ((c.flags & ~with_type) || c.reserved >> 8) return errc::opnotsupp;
+  c.reserved = 0;
   const iommufd_object* const d = find(c.dev_id, type::device);
   if (!d || d->device->mediated) return errc::noent;
   return answer_hw_info(task, argument, c, *d->group, *d->device);
@@ -215,11 +252,15 @@ KVM_VFIO_INLINE answer iommufd_file::set_vfio_ioas(process& task, std::uint64_t 
   }
 }
 
-KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
-  const auto account = task.account();
+KVM_VFIO_INLINE std::uint64_t iommufd_file::room(const memory_account& account,
+                                                 bool charges_process) const {
   // Without a limit nothing need be counted.
-  if (account->limit == ~std::uint64_t{0}) return account->limit;
-  return account->room(locked_memory(state_)[charged_for(*account, charges_process_)].bytes());
+  if (account.limit == ~std::uint64_t{0}) return account.limit;
+  return account.room(locked_memory(state_)[charged_for(account, charges_process)].bytes());
+}
+
+KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {
+  return room(*task.account(), charges_process_);
 }
 
 KVM_VFIO_INLINE vfio_space iommufd_file::space_for_vfio(process& task) {

@@ -54,6 +54,8 @@ KVM_VFIO_INLINE result<void*> file::mmap(std::uint64_t /*size*/, int /*protectio
   return errc::nodev;
 }
 
+KVM_VFIO_INLINE std::uint64_t file::pinnable_bytes() const noexcept { return 0; }
+
 KVM_VFIO_INLINE event_file* file::as_event() noexcept { return nullptr; }
 
 KVM_VFIO_INLINE void file::release() noexcept {}
