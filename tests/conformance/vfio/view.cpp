@@ -125,6 +125,7 @@ std::string view::object_state(const sim::iommufd_file* f, std::uint32_t id) {
   switch (o.kind) {
     case sim::iommufd_object::type::device: return o.device->mediated ? "mediated" : "device";
     case sim::iommufd_object::type::hwpt: return o.users != 0 ? "page table in use" : "page table";
+    case sim::iommufd_object::type::fault: return "fault queue";
     case sim::iommufd_object::type::ioas: break;
   }
   return o.users != 0 ? "space in use" : o.space.mappings().size() != 0 ? "space, mapped" : "space";
