@@ -217,6 +217,46 @@ TEST_CASE("The slots of several threads change their counter with each step") {
   }
   CHECK(right);
 }
+
+// The processor's operations, but some exchanges fail without a reason, as they may.
+struct moody_atomics : kvm_vfio::detail::atomics {
+  static inline int failures = 0;  // of the next exchanges
+  template <class T>
+  [[nodiscard]] static bool compare_exchange(T& object, T& expected, T desired) noexcept {
+    if (failures == 0) return atomics::compare_exchange(object, expected, desired);
+    --failures;
+    expected = object;
+    return false;
+  }
+};
+TEST_CASE("No slot is lost or taken twice when an exchange fails without a reason") {
+  kvm_vfio::detail::free_slots<2, true, moody_atomics> free;
+  for (const int failures : {0, 1, 3}) {
+    INFO(failures << " failures");
+    const auto after_failures = [&](auto step) {
+      moody_atomics::failures = failures;
+      return step();
+    };
+    const auto take = [&] { return after_failures([&] { return free.take(); }); };
+    const auto give_back = [&](std::size_t slot) {
+      after_failures([&] { free.give_back(slot); });
+      CHECK(moody_atomics::failures == 0);
+    };
+    const std::size_t a = take(), b = take();
+    CHECK((a < 2 && b < 2 && a != b));
+    CHECK(free.take() == 2);
+    give_back(a);
+    CHECK(take() == a);
+    give_back(b);
+    give_back(a);
+    CHECK(take() == a);
+    CHECK(take() == b);
+    moody_atomics::failures = 0;
+    CHECK(free.take() == 2);
+    free.give_back(b);
+    free.give_back(a);
+  }
+}
 static_assert(sizeof(std::size_t) < 8 ||
               sizeof(kvm_vfio::detail::free_slots<UINT32_MAX, true>) > UINT32_MAX);
 
