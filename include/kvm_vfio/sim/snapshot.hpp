@@ -137,14 +137,14 @@ struct mapping_state {
   std::uint64_t iova = 0;
   /// The size in bytes.
   std::uint64_t size = 0;
-  /// The address of the memory in the process, or its offset in `file`.
+  /// The address of the memory in the process, or its offset in a file.
   std::uint64_t address = 0;
   /// The flags of the call that made the mapping.
   std::uint32_t flags = 0;
   /// Whether the mapping has lost its address in the process (VFIO_DMA_UNMAP_FLAG_VADDR).
   bool stale = false;
-  /// The name of the file whose memory is mapped. Empty: the memory of the process is.
-  std::string file{};
+  /// Whether the memory is that of a file (IOMMU_IOAS_MAP_FILE).
+  bool of_file = false;
   /// Compares all members.
   friend bool operator==(const mapping_state&, const mapping_state&) = default;
 };

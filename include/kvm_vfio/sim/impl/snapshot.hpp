@@ -40,7 +40,7 @@ KVM_VFIO_INLINE std::vector<mapping_state> state_of(const dma_map& m) {
   std::vector<mapping_state> s;
   s.reserve(m.size());
   for (const auto& [iova, x] : m.all())
-    s.push_back({x.iova, x.size, x.address, x.flags, x.stale, x.file ? x.file->open->name() : ""});
+    s.push_back({x.iova, x.size, x.address, x.flags, x.stale, x.file != nullptr});
   return s;
 }
 

@@ -24,9 +24,8 @@ KVM_VFIO_INLINE std::string list_of(const std::vector<int>& numbers) {
 
 KVM_VFIO_INLINE std::string text_of(const mapping_state& m) {
   return in_hex(m.iova) + " to " + in_hex(m.iova + m.size - 1) + ": " +
-         (m.stale          ? "without memory"
-          : m.file.empty() ? "memory " + in_hex(m.address)
-                           : m.file + " from " + in_hex(m.address)) +
+         (m.stale ? "without memory"
+                  : (m.of_file ? "memory of a file from " : "memory ") + in_hex(m.address)) +
          ", flags " + in_hex(m.flags);
 }
 
@@ -124,7 +123,7 @@ KVM_VFIO_INLINE std::string to_json(const snapshot& s) {
       w.field("iova", m.iova).field("size", m.size);
       w.field("address", m.address).field("flags", m.flags);
       w.field("stale", m.stale);
-      if (!m.file.empty()) w.field("file", m.file);
+      if (m.of_file) w.field("of_file", true);
     });
   };
   const auto names = [&](const char* name, const std::vector<std::string>& all) {
