@@ -275,6 +275,42 @@ TEST_CASE("an iommufd counts by user, and apart from the containers") {
   CHECK(m.map_at(other, iommufd, ioas, 0x10000000, page) == errc::nomem);
 }
 
+TEST_CASE("an iommufd that charges the process and containers count together") {
+  limited m;
+  const int iommufd = m.open("/dev/iommu");
+  kvm_vfio::uapi::iommu_option mode{};
+  mode.size = sizeof mode;
+  mode.option_id = kvm_vfio::uapi::option_rlimit_mode;
+  mode.op = kvm_vfio::uapi::option_set;
+  mode.val64 = 1;
+  REQUIRE(m.ioctl_at(iommufd, kvm_vfio::uapi::request_option, mode) == errc::ok);
+  const std::uint32_t ioas = m.alloc_ioas(iommufd);
+  const int device = m.bound("/dev/vfio/devices/vfio0", iommufd);
+  REQUIRE(m.attach(device, ioas) == errc::ok);
+  int container = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/3", &container) >= 0);
+  CHECK(m.map(container, 0, 5) == errc::ok);
+  CHECK(m.map_pages(iommufd, ioas, 4) == errc::nomem);
+  CHECK(m.map_pages(iommufd, ioas, 3) == errc::ok);
+  CHECK(m.map(container, 5, 1) == errc::nomem);
+  CHECK(m.unmap(container, 0, 5) == errc::ok);
+  CHECK(m.map(container, 0, 6) == errc::nomem);
+  CHECK(m.map(container, 0, 5) == errc::ok);
+  // ATTACH locks the memory that is mapped, and DETACH gives it back.
+  kvm_vfio::uapi::device_detach_iommufd_pt detach{.argsz = sizeof detach, .flags = 0};
+  REQUIRE(m.ioctl_at(device, kvm_vfio::uapi::request_detach_iommufd_pt, detach) == errc::ok);
+  CHECK(m.map(container, 5, 1) == errc::ok);
+  CHECK(m.attach(device, ioas) == errc::nomem);
+  CHECK(m.unmap(container, 5, 1) == errc::ok);
+  CHECK(m.attach(device, ioas) == errc::ok);
+  // Another process has a count of its own.
+  sim::process other(m.kernel, m.memory, 2);
+  other.memory_lock_limit(limit);
+  m.task.fork_into(other);
+  CHECK(m.map_at(other, iommufd, ioas, 0x10000000, 8 * page) == errc::ok);
+  CHECK(m.map_by(other, container, 20, 1) == errc::nomem);
+}
+
 TEST_CASE("an iommufd in the place of a container has iommufd's count") {
   limited m;
   const int iommufd = m.open("/dev/iommu");

@@ -45,6 +45,11 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
                              const world_options& options)
     : state_{.release = release, .options = options}, iommus_(machine.get().iommus) {
   if (!release.device_files) state_.options.device_files = false;
+  state_.iommufds = &iommufds_;
+  iommufds_.containers = &state_;
+  iommufds_.locked_by_containers = [](const void* of, int address_space) noexcept {
+    return sim::locked_by_containers(*static_cast<const vfio_state*>(of), address_space);
+  };
   // Stands for no IOMMU. The page tables that iommufd keeps in software take every address.
   iommus_.push_back({.name = "",
                      .snoop_control = false,

@@ -25,11 +25,20 @@ class locked_pages {
   /// Adds the memory of a mapping.
   /// \return the number of bytes that no mapping before had
   std::uint64_t add(const dma_mapping& m);
-  /// The memory of all mappings, in bytes.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  /// Sets the memory that containers have locked for the same process, in bytes.
+  void with_containers(std::uint64_t bytes) noexcept {
+    in_containers_ = bytes;
+    knows_containers_ = true;
+  }
+  /// Whether `with_containers` was called.
+  [[nodiscard]] bool knows_containers() const noexcept { return knows_containers_; }
+  /// The memory of all mappings and of the containers, in bytes.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_ + in_containers_; }
 
  private:
   std::uint64_t bytes_ = 0;
+  std::uint64_t in_containers_ = 0;
+  bool knows_containers_ = false;
   // For each memory that was copied: the pages, as first and last page of separate ranges.
   std::map<std::uint64_t, std::map<std::uint64_t, std::uint64_t>> copied_;
 };

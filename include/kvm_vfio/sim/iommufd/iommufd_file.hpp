@@ -70,12 +70,21 @@ struct iommufd_shared {
   std::uint64_t copied = 0;
   /// Whether the kernel knows VFIO's no-IOMMU mode (CONFIG_VFIO_NOIOMMU).
   bool noiommu_mode = false;
+  /// Returns the memory that containers have locked for an address space, in bytes. The first
+  /// argument is `containers`.
+  std::uint64_t (*locked_by_containers)(const void*, int address_space) noexcept = nullptr;
+  /// The containers of the world.
+  const void* containers = nullptr;
   /// Files that no mapping of an iommufd has any more. The lock guards the list.
   unmapped_files unmapped{};
 };
 
 /// Returns the memory that all iommufds of a world have locked. The caller holds the world's lock.
 /// Takes time proportional to the number of mappings.
+[[nodiscard]] locked_by_user locked_by_iommufds(const iommufd_shared& state);
+/// Returns what counts when an iommufd locks memory: the memory that all iommufds of a world have
+/// locked, and, for each process that is charged itself, what containers have locked for it.
+/// Otherwise as `locked_by_iommufds`.
 [[nodiscard]] locked_by_user locked_memory(const iommufd_shared& state);
 
 /// The open file of an iommufd.

@@ -82,7 +82,12 @@ class container {
 
 /// Returns the memory that all containers of a world have locked for an address space, in bytes.
 /// The caller holds the world's lock. Takes time proportional to the number of mappings.
-[[nodiscard]] std::uint64_t locked_memory(const vfio_state& state, int address_space) noexcept;
+[[nodiscard]] std::uint64_t locked_by_containers(const vfio_state& state,
+                                                 int address_space) noexcept;
+/// Returns what counts when a container locks memory for an address space, in bytes: the memory of
+/// all containers, and that of the iommufds that charge the process. Otherwise as
+/// `locked_by_containers`. Without memory it throws std::bad_alloc.
+[[nodiscard]] std::uint64_t locked_memory(const vfio_state& state, int address_space);
 
 /// The open file of a container, /dev/vfio/vfio.
 class container_file final : public file {

@@ -65,7 +65,7 @@ class vfio_spapr_tce final : public iommu_driver {
   // - nomem: the process may not lock the memory of the window's table
   [[nodiscard]] errc make_window(process& task);
   // Whether a process may lock so many bytes more.
-  [[nodiscard]] bool may_lock(const memory_account& account, std::uint64_t bytes) const noexcept;
+  [[nodiscard]] bool may_lock(const memory_account& account, std::uint64_t bytes) const;
 
   const vfio_state& state_;
   iommu_group* group_ = nullptr;

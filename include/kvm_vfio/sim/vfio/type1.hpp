@@ -93,7 +93,7 @@ class type1_iommu final : public iommu_driver {
   // Pins the memory of a new mapping, page by page (vfio_pin_map_dma). Errors:
   // - nomem: a page is more than the process may lock
   // - fault: a page before that one cannot be pinned
-  [[nodiscard]] errc pin(process& task, const dma_mapping& m) const noexcept;
+  [[nodiscard]] errc pin(process& task, const dma_mapping& m) const;
   // Pins the memory of all mappings for the first domain (vfio_iommu_replay). Errors as of `pin`.
   [[nodiscard]] errc pin_all() const;
   // VFIO_DMA_UNMAP_FLAG_VADDR: takes the addresses of all mappings in the range away. If one of

@@ -13,6 +13,7 @@
 namespace kvm_vfio::sim {
 
 class container;
+struct iommufd_shared;
 
 /// The state that all files of one world share.
 struct vfio_state {
@@ -24,6 +25,8 @@ struct vfio_state {
   mutable trace::mutex lock{};
   /// The containers that exist, in the order of creation. The lock guards the list.
   std::vector<const container*> containers{};
+  /// The state of the iommufds of the world.
+  const iommufd_shared* iommufds = nullptr;
   /// Whether VFIO's no-IOMMU mode is on (the module parameter `enable_unsafe_noiommu_mode`).
   bool noiommu_mode = false;
   /// How often a group joined or left a container, or a container got an IOMMU driver. Atomic.

@@ -199,6 +199,20 @@ KVM_VFIO_INLINE iommufd_object* iommufd_file::automatic_table(const iommufd_obje
 }
 
 KVM_VFIO_INLINE locked_by_user locked_memory(const iommufd_shared& state) {
+  locked_by_user all = locked_by_iommufds(state);
+  for (const iommufd_file* f : state.files)
+    for (const auto& [id, o] : f->objects())
+      for (const auto& [iova, m] : o.space.mappings().all()) {
+        if (!m.account || !m.charges_process) continue;
+        locked_pages& of_process = all[charged_for(*m.account, true)];
+        if (!of_process.knows_containers())
+          of_process.with_containers(
+              state.locked_by_containers(state.containers, m.account->address_space));
+      }
+  return all;
+}
+
+KVM_VFIO_INLINE locked_by_user locked_by_iommufds(const iommufd_shared& state) {
   locked_by_user all;
   for (const iommufd_file* f : state.files)
     for (const auto& [id, o] : f->objects())

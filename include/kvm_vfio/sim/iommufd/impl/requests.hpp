@@ -256,7 +256,10 @@ KVM_VFIO_INLINE std::uint64_t iommufd_file::room(const memory_account& account,
                                                  bool charges_process) const {
   // Without a limit nothing need be counted.
   if (account.limit == ~std::uint64_t{0}) return account.limit;
-  return account.room(locked_memory(state_)[charged_for(account, charges_process)].bytes());
+  std::uint64_t bytes = locked_by_iommufds(state_)[charged_for(account, charges_process)].bytes();
+  if (charges_process)
+    bytes += state_.locked_by_containers(state_.containers, account.address_space);
+  return account.room(bytes);
 }
 
 KVM_VFIO_INLINE std::uint64_t iommufd_file::room(process& task) const {

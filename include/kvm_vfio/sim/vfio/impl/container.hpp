@@ -7,6 +7,8 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
+#include <kvm_vfio/sim/iommufd/ioas.hpp>
+#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
@@ -146,7 +148,15 @@ KVM_VFIO_INLINE errc container::set_iommu(const process& task, std::uint64_t typ
   return errc::ok;
 }
 
-KVM_VFIO_INLINE std::uint64_t locked_memory(const vfio_state& state, int address_space) noexcept {
+KVM_VFIO_INLINE std::uint64_t locked_memory(const vfio_state& state, int address_space) {
+  const std::uint64_t bytes = locked_by_containers(state, address_space);
+  if (state.iommufds->files.empty()) return bytes;
+  const int process = charged_for({.address_space = address_space}, true);
+  return bytes + locked_by_iommufds(*state.iommufds)[process].bytes();
+}
+
+KVM_VFIO_INLINE std::uint64_t locked_by_containers(const vfio_state& state,
+                                                   int address_space) noexcept {
   std::uint64_t bytes = 0;
   for (const container* c : state.containers)
     if (const iommu_driver* const driver = c->driver()) bytes += driver->locked(address_space);

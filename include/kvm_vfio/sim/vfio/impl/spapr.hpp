@@ -81,7 +81,7 @@ KVM_VFIO_INLINE answer vfio_spapr_tce::enable(process& task) {
 }
 
 KVM_VFIO_INLINE bool vfio_spapr_tce::may_lock(const memory_account& account,
-                                              std::uint64_t bytes) const noexcept {
+                                              std::uint64_t bytes) const {
   return account.unlimited || account.room(locked_memory(state_, account.address_space)) >= bytes;
 }
 

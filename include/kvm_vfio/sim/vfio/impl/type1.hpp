@@ -284,7 +284,7 @@ KVM_VFIO_INLINE std::uint64_t type1_iommu::locked(int address_space) const noexc
   return bytes;
 }
 
-KVM_VFIO_INLINE errc type1_iommu::pin(process& task, const dma_mapping& m) const noexcept {
+KVM_VFIO_INLINE errc type1_iommu::pin(process& task, const dma_mapping& m) const {
   if (m.counted && m.limited && m.account->limit != ~std::uint64_t{0}) {
     const std::uint64_t room = m.account->room(locked_memory(state_, m.account->address_space));
     if (m.size > room) {
