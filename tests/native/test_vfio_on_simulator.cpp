@@ -6,6 +6,7 @@
 #include "../sim/fixture.hpp"
 #include "support.hpp"
 
+#include <kvm_vfio/native/ioas.hpp>
 #include <kvm_vfio/native/vfio.hpp>
 #include <kvm_vfio/native/vfio_symbols.hpp>
 #include <kvm_vfio/trace/checker.hpp>
@@ -391,6 +392,22 @@ TEST_CASE_METHOD(on_simulator, "An iommufd's address spaces map, unmap and go by
   REQUIRE(gone);
   CHECK(*gone == both.size);
   CHECK(space(*second).space.mappings().size() == 1);
+
+  // Memory of a file. The simulated process sees no file of the host, only its own descriptors.
+  const vfio::dma_file_mapping of_file{
+      .iova = 0x60000000, .file = iommufd->fd(), .start = page, .size = page, .writable = false};
+  REQUIRE(iommufd->map_file(*second, of_file) == errc::ok);
+  CHECK(vfio::ioas_ref(*iommufd, *second).map_file(of_file) == errc::exists);
+  const auto with_file = listed(space(*second).space.mappings());
+  CHECK(with_file.back().iova == of_file.iova);
+  CHECK(with_file.back().size == of_file.size);
+  CHECK(with_file.back().address == of_file.start);
+  CHECK(with_file.back().flags == (map_fixed_iova | map_readable));
+  CHECK(with_file.back().file);
+  REQUIRE(iommufd->unmap(*second, of_file.iova, of_file.size));
+  vfio::dma_file_mapping wrong = of_file;
+  wrong.file = -1;
+  CHECK(iommufd->map_file(*second, wrong) == errc::badf);
 
   CHECK(iommufd->destroy(*first) == errc::ok);
   CHECK(objects(*iommufd) == 1);

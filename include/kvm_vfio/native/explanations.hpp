@@ -149,7 +149,8 @@ inline constexpr explanation explanations[] = {
     {operation::attach_iommufd_pt, errc::noent, "the iommufd has no object with this number"},
     {operation::attach_iommufd_pt, errc::inval,
      "the device is not bound to an iommufd, or other "
-     "devices of its group are attached to another page table"},
+     "devices of its group are attached to another page table, or the address space maps a file "
+     "that is not in memory, or that does not have the whole range"},
     {operation::attach_iommufd_pt, errc::busy,
      "the group is already attached to the IOMMU domain of "
      "another driver or VMM that uses one of its devices"},
@@ -166,7 +167,8 @@ inline constexpr explanation explanations[] = {
     {operation::map_dma, errc::inval,
      "the range is not aligned to pages, or not in the ranges of the IOMMU (VFIO_IOMMU_GET_INFO or "
      "IOMMU_IOAS_IOVA_RANGES names them; x86 reserves 0xfee00000 to 0xfeefffff), or the container "
-     "has no IOMMU driver yet"},
+     "has no IOMMU driver yet, or the file of IOMMU_IOAS_MAP_FILE is not one of memfd_create or "
+     "does not have the whole range"},
     {operation::map_dma, errc::nospc,
      "the limit on mappings is reached: raise dma_entry_limit of the module vfio_iommu_type1, or "
      "map larger ranges"},
@@ -234,7 +236,8 @@ inline constexpr explanation explanations[] = {
      "the device was obtained from a group: put the group into a container instead, or open the "
      "device file"},
     {operation::attach_iommufd_pt, errc::nodev,
-     "the device is not bound to a VFIO driver any more"},
+     "the device is not bound to a VFIO driver any more, or the page table has a fault queue and "
+     "the device cannot report faults"},
     {operation::bind_iommufd, errc::notty,
      "the device was obtained from a group: open the device file instead"},
     {operation::bind_iommufd, errc::io, "the device does not respond: it may need a reset"},

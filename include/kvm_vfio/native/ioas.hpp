@@ -43,6 +43,12 @@ class basic_ioas_ref {
   /// \par Errors
   /// - each error of `basic_iommufd_ref::map`
   [[nodiscard]] errc map(const dma_mapping& m) const noexcept { return iommufd_.map(id_, m); }
+  /// Maps memory of a file at the IOVA that `m` names (IOMMU_IOAS_MAP_FILE).
+  /// \par Errors
+  /// - each error of `basic_iommufd_ref::map_file`
+  [[nodiscard]] errc map_file(const dma_file_mapping& m) const noexcept {
+    return iommufd_.map_file(id_, m);
+  }
   /// Removes the mappings in a range (IOMMU_IOAS_UNMAP).
   /// \param iova the first address of the range
   /// \param size the size of the range in bytes

@@ -26,6 +26,16 @@ struct dma_mapping {
   bool writable = true;    ///< whether devices may also write to the range
 };
 
+/// A range of a file in memory, and the IOVA at which devices see it. The addresses and the size
+/// are multiples of the page size.
+struct dma_file_mapping {
+  std::uint64_t iova = 0;   ///< the first address of the range as devices see it
+  int file = -1;            ///< the descriptor of the file, which may be closed after the call
+  std::uint64_t start = 0;  ///< the offset of the range in the file, in bytes
+  std::uint64_t size = 0;   ///< the size of the range in bytes
+  bool writable = true;     ///< whether devices may also write to the range
+};
+
 /// The number of an IOAS (an I/O address space) of an iommufd. 0 means none.
 enum class ioas_id : std::uint32_t {};
 
@@ -87,6 +97,28 @@ class basic_iommufd_ref : public descriptor<System> {
     map.length = m.size;
     map.iova = m.iova;
     return this->request(uapi::request_ioas_map, &map).error();
+  }
+  /// Maps memory of a file, such as that of memfd_create(2), at the IOVA that `m` names
+  /// (IOMMU_IOAS_MAP_FILE, from Linux 6.13 on). A VMM that updates itself keeps such mappings.
+  /// \par Errors
+  /// - `errc::exists`: the range overlaps another mapping
+  /// - `errc::inval`: the range is not aligned, or lies in a reserved region; the file is not in
+  ///   memory, or is shorter
+  /// - `errc::overflow`: the range ends behind the last address or the last offset
+  /// - `errc::badf`: the descriptor is not open
+  /// - `errc::nomem`: no memory, or more locked memory than RLIMIT_MEMLOCK allows
+  /// - `errc::noent`: the iommufd has no such IOAS
+  /// - `errc::notty`: the kernel is older
+  [[nodiscard]] errc map_file(ioas_id ioas, const dma_file_mapping& m) const noexcept {
+    uapi::iommu_ioas_map_file map{};
+    map.size = sizeof map;
+    map.flags = uapi::map_fixed_iova | uapi::map_readable | (m.writable ? uapi::map_writeable : 0U);
+    map.ioas_id = static_cast<std::uint32_t>(ioas);
+    map.fd = m.file;
+    map.start = m.start;
+    map.length = m.size;
+    map.iova = m.iova;
+    return this->request(uapi::request_ioas_map_file, &map).error();
   }
   /// Removes the mappings in a range (IOMMU_IOAS_UNMAP).
   /// \param iova the first address of the range

@@ -24,7 +24,7 @@ enum class operation : unsigned char {
   open_iommufd,
   bind_iommufd,
   attach_iommufd_pt,
-  map_dma,  ///< VFIO_IOMMU_MAP_DMA and IOMMU_IOAS_MAP
+  map_dma,  ///< VFIO_IOMMU_MAP_DMA, IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE
   unset_container,
   get_group_status,
   check_extension,
