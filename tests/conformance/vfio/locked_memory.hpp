@@ -127,6 +127,7 @@ class locked_memory {
     if (t.device_file.empty() || t.other_device_file.empty()) return std::move(lines_);
     with_iommufd(t);
     with_copies(t);
+    with_process_mode(t);
     return std::move(lines_);
   }
 
@@ -378,6 +379,40 @@ class locked_memory {
     say("copy the part that is there", copy(iommufd, from, 0, 2, to, 70));
     say("copy a part that is missing", copy(iommufd, from, 1, 2, to, 80));
     close({first, second, iommufd});
+  }
+
+  // An iommufd that charges the process, and not its user, shares the count of containers.
+  void with_process_mode(const locked_memory_target& t) {
+    const int iommufd = open("/dev/iommu");
+    kvm_vfio::uapi::iommu_option mode{};
+    mode.size = sizeof mode;
+    mode.option_id = kvm_vfio::uapi::option_rlimit_mode;
+    mode.op = kvm_vfio::uapi::option_set;
+    mode.val64 = 1;
+    say("charge the process", vmm_.ioctl_at(iommufd, kvm_vfio::uapi::request_option, mode));
+    const int device = open(t.device_file);
+    (void)bind(device, iommufd);
+    const std::uint32_t ioas = alloc(iommufd);
+    limit_pages(8);
+    say("ATTACH", attach(device, ioas));
+    const int container = open("/dev/vfio/vfio");
+    const int group = open(t.other_group);
+    say("SET_CONTAINER", vmm_.set_container(group, container));
+    say("SET_IOMMU", vmm_.set_iommu(container));
+    say("map 5 in a container", map_dma(container, 0, 0, 5));
+    say("map 4 of 3", map(iommufd, ioas, 0, 0, 4));
+    say("map 3 of 3", map(iommufd, ioas, 0, 0, 3));
+    say("map a ninth in the container", map_dma(container, 5, 0, 1));
+    say("unmap 5", unmap_dma(container, 0, 5));
+    say("map 6 of 5", map_dma(container, 0, 0, 6));
+    say("map 5 of 5", map_dma(container, 0, 0, 5));
+    say("copy within the space", copy(iommufd, ioas, 0, 3, ioas, 20));
+    say("DETACH", detach(device));
+    say("map 3 in the container", map_dma(container, 5, 0, 3));
+    say("ATTACH, 3 of 0", attach(device, ioas));
+    say("unmap 3", unmap_dma(container, 5, 3));
+    say("ATTACH, 3 of 3", attach(device, ioas));
+    close({group, container, device, iommufd});
   }
 
   void with_windows(const locked_memory_target& t) {

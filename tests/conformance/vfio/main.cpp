@@ -309,7 +309,7 @@ class comparison {
             [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
         std::vector<std::string> simulated;
         on_simulator([&](sim::process& task) {
-          simulated = fixed::run(name, sim::process_ref(task), t, facts_.has, memory);
+          simulated = fixed::run(name, fixed::simulated(task), t, facts_.has, memory);
         });
         fixed += static_cast<long>(kernels.size());
         differ += lines_differ(std::string(name) + " of " + t.device, kernels, simulated);
@@ -337,7 +337,7 @@ class comparison {
             [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
         std::vector<std::string> as_well;
         on_simulator([&](sim::process& task) {
-          as_well = fixed::run(name, sim::process_ref(task), t, facts_.has, memory);
+          as_well = fixed::run(name, fixed::simulated(task), t, facts_.has, memory);
         });
         no_iommu += static_cast<long>(more.size());
         differ += lines_differ(std::string(name) + " of " + t.device, more, as_well);

@@ -78,6 +78,8 @@ class recorder {
   int open(const std::string& what, const std::string& path) {
     return made("open " + what, sys_.open(path.c_str(), O_RDWR));
   }
+  /// Takes a descriptor that another call made. \return the descriptor; -1: an error
+  int take(const std::string& what, const kvm_vfio::result<int>& fd) { return made(what, fd); }
   int eventfd() { return made("eventfd", sys_.eventfd()); }
   /// Makes an ioctl that answers with a new descriptor. \return the descriptor; -1: an error
   int make(const std::string& what, int fd, unsigned long request) {

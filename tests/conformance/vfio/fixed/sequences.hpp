@@ -6,10 +6,12 @@
 
 #include "containers.hpp"
 #include "interrupts.hpp"
+#include "ioas_files.hpp"
 #include "ioas_options.hpp"
 #include "mapped_bars.hpp"
 #include "msi_flags.hpp"
 #include "no_iommu.hpp"
+#include "page_tables.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
 #include "vms.hpp"
@@ -21,9 +23,9 @@
 namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
-inline constexpr std::string_view names[] = {"interrupts", "MSI flags",    "registers",
-                                             "hot resets", "mapped BARs",  "containers",
-                                             "iommufd",    "IOAS options", "VMs"};
+inline constexpr std::string_view names[] = {
+    "interrupts", "MSI flags",    "registers",  "hot resets",  "mapped BARs", "containers",
+    "iommufd",    "IOAS options", "IOAS files", "page tables", "VMs"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -58,6 +60,10 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     use_iommufd(on, t, m, memory);
   } else if (name == "IOAS options" && !t.cdev.empty()) {
     ioas_options<System>(on, m, memory).run(t);
+  } else if (name == "IOAS files" && !t.cdev.empty()) {
+    ioas_files<System>(on, m, memory).run(t);
+  } else if (name == "page tables" && !t.cdev.empty()) {
+    page_tables<System>(on, m).run(t);
   }
   return on.finish();
 }
