@@ -48,4 +48,5 @@
 #include <kvm_vfio/sim/vfio/impl/hot_reset.hpp>
 #include <kvm_vfio/sim/vfio/impl/low_power.hpp>
 #include <kvm_vfio/sim/vfio/impl/spapr.hpp>
+#include <kvm_vfio/sim/vfio/impl/sriov.hpp>
 #include <kvm_vfio/sim/vfio/impl/type1.hpp>

@@ -60,6 +60,27 @@ const std::vector<wrong>& all_wrong() {
        {"groups[0].devices[0].name",
         "\"??\" is not a valid name: a name has 1 to 255 printable ASCII characters without spaces "
         "and without '/'"}},
+      {"a virtual function of a virtual function",
+       [](topology& t) {
+         t.groups[0].devices[0].physical_function = t.groups[1].devices[0].name;
+         t.groups[1].devices[0].physical_function = "0000:09:00.0";
+       },
+       {"groups[0].devices[0].physical_function",
+        "\"0000:00:05.0\" is a virtual function itself, so it has no virtual functions"}},
+      {"a virtual function of a mediated device",
+       [](topology& t) {
+         t.groups[0].devices[0].physical_function = t.groups[1].devices[0].name;
+         t.groups[1].devices[0].mediated = true;
+       },
+       {"groups[0].devices[0].physical_function",
+        "\"0000:00:05.0\" is a mediated device, so it has no virtual functions"}},
+      {"a mediated device as virtual function",
+       [](topology& t) {
+         t.groups[0].devices[0].mediated = true;
+         t.groups[0].devices[0].physical_function = "0000:09:00.0";
+       },
+       {"groups[0].devices[0].physical_function",
+        "a mediated device is no virtual function, so it must be empty"}},
       {"an unknown IOMMU",
        [](topology& t) { t.groups[0].iommu = "dmar9"; },
        {"groups[0].iommu", "no IOMMU has the name \"dmar9\""}},

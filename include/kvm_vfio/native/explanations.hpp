@@ -112,8 +112,9 @@ inline constexpr explanation explanations[] = {
      "another driver or VMM uses a device of the group, or the host "
      "does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::get_device, errc::access,
-     "the device is a virtual function, and VFIO drives its physical function: add the VF token "
-     "after the name"},
+     "the device is a virtual function, and VFIO drives its physical function, or it is a physical "
+     "function whose virtual functions are in use: add the right VF token after the name "
+     "(\"NAME vf_token=UUID\")"},
     {operation::get_device, errc::again, "another task holds the lock of the device: try again"},
     {operation::get_device, errc::srch,
      "the driver of the device needs a VM: call FILE_ADD for the group first"},
@@ -240,6 +241,10 @@ inline constexpr explanation explanations[] = {
      "the device cannot report faults"},
     {operation::bind_iommufd, errc::notty,
      "the device was obtained from a group: open the device file instead"},
+    {operation::bind_iommufd, errc::access,
+     "the device is a virtual function, and VFIO drives its physical function, or it is a physical "
+     "function whose virtual functions are in use: give the right VF token "
+     "(VFIO_DEVICE_BIND_FLAG_TOKEN)"},
     {operation::bind_iommufd, errc::io, "the device does not respond: it may need a reset"},
     {operation::get_device_info, errc::inval, "the device file is not bound to an iommufd yet"},
     {operation::get_region_info, errc::inval,

@@ -39,8 +39,8 @@ struct linux_release {
   /// Whether the ioctls that attach and detach device files know PASIDs. No simulated device can be
   /// attached with a PASID.
   bool pasids;
-  /// Whether VFIO_DEVICE_BIND_IOMMUFD knows the flag VFIO_DEVICE_BIND_FLAG_TOKEN. No simulated
-  /// device accepts a token.
+  /// Whether VFIO_DEVICE_BIND_IOMMUFD knows the flag VFIO_DEVICE_BIND_FLAG_TOKEN, and checks the
+  /// token of a virtual function. False: a device file needs no token.
   bool bind_tokens;
   /// Whether VFIO_DEVICE_FEATURE refuses VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 with EINVAL, also
   /// for a device that cannot migrate. False: ENOTTY, as other features of migration.

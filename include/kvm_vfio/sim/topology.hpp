@@ -188,6 +188,11 @@ struct device_spec {
   /// Whether the device is a mediated device. A mediated device has no IOMMU domain and is never
   /// enforced coherent.
   bool mediated = false;
+  /// The name of the physical function, if the device is a virtual function (SR-IOV). Empty: it is
+  /// none. The physical function may be missing in the topology; then VFIO does not drive it. A
+  /// virtual function has no INTx interrupt, whatever `pci_spec::intx` says, and its BARs read as
+  /// 0.
+  std::string physical_function{};
   /// The N of the node /dev/vfio/devices/vfioN of the device. -1 means the lowest number that no
   /// device names; such numbers are given out in the order of the groups.
   int file_number = -1;

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSL-1.0
 # Sourced: machine NAME SNOOP CLOCK DEVICES INTREMAP sets qemu, an array, and append, for a machine with KVM, an IOMMU and VFIO
-# groups. DEVICES few: six groups of one device each. DEVICES many: on q35 also the devices of other_devices.
+# groups. DEVICES few: six groups of one device each. DEVICES many, functions: on q35 also the devices of other_devices, or those
+# of virtual_functions.
 
 # Devices of q35 that differ in what VFIO shows of them: PCI Express, resets, vectors, BARs, and groups of several devices.
 other_devices() {
@@ -30,6 +31,16 @@ other_devices() {
     -device pcie-root-port,id=port2,bus=bypass0,addr=0,chassis=3,slot=1 -device edu,bus=port2
     -device pcie-root-port,id=port3,bus=bypass0,addr=1,chassis=4,slot=2
     -netdev user,id=net2,restrict=on -device e1000e,bus=port3,netdev=net2,romfile=)
+}
+
+# Two devices whose physical function has two virtual functions.
+virtual_functions() {
+  local n
+  for n in 0 1; do
+    qemu+=(-device "pcie-root-port,id=port$n,addr=$((n + 10)).0,chassis=$((n + 1)),slot=$((n + 9)),x-speed=5"
+      -device "nvme-subsys,id=subsystem$n"
+      -device "nvme,bus=port$n,subsys=subsystem$n,serial=$n,max_ioqpairs=8,msix_qsize=9,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2")
+  done
 }
 
 machine() {
@@ -62,7 +73,8 @@ machine() {
       *) qemu+=(-device "${devices[n]},addr=$((n + 4))") ;;
     esac
   done
-  [[ $4 == few || $1 != q35 ]] || other_devices
+  [[ $4 != many || $1 != q35 ]] || other_devices
+  [[ $4 != functions || $1 != q35 ]] || virtual_functions
   case $3 in
     time) qemu+=(-accel "tcg,thread=multi") ;;
     instructions) qemu+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off") ;;

@@ -101,6 +101,7 @@ void find_targets(facts& f) {
       f.has.mediated = f.has.mediated || d.mediated;
       f.has.several = f.has.several || g.devices.size() > 1;
       found.file_number = d.file_number;
+      found.physical = d.physical_function;
       if (g.iommu.empty()) {
         found.group = "/dev/vfio/noiommu-" + std::to_string(g.number);
         found.no_iommu = true;
@@ -110,6 +111,9 @@ void find_targets(facts& f) {
       if (d.file_number >= 0) found.cdev = "/dev/vfio/devices/vfio" + std::to_string(d.file_number);
       f.has.targets.push_back(std::move(found));
     }
+  for (target& t : f.has.targets)
+    for (const target& of : f.has.targets)
+      if (of.device == t.physical) t.physical_group = of.group;
 }
 
 }  // namespace

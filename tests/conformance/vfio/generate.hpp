@@ -23,6 +23,8 @@ struct target {
   kvm_vfio::sim::pci_spec pci{};  ///< what the simulator is told of the device
   int file_number = -1;           ///< the N of vfioN
   bool no_iommu = false;          ///< no IOMMU handles the device
+  std::string physical{};         ///< the physical function, if it is a virtual function
+  std::string physical_group{};   ///< the path of its group; empty: VFIO does not drive it
   std::string bus{};              ///< "no bus reset", "alone on its bus" or "several on its bus"
 };
 

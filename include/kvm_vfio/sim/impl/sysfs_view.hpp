@@ -144,7 +144,7 @@ class sysfs_view_writer {
       to_.link(std::string(mdev_type) + "/devices/" + spec.name, d.folder);
       write_power(to_, d.folder, "auto\n");
     } else {
-      pci_files files(to_, d.folder, spec.pci);
+      pci_files files(to_, d.folder, spec.pci, !spec.physical_function.empty());
       const bool on_pci = d.bus == std::string_view("pci");
       files.write(driver, on_pci ? spec.name : "");
       files.write_reset(on_pci && spec.pci.bus_resets && alone_on_bus(spec.name));
@@ -165,8 +165,19 @@ class sysfs_view_writer {
       return !d.spec->mediated && d.spec->name != name && d.spec->name.starts_with(bus);
     });
   }
+  void link_virtual_function(const placed_device& physical, unsigned n, const placed_device& d) {
+    to_.link(physical.folder + "/virtfn" + std::to_string(n), d.folder);
+    to_.link(d.folder + "/physfn", physical.folder);
+  }
   // Links a physical function and those of its virtual functions that the topology has.
   void link_virtual_functions(const placed_device& physical, const capability_spec* sriov) {
+    unsigned n = 0;
+    for (const placed_device& d : all_.devices)
+      if (d.spec->physical_function == physical.spec->name) link_virtual_function(physical, n++, d);
+    if (n == 0) link_by_address(physical, sriov);
+  }
+  // The capability of a physical function tells the addresses of the virtual functions.
+  void link_by_address(const placed_device& physical, const capability_spec* sriov) {
     auto a = pci_address_of(physical.spec->name);
     if (sriov == nullptr || !a) return;
     const unsigned count = word_of(*sriov, PCI_SRIOV_NUM_VF);
@@ -178,8 +189,7 @@ class sysfs_view_writer {
       const std::string name = a->text();
       for (const placed_device& d : all_.devices) {
         if (d.spec->name != name || d.spec->mediated || &d == &physical) continue;
-        to_.link(physical.folder + "/virtfn" + std::to_string(i), d.folder);
-        to_.link(d.folder + "/physfn", physical.folder);
+        link_virtual_function(physical, i, d);
       }
     }
   }
@@ -276,12 +286,21 @@ class sysfs_view_writer {
     write_module("vfio_pci", {{"disable_denylist", "N"},
                               {"disable_idle_d3", "N"},
                               {"disable_vga", "N"},
-                              {"enable_sriov", "N"},
+                              {"enable_sriov", drives_physical_function() ? "Y" : "N"},
                               {"nointxmask", "N"}});
     if (has_mediated()) write_module("mdev", {});
     if (drivers_.contains("/sys/bus/platform/drivers/vfio-platform"))
       write_module("vfio_platform", {});
     if (device_files_) write_module("iommufd", {});
+  }
+  // Whether vfio-pci made virtual functions, which needs its parameter.
+  [[nodiscard]] bool drives_physical_function() const {
+    return std::ranges::any_of(all_.devices, [this](const placed_device& d) {
+      return std::ranges::any_of(all_.devices, [&d](const placed_device& physical) {
+        return physical.spec->name == d.spec->physical_function &&
+               physical.spec->bound == driver::vfio;
+      });
+    });
   }
   void write_module(const std::string& name, const std::map<std::string, std::string>& parameters) {
     const std::string folder = "/sys/module/" + name;

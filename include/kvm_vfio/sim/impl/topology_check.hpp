@@ -24,6 +24,8 @@ class topology_checker {
 
   void check(const topology& t) {
     for (std::size_t i = 0; i < t.iommus.size(); ++i) check(t.iommus[i], indexed("iommus", i));
+    for (const group_spec& g : t.groups)
+      for (const device_spec& d : g.devices) devices_.try_emplace(d.name, &d);
     for (std::size_t i = 0; i < t.groups.size(); ++i) {
       const std::string where = indexed("groups", i);
       const group_spec& g = t.groups[i];
@@ -97,8 +99,20 @@ class topology_checker {
     if (check_name(d.name, where + ".name", /*in_path=*/true))
       unique(device_names_, d.name, where + ".name", shown(d.name));
     check_enum(d.bound, where + ".driver");
+    check_physical_function(d, where + ".physical_function");
     check_file_number(d, where + ".file_number");
     pci_checker(errors_, d.pci, where + ".pci").check();
+  }
+  void check_physical_function(const device_spec& d, const std::string& where) {
+    if (d.physical_function.empty()) return;
+    if (!check_name(d.physical_function, where, /*in_path=*/true)) return;
+    if (d.mediated) fail(where, "a mediated device is no virtual function, so it must be empty");
+    const auto found = devices_.find(d.physical_function);
+    if (found == devices_.end()) return;
+    if (found->second->mediated || !found->second->physical_function.empty())
+      fail(where, shown(d.physical_function) + " is a " +
+                      (found->second->mediated ? "mediated device" : "virtual function itself") +
+                      ", so it has no virtual functions");
   }
   void check_file_number(const device_spec& d, const std::string& where) {
     constexpr int most = (1 << 20) - 1;  // Linux's minor numbers have 20 bits
@@ -121,6 +135,7 @@ class topology_checker {
   std::map<std::string, std::string> iommus_;
   std::map<int, std::string> group_numbers_;
   std::map<std::string, std::string> device_names_;
+  std::map<std::string, const device_spec*> devices_;
   std::map<int, std::string> file_numbers_;
 };
 }  // namespace detail

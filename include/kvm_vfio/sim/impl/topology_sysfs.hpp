@@ -141,6 +141,9 @@ class sysfs_reader {
            "sysfs does not show the PCI function of a mediated device: an empty one is assumed");
     } else {
       d.pci = pci_sysfs_reader(device, where + ".pci", r_.unknown).read();
+      d.physical_function = link_name(device / "physfn");
+      // VFIO ignores the pin of a virtual function, which must be 0.
+      if (!d.physical_function.empty()) d.pci.intx = false;
     }
     return d;
   }

@@ -16,6 +16,7 @@
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
+#include <kvm_vfio/sim/topology/pci_capabilities.hpp>
 #include <kvm_vfio/sim/topology_check.hpp>
 #include <kvm_vfio/sim/vfio/container.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
@@ -26,6 +27,7 @@
 #include <kvm_vfio/sim/world_options.hpp>
 
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -81,6 +83,15 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
       by_name_[d.name] = g->devices.back().get();
     }
     groups_[spec.number] = std::move(g);
+  }
+  for (const auto& [name, d] : by_name_) {
+    for (const capability_spec& c : d->spec().pci.capabilities)
+      if (is_extended(c) && c.id == PCI_EXT_CAP_ID_SRIOV && word_of(c, PCI_SRIOV_TOTAL_VF) != 0)
+        d->sriov.is_physical = !d->sriov.is_virtual;
+    vfio_device* const physical = find_device(d->spec().physical_function);
+    if (!physical) continue;
+    physical->sriov.is_physical = true;
+    if (physical->spec().bound == driver::vfio) d->sriov.physical = &physical->sriov;
   }
   // by_name_ is in the order of the addresses, because their digits have fixed places.
   for (const auto& [name, d] : by_name_) {

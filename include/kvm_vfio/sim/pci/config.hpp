@@ -18,8 +18,12 @@ class pci_config {
  public:
   /// Makes the configuration space that a process sees after the first open of the device. The
   /// function decodes its BARs and is not a bus master.
+  /// \param spec       the description of the function
+  /// \param is_virtual whether it is a virtual function (SR-IOV). VFIO shows the identity that its
+  ///                   physical function gives it, and addresses of 0 in its BARs. Its pin is 0.
+  ///                   Its memory is always enabled.
   /// \pre `spec` is valid (topology_check.hpp)
-  explicit pci_config(const pci_spec& spec);
+  explicit pci_config(const pci_spec& spec, bool is_virtual = false);
   /// Sets all registers to the values that a process finds after it opens the function. Allocates
   /// nothing. These are the values that the constructor gave them, but the number of enabled MSI
   /// vectors stays in the function until a reset of the function clears it.
@@ -36,8 +40,8 @@ class pci_config {
   /// Writes one byte. Bits that are read-only keep their value. \pre offset < size()
   void write(std::size_t offset, std::uint8_t value) noexcept;
 
-  /// Whether the memory BARs can be accessed: the command register enables them, and the function
-  /// is not in the power state D3hot.
+  /// Whether the memory BARs can be accessed: the command register enables them, or the function is
+  /// a virtual function. And it is not in the power state D3hot.
   [[nodiscard]] bool memory_enabled() const noexcept;
   /// The offset of the MSI capability. 0: the function has none.
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
@@ -89,6 +93,7 @@ class pci_config {
   unsigned most_msi_ = 0;
   unsigned enabled_msi_ = 0;
   bool msi_armed_ = false;
+  bool virtual_ = false;
 };
 
 }  // namespace kvm_vfio::sim

@@ -44,9 +44,10 @@ class pci_endpoint {
   /// \param spec     the description of the function
   /// \param release  the Linux release whose VFIO is simulated
   /// \param most_msi the most MSI vectors that the host gives to one function
+  /// \param is_virtual whether it is a virtual function (SR-IOV)
   explicit pci_endpoint(const pci_spec& spec,
                         const linux_release& release = release_of<linux_7_3>(),
-                        std::uint32_t most_msi = 32);
+                        std::uint32_t most_msi = 32, bool is_virtual = false);
 
   /// The interrupts of the function.
   pci_irqs irqs;

@@ -25,7 +25,9 @@ class pci_irqs {
   /// \param spec     the description of the function
   /// \param release  the Linux release whose VFIO is simulated
   /// \param most_msi the most MSI vectors that the host gives to one function
-  pci_irqs(const pci_spec& spec, const linux_release& release, std::uint32_t most_msi) noexcept;
+  /// \param is_virtual whether it is a virtual function (SR-IOV), which has no INTx
+  pci_irqs(const pci_spec& spec, const linux_release& release, std::uint32_t most_msi,
+           bool is_virtual) noexcept;
   pci_irqs(const pci_irqs&) = delete;
   pci_irqs& operator=(const pci_irqs&) = delete;
   ~pci_irqs() { drop_unmask(); }

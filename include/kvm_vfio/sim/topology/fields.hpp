@@ -135,6 +135,7 @@ void visit_fields(T& d, Visit&& visit) {
   visit("driver", d.bound, field_form::plain);
   visit("needs_vm", d.needs_vm, field_form::plain);
   visit("mediated", d.mediated, field_form::plain);
+  visit("physical_function", d.physical_function, field_form::plain);
   visit("file_number", d.file_number, field_form::plain);
   visit("pci", d.pci, field_form::plain);
 }

@@ -68,12 +68,15 @@ class device_file final : public file {
   ///   interrupts are unsafe
   /// - `errc::opnotsupp`: ATTACH or DETACH of a mediated device with a PASID
   ///   (`linux_release::pasids`)
+  /// - `errc::access`: BIND_IOMMUFD: the token is missing or wrong
+  ///   (`sriov_function::check_token`; only if `linux_release::bind_tokens`)
   /// - `errc::srch`: BIND_IOMMUFD: the driver needs a VM, and the file has none
   /// - `errc::nodev`: GET_PCI_HOT_RESET_INFO and PCI_HOT_RESET: the bus cannot be reset
   /// - `errc::nospc`: GET_PCI_HOT_RESET_INFO: argsz has no room for all devices of the bus
   /// - `errc::inval`: PCI_HOT_RESET: argsz, flags or the number of groups are wrong, or a file is
-  ///   not a group. Or a device of the bus is in no group of the call, or is not bound to VFIO. A
-  ///   device file names no group, and its iommufd must own all devices of the bus
+  ///   not a group. Or a device of the bus is in no group of the call, is not bound to VFIO, or is
+  ///   in another device set, as each virtual function is. A device file names no group, and its
+  ///   iommufd must own all devices of the bus
   /// - `errc::badf`: PCI_HOT_RESET: a descriptor is not open
   /// - `errc::notty`: the request is unknown; DEVICE_FEATURE: the device has no such feature
   /// - further errors: ATTACH_IOMMUFD_PT: those of `iommufd_file::attach`. All other requests:
@@ -141,11 +144,14 @@ class device_file final : public file {
   answer hot_reset_info(process& task, std::uint64_t argument) const;
   // VFIO_DEVICE_PCI_HOT_RESET.
   answer hot_reset(process& task, std::uint64_t argument) const;
+  // Whether the device of the file and another device on its bus are in one device set
+  // (vfio_assign_device_set). VFIO can reset the bus only if all of its devices are.
+  [[nodiscard]] bool in_set(const vfio_device& other) const noexcept;
   // The number that the file's iommufd gives to a device of the bus. 0: the iommufd owns the group
   // of the device, but not the device. -1: it owns neither.
   [[nodiscard]] std::int32_t number_of(const vfio_device& device) const noexcept;
-  // VFIO_DEVICE_FEATURE. A function has the features of low power. The answer for other features
-  // is notty if the struct is valid.
+  // VFIO_DEVICE_FEATURE. A function has the features of low power, and a physical function has the
+  // token. The answer for other features is notty if the struct is valid.
   answer feature(process& task, std::uint64_t argument);
   // Resumes the function for an access of so many bytes at an offset.
   void resume_for(std::size_t size, std::uint64_t offset) noexcept;

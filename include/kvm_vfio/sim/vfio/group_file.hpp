@@ -30,8 +30,10 @@ class group_file final : public file {
   /// - `errc::fault`: the argument cannot be read or written
   /// - `errc::inval`: SET_CONTAINER: the group is in a container already, or, on Linux 6.1, the
   ///   file is not a container. UNSET_CONTAINER: the group is in no container. GET_DEVICE_FD: the
-  ///   name is too long, text other than blanks follows the name and a blank, or the group has no
-  ///   container with an IOMMU driver. GET_STATUS: argsz is too small
+  ///   name is too long, text that is no token follows the name and a blank, a token is given for a
+  ///   device that needs none, or the group has no container with an IOMMU driver. GET_STATUS:
+  ///   argsz is too small
+  /// - `errc::access`: GET_DEVICE_FD: the token is missing or wrong (`sriov_function::check_token`)
   /// - `errc::badf`: SET_CONTAINER: the descriptor is not open
   /// - `errc::badfd`: SET_CONTAINER: the file is neither a container nor an iommufd
   /// - `errc::busy`: UNSET_CONTAINER: a device of the group is open

@@ -8,6 +8,7 @@
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/vfio/low_power.hpp>
+#include <kvm_vfio/sim/vfio/sriov.hpp>
 
 #include <cstdint>
 #include <string>
@@ -34,7 +35,10 @@ class vfio_device {
         group_(group),
         number_(number),
         // On x86 a function has several MSI vectors only if the IOMMU remaps interrupts.
-        pci(spec.pci, release, iommu.interrupt_remapping ? 32 : 1) {}
+        pci(spec.pci, release, iommu.interrupt_remapping ? 32 : 1,
+            !spec.physical_function.empty()) {
+    sriov.is_virtual = !spec.physical_function.empty();
+  }
   /// The description of the device in the topology.
   [[nodiscard]] const device_spec& spec() const noexcept { return spec_; }
   /// The address of the device on its bus ("0000:00:04.0").
@@ -72,6 +76,8 @@ class vfio_device {
   /// The devices on the bus of this device, with this one, in the order of their addresses. Empty:
   /// the bus cannot be reset.
   std::vector<vfio_device*> on_bus;
+  /// What VFIO keeps of the device because of SR-IOV.
+  sriov_function sriov;
   /// The PCI function of the device, which answers ioctls, reads and writes.
   pci_endpoint pci;
   /// The low-power state of the PCI function.

@@ -134,8 +134,16 @@ class recorder {
     o.container = open("container", path);
     set_container(o.group, o.container);
     ioctl("SET_IOMMU", o.container, VFIO_SET_IOMMU, type);
-    o.device = get_device(o.group, t.device);
+    const bool needs_token = !t.physical_group.empty();
+    if (needs_token) set_token(t.physical_group, t.physical);
+    o.device = get_device(o.group, t.device + (needs_token ? token : ""));
     return o;
+  }
+  /// Gives a physical function its token. It gets the token before the open fails.
+  void set_token(const std::string& group, const std::string& physical) {
+    const int fd = open("group of the physical function", group);
+    get_device(fd, physical + token);
+    close("group of the physical function", fd);
   }
   void bind(int device, int iommufd) {
     kvm_vfio::uapi::device_bind_iommufd b{};
@@ -155,6 +163,8 @@ class recorder {
   }
 
  private:
+  static constexpr const char* token = " vf_token=11111111-2222-3333-4444-555555555555";
+
   int made(const std::string& what, const kvm_vfio::result<int>& fd) {
     say(what, fd.error());
     return fd ? fds_.emplace_back(*fd) : -1;

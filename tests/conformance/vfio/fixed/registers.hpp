@@ -148,7 +148,7 @@ void use_registers(recorder<System>& on, const target& t, const machine& m) {
     registers<System> r(on, t, m, o.device);
     r.use();
     on.close("device", o.device);
-    r.read_again(on.get_device(o.group, t.device));
+    if (t.physical_group.empty()) r.read_again(on.get_device(o.group, t.device));
   }
   on.close_all();
 }

@@ -14,6 +14,7 @@
 #include "page_tables.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
+#include "virtual_functions.hpp"
 #include "vms.hpp"
 
 #include <string>
@@ -25,7 +26,7 @@ namespace vfio_lockstep::fixed {
 /// The names of the sequences.
 inline constexpr std::string_view names[] = {
     "interrupts", "MSI flags",    "registers",  "hot resets",  "mapped BARs", "containers",
-    "iommufd",    "IOAS options", "IOAS files", "page tables", "VMs"};
+    "iommufd",    "IOAS options", "IOAS files", "page tables", "VMs",         "virtual functions"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -54,6 +55,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   } else if (name == "containers" && first_of_group(t, m)) {
     use_container(on, t, m, memory, "/dev/vfio/vfio");
     if (m.iommufd) use_container(on, t, m, memory, "/dev/iommu");
+  } else if (name == "virtual functions" && !t.physical.empty()) {
+    virtual_function_calls<System>(on, t, m).use();
   } else if (name == "VMs" && m.books && t.device == m.targets.front().device) {
     use_vms(on, m, memory);
   } else if (name == "iommufd" && !t.cdev.empty()) {

@@ -26,8 +26,10 @@ KVM_VFIO_INLINE void pci_config::reset() noexcept {
   bytes_[msi_ + PCI_MSI_FLAGS] = static_cast<std::uint8_t>(flags | enabled_msi_ << 4);
 }
 
-KVM_VFIO_INLINE pci_config::pci_config(const pci_spec& spec)
-    : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE), writable_(bytes_.size()) {
+KVM_VFIO_INLINE pci_config::pci_config(const pci_spec& spec, bool is_virtual)
+    : bytes_(spec.express ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE),
+      writable_(bytes_.size()),
+      virtual_(is_virtual) {
   build_header(spec);
   build_bars(spec);
   build_capabilities(capabilities_of(spec));
@@ -52,7 +54,7 @@ KVM_VFIO_INLINE void pci_config::write(std::size_t offset, std::uint8_t value) n
 }
 
 KVM_VFIO_INLINE bool pci_config::memory_enabled() const noexcept {
-  return (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0 && power() != d3hot;
+  return (virtual_ || (at16(PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0) && power() != d3hot;
 }
 
 KVM_VFIO_INLINE unsigned pci_config::power() const noexcept {
@@ -111,6 +113,8 @@ KVM_VFIO_INLINE void pci_config::build_header(const pci_spec& spec) noexcept {
   unsigned command = spec.command & ~unsigned{PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE};
   for (const bar_spec& bar : spec.bars)
     if (bar.size != 0) command |= bar.io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+  // A virtual function has no such bit. VFIO shows it to the process.
+  if (virtual_) command |= PCI_COMMAND_MEMORY;
   put(PCI_COMMAND, command, 2);
   put(PCI_STATUS, spec.status, 2);
   allow(PCI_COMMAND,
@@ -124,7 +128,7 @@ KVM_VFIO_INLINE void pci_config::build_header(const pci_spec& spec) noexcept {
   put(PCI_SUBSYSTEM_VENDOR_ID, spec.subsystem_vendor, 2);
   put(PCI_SUBSYSTEM_ID, spec.subsystem, 2);
   put(PCI_INTERRUPT_LINE, spec.interrupt_line, 1);
-  put(PCI_INTERRUPT_PIN, spec.intx ? 1 : 0, 1);
+  put(PCI_INTERRUPT_PIN, spec.intx && !virtual_ ? 1 : 0, 1);
   allow(PCI_INTERRUPT_LINE, 0xff, 1);
 }
 
@@ -137,7 +141,8 @@ KVM_VFIO_INLINE void pci_config::build_bars(const pci_spec& spec) noexcept {
     if (bar.prefetchable) type |= PCI_BASE_ADDRESS_MEM_PREFETCH;
     const std::size_t at = PCI_BASE_ADDRESS_0 + 4 * i;
     const std::size_t width = bar.is_64bit && i + 1 < PCI_STD_NUM_BARS ? 8 : 4;
-    put(at, type | bar.address, width);
+    // The BARs of virtual functions are in the SR-IOV capability. The registers here read as 0.
+    put(at, virtual_ ? type : type | bar.address, width);
     allow(at, ~(bar.size - 1), width);
   }
   if (spec.rom_size != 0) allow(PCI_ROM_ADDRESS, ~(spec.rom_size - 1) | PCI_ROM_ADDRESS_ENABLE, 4);

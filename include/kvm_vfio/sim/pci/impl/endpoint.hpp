@@ -30,8 +30,11 @@
 namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE pci_endpoint::pci_endpoint(const pci_spec& spec, const linux_release& release,
-                                           std::uint32_t most_msi)
-    : irqs(spec, release, most_msi), spec_(spec), release_(release), config_(spec) {}
+                                           std::uint32_t most_msi, bool is_virtual)
+    : irqs(spec, release, most_msi, is_virtual),
+      spec_(spec),
+      release_(release),
+      config_(spec, is_virtual) {}
 
 KVM_VFIO_INLINE std::uint64_t pci_endpoint::size(std::uint32_t index) const noexcept {
   if (index == VFIO_PCI_CONFIG_REGION_INDEX) return config_.size();

@@ -24,8 +24,8 @@
 namespace kvm_vfio::sim {
 
 KVM_VFIO_INLINE pci_irqs::pci_irqs(const pci_spec& spec, const linux_release& release,
-                                   std::uint32_t most_msi) noexcept
-    : intx_(spec.intx ? 1 : 0),
+                                   std::uint32_t most_msi, bool is_virtual) noexcept
+    : intx_(spec.intx && !is_virtual ? 1 : 0),
       msi_(spec.msi_vectors),
       msix_(spec.msix_vectors),
       errors_(spec.express || release.error_irq_always ? 1 : 0),

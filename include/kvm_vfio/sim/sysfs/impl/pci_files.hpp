@@ -45,8 +45,13 @@ inline void write_power(tree_writer& to, const std::string& folder, const char* 
 /// Writes the files of one PCI function.
 class pci_files {
  public:
-  pci_files(tree_writer& to, std::string folder, const pci_spec& pci)
-      : to_(to), folder_(std::move(folder)), pci_(pci), capabilities_(capabilities_of(pci)) {}
+  /// \param is_virtual whether the function is a virtual function (SR-IOV)
+  pci_files(tree_writer& to, std::string folder, const pci_spec& pci, bool is_virtual = false)
+      : to_(to),
+        folder_(std::move(folder)),
+        pci_(pci),
+        is_virtual_(is_virtual),
+        capabilities_(capabilities_of(pci)) {}
 
   /// \param driver the name of the driver that is bound; empty: none
   /// \param slot   the address of the function; empty: it is not a function of a PCI bus
@@ -142,13 +147,15 @@ class pci_files {
            hex_digits(pci_.class_code & 0xff, 2, true);
   }
   void write_config(unsigned behind) {
-    const pci_config config(pci_);
+    const pci_config config(pci_, is_virtual_);
     std::string bytes;
     for (std::size_t i = 0; i < config.size(); ++i)
       bytes.push_back(static_cast<char>(config.at(i)));
     // `pci_config` is the function after VFIO opened it. sysfs shows the function before.
     bytes[PCI_COMMAND] = static_cast<char>(pci_.command & 0xff);
     bytes[PCI_COMMAND + 1] = static_cast<char>(pci_.command >> 8);
+    // The identity of a virtual function is in its physical function.
+    if (is_virtual_) bytes.replace(PCI_VENDOR_ID, 4, 4, static_cast<char>(0xff));
     if (behind != 0) {
       constexpr unsigned several_functions = 0x80;
       bytes[PCI_HEADER_TYPE] = static_cast<char>(PCI_HEADER_TYPE_BRIDGE | several_functions);
@@ -228,6 +235,7 @@ class pci_files {
   tree_writer& to_;
   std::string folder_;
   const pci_spec& pci_;
+  bool is_virtual_;
   std::vector<capability_spec> capabilities_;
 };
 

@@ -33,6 +33,11 @@
 
 namespace kvm_vfio::sim {
 
+KVM_VFIO_INLINE bool device_file::in_set(const vfio_device& other) const noexcept {
+  if (&other == &device_) return true;
+  return !device_.sriov.is_virtual && !other.sriov.is_virtual;
+}
+
 KVM_VFIO_INLINE device_file::device_file(vfio_state& state, vfio_device& device,
                                          file* group) noexcept
     : file(file_kind::device), next(device.files), state_(state), device_(device), group_(group) {
@@ -131,6 +136,7 @@ KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
     device_.vm = seen;
     device_.holds_vm = seen && state_.release.device_holds_vm;
     if (device_.holds_vm) seen->get();
+    if (device_.sriov.physical) ++device_.sriov.physical->users;
     if (group_ && !device_.group_iommufd) {
       group_->get();
       device_.group_file = group_;
@@ -143,12 +149,13 @@ KVM_VFIO_INLINE errc device_file::open(vm_base* from) {
 
 KVM_VFIO_INLINE void device_file::close() noexcept {
   if (--device_.open_count != 0) return;
+  if (device_.sriov.physical) --device_.sriov.physical->users;
   device_.pci.close();
   // As vfio_pci_dev_set_try_reset: the bus of functions without a reset of their own is reset when
   // the last of them is closed.
   const std::vector<vfio_device*>& all = device_.on_bus;
-  if (std::all_of(all.begin(), all.end(), [](const vfio_device* d) {
-        return d->spec().bound == driver::vfio && d->open_count == 0;
+  if (std::all_of(all.begin(), all.end(), [this](const vfio_device* d) {
+        return d->spec().bound == driver::vfio && d->open_count == 0 && in_set(*d);
       }))
     for (vfio_device* const d : all) d->pci.reset_after_close();
   device_.power.leave();
@@ -220,9 +227,12 @@ KVM_VFIO_INLINE answer device_file::bind(process& task, std::uint64_t argument) 
   if ((c.flags && !with_token) || c.iommufd < 0 || group_) return errc::inval;
   if (g.opened) return errc::busy;
   if (opened_) return errc::inval;
-  unsigned char uuid[16];
-  if (with_token)
-    return device_.spec().mediated || task.copy_from_user(token, uuid) ? errc::inval : errc::fault;
+  unsigned char uuid[sriov_function::token_size];
+  if (with_token && device_.spec().mediated) return errc::inval;
+  if (with_token && !task.copy_from_user(token, uuid)) return errc::fault;
+  if (state_.release.bind_tokens)
+    if (const errc e = device_.sriov.check_token(with_token ? uuid : nullptr); e != errc::ok)
+      return e;
   const result<file*> f = task.fget(c.iommufd);
   if (!f) return f.error();
   file_ref held(*f);
@@ -316,6 +326,8 @@ KVM_VFIO_INLINE answer device_file::feature(process& task, std::uint64_t argumen
   if ((c.flags & ~known) || (!probe && get && set)) return errc::inval;
   const std::uint32_t which = c.flags & VFIO_DEVICE_FEATURE_MASK;
   if (state_.release.precopy_info && which == 12) return errc::inval;  // MIG_PRECOPY_INFOv2
+  if (which == VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)
+    return to_answer(device_.sriov.feature(task, c.flags, argument + size, c.argsz - size));
   if (device_.spec().mediated || which < low_power::entry || which > low_power::exit)
     return errc::notty;
   return to_answer(device_.power.feature(task, c.flags, argument + size, c.argsz - size));

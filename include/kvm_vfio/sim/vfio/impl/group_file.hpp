@@ -123,8 +123,7 @@ KVM_VFIO_INLINE answer group_file::get_device_fd(process& task, std::uint64_t ar
     if (d->spec().bound != driver::vfio) continue;
     const std::string_view options = detail::behind_name(*d, wanted);
     if (wanted != d->name() && options.empty()) continue;
-    // The only option is the token of a virtual function, which no device here needs.
-    if (options.find_first_not_of(' ') != std::string_view::npos) return errc::inval;
+    if (const errc e = d->sriov.check_options(options); e != errc::ok) return e;
     auto* const opened = new device_file(state_, *d, this);
     file_ref made(opened);
     if (const errc e = opened->open_from_group(task); e != errc::ok) return e;

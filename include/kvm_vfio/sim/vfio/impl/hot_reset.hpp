@@ -101,7 +101,7 @@ KVM_VFIO_INLINE answer device_file::hot_reset(process& task, std::uint64_t argum
     groups.push_back(group_of(*held.get()));
   }
   for (const vfio_device* const d : all)
-    if (d->spec().bound != driver::vfio) return errc::inval;
+    if (d->spec().bound != driver::vfio || !in_set(*d)) return errc::inval;
   // Linux resumes the functions before it looks at their owners.
   for (vfio_device* const d : all) d->power.access();
   for (const vfio_device* const d : all) {
@@ -115,7 +115,7 @@ KVM_VFIO_INLINE answer device_file::hot_reset(process& task, std::uint64_t argum
 }
 
 KVM_VFIO_INLINE std::int32_t device_file::number_of(const vfio_device& device) const noexcept {
-  if (device.spec().bound != driver::vfio) return -1;
+  if (device.spec().bound != driver::vfio || !in_set(device)) return -1;
   if (device.bound && device.bound->iommufd_ == iommufd_)
     return static_cast<std::int32_t>(device.bound->devid_);
   for (const auto& [id, o] : iommufd_->objects())
