@@ -17,7 +17,6 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 namespace {

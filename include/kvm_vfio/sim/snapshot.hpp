@@ -217,6 +217,19 @@ struct snapshot {
   std::vector<container_state> containers{};
   /// All iommufds, in the order of creation.
   std::vector<iommufd_state> iommufds{};
+
+  // These are compiled once, and not in each program that looks.
+  /// Makes an empty snapshot.
+  snapshot();
+  /// Copies all members.
+  snapshot(const snapshot&);
+  /// Takes all members.
+  snapshot(snapshot&&) noexcept;
+  /// Copies all members.
+  snapshot& operator=(const snapshot&);
+  /// Takes all members.
+  snapshot& operator=(snapshot&&) noexcept;
+  ~snapshot();
   /// Compares the states, and not the order in which they came to be. So the order of the files
   /// that a kvm-vfio tracks does not count. VMs, containers and iommufds
   /// can have other numbers in the other snapshot, for example because a VM came and went. All

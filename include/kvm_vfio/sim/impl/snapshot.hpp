@@ -199,6 +199,13 @@ KVM_VFIO_INLINE bool same_state(const snapshot& a, const snapshot& b) {
 
 namespace kvm_vfio::sim {
 
+KVM_VFIO_INLINE snapshot::snapshot() = default;
+KVM_VFIO_INLINE snapshot::snapshot(const snapshot&) = default;
+KVM_VFIO_INLINE snapshot::snapshot(snapshot&&) noexcept = default;
+KVM_VFIO_INLINE snapshot& snapshot::operator=(const snapshot&) = default;
+KVM_VFIO_INLINE snapshot& snapshot::operator=(snapshot&&) noexcept = default;
+KVM_VFIO_INLINE snapshot::~snapshot() = default;
+
 KVM_VFIO_INLINE file_state state_of(world& w, file& f) {
   coherency_answer c;
   std::string vm;
@@ -212,7 +219,9 @@ KVM_VFIO_INLINE file_state state_of(world& w, file& f) {
 }
 
 KVM_VFIO_INLINE snapshot snapshot_of(world& w, std::vector<vm_state> vms) {
-  snapshot s{.release = w.release().name, .vms = std::move(vms)};
+  snapshot s;
+  s.release = w.release().name;
+  s.vms = std::move(vms);
   s.groups.reserve(w.groups().size());
   for (const auto& [number, g] : w.groups()) {
     s.groups.push_back({.number = number});
