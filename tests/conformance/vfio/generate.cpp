@@ -3,7 +3,7 @@
 #include "generate.hpp"
 
 #include "combinations.hpp"
-#include "steps/scenes.hpp"
+#include "steps/rare.hpp"
 
 #include <kvm_vfio/sim/topology.hpp>
 
@@ -23,9 +23,9 @@ namespace vfio_lockstep {
 namespace {
 
 // Chooses steps.
-class chooser : protected scene_steps {
+class chooser : protected rare_steps {
  protected:
-  using scene_steps::scene_steps;
+  using rare_steps::rare_steps;
 
   // Ways to get somewhere.
 
@@ -219,7 +219,7 @@ class input_reader final : public source, private chooser {
  private:
   void choose() {
     careful_ = true;
-    switch (r_.below(16)) {
+    switch (r_.below(18)) {
       case 0: return opened_device(slot());
       case 1: return m_.iommufd ? bound_device(slot()) : opened_device(slot());
       case 2: return vm();
@@ -228,6 +228,8 @@ class input_reader final : public source, private chooser {
       case 5:
         return bring(rows_[static_cast<std::size_t>(r_.below(static_cast<int>(rows_.size())))]);
       case 6: prefer_.reset(); break;
+      case 9: careful_ = false; return rare();
+      case 10: return rare();
       case 7:
       case 8: break;
       default: careful_ = false; break;

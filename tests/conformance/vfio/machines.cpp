@@ -11,7 +11,8 @@ const std::vector<known_machine>& known_machines() {
   static const auto machine = [](const char* profile, bool coherent, bool iommufd) {
     known_machine m;
     m.with = {.profile = profile, .coherent = coherent, .remap = coherent};
-    m.has = {.iommufd = iommufd, .suspends = true};
+    // The kernel with iommufd is built without huge pages, and it does not suspend devices.
+    m.has = {.iommufd = iommufd, .suspends = !iommufd, .huge_pages = !iommufd};
     m.topology = iommufd ? "iommufd.json" : "groups.json";
     return m;
   };

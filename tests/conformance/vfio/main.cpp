@@ -119,7 +119,8 @@ options parse(int argc, char** argv) {
 facts find(const options& o, equipment& e) {
   if (o.simulator.empty()) return facts_of_this_machine(o.machine, e);
   e.iommufd = o.iommufd;
-  e.suspends = true;
+  // As in the machines of the corpus: the kernel with iommufd is built without these.
+  e.suspends = e.huge_pages = !o.iommufd;
   return facts_of(read_topology(o.simulator), o.machine, e);
 }
 
