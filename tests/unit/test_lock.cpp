@@ -36,6 +36,13 @@ TEST_CASE("lock_holder owns a lock, or refers to one") {
   STATIC_REQUIRE(sizeof(two) == sizeof(int));
 }
 
+// A lock that can be moved and not copied.
+struct movable_lock : null_lock {
+  movable_lock() = default;
+  movable_lock(movable_lock&&) = default;
+};
+static_assert((static_cast<void>(lock_holder<movable_lock>(movable_lock())), true));
+
 TEST_CASE("guard holds the lock for its scope") {
   counting_lock lock;
   {
