@@ -72,6 +72,14 @@ class simulated_files {
         bind.out_devid = copy.out_devid;
         return answer;
       }
+      case uapi::request_ioas_map_file: {
+        auto& map = *reinterpret_cast<uapi::iommu_ioas_map_file*>(argument);
+        uapi::iommu_ioas_map_file copy = map;
+        copy.fd = simulated_of(map.fd);
+        const int answer = answer_of(simulated, request, &copy);
+        map.iova = copy.iova;
+        return answer;
+      }
       case kv::uapi::set_device_attr: {
         kvm_device_attr copy = *reinterpret_cast<const kvm_device_attr*>(argument);
         int file = simulated_of(*reinterpret_cast<const int*>(copy.addr));

@@ -112,9 +112,8 @@ inline constexpr explanation explanations[] = {
      "another driver or VMM uses a device of the group, or the host "
      "does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::get_device, errc::access,
-     "the device is a virtual function, and VFIO drives its physical function, or it is a physical "
-     "function whose virtual functions are in use: add the right VF token after the name "
-     "(\"NAME vf_token=UUID\")"},
+     "a virtual function whose physical function VFIO drives, or a physical function whose virtual "
+     "functions are in use: add \" vf_token=UUID\" with the right token after the name"},
     {operation::get_device, errc::again, "another task holds the lock of the device: try again"},
     {operation::get_device, errc::srch,
      "the driver of the device needs a VM: call FILE_ADD for the group first"},
@@ -166,10 +165,10 @@ inline constexpr explanation explanations[] = {
     {operation::map_dma, errc::exists,
      "the range overlaps a range that is mapped: unmap that range first"},
     {operation::map_dma, errc::inval,
-     "the range is not aligned to pages, or not in the ranges of the IOMMU (VFIO_IOMMU_GET_INFO or "
-     "IOMMU_IOAS_IOVA_RANGES names them; x86 reserves 0xfee00000 to 0xfeefffff), or the container "
-     "has no IOMMU driver yet, or the file of IOMMU_IOAS_MAP_FILE is not one of memfd_create or "
-     "does not have the whole range"},
+     "the range is not aligned to pages, or not in the ranges of the IOMMU (x86 reserves "
+     "0xfee00000 to "
+     "0xfeefffff), or the container has no IOMMU driver yet, or a mapped file is not in memory or "
+     "too short"},
     {operation::map_dma, errc::nospc,
      "the limit on mappings is reached: raise dma_entry_limit of the module vfio_iommu_type1, or "
      "map larger ranges"},
@@ -242,9 +241,8 @@ inline constexpr explanation explanations[] = {
     {operation::bind_iommufd, errc::notty,
      "the device was obtained from a group: open the device file instead"},
     {operation::bind_iommufd, errc::access,
-     "the device is a virtual function, and VFIO drives its physical function, or it is a physical "
-     "function whose virtual functions are in use: give the right VF token "
-     "(VFIO_DEVICE_BIND_FLAG_TOKEN)"},
+     "a virtual function whose physical function VFIO drives, or a physical function whose virtual "
+     "functions are in use: give the right token (VFIO_DEVICE_BIND_FLAG_TOKEN)"},
     {operation::bind_iommufd, errc::io, "the device does not respond: it may need a reset"},
     {operation::get_device_info, errc::inval, "the device file is not bound to an iommufd yet"},
     {operation::get_region_info, errc::inval,
