@@ -97,7 +97,8 @@ TEST_CASE("IOAS_MAP_FILE maps memory of a file, and UNMAP takes it away") {
   CHECK(mapped.size == 2 * page);
   CHECK(mapped.address == page);
   CHECK(mapped.of_file);
-  CHECK(to_text(now).find("0x100000 to 0x101fff: memory of a file from 0x1000") != std::string::npos);
+  CHECK(to_text(now).find("0x100000 to 0x101fff: memory of a file from 0x1000") !=
+        std::string::npos);
   CHECK(to_json(now).find("\"of_file\":true") != std::string::npos);
   CHECK(m.unmap(0, 1) == errc::noent);
   CHECK(m.unmap(0, 2) == errc::ok);
