@@ -549,6 +549,28 @@ TEST_CASE("a process changes the power state of a function, and D3hot has no mem
   CHECK(reads() == errc::ok);
 }
 
+TEST_CASE("in D3hot neither MSI nor MSI-X is armed, but INTx is") {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].pci.capabilities = {
+      {.id = PCI_CAP_ID_PM, .offset = 0x40, .bytes = {0x03, 0}},
+      {.id = PCI_CAP_ID_MSI, .offset = 0x50},
+      {.id = PCI_CAP_ID_EXP, .offset = 0x60},
+      {.id = PCI_CAP_ID_MSIX, .offset = 0xa0}};
+  plugged p(t);
+  const int event = static_cast<int>(p.task.eventfd().value());
+  for (const std::uint32_t index :
+       {VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_INTX_IRQ_INDEX}) {
+    INFO("index " << index);
+    p.put<std::uint16_t>(p.config + 0x44, 3);
+    const bool intx = index == VFIO_PCI_INTX_IRQ_INDEX;
+    CHECK(p.arm(index, 0, {event}) == (intx ? errc::ok : errc::inval));
+    CHECK(p.irqs().armed() == (intx ? index : std::uint32_t{VFIO_PCI_NUM_IRQS}));
+    p.put<std::uint16_t>(p.config + 0x44, 0);
+    if (!intx) CHECK(p.arm(index, 0, {event}) == errc::ok);
+    CHECK(p.arm_answer(index, 0, {}, VFIO_IRQ_SET_DATA_NONE) == 0);
+  }
+}
+
 TEST_CASE("MSI with masks has a register that can be written for them, and one that cannot") {
   sim::topology t = two_groups();
   sim::pci_spec& pci = t.groups[0].devices[0].pci;

@@ -43,6 +43,9 @@ class pci_config {
   /// Whether the memory BARs can be accessed: the command register enables them, or the function is
   /// a virtual function. And it is not in the power state D3hot.
   [[nodiscard]] bool memory_enabled() const noexcept;
+  /// The power state: from 0, which is D0, to 3, which is D3hot. A function without power
+  /// management is in D0.
+  [[nodiscard]] unsigned power() const noexcept;
   /// The offset of the MSI capability. 0: the function has none.
   [[nodiscard]] std::size_t msi() const noexcept { return msi_; }
   /// The offset of the MSI-X capability. 0: the function has none.
@@ -70,9 +73,7 @@ class pci_config {
   // the number, too (vfio_msi_config_write).
   void limit_msi() noexcept;
 
-  // The power state: 0 is D0, 3 is D3hot.
-  static constexpr unsigned d3hot = 3;
-  [[nodiscard]] unsigned power() const noexcept;
+  static constexpr unsigned d3hot = 3;  // a power state
   // A write to the power state (vfio_pm_config_write). A state that the function does not have, and
   // a step from a deeper state to another one than D0, change nothing.
   void set_power(unsigned state) noexcept;

@@ -61,6 +61,9 @@ class pci_irqs {
   /// The process disables INTx in the command register, or enables it again. While it is disabled,
   /// INTx stays masked, and TRIGGER does not signal its eventfd.
   void disable_intx(bool disabled) noexcept;
+  /// Tells whether the function is in the power state D0. In the others MSI and MSI-X cannot be
+  /// armed.
+  void set_awake(bool awake) noexcept { awake_ = awake; }
   /// Raises an interrupt of the function, as its hardware would. INTx is masked afterwards, until
   /// the process unmasks it.
   /// \param index  the kind of interrupt
@@ -76,7 +79,8 @@ class pci_irqs {
   /// \par Errors
   /// - `errc::fault`: the struct or its data cannot be read
   /// - `errc::inval`: argsz, flags, index, start or count are wrong; another interrupt is armed;
-  ///   there is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd
+  ///   there is nothing to mask, to trigger or to disconnect; a descriptor is not an eventfd; MSI
+  ///   or MSI-X is to be armed in another power state than D0 (`pci_config::power`)
   /// - `errc::notty`: there is no such action for this index
   /// - `errc::busy`: UNMASK with an eventfd: INTx has an eventfd to unmask it already
   /// - `errc::badf`: a descriptor is not open
@@ -127,6 +131,7 @@ class pci_irqs {
   std::uint32_t armed_ = VFIO_PCI_NUM_IRQS;
   bool intx_masked_ = false;
   bool intx_disabled_ = false;
+  bool awake_ = true;
   event_file* unmask_ = nullptr;  // watched, but without a reference
   std::uint32_t unmasks_seen_ = 0;
   std::vector<file_ref> vectors_;

@@ -120,12 +120,11 @@ KVM_VFIO_INLINE answer iommufd_file::invalidate(process& task, std::uint64_t arg
   uapi::iommu_hwpt_invalidate c{};
   if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   constexpr std::uint32_t most = 1U << 19;
+  const bool wrong = c.entry_num != 0 && (c.data_uptr == 0 || c.entry_len == 0 ||
+                                          c.entry_len > ioas::page || c.entry_num > most);
   errc refused = errc::noent;
   if (c.reserved) refused = errc::opnotsupp;
-  else if (c.entry_num != 0 &&
-           (c.data_uptr == 0 || c.entry_len == 0 || c.entry_len > ioas::page || c.entry_num > most))
-    refused = errc::inval;
-  else if (state_.release.maps_files && find(c.hwpt_id)) refused = errc::inval;
+  else if (wrong || (state_.release.maps_files && find(c.hwpt_id))) refused = errc::inval;
   c.entry_num = 0;  // the number of entries that were used, which is written in any case
   const answer a = respond(task, argument, c);
   return a ? answer(refused) : a;

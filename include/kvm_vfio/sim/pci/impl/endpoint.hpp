@@ -68,6 +68,7 @@ KVM_VFIO_INLINE answer pci_endpoint::ioctl(process& task, std::uint32_t request,
     case VFIO_DEVICE_GET_REGION_INFO: return get_region_info(task, argument);
     case VFIO_DEVICE_GET_IRQ_INFO: return get_irq_info(task, argument);
     case VFIO_DEVICE_SET_IRQS: {
+      irqs.set_awake(config_.power() == 0);
       const answer a = irqs.set(task, argument);
       follow_irqs();
       return a;

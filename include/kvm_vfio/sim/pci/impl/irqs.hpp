@@ -176,7 +176,10 @@ KVM_VFIO_INLINE answer pci_irqs::trigger(process& task, const header& h, const b
 
 KVM_VFIO_INLINE answer pci_irqs::arm(process& task, const header& h, const bytes& data) {
   const std::uint32_t wanted = h.start + h.count;
+  // The order of these two checks is not the same for MSI and MSI-X.
+  if (!awake_ && h.index == VFIO_PCI_MSI_IRQ_INDEX) return errc::inval;
   if (wanted == 0) return errc::range;
+  if (!awake_ && h.index == VFIO_PCI_MSIX_IRQ_INDEX) return errc::inval;
   if (h.index == VFIO_PCI_MSI_IRQ_INDEX && wanted > most_msi_)
     return static_cast<std::int64_t>(most_msi_);
   vectors_.resize(wanted);
