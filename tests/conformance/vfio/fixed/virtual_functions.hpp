@@ -252,10 +252,10 @@ class virtual_function_calls {
     on_.ioctl("RESET", o.device, VFIO_DEVICE_RESET);
     read(o.device, 0, 64);
     for (std::uint32_t i = 0; i < VFIO_PCI_NUM_IRQS; ++i)
-      for (const std::uint32_t flags : {VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
-                                        VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK})
+      for (const std::uint32_t action :
+           {std::uint32_t{VFIO_IRQ_SET_ACTION_TRIGGER}, std::uint32_t{VFIO_IRQ_SET_ACTION_MASK}})
         on_.ioctl_bytes("SET_IRQS " + std::to_string(i), o.device, VFIO_DEVICE_SET_IRQS,
-                        words({20, flags, i, 0, 1}, 20));
+                        words({20, VFIO_IRQ_SET_DATA_NONE | action, i, 0, 1}, 20));
     on_.close_all();
   }
   static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
