@@ -130,8 +130,9 @@ class page_tables {
   void faults(int device) {
     ask("FAULT_QUEUE_ALLOC, a flag", u::request_fault_queue_alloc, {16, 1, 7, 7});
     u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
-    on_.ioctl_at("FAULT_QUEUE_ALLOC", fd_, u::request_fault_queue_alloc, c);
+    const bool made = on_.ioctl_at("FAULT_QUEUE_ALLOC", fd_, u::request_fault_queue_alloc, c);
     on_.say("number", kvm_vfio::errc::ok, c.out_fault_id);
+    if (!made) return;  // the descriptor would be the console
     const int queue = on_.take("queue", kvm_vfio::result<int>(static_cast<int>(c.out_fault_fd)));
     unsigned char bytes[96] = {};
     for (const std::size_t size : {0U, 8U, 12U, 40U, 79U, 80U}) {

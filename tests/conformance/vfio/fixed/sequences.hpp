@@ -63,9 +63,9 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     use_iommufd(on, t, m, memory);
   } else if (name == "IOAS options" && !t.cdev.empty()) {
     ioas_options<System>(on, m, memory).run(t);
-  } else if (name == "IOAS files" && !t.cdev.empty()) {
+  } else if (name == "IOAS files" && m.iommufd && !t.cdev.empty()) {
     ioas_files<System>(on, m, memory).run(t);
-  } else if (name == "page tables" && !t.cdev.empty()) {
+  } else if (name == "page tables" && m.iommufd && !t.cdev.empty()) {
     page_tables<System>(on, m).run(t);
   }
   return on.finish();
