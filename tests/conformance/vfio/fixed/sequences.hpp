@@ -65,7 +65,7 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     ioas_options<System>(on, m, memory).run(t);
   } else if (name == "IOAS files" && m.iommufd && !t.cdev.empty()) {
     ioas_files<System>(on, m, memory).run(t);
-  } else if (name == "page tables" && m.iommufd && !t.cdev.empty()) {
+  } else if (name == "page tables" && m.iommufd && t.device == m.targets.front().device) {
     page_tables<System>(on, m).run(t);
   }
   return on.finish();
