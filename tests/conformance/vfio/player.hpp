@@ -60,7 +60,7 @@ class memory : public conformance::arena {
     window_ = window + at;
     size_ = at + compared > page ? page - at : compared;
     std::memset(window_, fill, size_);
-    std::memcpy(window_, argument.data(), here);
+    if (here != 0) std::memcpy(window_, argument.data(), here);
     std::memcpy(before_, window_, size_);
     return (p == place::read_only ? read_only() : good()) + at;
   }

@@ -15,6 +15,7 @@
 #include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/sim/world_options.hpp>

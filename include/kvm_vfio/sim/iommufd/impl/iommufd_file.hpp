@@ -14,7 +14,6 @@
 #include <kvm_vfio/sim/iommufd/copy_mappings.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
-#include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>

@@ -5,8 +5,8 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
-#include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommufd/copy_mappings.hpp>
 #include <kvm_vfio/sim/iommufd/hw_info.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>
@@ -14,6 +14,7 @@
 #include <kvm_vfio/sim/iommufd/vfio_requests.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/sim/system/memory_account.hpp>
 #include <kvm_vfio/sim/topology.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 

@@ -21,7 +21,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace kvm_vfio::sim {
 
