@@ -8,6 +8,7 @@
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/mapped_file.hpp>
@@ -239,6 +240,9 @@ class iommufd_file final : public file {
   answer destroy(process& task, std::uint64_t argument);
   answer alloc_ioas(process& task, std::uint64_t argument);
   answer get_ranges(process& task, std::uint64_t argument);
+  // Makes a mapping at `iova`, or at an address that is chosen and stored there, as its flags say.
+  // Errors: those of `ioas::find_free` and of `map_for`.
+  [[nodiscard]] errc map_at(process& task, ioas& to, dma_mapping m, std::uint64_t& iova);
   answer map(process& task, std::uint64_t argument);
   answer map_file(process& task, std::uint64_t argument);
   answer change_process(process& task, std::uint64_t argument);

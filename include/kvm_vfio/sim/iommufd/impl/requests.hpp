@@ -6,6 +6,7 @@
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommufd/copy_mappings.hpp>
 #include <kvm_vfio/sim/iommufd/hw_info.hpp>
@@ -117,6 +118,17 @@ KVM_VFIO_INLINE answer iommufd_file::option(process& task, std::uint64_t argumen
   return respond(task, argument, c);
 }
 
+KVM_VFIO_INLINE errc iommufd_file::map_at(process& task, ioas& to, dma_mapping m,
+                                          std::uint64_t& iova) {
+  if (!(m.flags & uapi::map_fixed_iova))
+    if (const errc e = to.find_free(m.size, m.address, state_.options.huge_page, iova);
+        e != errc::ok)
+      return e;
+  m.iova = iova;
+  m.charges_process = charges_process_;
+  return map_for(task, room(task), to, std::move(m));
+}
+
 KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) {
   uapi::iommu_ioas_map c{};
   if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
@@ -128,18 +140,9 @@ KVM_VFIO_INLINE answer iommufd_file::map(process& task, std::uint64_t argument) 
   if (!o) return errc::noent;
   // The kernel also refuses memory that ends with the last address.
   if (c.user_va + c.length < c.user_va) return errc::overflow;
-  if (!(c.flags & uapi::map_fixed_iova))
-    if (const errc e = o->space.find_free(c.length, c.user_va, state_.options.huge_page, c.iova);
-        e != errc::ok)
-      return e;
-  const errc e = map_for(task, room(task), o->space,
-                         {.iova = c.iova,
-                          .size = c.length,
-                          .address = c.user_va,
-                          .flags = c.flags,
-                          .charges_process = charges_process_});
-  if (e != errc::ok) return e;
-  return respond(task, argument, c);
+  const errc e =
+      map_at(task, o->space, {.size = c.length, .address = c.user_va, .flags = c.flags}, c.iova);
+  return e == errc::ok ? respond(task, argument, c) : e;
 }
 
 KVM_VFIO_INLINE answer iommufd_file::map_file(process& task, std::uint64_t argument) {
@@ -159,19 +162,10 @@ KVM_VFIO_INLINE answer iommufd_file::map_file(process& task, std::uint64_t argum
   if (!opened) return opened.error();
   from->open.reset(*opened);
   if (c.length > end - ioas::page) return errc::inval;
-  if (!(c.flags & uapi::map_fixed_iova))
-    if (const errc e = o->space.find_free(c.length, c.start, state_.options.huge_page, c.iova);
-        e != errc::ok)
-      return e;
-  const errc e = map_for(task, room(task), o->space,
-                         {.iova = c.iova,
-                          .size = c.length,
-                          .address = c.start,
-                          .flags = c.flags,
-                          .charges_process = charges_process_,
-                          .file = std::move(from)});
-  if (e != errc::ok) return e;
-  return respond(task, argument, c);
+  const errc e = map_at(
+      task, o->space,
+      {.size = c.length, .address = c.start, .flags = c.flags, .file = std::move(from)}, c.iova);
+  return e == errc::ok ? respond(task, argument, c) : e;
 }
 
 KVM_VFIO_INLINE answer iommufd_file::change_process(process& task, std::uint64_t argument) {
