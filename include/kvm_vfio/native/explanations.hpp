@@ -112,8 +112,9 @@ inline constexpr explanation explanations[] = {
      "another driver or VMM uses a device of the group, or the host "
      "does not isolate interrupts (see allow_unsafe_interrupts)"},
     {operation::get_device, errc::access,
-     "a virtual function whose physical function VFIO drives, or a physical function whose virtual "
-     "functions are in use: add \" vf_token=UUID\" with the right token after the name"},
+     "the device is a virtual function whose physical function VFIO drives, or a physical function "
+     "whose virtual functions are in use: add \" vf_token=UUID\" with the right token after the "
+     "name"},
     {operation::get_device, errc::again, "another task holds the lock of the device: try again"},
     {operation::get_device, errc::srch,
      "the driver of the device needs a VM: call FILE_ADD for the group first"},
@@ -166,9 +167,8 @@ inline constexpr explanation explanations[] = {
      "the range overlaps a range that is mapped: unmap that range first"},
     {operation::map_dma, errc::inval,
      "the range is not aligned to pages, or not in the ranges of the IOMMU (x86 reserves "
-     "0xfee00000 to "
-     "0xfeefffff), or the container has no IOMMU driver yet, or a mapped file is not in memory or "
-     "too short"},
+     "0xfee00000 to 0xfeefffff), or the container has no IOMMU driver yet, or a mapped file is "
+     "not in memory or too short"},
     {operation::map_dma, errc::nospc,
      "the limit on mappings is reached: raise dma_entry_limit of the module vfio_iommu_type1, or "
      "map larger ranges"},
@@ -241,8 +241,8 @@ inline constexpr explanation explanations[] = {
     {operation::bind_iommufd, errc::notty,
      "the device was obtained from a group: open the device file instead"},
     {operation::bind_iommufd, errc::access,
-     "a virtual function whose physical function VFIO drives, or a physical function whose virtual "
-     "functions are in use: give the right token (VFIO_DEVICE_BIND_FLAG_TOKEN)"},
+     "the device is a virtual function whose physical function VFIO drives, or a physical function "
+     "whose virtual functions are in use: give the right token (VFIO_DEVICE_BIND_FLAG_TOKEN)"},
     {operation::bind_iommufd, errc::io, "the device does not respond: it may need a reset"},
     {operation::get_device_info, errc::inval, "the device file is not bound to an iommufd yet"},
     {operation::get_region_info, errc::inval,
