@@ -10,6 +10,7 @@
 
 #include "06_passthrough/report.hpp"
 #include "support/catch.hpp"
+#include "support/every_fault.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -22,17 +23,7 @@ namespace kv = kvm_vfio;
 namespace sim = kvm_vfio::sim;
 using kv::errc;
 
-/// A group with one device, as QEMU's edu: one MSI vector, a BAR of 1 MiB.
-inline sim::topology edu() {
-  sim::topology machine;
-  machine.groups.push_back({.number = 7,
-                            .devices = {{.name = "0000:00:04.0",
-                                         .pci = {.bars = {{0x100000, false, false}},
-                                                 .msi_vectors = 1,
-                                                 .express = false,
-                                                 .resets = false}}}});
-  return machine;
-}
+using support::edu;
 inline const vmm::chosen by_group{.group = 7, .name = "0000:00:04.0"};
 inline const vmm::chosen by_file{.file = 0};
 

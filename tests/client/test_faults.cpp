@@ -2,8 +2,7 @@
 // Every system call of a plug and of an unplug fails once. After a plug that failed everything is
 // as before; after an unplug that failed the VMM was told, and the end of the VM leaves nothing.
 #include "example_vmm.hpp"
-
-#include <kvm_vfio/trace/call_text.hpp>
+#include "support/every_fault.hpp"
 
 #include <string>
 #include <type_traits>
@@ -27,16 +26,6 @@ void check_same(const state& before, const state& after) {
   CHECK(before.descriptors == after.descriptors);
   CHECK(before.mappings == after.mappings);
 }
-// The name of a call, without its descriptors: what stands before the first '=' of its text, cut at
-// the numbers.
-std::string name_of(const kv::trace::call& c) {
-  const std::string text = to_string(c);
-  const std::size_t from = text.find(", ");
-  if (c.kind != kv::trace::call_kind::ioctl || from == std::string::npos)
-    return text.substr(0, text.find('('));
-  return text.substr(from + 2, text.find_first_of(" )", from + 2) - from - 2);
-}
-
 // Lets the n-th call of a plug fail, for every n. Returns the names of the calls.
 template <class Profile>
 std::vector<std::string> every_call_of_a_plug(const vmm::chosen& which) {
@@ -52,7 +41,7 @@ std::vector<std::string> every_call_of_a_plug(const vmm::chosen& which) {
       return names;
     }
     const auto calls = m.machine.timeline().calls();
-    names.push_back(name_of(calls.at(first + n - 1)));
+    names.push_back(support::name_of(calls.at(first + n - 1)));
     INFO("call " << n << " of the plug, " << names.back());
     CHECK(e == errc::nomem);
     check_same(before, look(m));
@@ -79,7 +68,7 @@ std::vector<std::string> every_call_of_an_unplug(const vmm::chosen& which) {
       CHECK(e == errc::ok);
       return names;
     }
-    names.push_back(name_of(m.machine.timeline().calls().at(first + n - 1)));
+    names.push_back(support::name_of(m.machine.timeline().calls().at(first + n - 1)));
     INFO("call " << n << " of the unplug, " << names.back());
     // A close that fails closes all the same, and so leaves nothing. The memory is unmapped by a
     // destructor, which cannot tell; the kernel unmaps it with its container or address space.
@@ -95,7 +84,7 @@ std::vector<std::string> every_call_of_an_unplug(const vmm::chosen& which) {
 }
 
 // Plugs a device, unplugs it and ends the VM, while the n-th call and the m-th fail. Returns how
-// many of the two faults no call met. Nothing of the VM may be left.
+// many of the two faults a call met. Nothing of the VM may be left.
 template <class Profile>
 std::size_t ends_with_faults(const vmm::chosen& which, std::size_t n, std::size_t m) {
   vm_on_machine<Profile> vm;
@@ -107,18 +96,12 @@ std::size_t ends_with_faults(const vmm::chosen& which, std::size_t n, std::size_
   CHECK(vm.task.descriptors() == 0);
   CHECK(vm.task.mappings() == 0);
   CHECK(difference(sim::machine<Profile>(edu()).look(), vm.machine.look()) == "");
-  return vm.task.faults_left();
+  return 2 - vm.task.faults_left();
 }
 template <class Profile>
 std::size_t every_pair_of_calls(const vmm::chosen& which) {
-  std::size_t pairs = 0;
-  for (std::size_t n = 1;; ++n)
-    for (std::size_t m = n + 1;; ++m) {
-      const std::size_t left = ends_with_faults<Profile>(which, n, m);
-      if (left == 2) return pairs;
-      if (left == 1) break;
-      ++pairs;
-    }
+  return support::each_pair(
+      [&](std::size_t n, std::size_t m) { return ends_with_faults<Profile>(which, n, m); });
 }
 
 const std::vector<std::string> plug_by_group{

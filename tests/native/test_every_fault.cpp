@@ -4,6 +4,7 @@
 // failure that a function can report, and nothing of the VM is left.
 #include "../sim/fixture.hpp"
 #include "support/catch.hpp"
+#include "support/every_fault.hpp"
 
 #include <kvm_vfio/native/armed_irqs.hpp>
 #include <kvm_vfio/native/dma_guard.hpp>
@@ -18,7 +19,7 @@
 #include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/sim/snapshot_difference.hpp>
 #include <kvm_vfio/sim/snapshot_text.hpp>
-#include <kvm_vfio/trace/call_text.hpp>
+#include <kvm_vfio/trace/call.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -33,28 +34,17 @@ namespace native = kv::native;
 namespace vfio = native::vfio;
 namespace sim = kv::sim;
 using kv::errc;
-using system_of = sim::process_ref;
 
 namespace {
 
-sim::topology edu() {
-  sim::topology machine;
-  machine.groups.push_back({.number = 7,
-                            .devices = {{.name = "0000:00:04.0",
-                                         .pci = {.bars = {{0x100000, false, false}},
-                                                 .msi_vectors = 1,
-                                                 .express = false,
-                                                 .resets = true}}}});
-  return machine;
-}
 alignas(4096) unsigned char memory[4096];
 const vfio::dma_mapping mapping{
     .iova = 0x100000, .memory = memory, .size = sizeof memory, .writable = true};
 
 // Uses an open device: reads and writes its registers, maps its BAR, and lets its interrupt reach
 // the VM.
-errc use(const vfio::basic_device<system_of>& device, const native::basic_vm<system_of>& vm,
-         const system_of& sys) {
+errc use(const vfio::basic_device<sim::process_ref>& device,
+         const native::basic_vm<sim::process_ref>& vm, const sim::process_ref& sys) {
   const auto config = device.region(VFIO_PCI_CONFIG_REGION_INDEX);
   if (!config) return config.error();
   std::uint16_t command = 0;
@@ -67,7 +57,7 @@ errc use(const vfio::basic_device<system_of>& device, const native::basic_vm<sys
   if (!bar) return bar.error();
   auto registers = device.map(*bar, 0, 0x1000);
   if (!registers) return registers.error();
-  const auto event = native::basic_event_ref<system_of>::make(sys);
+  const auto event = native::basic_event_ref<sim::process_ref>::make(sys);
   if (!event) return event.error();
   auto connected = vm.irqfd(event->fd(), 24);
   if (!connected) return connected.error();
@@ -82,11 +72,11 @@ errc use(const vfio::basic_device<system_of>& device, const native::basic_vm<sys
 }
 
 struct vm_parts {
-  native::basic_vm<system_of> vm;
-  native::basic_kvm_vfio_device<system_of> files;
+  native::basic_vm<sim::process_ref> vm;
+  native::basic_kvm_vfio_device<sim::process_ref> files;
 };
-kv::result<vm_parts> make_vm(const system_of& sys) {
-  const auto kvm = native::basic_kvm_ref<system_of>::open("/dev/kvm", sys);
+kv::result<vm_parts> make_vm(const sim::process_ref& sys) {
+  const auto kvm = native::basic_kvm_ref<sim::process_ref>::open("/dev/kvm", sys);
   if (!kvm) return kvm.error();
   auto vm = kvm->create_vm();
   if (!vm) return vm.error();
@@ -96,12 +86,12 @@ kv::result<vm_parts> make_vm(const system_of& sys) {
   return vm_parts{std::move(*vm), std::move(*files)};
 }
 
-errc life_by_group(const system_of& sys) {
+errc life_by_group(const sim::process_ref& sys) {
   const auto parts = make_vm(sys);
   if (!parts) return parts.error();
-  const auto container = vfio::basic_container_ref<system_of>::open("/dev/vfio/vfio", sys);
+  const auto container = vfio::basic_container_ref<sim::process_ref>::open("/dev/vfio/vfio", sys);
   if (!container) return container.error();
-  const auto group = vfio::basic_group_ref<system_of>::open(7, sys);
+  const auto group = vfio::basic_group_ref<sim::process_ref>::open(7, sys);
   if (!group) return group.error();
   if (const auto viable = group->viable(); !viable) return viable.error();
   if (const errc e = group->set_container(container->borrow()); e != errc::ok) return e;
@@ -120,17 +110,17 @@ errc life_by_group(const system_of& sys) {
   return group->unset_container();
 }
 
-errc life_by_file(const system_of& sys) {
+errc life_by_file(const sim::process_ref& sys) {
   const auto parts = make_vm(sys);
   if (!parts) return parts.error();
-  const auto iommufd = vfio::basic_iommufd_ref<system_of>::open("/dev/iommu", sys);
+  const auto iommufd = vfio::basic_iommufd_ref<sim::process_ref>::open("/dev/iommu", sys);
   if (!iommufd) return iommufd.error();
   const auto ioas = iommufd->alloc_ioas();
   if (!ioas) return ioas.error();
-  const vfio::basic_ioas_ref<system_of> space(iommufd->borrow(), *ioas);
+  const vfio::basic_ioas_ref<sim::process_ref> space(iommufd->borrow(), *ioas);
   auto mapped = vfio::map_dma(space, mapping);
   if (!mapped) return mapped.error();
-  const auto device = vfio::basic_device_ref<system_of>::open(0, sys);
+  const auto device = vfio::basic_device_ref<sim::process_ref>::open(0, sys);
   if (!device) return device.error();
   auto attached = parts->files.attach(device->fd());
   if (!attached) return attached.error();
@@ -143,16 +133,7 @@ errc life_by_file(const system_of& sys) {
   return iommufd->destroy(*ioas);
 }
 
-using life = errc (*)(const system_of&);
-
-// The text of a call, without its numbers.
-std::string name_of(const kv::trace::call& c) {
-  const std::string text = to_string(c);
-  const std::size_t from = text.find(", ");
-  if (c.kind != kv::trace::call_kind::ioctl || from == std::string::npos)
-    return text.substr(0, text.find('('));
-  return text.substr(from + 2, text.find_first_of(" )", from + 2) - from - 2);
-}
+using life = errc (*)(const sim::process_ref&);
 
 // A life in which the n-th call fails, and the m-th if m is not 0.
 struct outcome {
@@ -162,11 +143,11 @@ struct outcome {
 };
 template <class Profile>
 outcome live(life all, std::size_t n, std::size_t m) {
-  sim::machine<Profile> machine(edu());
+  sim::machine<Profile> machine(support::edu(true));
   sim::process& task = machine.process();
   task.fail_call(n, errc::nomem);
   if (m != 0) task.fail_call(m, errc::io);
-  const errc e = all(system_of(task));
+  const errc e = all(sim::process_ref(task));
   INFO("the calls " << n << " and " << m);
   CHECK(task.descriptors() == 0);
   // A region whose munmap(2) failed stays mapped, and holds its device, until the process ends.
@@ -176,8 +157,9 @@ outcome live(life all, std::size_t n, std::size_t m) {
   });
   CHECK(task.mappings() == static_cast<std::size_t>(stays));
   if (stays != 0) task.exit();
-  CHECK(difference(sim::machine<Profile>(edu()).look(), machine.look()) == "");
-  return {e, task.faults_left(), n <= calls.size() ? name_of(calls[n - 1]) : std::string()};
+  CHECK(difference(sim::machine<Profile>(support::edu(true)).look(), machine.look()) == "");
+  return {e, task.faults_left(),
+          n <= calls.size() ? support::name_of(calls[n - 1]) : std::string()};
 }
 
 template <class Profile>
@@ -199,14 +181,8 @@ void check_each_call(life all) {
 // Returns the number of pairs of which a life met both.
 template <class Profile>
 std::size_t check_each_pair(life all) {
-  std::size_t pairs = 0;
-  for (std::size_t n = 1;; ++n)
-    for (std::size_t m = n + 1;; ++m) {
-      const outcome o = live<Profile>(all, n, m);
-      if (o.left == 2) return pairs;
-      if (o.left == 1) break;
-      ++pairs;
-    }
+  return support::each_pair(
+      [all](std::size_t n, std::size_t m) { return 2 - live<Profile>(all, n, m).left; });
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // No memory: a call that needs memory fails with ENOMEM and changes nothing, a close needs none,
 // and an observer without memory changes no answer.
 #include "support/catch.hpp"
+#include "support/every_fault.hpp"
 #include "support/replaced_new.hpp"
 #include "watched.hpp"
 
@@ -584,8 +585,8 @@ void check_requests(const std::vector<request<Machine>>& all, const sim::world_o
 template <class Machine>
 using life = std::vector<errc (*)(Machine&, numbers&)>;
 
-template <class Machine>
-errc keep(const sim::answer& made, int& number) {
+template <class Number>
+errc keep(const kvm_vfio::result<Number>& made, int& number) {
   if (made) number = static_cast<int>(*made);
   return made.error();
 }
@@ -593,16 +594,10 @@ template <class Machine>
 const life<Machine>& start_of_vm() {
   using M = Machine;
   static const life<M> steps = {
-      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/kvm"), n.kvm); },
-      [](M& m, numbers& n) { return keep<M>(m.task.ioctl(n.kvm, KVM_CREATE_VM, 0), n.vm); },
-      [](M& m, numbers& n) {
-        kvm_create_device create{};
-        create.type = KVM_DEV_TYPE_VFIO;
-        const errc e = m.ioctl_at(n.vm, KVM_CREATE_DEVICE, create);
-        n.dev = static_cast<int>(create.fd);
-        return e;
-      },
-      [](M& m, numbers& n) { return keep<M>(m.task.eventfd(), n.event); },
+      [](M& m, numbers& n) { return keep(m.task.open("/dev/kvm"), n.kvm); },
+      [](M& m, numbers& n) { return keep(m.client::create_vm(n.kvm), n.vm); },
+      [](M& m, numbers& n) { return keep(m.client::create_kvm_vfio(n.vm), n.dev); },
+      [](M& m, numbers& n) { return keep(m.task.eventfd(), n.event); },
   };
   return steps;
 }
@@ -610,19 +605,15 @@ template <class Machine>
 const life<Machine>& life_in_container() {
   using M = Machine;
   static const life<M> steps = {
-      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/vfio"), n.container); },
-      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/1"), n.group); },
+      [](M& m, numbers& n) { return keep(m.task.open("/dev/vfio/vfio"), n.container); },
+      [](M& m, numbers& n) { return keep(m.task.open("/dev/vfio/1"), n.group); },
       [](M& m, numbers& n) { return m.set_container(n.group, n.container); },
       [](M& m, numbers& n) { return m.set_iommu(n.container, VFIO_TYPE1_IOMMU); },
       [](M& m, numbers& n) { return m.add(n.dev, n.group); },
       [](M& m, numbers& n) { return map_dma(m, n.container, 0x10000, 0x4000); },
-      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/2"), n.other_group); },
+      [](M& m, numbers& n) { return keep(m.task.open("/dev/vfio/2"), n.other_group); },
       [](M& m, numbers& n) { return m.set_container(n.other_group, n.container); },
-      [](M& m, numbers& n) {
-        const auto made = m.device_fd(n.group, "0000:00:04.0");
-        if (made) n.device = *made;
-        return made.error();
-      },
+      [](M& m, numbers& n) { return keep(m.device_fd(n.group, "0000:00:04.0"), n.device); },
       [](M& m, numbers& n) {
         irq_argument a = arm(VFIO_PCI_MSIX_IRQ_INDEX, n.event);
         return m.ioctl_at(n.device, VFIO_DEVICE_SET_IRQS, a);
@@ -637,7 +628,7 @@ template <class Machine>
 const life<Machine>& life_in_iommufd() {
   using M = Machine;
   static const life<M> steps = {
-      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/iommu"), n.iommufd); },
+      [](M& m, numbers& n) { return keep(m.task.open("/dev/iommu"), n.iommufd); },
       [](M& m, numbers& n) {
         u::iommu_ioas_alloc alloc{};
         alloc.size = sizeof alloc;
@@ -645,7 +636,7 @@ const life<Machine>& life_in_iommufd() {
         n.ioas = alloc.out_ioas_id;
         return e;
       },
-      [](M& m, numbers& n) { return keep<M>(m.task.open("/dev/vfio/devices/vfio0"), n.cdev); },
+      [](M& m, numbers& n) { return keep(m.task.open("/dev/vfio/devices/vfio0"), n.cdev); },
       [](M& m, numbers& n) { return m.add(n.dev, n.cdev); },
       [](M& m, numbers& n) { return map_ioas(m, n, 0x10000, 0x4000, u::map_fixed_iova); },
       [](M& m, numbers& n) { return bind(m, n); },
@@ -667,11 +658,15 @@ const life<Machine>& life_in_iommufd() {
   return steps;
 }
 
-// Lives with the n-th allocation failing, and the m-th. A step without memory is made again.
-// Afterwards the machine is as after a life with memory. Returns how many allocations failed.
+// What a life leaves, and how many of its allocations failed.
+struct outcome {
+  std::size_t failed;
+  sim::snapshot after;
+};
+// Lives with the n-th allocation failing, and the m-th; 0 is none. A step without memory is made
+// again.
 template <class Machine>
-std::size_t live(const life<Machine>& steps, std::size_t n, std::size_t m,
-                 const sim::snapshot* after, sim::snapshot& seen) {
+outcome live(const life<Machine>& steps, std::size_t n, std::size_t m) {
   Machine machine(two_groups());
   numbers all;
   plan.arm_two(n, m);
@@ -685,27 +680,20 @@ std::size_t live(const life<Machine>& steps, std::size_t n, std::size_t m,
       plan.armed = true;
     }
   plan.armed = false;
-  const std::size_t failed = plan.failed;
-  seen = machine.kernel.look();
-  if (after) CHECK(sim::difference(*after, seen).empty());
+  outcome o{plan.failed, machine.kernel.look()};
   close_all(machine);
-  return failed;
+  return o;
 }
-// Returns the number of pairs.
+// Afterwards the machine is as after a life with memory. Returns the number of pairs.
 template <class Machine>
 std::size_t check_pairs(const life<Machine>& steps) {
-  sim::snapshot after;
-  sim::snapshot seen;
-  (void)live(steps, 0, 0, nullptr, after);
-  std::size_t pairs = 0;
-  for (std::size_t n = 1;; ++n)
-    for (std::size_t m = n + 1;; ++m) {
-      INFO("the allocations " << n << " and " << m);
-      const std::size_t failed = live(steps, n, m, &after, seen);
-      if (failed == 0) return pairs;
-      if (failed == 1) break;
-      ++pairs;
-    }
+  const sim::snapshot after = live(steps, 0, 0).after;
+  return support::each_pair([&](std::size_t n, std::size_t m) {
+    INFO("the allocations " << n << " and " << m);
+    const outcome o = live(steps, n, m);
+    CHECK(sim::difference(after, o.after).empty());
+    return o.failed;
+  });
 }
 
 template <class Profile, class Iommu = sim::iommu>
