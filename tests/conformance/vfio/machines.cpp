@@ -7,12 +7,16 @@
 
 namespace vfio_lockstep {
 
+equipment equipment_of(bool iommufd) {
+  // The kernel with iommufd is built without huge pages, and it does not suspend devices.
+  return {.iommufd = iommufd, .suspends = !iommufd, .huge_pages = !iommufd};
+}
+
 const std::vector<known_machine>& known_machines() {
   static const auto machine = [](const char* profile, bool coherent, bool iommufd) {
     known_machine m;
     m.with = {.profile = profile, .coherent = coherent, .remap = coherent};
-    // The kernel with iommufd is built without huge pages, and it does not suspend devices.
-    m.has = {.iommufd = iommufd, .suspends = !iommufd, .huge_pages = !iommufd};
+    m.has = equipment_of(iommufd);
     m.topology = iommufd ? "iommufd.json" : "groups.json";
     return m;
   };

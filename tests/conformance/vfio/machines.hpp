@@ -19,6 +19,10 @@ struct known_machine {
   std::string topology;  ///< the file of its topology, beside the corpus; `topology=1` prints it
 };
 
+/// Returns what the kernels of these machines tell outside of a topology.
+/// \param iommufd whether it is the kernel with iommufd
+[[nodiscard]] equipment equipment_of(bool iommufd);
+
 /// Returns the machines. The first byte of an input is the number of its machine in this list.
 [[nodiscard]] const std::vector<known_machine>& known_machines();
 

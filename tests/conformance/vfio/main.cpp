@@ -118,9 +118,7 @@ options parse(int argc, char** argv) {
 /// The running kernel's machine, or one with the topology of a JSON file.
 facts find(const options& o, equipment& e) {
   if (o.simulator.empty()) return facts_of_this_machine(o.machine, e);
-  e.iommufd = o.iommufd;
-  // As in the machines of the corpus: the kernel with iommufd is built without these.
-  e.suspends = e.huge_pages = !o.iommufd;
+  e = equipment_of(o.iommufd);
   return facts_of(read_topology(o.simulator), o.machine, e);
 }
 
@@ -304,17 +302,9 @@ class comparison {
     const fixed::dma_memory memory{reinterpret_cast<std::uintptr_t>(arena_.dma()),
                                    reinterpret_cast<std::uintptr_t>(arena_.absent())};
     for (const target& t : facts_.has.targets)
-      for (const std::string_view name : fixed::names) {
-        if (!t.comparable || (differ != 0 && !options_.keep_going)) continue;
-        const auto kernels = on_kernel(
-            [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
-        std::vector<std::string> simulated;
-        on_simulator([&](sim::process& task) {
-          simulated = fixed::run(name, fixed::simulated(task), t, facts_.has, memory);
-        });
-        fixed += static_cast<long>(kernels.size());
-        differ += lines_differ(std::string(name) + " of " + t.device, kernels, simulated);
-      }
+      for (const std::string_view name : fixed::names)
+        if (t.comparable && (differ == 0 || options_.keep_going))
+          differ += sequence_differs(name, t, memory, fixed);
     return differ;
   }
   /// The fixed sequences with each device that no IOMMU handles. \return the lines that differ
@@ -333,16 +323,8 @@ class comparison {
       });
       no_iommu += static_cast<long>(kernels.size());
       differ += lines_differ("no IOMMU of " + t.device, kernels, simulated);
-      for (const std::string_view name : fixed::names_without_iommu) {
-        const auto more = on_kernel(
-            [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
-        std::vector<std::string> as_well;
-        on_simulator([&](sim::process& task) {
-          as_well = fixed::run(name, fixed::simulated(task), t, facts_.has, memory);
-        });
-        no_iommu += static_cast<long>(more.size());
-        differ += lines_differ(std::string(name) + " of " + t.device, more, as_well);
-      }
+      for (const std::string_view name : fixed::names_without_iommu)
+        differ += sequence_differs(name, t, memory, no_iommu);
     }
     return differ;
   }
@@ -360,6 +342,19 @@ class comparison {
   long plugged = 0;       ///< the devices that the kernel let the VMM use and unplug
 
  private:
+  /// A fixed sequence with a device. \param compared gets the answers added
+  /// \return the lines that differ
+  long sequence_differs(std::string_view name, const target& t, const fixed::dma_memory& memory,
+                        long& compared) {
+    const auto kernels = on_kernel(
+        [&] { return fixed::run(name, kvm_vfio::native::host{}, t, facts_.has, memory); });
+    std::vector<std::string> simulated;
+    on_simulator([&](sim::process& task) {
+      simulated = fixed::run(name, fixed::simulated(task), t, facts_.has, memory);
+    });
+    compared += static_cast<long>(kernels.size());
+    return lines_differ(std::string(name) + " of " + t.device, kernels, simulated);
+  }
   // The lines of the running kernel, or none if the simulator is compared with itself.
   template <class Run>
   std::vector<std::string> on_kernel(Run run) const {

@@ -27,11 +27,7 @@ class page_tables {
   void run(const target& t) {
     fd_ = on_.open("iommufd", "/dev/iommu");
     const int device = on_.open("device file", t.cdev);
-    u::device_bind_iommufd b{};
-    b.argsz = sizeof b;
-    b.iommufd = fd_;
-    on_.ioctl_at("BIND_IOMMUFD", device, u::request_bind_iommufd, b);
-    id_ = b.out_devid;
+    id_ = on_.bind(device, fd_);
     ioas_ = on_.alloc_ioas(fd_);
     table_ = alloc("plain", 0, 0, 0, ioas_);
     tables(device);

@@ -145,11 +145,13 @@ class recorder {
     get_device(fd, physical + token);
     close("group of the physical function", fd);
   }
-  void bind(int device, int iommufd) {
+  /// Binds a device. \return its number in the iommufd
+  std::uint32_t bind(int device, int iommufd) {
     kvm_vfio::uapi::device_bind_iommufd b{};
     b.argsz = sizeof b;
     b.iommufd = iommufd;
     ioctl_at("BIND_IOMMUFD", device, kvm_vfio::uapi::request_bind_iommufd, b);
+    return b.out_devid;
   }
   std::uint32_t alloc_ioas(int iommufd) {
     kvm_vfio::uapi::iommu_ioas_alloc a{.size = sizeof a, .flags = 0, .out_ioas_id = 0};
