@@ -64,22 +64,10 @@ class simulated_files {
         int container = simulated_of(*reinterpret_cast<const int*>(argument));
         return answer_of(simulated, request, &container);
       }
-      case uapi::request_bind_iommufd: {
-        auto& bind = *reinterpret_cast<uapi::device_bind_iommufd*>(argument);
-        uapi::device_bind_iommufd copy = bind;
-        copy.iommufd = simulated_of(bind.iommufd);
-        const int answer = answer_of(simulated, request, &copy);
-        bind.out_devid = copy.out_devid;
-        return answer;
-      }
-      case uapi::request_ioas_map_file: {
-        auto& map = *reinterpret_cast<uapi::iommu_ioas_map_file*>(argument);
-        uapi::iommu_ioas_map_file copy = map;
-        copy.fd = simulated_of(map.fd);
-        const int answer = answer_of(simulated, request, &copy);
-        map.iova = copy.iova;
-        return answer;
-      }
+      case uapi::request_bind_iommufd:
+        return answer_of(simulated, request, argument, &uapi::device_bind_iommufd::iommufd);
+      case uapi::request_ioas_map_file:
+        return answer_of(simulated, request, argument, &uapi::iommu_ioas_map_file::fd);
       case kv::uapi::set_device_attr: {
         kvm_device_attr copy = *reinterpret_cast<const kvm_device_attr*>(argument);
         int file = simulated_of(*reinterpret_cast<const int*>(copy.addr));
@@ -118,6 +106,18 @@ class simulated_files {
     const sim::answer a =
         task_.ioctl(simulated, request, reinterpret_cast<std::uintptr_t>(argument));
     return a ? static_cast<int>(*a) : failed(a.error());
+  }
+  // The same for a struct with a descriptor in memory. The caller keeps its own number in there.
+  template <class Struct>
+  int answer_of(int simulated, unsigned request, std::uintptr_t argument,
+                std::int32_t Struct::* descriptor) {
+    auto& given = *reinterpret_cast<Struct*>(argument);
+    Struct copy = given;
+    copy.*descriptor = simulated_of(given.*descriptor);
+    const int answer = answer_of(simulated, request, &copy);
+    copy.*descriptor = given.*descriptor;
+    given = copy;
+    return answer;
   }
   // A number that is not open for any other.
   [[nodiscard]] int simulated_of(int fd) const noexcept {

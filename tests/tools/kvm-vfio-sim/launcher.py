@@ -461,7 +461,7 @@ def case_summary():
             sys.exit(f"background: {done.stderr}")
     expect("none still runs", "still runs" in loud([], [client, "attach-error"]).stderr, False)
     # A report names the process if there are several.
-    done = run([], ["sh", "-c", f"{client} mistakes; {client} attach-legacy; wait"])
+    done = run([], ["sh", "-c", f"{client} mistakes; {client} attach-legacy"])
     if not re.search(rf"^call \d+: .* in process \d+ \({os.path.basename(client)}\)$", done.stderr, re.MULTILINE):
         sys.exit(f"processes: {done.stderr}")
     expect("one process", " in process" in run([], [client, "mistakes"]).stderr, False)
