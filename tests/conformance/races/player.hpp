@@ -101,13 +101,20 @@ class player {
     }
     return 0;
   }
-  /// Makes one more descriptor of a name's file, or returns a number that no descriptor has. While
-  /// `run_held` makes a call, the call uses these descriptors instead of those of the names.
-  [[nodiscard]] int hold(slot s) noexcept {
+  /// Returns the number of a name's descriptor, or a number that no descriptor has.
+  [[nodiscard]] int number(slot s) const noexcept {
     if (s == slot::none) return closed;
-    const auto fd = sys_.dup(number(s));
-    return fd ? *fd : closed;
+    if (held_.on != slot::none && (s == held_.on || s == held_.with))
+      return s == held_.on ? held_.on_fd : held_.with_fd;
+    announce(s, false);
+    return fds_[static_cast<std::size_t>(s)].load(std::memory_order_acquire);
   }
+  /// Makes one more descriptor of a descriptor's file, or returns a number that no descriptor has.
+  [[nodiscard]] int hold(int fd) noexcept {
+    const auto copy = sys_.dup(fd);
+    return copy ? *copy : closed;
+  }
+  /// Makes a call, with these descriptors instead of those of the names.
   int run_held(const op& o, int on, int with) noexcept {
     held_ = {o.on, o.with, on, with};
     const int answer = run(o);
@@ -139,12 +146,6 @@ class player {
  private:
   static constexpr int closed = 9999;  // no descriptor has this number
 
-  [[nodiscard]] int number(slot s) const noexcept {
-    if (held_.on != slot::none && (s == held_.on || s == held_.with))
-      return s == held_.on ? held_.on_fd : held_.with_fd;
-    announce(s, false);
-    return fds_[static_cast<std::size_t>(s)].load(std::memory_order_acquire);
-  }
   void put(slot s, int fd) noexcept {
     announce(s, true);
     fds_[static_cast<std::size_t>(s)].store(fd, std::memory_order_release);

@@ -15,11 +15,13 @@ namespace races {
 namespace {
 
 // What a thread does in one step. If another thread closes a descriptor that a call uses, the call
-// has three steps: it takes references on its files, has its effect, and gives the references back.
-// A file that is closed meanwhile is released when the call gives its reference back. The kernel
-// looks up a descriptor, takes a reference and looks again. So a call can also find the descriptor
-// closed while it has the reference.
-enum class part : unsigned char { whole, hold, effect, effect_of_second_look, drop };
+// has four steps: the thread reads the descriptors' numbers, the call takes references on the
+// files, has its effect, and gives the references back. When the call looks a number up, a
+// descriptor that was made meanwhile can have this number. A file that is closed meanwhile is
+// released when the call gives its reference back. The kernel looks up a descriptor, takes a
+// reference and looks again. So a call can also find the descriptor closed while it has the
+// reference.
+enum class part : unsigned char { whole, number, hold, effect, effect_of_second_look, drop };
 struct step {
   op call;
   part what;
@@ -37,7 +39,7 @@ script script_of(const race& r, std::size_t thread, part effect) {
   for (const op& o : r.threads[thread]) {
     const bool uses = o.what != verb::open && o.what != verb::close;
     if (uses && (closed_by_others(r, thread, o.on) || closed_by_others(r, thread, o.with)))
-      for (const part p : {part::hold, effect, part::drop}) all.push_back({o, p});
+      for (const part p : {part::number, part::hold, effect, part::drop}) all.push_back({o, p});
     else all.push_back({o, part::whole});
   }
   return all;
@@ -53,16 +55,19 @@ outcome run(const race& r, const machine& m, const std::vector<script>& scripts,
     p.must(r, r.before);
     p.must(r, r.setup);
     std::vector<std::size_t> at(scripts.size());
-    std::vector<std::pair<int, int>> held(scripts.size());
+    std::vector<std::pair<int, int>> numbers(scripts.size()), held(scripts.size());
     for (const std::size_t t : order) {
       const auto& [call, what] = scripts[t][at[t]++];
       switch (what) {
         case part::whole: answers[t].push_back(p.run(call)); break;
-        case part::hold: held[t] = {p.hold(call.on), p.hold(call.with)}; break;
+        case part::number: numbers[t] = {p.number(call.on), p.number(call.with)}; break;
+        case part::hold: held[t] = {p.hold(numbers[t].first), p.hold(numbers[t].second)}; break;
         case part::effect:
           answers[t].push_back(p.run_held(call, held[t].first, held[t].second));
           break;
-        case part::effect_of_second_look: answers[t].push_back(p.run(call)); break;
+        case part::effect_of_second_look:
+          answers[t].push_back(p.run_held(call, numbers[t].first, numbers[t].second));
+          break;
         case part::drop:
           p.drop(held[t].first);
           p.drop(held[t].second);
