@@ -4,7 +4,6 @@
 /// The file of a fault queue, which IOMMU_FAULT_QUEUE_ALLOC makes. No simulated device reports
 /// faults, so a queue is always empty.
 
-#include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 
 #include <cstddef>
@@ -12,16 +11,15 @@
 
 namespace kvm_vfio::sim {
 
+class iommufd_file;
+
 /// The file of a fault queue. It holds a reference on its iommufd, and its object is in use while
 /// the file is open.
 class fault_queue final : public file {
  public:
   /// \param of the iommufd, on which the new file takes a reference
   /// \param id the number of the object
-  fault_queue(iommufd_file& of, std::uint32_t id) noexcept
-      : file(file_kind::other), of_(of), id_(id) {
-    of.get();
-  }
+  fault_queue(iommufd_file& of, std::uint32_t id) noexcept;
   [[nodiscard]] const char* name() const noexcept override { return "[iommufd-pgfault]"; }
   /// \par Errors
   /// - `errc::spipe`: always

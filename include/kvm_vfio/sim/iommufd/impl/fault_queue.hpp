@@ -16,6 +16,11 @@
 
 namespace kvm_vfio::sim {
 
+KVM_VFIO_INLINE fault_queue::fault_queue(iommufd_file& of, std::uint32_t id) noexcept
+    : file(file_kind::other), of_(of), id_(id) {
+  of.get();
+}
+
 KVM_VFIO_INLINE answer fault_queue::pread(void*, std::size_t, std::uint64_t) { return errc::spipe; }
 
 KVM_VFIO_INLINE answer fault_queue::pwrite(const void*, std::size_t, std::uint64_t) {
