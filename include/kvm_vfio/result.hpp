@@ -75,7 +75,7 @@ class [[nodiscard]] result {
   {
     // With the operator ?:, Clang 14 copies `other`.
     if (has_value()) return value_;
-    return static_cast<T&&>(other);
+    return other;
   }
   [[nodiscard]] constexpr T value_or(T other) && noexcept {
     return static_cast<T&&>(has_value() ? value_ : other);
