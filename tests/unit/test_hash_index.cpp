@@ -276,6 +276,32 @@ TEST_CASE("A list that shrinks forgets its index, and one that grows makes it ag
   resize(200, 0);
 }
 
+TEST_CASE("A DEL that set_kvm refuses leaves the index of Linux 7.3, which unlinks afterwards") {
+  // With 9 files there still is an index. It is forgotten when there are 8, as 6.12 shows.
+  const auto tables_left = [](auto release) {
+    journal log;
+    fault_plan plan;
+    failing_symbols<recording_symbols> vfio(plan, log);
+    recording_iommu iommu(log);
+    told_storage::tables_told told;
+    device dev(vfio, null_lock{}, iommu, vm_id{1}, release, told_storage{{}, &told});
+    std::vector<file_id> made;
+    for (std::size_t i = 0; i <= linear_limit; ++i) {
+      made.push_back(vfio.make());
+      REQUIRE(dev.add(made.back()) == errc::ok);
+    }
+    for (; made.size() > linear_limit / 2 + 1; made.pop_back())
+      REQUIRE(dev.del(made.back()) == errc::ok);
+    REQUIRE(told.alive.size() == 1);
+    plan.fail(fault::set_kvm, 1, errc::nodev);
+    CHECK(dev.del(made.back()) == errc::nodev);
+    CHECK(dev.size() == linear_limit / 2 + 1);
+    return told.alive.size();
+  };
+  CHECK(tables_left(linux_7_3{}) == 1);
+  CHECK(tables_left(linux_6_12{}) == 0);
+}
+
 TEST_CASE("Tables double, up to the storage's limit, and all go back with their sizes") {
   using sizes = std::vector<std::size_t>;
   const std::size_t first = 32;
