@@ -10,6 +10,7 @@
 #include <kvm_vfio/trace/timeline.hpp>
 #include <kvm_vfio/trace/watched_system.hpp>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <cstddef>
@@ -137,6 +138,37 @@ TEST_CASE("a path that cannot be read is EFAULT, and one that is too long ENAMET
   CHECK(m.task.open("/dev/vfio/007").error() == errc::noent);
   CHECK(m.task.open("/dev/vfio/devices/vfio00").error() == errc::noent);
   CHECK(m.task.open("/dev/vfio/99999999999").error() == errc::noent);
+}
+
+TEST_CASE("a folder that is opened for writing is EISDIR") {
+  machine_under_test<> m;
+  machine_under_test<kvm_vfio::linux_6_1> old;
+  const struct {
+    const char* path;
+    int flags;
+    errc now, before;  // in 7.3; in 6.1, which has no device files
+  } rows[] = {
+      {"/", O_RDWR, errc::isdir, errc::isdir},
+      {"///", O_WRONLY, errc::isdir, errc::isdir},
+      {"/dev", O_RDWR, errc::isdir, errc::isdir},
+      {"/dev/", O_RDWR, errc::isdir, errc::isdir},
+      {"/dev/vfio", O_WRONLY, errc::isdir, errc::isdir},
+      {"/dev/vfio/", O_RDWR, errc::isdir, errc::isdir},
+      {"/dev/vfio/", O_RDONLY, errc::noent, errc::noent},  // a world has no file for it
+      {"/dev/vfio/", O_RDWR | O_PATH, errc::noent, errc::noent},
+      {"/dev/vfio/devices", O_RDWR, errc::isdir, errc::noent},
+      {"/dev/vfio/devices//", O_RDWR, errc::isdir, errc::noent},
+      {"/dev/vfio/vfio/", O_RDWR, errc::notdir, errc::notdir},
+      {"/dev/vfio/77", O_RDWR, errc::noent, errc::noent},
+      {"/dev/vfio/77/", O_RDWR, errc::noent, errc::noent},
+      {"dev", O_RDWR, errc::noent, errc::noent},
+      {"", O_RDWR, errc::noent, errc::noent},
+  };
+  for (const auto& r : rows) {
+    INFO(r.path);
+    CHECK(m.task.open(r.path, r.flags).error() == r.now);
+    CHECK(old.task.open(r.path, r.flags).error() == r.before);
+  }
 }
 
 TEST_CASE("buffers of read, write, pread and pwrite are in the memory of the process") {

@@ -422,7 +422,7 @@ TEST_CASE("a node's number is written as Linux writes it") {
   t.groups[0].number = 7;
   machine_under_test<> m(t);
   for (const char* path : {"/dev/vfio/007", "/dev/vfio/07", "/dev/vfio/+7", "/dev/vfio/7x",
-                           "/dev/vfio/", "/dev/vfio/4294967303", "/dev/vfio/devices/vfio00"})
+                           "/dev/vfio/4294967303", "/dev/vfio/devices/vfio00"})
     CHECK(m.task.open(path).error() == errc::noent);
   CHECK(m.task.open("/dev/vfio/7"));
 }

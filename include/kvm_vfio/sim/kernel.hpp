@@ -72,7 +72,7 @@ class kernel final : public filesystem {
   /// Opens /dev/kvm, or a node of the world.
   /// \return a new open file, with one reference for the caller
   /// \par Errors
-  /// - `errc::noent`: no node has this path
+  /// - `errc::noent`, `errc::isdir`: no node has this path
   /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
   ///   to an iommufd
   result<file*> open(const char* path, int flags) override;

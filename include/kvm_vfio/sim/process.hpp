@@ -65,12 +65,13 @@ class process {
 
   /// Opens the file at a path (open(2)).
   /// \param path  the path of the file
-  /// \param flags the flags of open(2); a `world` looks only at O_PATH
+  /// \param flags the flags of open(2); see `world::open`
   /// \return a new descriptor, the lowest that is free
   /// \par Errors
   /// - `errc::fault`: the path cannot be read from the memory of the process
   /// - `errc::nametoolong`: the path has 4096 characters or more
   /// - `errc::noent`: no node has this path
+  /// - `errc::isdir`: a folder of the simulator is opened for writing
   /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
   ///   to an iommufd
   /// - `errc::mfile`: the process has no free descriptor

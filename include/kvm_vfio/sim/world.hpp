@@ -51,10 +51,13 @@ class world : public filesystem {
 
   /// Opens a device node. Takes the world's lock.
   /// \param path  the path of the node
-  /// \param flags the flags of open(2); only O_PATH makes a difference
+  /// \param flags the flags of open(2); only O_PATH makes a difference, and for a folder whether
+  ///              they ask to write
   /// \return a new open file, with one reference for the caller
   /// \par Errors
-  /// - `errc::noent`: the world has no node with this path
+  /// - `errc::noent`: the world has no node with this path, or it is a folder that is opened only
+  ///   for reading. Linux opens such a folder, but a world has no files for folders.
+  /// - `errc::isdir`: a folder is opened for writing
   /// - `errc::notdir`: a part of the path is a node
   /// - `errc::busy`: `path` names a group that is open already, or one of whose devices is bound to
   ///   an iommufd. With O_PATH in `flags` this error does not occur.
@@ -139,6 +142,7 @@ class world : public filesystem {
     std::uint64_t position_ = 0;
   };
   [[nodiscard]] bool exists(std::string_view p) const noexcept;
+  [[nodiscard]] bool is_folder(std::string_view p) const noexcept;
   // Reserves each number of a device file that the topology names. So no other device gets it.
   void reserve_numbers(const topology& machine);
   int number_of(const device_spec& d, int& free_number) const noexcept;

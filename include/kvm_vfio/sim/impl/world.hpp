@@ -132,7 +132,7 @@ KVM_VFIO_INLINE result<file*> world::open(const char* path, int flags) {
   // A node is no directory.
   for (std::size_t at = p.find('/', 1); at != p.npos; at = p.find('/', at + 1))
     if (exists(p.substr(0, at))) return errc::notdir;
-  return errc::noent;
+  return (flags & O_ACCMODE) != O_RDONLY && is_folder(p) ? errc::isdir : errc::noent;
 }
 
 KVM_VFIO_INLINE vfio_group* world::find_group(int number) const noexcept {
@@ -199,6 +199,13 @@ KVM_VFIO_INLINE bool world::exists(std::string_view p) const noexcept {
   if (p == "/dev/vfio/vfio") return true;
   if (p == "/dev/iommu") return state_.options.device_files;
   return device_at(p) || group_at(p);
+}
+
+KVM_VFIO_INLINE bool world::is_folder(std::string_view p) const noexcept {
+  if (!p.starts_with('/')) return false;
+  while (p.ends_with('/')) p.remove_suffix(1);
+  return p.empty() || p == "/dev" || p == "/dev/vfio" ||
+         (p == "/dev/vfio/devices" && state_.options.device_files);
 }
 
 KVM_VFIO_INLINE vfio_group* world::group_at(std::string_view path) const noexcept {
