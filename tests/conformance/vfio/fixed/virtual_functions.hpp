@@ -7,32 +7,41 @@
 
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
 
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <string>
 #include <vector>
 
 namespace vfio_lockstep::fixed {
 
 /// Lets the virtual functions come back. In QEMU 7.2 a reset of a physical function takes them
-/// away, and the register of the physical function still says that they are there. So Linux does
-/// not enable them again.
+/// away and forgets how many there were. The register with "VF Enable" still says that they are
+/// there, so Linux does not enable them again. New functions have the registers that they have
+/// after a reset.
 /// \param physical the physical function
 inline void enable_functions(const target& physical) {
   for (const kvm_vfio::sim::capability_spec& c : physical.pci.capabilities) {
     if (!is_extended(c) || c.id != PCI_EXT_CAP_ID_SRIOV) continue;
-    std::fstream config("/sys/bus/pci/devices/" + physical.device + "/config",
-                        std::ios::in | std::ios::out | std::ios::binary);
-    char control = 0;
-    config.seekg(c.offset + PCI_SRIOV_CTRL);
-    if (!config.get(control)) continue;
-    config.seekp(c.offset + PCI_SRIOV_CTRL);
-    config.put(control);
+    const std::string path = "/sys/bus/pci/devices/" + physical.device + "/config";
+    const int config = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    std::uint16_t total = 0, control = 0, now = 0;
+    const auto read = [&](int at, std::uint16_t& word) {
+      return ::pread(config, &word, sizeof word, c.offset + at) == ssize_t{sizeof word};
+    };
+    const auto write = [&](int at, std::uint16_t word) {
+      return ::pwrite(config, &word, sizeof word, c.offset + at) == ssize_t{sizeof word};
+    };
+    if (config >= 0 && read(PCI_SRIOV_TOTAL_VF, total) && read(PCI_SRIOV_CTRL, control) &&
+        read(PCI_SRIOV_NUM_VF, now) && now == 0 && (control & PCI_SRIOV_CTRL_VFE) != 0 &&
+        write(PCI_SRIOV_NUM_VF, total))
+      (void)write(PCI_SRIOV_CTRL, control);
+    if (config >= 0) ::close(config);
   }
 }
 
