@@ -63,6 +63,9 @@ constexpr const char* usage =
     "                         the fixed sequences run on it, too, and nothing is compared\n"
     "  iommufd=0|1            with simulator=FILE: whether the machine has iommufd (1)\n"
     "  fixed=0                leave out the scenarios and the fixed sequences\n"
+    "  functions=1            compare only virtual functions and their physical functions, and "
+    "only\n"
+    "                         with the fixed sequences and the requests for information\n"
     "  corpus=FILE            compare the inputs of the corpus for this machine, too\n"
     "  topology=1             print the machine's topology for the corpus, and end\n"
     "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine has no VFIO\n"
@@ -82,6 +85,7 @@ struct options {
   std::string corpus{};
   bool iommufd = true;
   bool fixed = true;
+  bool functions = false;
   bool topology = false;
 };
 
@@ -105,6 +109,7 @@ options parse(int argc, char** argv) {
     else if (key == "percent") o.percent = n();
     else if (key == "simulator") o.simulator = value;
     else if (key == "fixed") o.fixed = n() != 0;
+    else if (key == "functions") o.functions = n() != 0;
     else if (key == "iommufd") o.iommufd = n() != 0;
     else if (key == "corpus") o.corpus = value;
     else if (key == "topology") o.topology = n() != 0;
@@ -279,7 +284,7 @@ class comparison {
   long info_sizes_differ() {
     long differ = 0;
     for (const target& t : facts_.has.targets) {
-      if (!t.comparable) continue;
+      if (!compared(t)) continue;
       const info_sizes_target on{.group = t.group,
                                  .device = t.device,
                                  .iommufd = facts_.has.iommufd,
@@ -291,6 +296,7 @@ class comparison {
         simulated = info_sizes<support::sim_system>(support::sim_system(task)).run(on);
       });
       sizes += static_cast<long>(kernels.size());
+      if (of_functions(t)) functions += static_cast<long>(kernels.size());
       differ += lines_differ("sizes of " + t.device, kernels, simulated);
     }
     return differ;
@@ -303,8 +309,11 @@ class comparison {
                                    reinterpret_cast<std::uintptr_t>(arena_.absent())};
     for (const target& t : facts_.has.targets)
       for (const std::string_view name : fixed::names)
-        if (t.comparable && (differ == 0 || options_.keep_going))
+        if (compared(t) && (differ == 0 || options_.keep_going)) {
+          const long before = fixed;
           differ += sequence_differs(name, t, memory, fixed);
+          if (of_functions(t)) functions += fixed - before;
+        }
     return differ;
   }
   /// The fixed sequences with each device that no IOMMU handles. \return the lines that differ
@@ -332,6 +341,7 @@ class comparison {
   const combinations& seen() const { return seen_; }
 
   long operations = 0;
+  long functions = 0;     ///< of `sizes` and `fixed`: those of virtual and physical functions
   long fixed = 0;         ///< the answers of the fixed sequences that were compared
   long no_iommu = 0;      ///< the answers of devices without an IOMMU that were compared
   long passthrough = 0;   ///< the lines of the VMM that were compared
@@ -342,6 +352,16 @@ class comparison {
   long plugged = 0;       ///< the devices that the kernel let the VMM use and unplug
 
  private:
+  /// Whether the device is a virtual function, or the physical function of one.
+  [[nodiscard]] bool of_functions(const target& t) const {
+    bool found = !t.physical.empty();
+    for (const target& other : facts_.has.targets) found = found || other.physical == t.device;
+    return found;
+  }
+  /// Whether the fixed sequences are compared with the device.
+  [[nodiscard]] bool compared(const target& t) const {
+    return t.comparable && (!options_.functions || of_functions(t));
+  }
   /// A fixed sequence with a device. \param compared gets the answers added
   /// \return the lines that differ
   long sequence_differs(std::string_view name, const target& t, const fixed::dma_memory& memory,
@@ -495,16 +515,17 @@ int run(const options& o) {
     return 77;
   }
   comparison c(o, std::move(found));
-  long mismatches = o.fixed ? c.scenarios_differ() : 0;
-  if (o.fixed) {
-    if (mismatches == 0 || o.keep_going) mismatches += c.locked_memory_differs();
-    if (mismatches == 0 || o.keep_going) mismatches += c.info_sizes_differ();
-    if (mismatches == 0 || o.keep_going) mismatches += c.sequences_differ();
-    if (mismatches == 0 || o.keep_going) mismatches += c.no_iommu_differs();
-    if (mismatches == 0 || o.keep_going) mismatches += c.passthrough_differs();
-  }
+  const bool all = o.fixed && !o.functions;
+  long mismatches = all ? c.scenarios_differ() : 0;
+  const auto go_on = [&] { return mismatches == 0 || o.keep_going; };
+  if (all && go_on()) mismatches += c.locked_memory_differs();
+  if (o.fixed && go_on()) mismatches += c.info_sizes_differ();
+  if (o.fixed && go_on()) mismatches += c.sequences_differ();
+  if (all && go_on()) mismatches += c.no_iommu_differs();
+  if (all && go_on()) mismatches += c.passthrough_differs();
   std::uint64_t seed = o.seed;
-  for (; c.operations < o.operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
+  const long operations = o.functions ? 0 : o.operations;
+  for (; c.operations < operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
        ++seed) {
     std::vector<step> steps;
     const auto differs = c.run(seed, steps);
@@ -514,7 +535,7 @@ int run(const options& o) {
   }
   if (!o.corpus.empty() && (mismatches == 0 || o.keep_going)) mismatches += corpus_differs(c, o, e);
   if (o.table) c.seen().print_table();
-  c.seen().print_summary(o.operations >= many);
+  c.seen().print_summary(operations >= many);
   std::set<std::string> groups;
   for (const target& t : c.has().targets) groups.insert(t.group);
   utsname u{};
@@ -523,17 +544,18 @@ int run(const options& o) {
   std::printf(
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
-      "operations=%ld fixed=%ld noiommu=%ld passthrough=%ld locked=%ld sizes=%ld plugged=%ld "
+      "operations=%ld functions=%ld fixed=%ld noiommu=%ld passthrough=%ld locked=%ld sizes=%ld "
+      "plugged=%ld "
       "corpus=%ld corpus_calls=%ld "
       "combinations=%.1f%% mismatches=%ld "
       "seconds=%.1f\n",
       u.release, o.machine.profile.c_str(), static_cast<int>(o.machine.coherent), groups.size(),
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
-      c.operations, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged, c.corpus,
-      c.corpus_calls, c.seen().percent(), mismatches, seconds.count());
+      c.operations, c.functions, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged,
+      c.corpus, c.corpus_calls, c.seen().percent(), mismatches, seconds.count());
   if (mismatches != 0) return 1;
-  if (o.operations < many) return 0;
+  if (operations < many) return 0;
   return c.seen().percent() >= static_cast<double>(o.percent) && c.seen().unlisted().empty() ? 0
                                                                                              : 1;
 }
