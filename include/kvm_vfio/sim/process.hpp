@@ -70,8 +70,7 @@ class process {
   /// \par Errors
   /// - `errc::fault`: the path cannot be read from the memory of the process
   /// - `errc::nametoolong`: the path has 4096 characters or more
-  /// - `errc::noent`: no node has this path
-  /// - `errc::isdir`: a folder of the simulator is opened for writing
+  /// - `errc::noent`: no node has this path; `errc::isdir`: a folder is opened for writing
   /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
   ///   to an iommufd
   /// - `errc::mfile`: the process has no free descriptor
