@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "calls.hpp"
 #include "world.hpp"
@@ -23,6 +24,15 @@ std::uint32_t fd_left(World& w) {
 constexpr std::uint64_t sign_extended(std::uint32_t request) {
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(request)));
 }
+
+// A lock is given to the type of device only if all devices share it. It could not be moved into
+// each of them.
+template <class Lock>
+using type_with = vfio_device_type<w73::machine, recording_symbols, Lock, recording_iommu>;
+template <class Lock>
+constexpr bool takes_lock =
+    std::is_constructible_v<type_with<Lock>, recording_symbols&, Lock, recording_iommu&>;
+static_assert(takes_lock<null_lock&> && !takes_lock<null_lock>);
 
 TEMPLATE_TEST_CASE("KVM_CREATE_DEVICE, fault by fault", "", linux_7_3, linux_6_12, linux_6_1) {
   struct row {
