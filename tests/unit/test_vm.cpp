@@ -34,6 +34,19 @@ constexpr bool takes_lock =
     std::is_constructible_v<type_with<Lock>, recording_symbols&, Lock, recording_iommu&>;
 static_assert(takes_lock<null_lock&> && !takes_lock<null_lock>);
 
+// A VM moves its lock, which need not be one that can be copied.
+struct movable_lock : null_lock {
+  movable_lock() = default;
+  movable_lock(movable_lock&&) = default;
+};
+TEST_CASE("A VM moves the lock that it is given") {
+  using machine = kvm_vfio::vm<process, vm_id, movable_lock>;
+  w73 w;
+  const machine::types types;
+  const machine made(types, vm_id{2}, w.task, movable_lock());
+  CHECK(made.name() == string("kvm-vm"));
+}
+
 TEMPLATE_TEST_CASE("KVM_CREATE_DEVICE, fault by fault", "", linux_7_3, linux_6_12, linux_6_1) {
   struct row {
     const char* when;
