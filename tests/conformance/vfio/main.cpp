@@ -305,8 +305,7 @@ class comparison {
   /// that differ
   long sequences_differ() {
     long differ = 0;
-    const fixed::dma_memory memory{reinterpret_cast<std::uintptr_t>(arena_.dma()),
-                                   reinterpret_cast<std::uintptr_t>(arena_.absent())};
+    const fixed::dma_memory memory = dma();
     for (const target& t : facts_.has.targets)
       for (const std::string_view name : fixed::names)
         if (compared(t) && (differ == 0 || options_.keep_going)) {
@@ -319,8 +318,7 @@ class comparison {
   /// The fixed sequences with each device that no IOMMU handles. \return the lines that differ
   long no_iommu_differs() {
     long differ = 0;
-    const fixed::dma_memory memory{reinterpret_cast<std::uintptr_t>(arena_.dma()),
-                                   reinterpret_cast<std::uintptr_t>(arena_.absent())};
+    const fixed::dma_memory memory = dma();
     for (const target& t : facts_.has.no_iommu) {
       const auto kernels = on_kernel([&] {
         return fixed::run_without_iommu(kvm_vfio::native::host{}, t, facts_.has, memory, raw_io);
@@ -361,6 +359,12 @@ class comparison {
   /// Whether the fixed sequences are compared with the device.
   [[nodiscard]] bool compared(const target& t) const {
     return t.comparable && (!options_.functions || of_functions(t));
+  }
+  /// The memory that the fixed sequences use.
+  [[nodiscard]] fixed::dma_memory dma() const {
+    const auto address = [](const unsigned char* p) { return reinterpret_cast<std::uintptr_t>(p); };
+    return {address(arena_.dma()), address(arena_.absent()), address(arena_.read_only()),
+            address(arena_.read_only_alias())};
   }
   /// A fixed sequence with a device. \param compared gets the answers added
   /// \return the lines that differ

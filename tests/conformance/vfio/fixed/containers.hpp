@@ -15,8 +15,10 @@ namespace vfio_lockstep::fixed {
 
 /// Memory of the process for DMA.
 struct dma_memory {
-  std::uint64_t there = 0;   ///< four pages
-  std::uint64_t absent = 0;  ///< a page that the process does not have
+  std::uint64_t there = 0;      ///< four pages
+  std::uint64_t absent = 0;     ///< a page that the process does not have, behind one that it has
+  std::uint64_t read_only = 0;  ///< a page that the process can only read
+  std::uint64_t alias = 0;      ///< the same page, where it can be written
 };
 
 inline constexpr std::uint64_t first_iova = 0x100000;

@@ -11,6 +11,7 @@
 #include "mapped_bars.hpp"
 #include "msi_flags.hpp"
 #include "no_iommu.hpp"
+#include "odd_arguments.hpp"
 #include "page_tables.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
@@ -25,14 +26,22 @@ namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
 inline constexpr std::string_view names[] = {
-    "interrupts", "MSI flags",    "registers",  "hot resets",  "mapped BARs", "containers",
-    "iommufd",    "IOAS options", "IOAS files", "page tables", "VMs",         "virtual functions"};
+    "interrupts", "MSI flags",         "registers",    "hot resets", "mapped BARs",
+    "containers", "iommufd",           "IOAS options", "IOAS files", "page tables",
+    "VMs",        "virtual functions", "odd arguments"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
   for (const target& other : m.targets)
     if (other.group == t.group) return other.device == t.device;
   return true;
+}
+
+/// Returns whether this is the first device whose own calls are compared.
+inline bool first_comparable(const target& t, const machine& m) {
+  for (const target& other : m.targets)
+    if (other.comparable) return other.device == t.device;
+  return false;
 }
 
 /// Makes the calls of a sequence with a device.
@@ -59,6 +68,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     virtual_function_calls<System>(on, t, m).use();
   } else if (name == "VMs" && m.books && t.device == m.targets.front().device) {
     use_vms(on, m, memory);
+  } else if (name == "odd arguments" && m.books && first_comparable(t, m)) {
+    odd_arguments<System>(on, m, memory).run(t);
   } else if (name == "iommufd" && !t.cdev.empty()) {
     use_iommufd(on, t, m, memory);
   } else if (name == "IOAS options" && !t.cdev.empty()) {
