@@ -159,6 +159,8 @@ TEST_CASE("a folder that is opened for writing is EISDIR") {
       {"/dev/vfio/devices", O_RDWR, errc::isdir, errc::noent},
       {"/dev/vfio/devices//", O_RDWR, errc::isdir, errc::noent},
       {"/dev/vfio/vfio/", O_RDWR, errc::notdir, errc::notdir},
+      {"/dev/kvm/x", O_RDWR, errc::notdir, errc::notdir},
+      {"/dev/kvmx", O_RDWR, errc::noent, errc::noent},
       {"/dev/vfio/77", O_RDWR, errc::noent, errc::noent},
       {"/dev/vfio/77/", O_RDWR, errc::noent, errc::noent},
       {"dev", O_RDWR, errc::noent, errc::noent},
@@ -176,6 +178,9 @@ TEST_CASE("buffers of read, write, pread and pwrite are in the memory of the pro
   const int d = m.device_fd(m.group_with_iommu("/dev/vfio/1"), "0000:00:04.0").value();
   const int event = static_cast<int>(m.task.eventfd().value());
   const int container = m.open("/dev/vfio/vfio");
+  sim::kernel<kvm_vfio::linux_6_1> old(two_groups());
+  sim::process of_old(old, m.memory);
+  const int old_event = static_cast<int>(of_old.eventfd().value());
   static std::uint64_t hidden[2], read_only[2];
   m.memory.forbid(hidden, sizeof hidden);
   m.memory.forbid(read_only, sizeof read_only, /*readable=*/true);
@@ -186,6 +191,8 @@ TEST_CASE("buffers of read, write, pread and pwrite are in the memory of the pro
     CHECK(m.task.write(d, at, 8).error() == errc::fault);
     CHECK(m.task.write(event, at, 8).error() == errc::fault);
     CHECK(m.task.write(event, at, 4).error() == errc::inval);
+    CHECK(m.task.write(event, at, 16).error() == errc::inval);
+    CHECK(of_old.write(old_event, at, 16).error() == errc::fault);
     CHECK(m.task.write(container, at, 8).error() == errc::inval);
     CHECK(m.task.read(container, at, 8).error() == errc::inval);
     CHECK(m.task.pread(d, at, 0, 0) == 0);

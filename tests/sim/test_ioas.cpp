@@ -30,6 +30,21 @@ TEST_CASE("the search for a free address ends with the addresses, and never take
   CHECK(iova == 1);
 }
 
+TEST_CASE("iommufd never chooses the last page") {
+  sim::ioas space;
+  constexpr std::uint64_t page = 0x1000;
+  constexpr std::uint64_t last = ~std::uint64_t{0};
+  REQUIRE(space.choose_from({{last - 2 * page + 1, last}}) == errc::ok);
+  std::uint64_t iova = 0;
+  CHECK(space.find_free(2 * page, page, page, iova) == errc::nospc);
+  REQUIRE(space.find_free(page, page, page, iova) == errc::ok);
+  CHECK(iova == last - 2 * page + 1);
+  REQUIRE(space.map({.iova = iova, .size = page, .address = page}) == errc::ok);
+  CHECK(space.find_free(page, page, page, iova) == errc::nospc);
+  // A fixed address may be there.
+  CHECK(space.map({.iova = last - page + 1, .size = page, .address = page}) == errc::ok);
+}
+
 TEST_CASE("a free address has the offset of the memory in its page") {
   sim::ioas space;
   constexpr std::uint64_t page = 0x1000;

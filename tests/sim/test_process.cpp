@@ -142,6 +142,23 @@ TEST_CASE("an eventfd counts what is written, and gives it once") {
   CHECK(number_in(m.task, event) == ~std::uint64_t{0} - 1);
 }
 
+TEST_CASE("an eventfd takes eight bytes, in 6.1 also more") {
+  const auto written = [](auto m, std::size_t size) {
+    const int event = static_cast<int>(m.task.eventfd().value());
+    const std::uint64_t n[2] = {3, 4};
+    const sim::answer a = m.task.write(event, n, size);
+    if (a) CHECK(number_in(m.task, event) == 3);
+    return a;
+  };
+  using kvm_vfio::linux_6_1;
+  for (const std::size_t size : {0U, 7U, 9U, 16U}) {
+    CHECK(written(machine_under_test<>(), size).error() == errc::inval);
+    CHECK(written(machine_under_test<kvm_vfio::linux_6_12>(), size).error() == errc::inval);
+    if (size < 8) CHECK(written(machine_under_test<linux_6_1>(), size).error() == errc::inval);
+    else CHECK(written(machine_under_test<linux_6_1>(), size).value() == 8);
+  }
+}
+
 TEST_CASE("read and write of other files") {
   opened m;
   std::uint32_t word = 0;

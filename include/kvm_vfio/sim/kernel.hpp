@@ -72,10 +72,10 @@ class kernel final : public filesystem {
   /// Opens /dev/kvm, or a node of the world.
   /// \return a new open file, with one reference for the caller
   /// \par Errors
-  /// - `errc::noent`, `errc::isdir`: no node has this path
-  /// - `errc::busy`: the path names a group that is open already, or one of whose devices is bound
-  ///   to an iommufd
+  /// - `errc::noent`, `errc::notdir`, `errc::isdir`: no node has this path
+  /// - `errc::busy`: the group is open already, or one of its devices is bound to an iommufd
   result<file*> open(const char* path, int flags) override;
+  [[nodiscard]] bool exact_eventfds() const noexcept override { return world_.exact_eventfds(); }
 
   /// The world that answers for VFIO.
   [[nodiscard]] sim::world& world() noexcept { return world_; }
@@ -306,8 +306,7 @@ class kernel final : public filesystem {
   std::size_t lookers_ = 0;
 };
 
-// These functions are defined outside of the class, so that a program that links the compiled
-// simulator does not compile them again.
+// Outside of the class: a program that links the compiled simulator does not compile them again.
 
 template <profile Profile, class Iommu>
 kernel<Profile, Iommu>::kernel(const checked_topology& machine, const world_options& options)
@@ -338,6 +337,7 @@ kernel<Profile, Iommu>::~kernel() {
 template <profile Profile, class Iommu>
 result<file*> kernel<Profile, Iommu>::open(const char* path, int flags) {
   if (path && std::string_view(path) == "/dev/kvm") return static_cast<file*>(new kvm_file(*this));
+  if (path && std::string_view(path).starts_with("/dev/kvm/")) return errc::notdir;
   return world_.open(path, flags);
 }
 

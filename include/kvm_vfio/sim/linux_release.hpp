@@ -53,6 +53,8 @@ struct linux_release {
   /// Whether an eventfd can have only one irqfd (KVM_IRQFD) in all VMs together. False: it can have
   /// one in each VM.
   bool exclusive_irqfds;
+  /// Whether a write to an eventfd must have exactly eight bytes. False: eight or more.
+  bool exact_eventfds;
   /// The error with which a group is refused whose IOMMU has a region of the type `direct`.
   errc direct_error;
   /// Whether IOMMU_GET_HW_INFO says that a device has no address translation service
@@ -101,6 +103,7 @@ inline constexpr linux_release vfio_6_1{.name = "Linux 6.1",
                                         .accepts_low_events = true,
                                         .device_control = false,
                                         .exclusive_irqfds = false,
+                                        .exact_eventfds = false,
                                         .direct_error = errc::perm,
                                         .reports_ats = false,
                                         .maps_files = false,
@@ -125,6 +128,7 @@ inline constexpr linux_release vfio_6_12{.name = "Linux 6.12",
                                          .accepts_low_events = false,
                                          .device_control = true,
                                          .exclusive_irqfds = false,
+                                         .exact_eventfds = true,
                                          .direct_error = errc::inval,
                                          .reports_ats = false,
                                          .maps_files = false,
@@ -149,6 +153,7 @@ inline constexpr linux_release vfio_7_3{.name = "Linux 7.3",
                                         .accepts_low_events = false,
                                         .device_control = true,
                                         .exclusive_irqfds = true,
+                                        .exact_eventfds = true,
                                         .direct_error = errc::inval,
                                         .reports_ats = true,
                                         .maps_files = true,

@@ -64,6 +64,7 @@ class world : public filesystem {
   /// - `errc::perm`: `path` names a group or a device without an IOMMU, and the process that makes
   ///   the call has no CAP_SYS_RAWIO. With O_PATH in `flags` this error does not occur.
   result<file*> open(const char* path, int flags) override;
+  [[nodiscard]] bool exact_eventfds() const noexcept override { return release().exact_eventfds; }
 
   /// Returns the group with a number. Null: no group has this number.
   [[nodiscard]] vfio_group* find_group(int number) const noexcept;

@@ -98,7 +98,9 @@ KVM_VFIO_INLINE answer process::open_path(std::string_view path, int flags) {
 KVM_VFIO_INLINE answer process::eventfd() {
   trace::call c = call_of(trace::call_kind::eventfd);
   if (const errc e = begin(c); e != errc::ok) return told(c, e);
-  return told(c, detail::attempt([&] { return insert(file_ref(new event_file)); }));
+  return told(c, detail::attempt([&] {
+                return insert(file_ref(new event_file(filesystem_.exact_eventfds())));
+              }));
 }
 
 KVM_VFIO_INLINE answer process::close(int fd) {

@@ -14,7 +14,8 @@ namespace kvm_vfio::sim {
 /// eventfd.
 class event_file : public file {
  public:
-  event_file() noexcept : file(file_kind::event) {}
+  /// \param exact whether a write must have exactly eight bytes; false: eight or more
+  explicit event_file(bool exact = true) noexcept : file(file_kind::event), exact_(exact) {}
   [[nodiscard]] const char* name() const noexcept override { return "[eventfd]"; }
   [[nodiscard]] event_file* as_event() noexcept override;
   /// Adds one to the counter, up to 2^64 - 1 (eventfd_signal). Any thread may call this function.
@@ -57,8 +58,12 @@ class event_file : public file {
   /// \return 8
   /// \par Errors
   /// - `errc::again`: the counter would become larger than 2^64 - 2
-  /// - `errc::inval`: there are less than eight bytes, or the number is 2^64 - 1
+  /// - `errc::inval`: the eventfd does not take so many bytes, or the number is 2^64 - 1
   answer write(const void* from, std::size_t size) override;
+  /// Whether the eventfd takes a write of so many bytes.
+  [[nodiscard]] bool takes(std::size_t size) const noexcept {
+    return exact_ ? size == sizeof count_ : size >= sizeof count_;
+  }
 
   /// Counts one more irqfd of this eventfd. Atomic.
   /// \param only whether the eventfd may have no other irqfd
@@ -78,6 +83,7 @@ class event_file : public file {
   int irqfds_ = 0;
   std::uint32_t consumers_ = 0;
   std::uint32_t consumed_ = 0;
+  bool exact_;
 };
 
 }  // namespace kvm_vfio::sim

@@ -22,6 +22,8 @@ class filesystem {
   /// - `errc::noent`: no node has this path
   /// - further errors: those of the node
   virtual result<file*> open(const char* path, int flags) = 0;
+  /// Whether a write to an eventfd must have exactly eight bytes (`linux_release::exact_eventfds`).
+  [[nodiscard]] virtual bool exact_eventfds() const noexcept { return true; }
 
  protected:
   ~filesystem() = default;

@@ -156,7 +156,9 @@ KVM_VFIO_INLINE errc ioas::find_free(std::uint64_t size, std::uint64_t address, 
   // The address has the offset of the memory in its page.
   const std::uint64_t offset = address % page;
   const auto is_in = [&](std::uint64_t first, std::uint64_t last) {
+    // The kernel chooses neither the first page nor the last one (iopt_alloc_iova).
     const std::uint64_t lowest = std::max(first, page);
+    last = std::min(last, ~std::uint64_t{0} - page);
     std::uint64_t at = ((lowest + align - 1) & ~(align - 1)) | offset;
     while (at >= lowest && at <= last && size - 1 <= last - at) {
       const dma_mapping* const m = maps_.find(at, at + size - 1);

@@ -58,7 +58,7 @@ KVM_VFIO_INLINE answer event_file::read(void* to, std::size_t size) {
 
 KVM_VFIO_INLINE answer event_file::write(const void* from, std::size_t size) {
   std::uint64_t n = 0;
-  if (size < sizeof n) return errc::inval;
+  if (!takes(size)) return errc::inval;
   __builtin_memcpy(&n, from, sizeof n);
   constexpr std::uint64_t largest = ~std::uint64_t{0} - 1;
   if (n > largest) return errc::inval;

@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_bytes.hpp>
 #include <kvm_vfio/trace/memory.hpp>
@@ -105,9 +106,9 @@ KVM_VFIO_INLINE answer write_file(file& f, trace::memory& task, std::uint64_t fr
     return true;
   };
   if (!is_readable()) {
-    // A file looks at the size first. An eventfd takes 8 bytes, and a device takes any number.
-    const bool enough = !f.as_event() || bytes.size() >= sizeof(std::uint64_t);
-    const answer none = enough && f.as_event() ? answer(0) : to_file(0, 0);
+    // A file looks at the size first. A device takes any number of bytes.
+    const bool taken = f.as_event() && f.as_event()->takes(bytes.size());
+    const answer none = taken ? answer(0) : to_file(0, 0);
     return none ? answer(errc::fault) : none;
   }
   std::size_t done = 0;

@@ -244,11 +244,15 @@ KVM_VFIO_INLINE errc type1_iommu::get_bitmap(process& task, std::uint64_t argume
   if (size < sizeof range) return errc::inval;
   if (!task.copy_from_user(argument, range)) return errc::fault;
   const std::uint64_t last = range.iova + range.size - 1;
-  if (state_.release.wrapping_overflows && range.size != 0 && last < range.iova)
-    return errc::overflow;
-  if (range.iova + range.size < range.iova || !has_room(range.bitmap, range.size) ||
-      range.bitmap.pgsize != page() || ((range.iova | range.size) & (page() - 1)) ||
-      range.size == 0 || !dirty_.tracked() || !cuts_nothing(range.iova, last))
+  // The last range of all does not wrap around, but its end is 0.
+  if (state_.release.wrapping_overflows && range.size != 0) {
+    if (last < range.iova) return errc::overflow;
+  } else if (range.iova + range.size < range.iova) {
+    return errc::inval;
+  }
+  if (!has_room(range.bitmap, range.size) || range.bitmap.pgsize != page() ||
+      ((range.iova | range.size) & (page() - 1)) || range.size == 0 || !dirty_.tracked() ||
+      !cuts_nothing(range.iova, last))
     return errc::inval;
   for (const dma_mapping* m = maps_.at_or_after(range.iova); m && m->iova <= last;
        m = maps_.next(*m)) {
