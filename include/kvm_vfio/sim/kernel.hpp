@@ -306,7 +306,7 @@ class kernel final : public filesystem {
   std::size_t lookers_ = 0;
 };
 
-// Outside of the class: a program that links the compiled simulator does not compile them again.
+// A program that links the compiled simulator does not compile the functions outside of the class.
 
 template <profile Profile, class Iommu>
 kernel<Profile, Iommu>::kernel(const checked_topology& machine, const world_options& options)

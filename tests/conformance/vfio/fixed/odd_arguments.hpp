@@ -101,7 +101,6 @@ class odd_arguments {
     on_.say("open nothing", on_.sys().open(nullptr, O_RDWR).error());
   }
   void virtual_machines() {
-    if (!m_.books) return;
     const int kvm = on_.open("kvm", "/dev/kvm");
     on_.ioctl("CREATE_VM of a type", kvm, KVM_CREATE_VM, 99);
     const int vm = on_.make("CREATE_VM", kvm, KVM_CREATE_VM);
