@@ -60,7 +60,7 @@ TEST_CASE("a deadlock") {
   CHECK(found.failure ==
         "deadlock: thread a waits for the second lock, thread b waits for the first lock");
   CHECK(found.schedule == "a b");
-  CHECK(found.listing == "a: the first lock\nb: the second lock\n");
+  CHECK(found.listing == "a: lock (the first lock)\nb: lock (the second lock)\n");
   CHECK(once<two_locks>("a b").failure == found.failure);
   CHECK(once<two_locks>("a4 b4").failure.empty());
   constexpr auto twice = [](auto& p, int) {
@@ -76,7 +76,10 @@ TEST_CASE("a lock that another thread holds") {
     if (thread == 0) p.first.lock();
     p.first.unlock();
   };
-  CHECK(all_of<wrong>().failure == "a thread releases a lock that it does not hold");
+  const exploration found = all_of<wrong>();
+  CHECK(found.failure == "a thread releases a lock that it does not hold");
+  CHECK(found.listing ==
+        "a: lock (the first lock)\na: unlock (the first lock)\nb: unlock (the first lock)\n");
 }
 
 constexpr auto lost_update = [](auto& p, int) {
@@ -111,7 +114,22 @@ TEST_CASE("a program that does not end, and limits") {
     }
   };
   const exploration spins = all_of<waits>({.max_steps = 100, .shorten = 0});
-  CHECK(spins.failure == "too many steps");
+  CHECK(
+      spins.failure ==
+      "more than 100 steps: a thread may wait in a loop that does not announce what it waits for");
+  CHECK(spins.schedule == "a100");
+  CHECK(spins.listing == "a: value (100 times)\n");
+  // After the mistake each thread has its turn, so this loop ends although it has no limit.
+  constexpr auto spins_for_ever = [](auto& p, int thread) {
+    if (thread == 0)
+      while (p.value == 0) p.touch(access_kind::read);
+    else {
+      p.touch();
+      p.value = 1;
+    }
+  };
+  CHECK(all_of<spins_for_ever>({.max_steps = 100}).schedule == "a100");
+  CHECK(all_of<spins_for_ever, 3>({.max_steps = 100}).schedule == "a100");
   constexpr auto five = [](auto& p, int) {
     for (int i = 0; i < 5; ++i) p.touch();
   };
@@ -145,6 +163,9 @@ TEST_CASE("a schedule that does not fit, and a program that changes") {
   CHECK(once<lost_update>("a9").failure == "the program does not follow the schedule");
   CHECK(once<lost_update>("z").failure == "the program does not follow the schedule");
   CHECK(once<lost_update>("a b").failure.empty());
+  const exploration unread = once<lost_update>("a B2");
+  CHECK(unread.failure == "this is no schedule: \"B2\"");
+  CHECK(unread.schedules == 0);
   CHECK(once<lost_update>("a2").failure == "the value is 77");
   CHECK(scheduler::running() == nullptr);
   announce({});

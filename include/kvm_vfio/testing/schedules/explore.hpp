@@ -37,7 +37,7 @@ struct exploration {
   bool complete = false;        ///< whether no schedule is left
   std::string failure;          ///< the mistake that a schedule showed, or an empty text
   std::string schedule;         ///< the schedule that showed it; `replay` takes this text
-  std::string listing;          ///< the steps of that schedule, one in each line
+  std::string listing;          ///< the steps of that schedule; equal ones in a row have one line
 
   /// Returns true if every schedule was run and none showed a mistake.
   [[nodiscard]] bool passed() const noexcept { return complete && failure.empty(); }
@@ -57,16 +57,28 @@ namespace detail {
 template <class Make>
 using made_by = decltype((*static_cast<Make*>(nullptr))());
 
+[[nodiscard]] inline std::string text_of(const shared_access& a) {
+  const bool locks = a.kind == access_kind::lock;
+  if (locks || a.kind == access_kind::unlock) {
+    const std::string call = locks ? "lock" : "unlock";
+    return std::string_view(a.what) == "lock" ? call : call + " (" + a.what + ')';
+  }
+  return a.number == 0 ? a.what : a.what + (' ' + std::to_string(a.number));
+}
+
 inline void describe(exploration& e, const search& run, std::size_t steps) {
   testing::schedule taken = run.taken();
   taken.resize(steps);
   e.schedule = to_string(taken);
   e.listing.clear();
-  for (std::size_t i = 0; i < steps; ++i) {
-    const shared_access& a = run.access_of(i);
-    e.listing += static_cast<char>('a' + taken[i]);
-    e.listing += std::string(": ") + a.what;
-    if (a.number != 0) e.listing += ' ' + std::to_string(a.number);
+  const auto line = [&](std::size_t i) {
+    return static_cast<char>('a' + taken[i]) + (": " + text_of(run.access_of(i)));
+  };
+  for (std::size_t from = 0, to = 0; from < steps; from = to) {
+    const std::string text = line(from);
+    while (to < steps && line(to) == text) ++to;
+    e.listing += text;
+    if (to - from > 1) e.listing += " (" + std::to_string(to - from) + " times)";
     e.listing += '\n';
   }
 }
@@ -144,12 +156,17 @@ template <class Make>
 /// on as long as possible.
 /// \param make returns the scenario
 /// \param text a schedule as `exploration::schedule` has it
-/// \return the mistake that this schedule shows, if it shows one
+/// \return the mistake that this schedule shows, if it shows one. If the text is no schedule,
+/// nothing runs, and `failure` says where reading ended.
 template <class Make>
   requires scenario<detail::made_by<Make>>
 [[nodiscard]] exploration replay(Make make, std::string_view text) {
-  detail::search only(parse_schedule(text));
-  return detail::run_all(make, only, {});
+  std::size_t length = 0;
+  detail::search only(detail::read_schedule(text, length));
+  if (length == text.size()) return detail::run_all(make, only, {});
+  exploration none;
+  none.failure = "this is no schedule: \"" + std::string(text.substr(length)) + '"';
+  return none;
 }
 
 }  // namespace kvm_vfio::testing

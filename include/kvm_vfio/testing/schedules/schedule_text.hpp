@@ -25,12 +25,13 @@ using schedule = std::vector<unsigned char>;
   }
   return text;
 }
-/// Reads a schedule from the text that `to_string` makes. Returns the schedule up to the first
-/// character that such a text does not have.
-[[nodiscard]] inline schedule parse_schedule(std::string_view text) {
+namespace detail {
+// Reads a schedule as `parse_schedule` does, and sets `at` to the number of characters that it
+// read.
+[[nodiscard]] inline schedule read_schedule(std::string_view text, std::size_t& at) {
   constexpr std::size_t most = 1000000;  // a longer text is a mistake
   schedule steps;
-  for (std::size_t at = 0; at < text.size();) {
+  for (at = 0; at < text.size();) {
     if (text[at] == ' ') {
       ++at;
       continue;
@@ -43,6 +44,14 @@ using schedule = std::vector<unsigned char>;
     steps.insert(steps.end(), times == 0 ? 1 : times, thread);
   }
   return steps;
+}
+}  // namespace detail
+
+/// Reads a schedule from the text that `to_string` makes. Returns the schedule up to the first
+/// character that such a text does not have.
+[[nodiscard]] inline schedule parse_schedule(std::string_view text) {
+  std::size_t length = 0;
+  return detail::read_schedule(text, length);
 }
 
 }  // namespace kvm_vfio::testing

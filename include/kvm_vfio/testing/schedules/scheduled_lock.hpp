@@ -29,7 +29,7 @@ class KVM_VFIO_CAPABILITY("scheduled lock") scheduled_lock {
   /// Releases the lock. It is a mistake if another thread holds the lock, or none.
   void unlock() noexcept KVM_VFIO_RELEASE() {
     if (scheduler* const s = scheduler::running()) {
-      s->announce({access_kind::unlock, this, 0, "unlock"});
+      s->announce({access_kind::unlock, this, 0, name_});
       if (!mine()) s->fail("a thread releases a lock that it does not hold");
     }
     holder_ = nobody;

@@ -161,8 +161,10 @@ class scheduler {
       if (now_.enabled == 0) {
         choices_->stuck(now_);
         stop(deadlock());
-      } else if (choices_->length() >= program_->max_steps) stop("too many steps");
-      else {
+      } else if (choices_->length() >= program_->max_steps) {
+        stop("more than " + std::to_string(program_->max_steps) +
+             " steps: a thread may wait in a loop that does not announce what it waits for");
+      } else {
         const int chosen = choices_->choose(now_);
         if (chosen >= 0) return now_.current = chosen;
         if (chosen == detail::search::misfit) stop("the program does not follow the schedule");
@@ -183,9 +185,11 @@ class scheduler {
       forced_ = true;
       now_.enabled = now_.live;
     }
-    const bool goes_on = now_.current >= 0 && (now_.enabled & detail::only(now_.current)) != 0;
-    if (!goes_on) now_.current = detail::first_of(now_.enabled);
-    return now_.current;
+    const detail::thread_set own = now_.current < 0 ? 0 : detail::only(now_.current);
+    // A thread may loop until another one has made a step. So each thread has its turn.
+    if ((now_.enabled & own) != 0 && finishing_steps_ % turn != 0) return now_.current;
+    const detail::thread_set later = now_.enabled & ~(own | (own - 1));
+    return now_.current = detail::first_of(own != 0 && later != 0 ? later : now_.enabled);
   }
   [[nodiscard]] std::string deadlock() const {
     std::string text = "deadlock:";
@@ -198,7 +202,7 @@ class scheduler {
     return text;
   }
 
-  static constexpr std::size_t endless = 10000000;
+  static constexpr std::size_t endless = 10000000, turn = 100;
   static inline thread_local scheduler* here_ = nullptr;
 
   std::vector<std::unique_ptr<detail::fibre>> fibres_;
