@@ -8,7 +8,9 @@
 
 #include <kvm_vfio/sim/snapshot_difference.hpp>
 #include <kvm_vfio/sim/system/event_file.hpp>
+#include <kvm_vfio/sim/system/memory_file.hpp>
 #include <kvm_vfio/trace/timeline.hpp>
+#include <kvm_vfio/uapi/iommufd_tables.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -83,7 +85,7 @@ namespace {
 struct numbers {
   int kvm = -1, vm = -1, dev = -1;
   int container = -1, group = -1, other_group = -1, device = -1;
-  int iommufd = -1, cdev = -1, event = -1, table = -1;
+  int iommufd = -1, cdev = -1, event = -1, table = -1, memory = -1;
   std::uint32_t ioas = 0, devid = 0;
 };
 
@@ -472,6 +474,204 @@ const std::vector<request<Machine>>& iommufd_requests() {
   return all;
 }
 
+// A file in memory, of 16 pages.
+template <class Machine>
+int memory_file(Machine& m) {
+  return static_cast<int>(m.task.insert(sim::file_ref(new sim::memory_file(0x10000))).value());
+}
+template <class Machine>
+errc map_file(Machine& m, const numbers& n, std::uint64_t iova, std::uint32_t flags) {
+  u::iommu_ioas_map_file c{};
+  c.size = sizeof c;
+  c.flags = flags | u::map_readable;
+  c.ioas_id = n.ioas;
+  c.fd = n.memory;
+  c.length = 0x1000;
+  c.iova = iova;
+  return m.ioctl_at(n.iommufd, u::request_ioas_map_file, c);
+}
+template <class Machine>
+void with_memory_file(Machine& m, numbers& n) {
+  with_kvm_vfio(m, n);
+  n.iommufd = m.open("/dev/iommu");
+  n.ioas = new_ioas(m, n);
+  n.cdev = m.open("/dev/vfio/devices/vfio0");
+  REQUIRE(bind(m, n) == errc::ok);
+  REQUIRE(attach(m, n, n.ioas) == errc::ok);
+  n.memory = memory_file(m);
+}
+template <class Machine>
+void with_mapped_file(Machine& m, numbers& n) {
+  with_memory_file(m, n);
+  REQUIRE(map_file(m, n, 0x10000, u::map_fixed_iova) == errc::ok);
+}
+
+// Requests that only Linux 7.3 has, and rarer ones.
+template <class Machine>
+const std::vector<request<Machine>>& rare_requests() {
+  using M = Machine;
+  static const std::vector<request<M>> all = {
+      {"IOAS_MAP_FILE", with_memory_file<M>,
+       [](M& m, numbers& n) { return map_file(m, n, 0x20000, u::map_fixed_iova); }},
+      {"IOAS_MAP_FILE at a free address", with_mapped_file<M>,
+       [](M& m, numbers& n) { return map_file(m, n, 0, 0); }},
+      {"IOAS_MAP_FILE of a process with a limit",
+       [](M& m, numbers& n) {
+         with_mapped_file(m, n);
+         m.task.memory_lock_limit(0x8000);
+       },
+       [](M& m, numbers& n) { return map_file(m, n, 0x20000, u::map_fixed_iova); }},
+      {"IOAS_COPY of memory of a file", with_mapped_file<M>,
+       [](M& m, numbers& n) {
+         u::iommu_ioas_copy copy{};
+         copy.size = sizeof copy;
+         copy.flags = u::map_readable;
+         copy.dst_ioas_id = copy.src_ioas_id = n.ioas;
+         copy.length = 0x1000;
+         copy.src_iova = 0x10000;
+         return m.ioctl_at(n.iommufd, u::request_ioas_copy, copy);
+       }},
+      {"IOAS_CHANGE_PROCESS",
+       [](M& m, numbers& n) {
+         with_mapped_file(m, n);
+         m.task.user(7);
+         m.task.memory_lock_limit(0x8000);
+       },
+       [](M& m, numbers& n) {
+         u::iommu_ioas_change_process c{.size = sizeof c, .reserved = 0};
+         return m.ioctl_at(n.iommufd, u::request_ioas_change_process, c);
+       }},
+      {"IOAS_UNMAP of memory of a closed file",
+       [](M& m, numbers& n) {
+         with_mapped_file(m, n);
+         REQUIRE(m.close(n.memory) == errc::ok);
+       },
+       [](M& m, numbers& n) {
+         u::iommu_ioas_unmap c{};
+         c.size = sizeof c;
+         c.ioas_id = n.ioas;
+         c.length = ~std::uint64_t{0};
+         return m.ioctl_at(n.iommufd, u::request_ioas_unmap, c);
+       }},
+      {"IOAS_ALLOW_IOVAS", with_bound<M>,
+       [](M& m, numbers& n) {
+         const u::iommu_iova_range ranges[] = {{0x1000, 0x1fff}, {0x10000, 0x1ffff}};
+         u::iommu_ioas_allow_iovas c{};
+         c.size = sizeof c;
+         c.ioas_id = n.ioas;
+         c.num_iovas = 2;
+         c.allowed_iovas = support::address_of(ranges);
+         return m.ioctl_at(n.iommufd, u::request_ioas_allow_iovas, c);
+       }},
+      {"OPTION without huge pages", with_bound<M>,
+       [](M& m, numbers& n) {
+         u::iommu_option c{};
+         c.size = sizeof c;
+         c.option_id = u::option_huge_pages;
+         c.op = u::option_set;
+         c.object_id = n.ioas;
+         return m.ioctl_at(n.iommufd, u::request_option, c);
+       }},
+      {"FAULT_QUEUE_ALLOC", with_attached<M>,
+       [](M& m, numbers& n) {
+         u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
+         return m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c);
+       }},
+      {"FAULT_QUEUE_ALLOC with a number that is chosen", with_attached<M>,
+       [](M& m, numbers& n) {
+         u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
+         m.task.next_descriptor(100);
+         const errc e = m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c);
+         m.task.next_descriptor(-1);
+         return e;
+       }},
+      {"GET_HW_INFO", with_bound<M>,
+       [](M& m, numbers& n) {
+         u::iommu_hw_info c{};
+         c.size = sizeof c;
+         c.dev_id = n.devid;
+         return m.ioctl_at(n.iommufd, u::request_get_hw_info, c);
+       }},
+      {"HWPT_ALLOC after an attachment", with_attached<M>,
+       [](M& m, numbers& n) {
+         u::iommu_hwpt_alloc alloc{};
+         alloc.size = sizeof alloc;
+         alloc.dev_id = n.devid;
+         alloc.pt_id = n.ioas;
+         return m.ioctl_at(n.iommufd, u::request_hwpt_alloc, alloc);
+       }},
+      {"DESTROY", with_attached<M>,
+       [](M& m, numbers& n) {
+         // An object that exists only for this call, so that the state is as before.
+         u::iommu_ioas_alloc alloc{};
+         alloc.size = sizeof alloc;
+         const errc e = m.ioctl_at(n.iommufd, u::request_ioas_alloc, alloc);
+         if (e != errc::ok) return e;
+         u::iommu_destroy c{.size = sizeof c, .id = alloc.out_ioas_id};
+         return m.ioctl_at(n.iommufd, u::request_destroy, c);
+       }},
+      {"LOW_POWER_ENTRY_WITH_WAKEUP", with_msix<M>,
+       [](M& m, numbers& n) {
+         std::uint32_t c[4] = {sizeof c, VFIO_DEVICE_FEATURE_SET | 4,
+                               static_cast<std::uint32_t>(n.event), 0};
+         return m.ioctl_at(n.device, VFIO_DEVICE_FEATURE, c);
+       }},
+      {"SET_IRQS of an eventfd that unmasks INTx", with_device<M>,
+       [](M& m, numbers& n) {
+         irq_argument a = arm(VFIO_PCI_INTX_IRQ_INDEX, n.event);
+         errc e = m.ioctl_at(n.device, VFIO_DEVICE_SET_IRQS, a);
+         if (e != errc::ok) return e;
+         a.words[1] = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK;
+         e = m.ioctl_at(n.device, VFIO_DEVICE_SET_IRQS, a);
+         // Takes the first step back, so that the state is as before.
+         if (e != errc::ok) a = disarm(VFIO_PCI_INTX_IRQ_INDEX);
+         if (e != errc::ok) REQUIRE(m.ioctl_at(n.device, VFIO_DEVICE_SET_IRQS, a) == errc::ok);
+         return e;
+       }},
+      {"VFIO_IOMMU_DIRTY_PAGES",
+       [](M& m, numbers& n) {
+         with_container(m, n);
+         REQUIRE(m.set_iommu(n.container) == errc::ok);
+         REQUIRE(map_dma(m, n.container, 0x10000, 0x4000) == errc::ok);
+       },
+       [](M& m, numbers& n) {
+         std::uint32_t head[] = {8, VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
+         return m.ioctl_at(n.container, VFIO_IOMMU_DIRTY_PAGES, head);
+       }},
+      {"MAP_DMA while dirty pages are tracked",
+       [](M& m, numbers& n) {
+         with_container(m, n);
+         REQUIRE(m.set_iommu(n.container) == errc::ok);
+         std::uint32_t head[] = {8, VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
+         REQUIRE(m.ioctl_at(n.container, VFIO_IOMMU_DIRTY_PAGES, head) == errc::ok);
+       },
+       [](M& m, numbers& n) { return map_dma(m, n.container, 0x20000, 0x1000); }},
+      {"UNMAP_DMA with VADDR",
+       [](M& m, numbers& n) {
+         with_container(m, n);
+         REQUIRE(m.set_iommu(n.container) == errc::ok);
+         REQUIRE(map_dma(m, n.container, 0x10000, 0x4000) == errc::ok);
+       },
+       [](M& m, numbers& n) { return unmap_dma(m, n.container, 0x10000, 0x4000, 4); }},
+      {"close of an iommufd with memory of a file",
+       [](M& m, numbers& n) {
+         with_mapped_file(m, n);
+         REQUIRE(m.close(n.cdev) == errc::ok);
+         REQUIRE(m.close(n.memory) == errc::ok);
+       },
+       [](M& m, numbers& n) { return m.close(n.iommufd); }},
+      {"close of a fault queue",
+       [](M& m, numbers& n) {
+         with_attached(m, n);
+         u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
+         REQUIRE(m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c) == errc::ok);
+         n.memory = static_cast<int>(c.out_fault_fd);
+       },
+       [](M& m, numbers& n) { return m.close(n.memory); }},
+  };
+  return all;
+}
+
 template <class Machine>
 const std::vector<request<Machine>>& power_requests() {
   using M = Machine;
@@ -703,6 +903,8 @@ void check_all(bool observed) {
     check_requests(container_requests<machine>(), {}, observed);
     if constexpr (!std::is_same_v<Profile, kvm_vfio::linux_6_1>)
       check_requests(iommufd_requests<machine>(), {}, observed);
+    if constexpr (std::is_same_v<Profile, kvm_vfio::linux_7_3>)
+      check_requests(rare_requests<machine>(), {}, observed);
   } else {
     check_requests(power_requests<machine>(), {.iommu = sim::iommu_kind::spapr}, observed);
   }
