@@ -5,6 +5,9 @@
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/iommufd_tables.hpp>
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -289,4 +292,41 @@ TEST_CASE("a process ends while other threads use it, and onlookers count") {
   CHECK(m.task.descriptors() == 0);
   CHECK(m.world.containers() == 0);
   CHECK(m.world.iommufds() == 0);
+}
+
+TEST_CASE("threads never see a fault queue whose making fails") {
+  namespace u = kvm_vfio::uapi;
+  constexpr int rounds = 5000;
+  sim::topology t = two_groups();
+  t.iommus[0].name = "dmar0";
+  for (sim::group_spec& g : t.groups) g.iommu = "dmar0";
+  machine_under_test<> m(t);
+  const int iommufd = m.open("/dev/iommu");
+  const std::uint32_t space = m.alloc_ioas(iommufd);
+  const int device = m.open("/dev/vfio/devices/vfio0");
+  u::device_bind_iommufd bind{.argsz = sizeof bind, .flags = 0, .iommufd = iommufd, .out_devid = 0};
+  REQUIRE(m.ioctl_at(device, u::request_bind_iommufd, bind) == errc::ok);
+  alignas(4) static u::iommu_fault_alloc queue{16, 0, 0, 0};
+  m.memory.forbid(&queue, sizeof queue, /*readable=*/true);
+  std::atomic<bool> ended = false;
+  std::atomic<int> made = 0, seen = 0;
+  support::on_threads(2, [&](int thread) {
+    if (thread == 0) {
+      for (int i = 0; i < rounds; ++i)
+        made += m.ioctl_at(iommufd, u::request_fault_queue_alloc, queue) == errc::ok;
+      ended = true;
+      return;
+    }
+    do {
+      u::iommu_hwpt_alloc c{};
+      c.size = sizeof c;
+      c.flags = u::hwpt_fault_id_valid;
+      c.dev_id = bind.out_devid;
+      c.pt_id = space;
+      c.fault_id = bind.out_devid + 1;  // the number that a queue would get
+      seen += m.ioctl_at(iommufd, u::request_hwpt_alloc, c) != errc::noent;
+    } while (!ended);
+  });
+  CHECK(made == 0);
+  CHECK(seen == 0);
 }

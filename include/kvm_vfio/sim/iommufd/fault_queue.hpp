@@ -18,8 +18,9 @@ class iommufd_file;
 class fault_queue final : public file {
  public:
   /// \param of the iommufd, on which the new file takes a reference
-  /// \param id the number of the object
-  fault_queue(iommufd_file& of, std::uint32_t id) noexcept;
+  explicit fault_queue(iommufd_file& of) noexcept;
+  /// Sets the number of the queue's object. Before this call the queue has none.
+  void belongs_to(std::uint32_t id) noexcept { id_ = id; }
   [[nodiscard]] const char* name() const noexcept override { return "[iommufd-pgfault]"; }
   /// \par Errors
   /// - `errc::spipe`: always
@@ -44,7 +45,7 @@ class fault_queue final : public file {
   void release() noexcept override;
 
   iommufd_file& of_;
-  std::uint32_t id_;
+  std::uint32_t id_ = 0;
 };
 
 }  // namespace kvm_vfio::sim

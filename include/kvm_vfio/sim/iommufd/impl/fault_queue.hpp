@@ -16,8 +16,8 @@
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE fault_queue::fault_queue(iommufd_file& of, std::uint32_t id) noexcept
-    : file(file_kind::other), of_(of), id_(id) {
+KVM_VFIO_INLINE fault_queue::fault_queue(iommufd_file& of) noexcept
+    : file(file_kind::other), of_(of) {
   of.get();
 }
 
@@ -37,7 +37,7 @@ KVM_VFIO_INLINE answer fault_queue::write(const void*, std::size_t size) {
 }
 
 KVM_VFIO_INLINE void fault_queue::release() noexcept {
-  of_.fault_queue_closed(id_);
+  if (id_ != 0) of_.fault_queue_closed(id_);
   of_.put();
 }
 

@@ -133,21 +133,24 @@ KVM_VFIO_INLINE answer iommufd_file::alloc_fault_queue(process& task, std::uint6
   uapi::iommu_fault_alloc c{};
   if (const errc e = read_struct(task, argument, c, sizeof c); e != errc::ok) return e;
   if (c.flags) return errc::opnotsupp;
-  {
-    const guard held(state_.lock);
-    c.out_fault_id = make(type::fault);
-    objects_[c.out_fault_id].users = 1;  // the file uses the object
-  }
-  detail::undo made([&] {
-    const guard held(state_.lock);
-    objects_.erase(c.out_fault_id);
-  });
-  const answer fd = task.insert(file_ref(new fault_queue(*this, c.out_fault_id)));
+  auto* const queue = new fault_queue(*this);
+  file_ref made(queue);
+  queue->get();  // the descriptor's reference, because another thread may close the descriptor
+  const answer fd = task.insert(file_ref(queue));
   if (!fd) return fd;
   c.out_fault_fd = static_cast<std::uint32_t>(*fd);
+  detail::undo opened([&] { task.lend(static_cast<int>(*fd), nullptr); });
+  // No other thread sees an object that is then not made: a page table might already use it.
+  const guard held(state_.lock);
+  c.out_fault_id = make(type::fault);
   const answer a = respond(task, argument, c);
-  if (a) made.keep();
-  else task.lend(static_cast<int>(*fd), nullptr);
+  if (!a) {
+    objects_.erase(c.out_fault_id);
+    return a;
+  }
+  objects_[c.out_fault_id].users = 1;  // the file uses the object
+  queue->belongs_to(c.out_fault_id);
+  opened.keep();
   return a;
 }
 
