@@ -254,6 +254,41 @@ TEST_CASE("a mapping keeps its file open") {
   CHECK(m.task.open("/dev/vfio/1"));
 }
 
+namespace {
+
+/// A file that opens a group when it is released.
+class opens_group final : public sim::file {
+ public:
+  opens_group(sim::world& in, errc& answer) noexcept
+      : file(sim::file_kind::other), world_(in), answer_(answer) {}
+  [[nodiscard]] const char* name() const noexcept override { return "opens a group"; }
+
+ private:
+  void release() noexcept override {
+    const auto group = world_.open("/dev/vfio/1", O_RDWR);
+    answer_ = group.error();
+    if (group) (*group)->put();
+  }
+  sim::world& world_;
+  errc& answer_;
+};
+
+}  // namespace
+
+TEST_CASE("a file is released when all of the call that ended its last mapping is done") {
+  with_file m;
+  errc answer = errc::io;
+  u::iommu_ioas_map_file c = m.request();
+  c.fd = static_cast<int>(*m.task.insert(sim::file_ref(new opens_group(m.world, answer))));
+  REQUIRE(m.map(c) == errc::ok);
+  const int group = m.open("/dev/vfio/1");
+  REQUIRE(m.set_container(group, m.iommufd) == errc::ok);
+  REQUIRE(m.task.close(c.fd));
+  REQUIRE(m.task.close(m.iommufd));
+  REQUIRE(m.task.close(group));  // the group has the iommufd, and the iommufd has the file
+  CHECK(answer == errc::ok);
+}
+
 TEST_CASE("a copy of memory of a file keeps the file, and keeps what may be written") {
   with_file m;
   const int group = m.open("/dev/vfio/1");

@@ -80,6 +80,91 @@ TEST_CASE("a kernel ends while VFIO is unloaded: no file names one of its VMs an
 
 namespace {
 
+// A file in memory that counts its ends.
+class counted final : public sim::file {
+ public:
+  explicit counted(int& ends) noexcept : file(sim::file_kind::other), ends_(ends) {}
+  [[nodiscard]] const char* name() const noexcept override { return "counted"; }
+
+ private:
+  ~counted() override { ++ends_; }
+  int& ends_;
+};
+
+// IOMMU_IOAS_MAP_FILE of a page at an address.
+template <class Vmm>
+errc map_file(Vmm& vmm, int iommufd, int fd, std::uint64_t iova) {
+  u::iommu_ioas_map_file c{};
+  c.size = sizeof c;
+  c.flags = u::map_readable | u::map_fixed_iova;
+  c.ioas_id = 1;
+  c.fd = fd;
+  c.length = 4096;
+  c.iova = iova;
+  return vmm.ioctl_at(iommufd, u::request_ioas_map_file, c);
+}
+template <class Vmm>
+int iommufd_with_space(Vmm& vmm) {
+  const int iommufd = vmm.open("/dev/iommu").value();
+  u::iommu_ioas_alloc c{};
+  c.size = sizeof c;
+  REQUIRE(vmm.ioctl_at(iommufd, u::request_ioas_alloc, c) == errc::ok);
+  REQUIRE(c.out_ioas_id == 1);
+  return iommufd;
+}
+
+}  // namespace
+
+// As in Linux no close ends such an iommufd.
+TEST_CASE("an iommufd that maps itself, or its device, ends with the world") {
+  int ends = 0;
+  {
+    sim::world_of<kvm_vfio::linux_7_3> world(two_groups());
+    kernel_with_vmm v(world);
+    const int iommufd = iommufd_with_space(v.vmm), second = iommufd_with_space(v.vmm);
+    const int file = static_cast<int>(v.task.insert(sim::file_ref(new counted(ends))).value());
+    int mapped = iommufd;
+    SECTION("itself") {}
+    SECTION("the device that is bound to it, while a VM uses the device") {
+      const int vm = v.vmm.create_vm(v.vmm.open("/dev/kvm").value()).value();
+      const int dev = v.vmm.create_kvm_vfio(vm).value();
+      mapped = v.vmm.open("/dev/vfio/devices/vfio1").value();
+      REQUIRE(v.vmm.add(dev, mapped) == errc::ok);
+      u::device_bind_iommufd b{.argsz = sizeof b, .flags = 0, .iommufd = iommufd, .out_devid = 0};
+      REQUIRE(v.vmm.ioctl_at(mapped, u::request_bind_iommufd, b) == errc::ok);
+    }
+    SECTION("an iommufd that maps it") {
+      mapped = second;
+      REQUIRE(map_file(v.vmm, second, iommufd, 0x10000) == errc::ok);
+    }
+    REQUIRE(map_file(v.vmm, iommufd, mapped, 0x10000) == errc::ok);
+    REQUIRE(map_file(v.vmm, iommufd, file, 0x20000) == errc::ok);
+    v.task.exit();
+    CHECK(world.iommufds() != 0);
+    CHECK(ends == 0);
+  }
+  CHECK(ends == 1);
+}
+TEST_CASE("an iommufd that maps itself and a VM ends before the kernel") {
+  int ends = 0;
+  {
+    sim::kernel<> kernel(two_groups());  // with a world of its own
+    sim::memory memory;
+    sim::process task(kernel, memory);
+    support::vmm<support::sim_system> vmm{support::sim_system(task)};
+    const int iommufd = iommufd_with_space(vmm);
+    const int vm = vmm.create_vm(vmm.open("/dev/kvm").value()).value();
+    const int dev = vmm.create_kvm_vfio(vm).value();
+    const int file = static_cast<int>(task.insert(sim::file_ref(new counted(ends))).value());
+    for (const int fd : {iommufd, vm, dev, file})
+      REQUIRE(map_file(vmm, iommufd, fd, 0x10000U + 0x1000U * static_cast<unsigned>(fd)) ==
+              errc::ok);
+  }
+  CHECK(ends == 1);
+}
+
+namespace {
+
 // Adds observers to a process while it is told of calls.
 class adds_observers final : public trace::call_observer {
  public:

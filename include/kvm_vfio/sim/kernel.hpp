@@ -328,10 +328,10 @@ kernel<Profile, Iommu>::kernel(std::unique_ptr<sim::world> own, sim::world* host
 
 template <profile Profile, class Iommu>
 kernel<Profile, Iommu>::~kernel() {
-  // Without the module of VFIO a kvm-vfio cannot take its VM from the files that it tracked. A
-  // world of the kernel's own ends with the kernel.
-  if (own_) return;
-  for (const auto& vm : vms_) world_.forget(*vm);
+  // Without the module of VFIO a kvm-vfio cannot take its VM from the files that it tracked.
+  if (own_) own_->unmap_files();
+  else
+    for (const auto& vm : vms_) world_.forget(*vm);
 }
 
 template <profile Profile, class Iommu>

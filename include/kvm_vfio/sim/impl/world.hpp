@@ -103,7 +103,13 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
   }
 }
 
-KVM_VFIO_INLINE world::~world() = default;
+KVM_VFIO_INLINE world::~world() { unmap_files(); }
+
+KVM_VFIO_INLINE void world::unmap_files() noexcept {
+  const iommufd_guard held(iommufds_);
+  // The list is const for those who look at it.
+  for (const iommufd_file* const f : iommufds_.files) const_cast<iommufd_file*>(f)->unmap_all();
+}
 
 KVM_VFIO_INLINE unfit_release::unfit_release(std::string_view release, std::string_view profile)
     : std::invalid_argument("the world is of release \"" + std::string(release) +

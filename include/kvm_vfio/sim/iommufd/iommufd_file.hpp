@@ -7,6 +7,7 @@
 /// file also answers as a VFIO container (vfio_requests.hpp).
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
@@ -79,6 +80,26 @@ struct iommufd_shared {
   const void* containers = nullptr;
   /// Files that no mapping of an iommufd has any more. The lock guards the list.
   unmapped_files unmapped{};
+  /// How many objects of `iommufd_guard` the thread has that holds the lock.
+  int guards = 0;
+};
+
+/// Holds the world's lock while an iommufd may lose mappings, or its last reference. Files that no
+/// mapping has any more are released after the lock, because their release may take a lock that
+/// must be taken before it. If a thread has several such objects, the first of them does this.
+class iommufd_guard {
+ public:
+  /// Takes the lock.
+  explicit iommufd_guard(iommufd_shared& state) noexcept;
+  iommufd_guard(const iommufd_guard&) = delete;
+  iommufd_guard& operator=(const iommufd_guard&) = delete;
+  /// Releases the lock, and then the files.
+  ~iommufd_guard();
+
+ private:
+  unmapped_files unmapped_;  // destroyed after the lock is released
+  iommufd_shared& state_;
+  guard<mutex> held_;
 };
 
 /// Returns the memory that all iommufds of a world have locked. The caller holds the world's lock.
@@ -121,8 +142,7 @@ class iommufd_file final : public file {
   /// - `errc::addrinuse`: HWPT_ALLOC: the IOMMU cannot translate a mapping, or a mapping is not
   ///   aligned to its pages
   /// - `errc::overflow`: an address and a length wrap around; IOAS_MAP: the address of the memory
-  /// and
-  ///   the length do, or their sum is 0
+  ///   and the length do, or their sum is 0
   /// - `errc::msgsize`: IOAS_IOVA_RANGES: the array is too small for all ranges
   /// - `errc::nodev`: VFIO_IOAS with GET: there is no address space for VFIO
   /// - further errors: those of `ioas::map`, `ioas::find_free`, `ioas::unmap`, `copy_mappings` and
@@ -164,6 +184,8 @@ class iommufd_file final : public file {
   [[nodiscard]] errc attach(std::uint32_t id, std::uint32_t& pt);
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
+  /// Removes the mappings of all address spaces. The caller has an `iommufd_guard`.
+  void unmap_all() noexcept;
   /// Tells that the file of a fault queue is released. Takes the world's lock.
   void fault_queue_closed(std::uint32_t id) noexcept;
   /// Makes an address space for VFIO, if there is none (VFIO_GROUP_SET_CONTAINER with an iommufd).

@@ -26,7 +26,7 @@ struct vfio_state {
   /// The containers that exist, in the order of creation. The lock guards the list.
   std::vector<const container*> containers{};
   /// The state of the iommufds of the world.
-  const iommufd_shared* iommufds = nullptr;
+  iommufd_shared* iommufds = nullptr;
   /// Whether VFIO's no-IOMMU mode is on (the module parameter `enable_unsafe_noiommu_mode`).
   bool noiommu_mode = false;
   /// How often a group joined or left a container, or a container got an IOMMU driver. Atomic.

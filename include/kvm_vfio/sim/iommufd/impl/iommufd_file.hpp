@@ -31,6 +31,15 @@
 
 namespace kvm_vfio::sim {
 
+KVM_VFIO_INLINE iommufd_guard::iommufd_guard(iommufd_shared& state) noexcept
+    : state_(state), held_(state.lock) {
+  ++state.guards;
+}
+
+KVM_VFIO_INLINE iommufd_guard::~iommufd_guard() {
+  if (--state_.guards == 0) unmapped_.take_from(state_.unmapped);
+}
+
 KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state)
     : file(file_kind::iommufd), state_(state) {
   state_.files.push_back(this);
@@ -39,9 +48,7 @@ KVM_VFIO_INLINE iommufd_file::iommufd_file(iommufd_shared& state)
 KVM_VFIO_INLINE answer iommufd_file::ioctl(process& task, std::uint32_t request,
                                            std::uint64_t argument) {
   if (request == uapi::request_fault_queue_alloc) return alloc_fault_queue(task, argument);
-  unmapped_files unmapped;  // whose references are given back after the lock
-  const guard held(state_.lock);
-  const detail::undo taken([&] { unmapped.take_from(state_.unmapped); });
+  const iommufd_guard held(state_);
   update_ranges();
   switch (request) {
     case uapi::request_destroy: return destroy(task, argument);
@@ -146,11 +153,14 @@ KVM_VFIO_INLINE void iommufd_file::detach(std::uint32_t id) noexcept {
 }
 
 KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
-  unmapped_files unmapped;  // whose references are given back after the lock
-  const guard held(state_.lock);
+  const iommufd_guard held(state_);
   objects_.clear();
-  unmapped.take_from(state_.unmapped);
   std::erase(state_.files, this);
+}
+
+KVM_VFIO_INLINE void iommufd_file::unmap_all() noexcept {
+  std::uint64_t done = 0;
+  for (auto& [id, o] : objects_) (void)o.space.unmap(0, ~std::uint64_t{0}, done);
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make(type kind) {

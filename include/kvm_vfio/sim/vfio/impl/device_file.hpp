@@ -61,7 +61,7 @@ KVM_VFIO_INLINE errc device_file::open_from_group(const process& task) {
 
 KVM_VFIO_INLINE answer device_file::ioctl(process& task, std::uint32_t request,
                                           std::uint64_t argument) {
-  const guard held(state_.lock);
+  const iommufd_guard held(*state_.iommufds);
   if (request == uapi::request_bind_iommufd && state_.options.device_files)
     return bind(task, argument);
   if (!opened_) return errc::inval;
@@ -205,7 +205,7 @@ KVM_VFIO_INLINE errc device_file::open_without_iommu() {
 }
 
 KVM_VFIO_INLINE void device_file::release() noexcept {
-  const guard held(state_.lock);
+  const iommufd_guard held(*state_.iommufds);
   device_file** link = &device_.files;
   while (*link != this) link = &(*link)->next;
   *link = next;

@@ -5,7 +5,6 @@
 
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
-#include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommufd/iommufd_file.hpp>
 #include <kvm_vfio/sim/process.hpp>
@@ -54,7 +53,7 @@ KVM_VFIO_INLINE group_file::group_file(vfio_state& state, vfio_group& group)
 
 KVM_VFIO_INLINE answer group_file::ioctl(process& task, std::uint32_t request,
                                          std::uint64_t argument) {
-  const guard held(state_.lock);
+  const iommufd_guard held(*state_.iommufds);
   switch (request) {
     case VFIO_GROUP_GET_STATUS: return get_status(task, argument);
     case VFIO_GROUP_SET_CONTAINER: return set_container(task, argument);
@@ -65,7 +64,7 @@ KVM_VFIO_INLINE answer group_file::ioctl(process& task, std::uint32_t request,
 }
 
 KVM_VFIO_INLINE void group_file::release() noexcept {
-  const guard held(state_.lock);
+  const iommufd_guard held(*state_.iommufds);
   if (group_.in_container) group_.in_container->detach(group_);
   leave_iommufd();
   group_.opened = nullptr;
