@@ -224,6 +224,27 @@ TEST_CASE("a device that is attached again takes the other devices of its group 
   CHECK(table == moved);
 }
 
+TEST_CASE("a device does not join a page table of its group that another call allocated") {
+  namespace u = kvm_vfio::uapi;
+  machine_under_test<> m;
+  const int fd = m.open("/dev/iommu");
+  const int first = m.bound("/dev/vfio/devices/vfio1", fd);
+  const int second = m.bound("/dev/vfio/devices/vfio2", fd);
+  const std::uint32_t space = m.alloc_ioas(fd);
+  u::iommu_hwpt_alloc table{};
+  table.size = sizeof table;
+  table.dev_id = 1;
+  table.pt_id = space;
+  REQUIRE(m.ioctl_at(fd, u::request_hwpt_alloc, table) == errc::ok);
+  const auto attach = [&](int d, std::uint32_t to) {
+    u::device_attach_iommufd_pt a{.argsz = sizeof a, .flags = 0, .pt_id = to};
+    return m.ioctl_at(d, u::request_attach_iommufd_pt, a);
+  };
+  REQUIRE(attach(first, table.out_hwpt_id) == errc::ok);
+  CHECK(attach(second, space) == errc::inval);  // Linux would make another table
+  CHECK(attach(second, table.out_hwpt_id) == errc::ok);
+}
+
 TEST_CASE("a page table without devices limits the addresses already") {
   machine_under_test<> p(two_groups());
   const int iommufd = p.open("/dev/iommu");

@@ -103,8 +103,11 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
     if (!space.is_within(narrowed(space.ranges(), group.iommu()))) return errc::addrinuse;
     // A device that is attached takes all devices of its group to the new page table.
     iommufd_object* const shared = d.attached_to ? nullptr : table_of(group, &d);
-    if (shared) {  // all devices of a group use one page table
-      const iommufd_object* const wanted = to->kind == type::ioas ? shared->address_space : shared;
+    if (shared) {
+      // All devices of a group use one page table. For an address space, the kernel looks among the
+      // tables that it made itself (iommufd_device_auto_get_domain).
+      const bool made_for_space = to->kind == type::ioas && shared->automatic;
+      const iommufd_object* const wanted = made_for_space ? shared->address_space : shared;
       if (to != wanted) return errc::inval;
     }
     // No simulated device can report faults.
