@@ -126,6 +126,22 @@ TEST_CASE("a bitmap of dirty pages must have the right size and must not cut a m
   CHECK(c.get(0, 16, page, 8) == errc::ok);
   CHECK(c.get(0, 16, page, 1 << 28) == errc::ok);
   CHECK(c.get(0, 16, page, (1 << 28) + 1) == errc::inval);
+#if defined __x86_64__
+  // A bitmap behind the addresses of a process is refused, also if no bit would be written.
+  const auto at = [&](std::uint64_t to, std::uint64_t pages) {
+    const std::uint64_t argument[] = {
+        48 | std::uint64_t{VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP} << 32,
+        256 * page,
+        pages * page,
+        page,
+        pages,
+        to};
+    return c.ioctl_at(c.fd, VFIO_IOMMU_DIRTY_PAGES, argument);
+  };
+  for (const int bits : {47, 52, 62}) CHECK(at(std::uint64_t{1} << bits, 8) == errc::inval);
+  CHECK(at((std::uint64_t{1} << 47) - page - 8, 8) == errc::ok);
+  CHECK(at((std::uint64_t{1} << 47) - page - 7, 8) == errc::inval);
+#endif
   for (const std::uint32_t flags : {0U, start | stop, 8U}) CHECK(c.dirty(flags) == errc::inval);
   std::uint32_t head[] = {4, start};
   CHECK(c.ioctl_at(c.fd, VFIO_IOMMU_DIRTY_PAGES, head) == errc::inval);

@@ -248,6 +248,71 @@ TEST_CASE("mmap refuses what vfio-pci refuses") {
   CHECK(m.task.munmap(bar, bar_size).error() == errc::inval);
 }
 
+TEST_CASE("a file that is opened only for reading or only for writing refuses the other calls") {
+  opened m;
+  unsigned char byte = 0x55;
+  const auto calls = [&](int mode, std::vector<errc> expected) {
+    CAPTURE(mode);
+    const int fd = static_cast<int>(m.task.open("/dev/vfio/devices/vfio1", mode).value());
+    kvm_vfio::uapi::device_bind_iommufd b{};
+    b.argsz = sizeof b;
+    b.iommufd = m.open("/dev/iommu");
+    // An ioctl does not ask for the mode.
+    CHECK(m.ioctl_at(fd, kvm_vfio::uapi::request_bind_iommufd, b) == errc::ok);
+    const int copy = static_cast<int>(m.task.dup(fd).value());
+    for (const int of : {fd, copy}) {
+      std::vector<errc> seen{
+          m.task.pread(of, &byte, 1, region(VFIO_PCI_CONFIG_REGION_INDEX)).error(),
+          m.task.read(of, &byte, 0).error(),
+          m.task.pwrite(of, &byte, 1, region(VFIO_PCI_CONFIG_REGION_INDEX) + 0x3c).error(),
+          m.task.write(of, &byte, 0).error()};
+      for (const int protection : {PROT_NONE, PROT_READ, PROT_WRITE, both})
+        seen.push_back(m.task.mmap(0x1000, protection, of, 0).error());
+      CHECK(seen == expected);
+    }
+    CHECK(m.task.close(fd));
+    CHECK(m.task.close(copy));
+  };
+  const errc ok = errc::ok, badf = errc::badf, inval = errc::inval, no = errc::access;
+  calls(O_RDONLY, {ok, ok, badf, badf, inval, inval, no, no});
+  calls(O_WRONLY, {badf, badf, ok, ok, no, no, no, no});
+  const struct {
+    const char* path;
+    errc unmapped, read, write;
+    int mode;
+  } others[] = {{"/dev/vfio/vfio", errc::nodev, inval, badf, O_RDONLY},
+                {"/dev/vfio/vfio", no, badf, inval, O_WRONLY},
+                {"/dev/iommu", inval, inval, badf, O_RDONLY},
+                {"/dev/kvm", errc::nodev, inval, badf, O_RDONLY}};
+  for (const auto& o : others) {
+    CAPTURE(o.path, o.mode);
+    const int fd = static_cast<int>(m.task.open(o.path, o.mode).value());
+    CHECK(m.task.read(fd, &byte, 1).error() == o.read);
+    CHECK(m.task.write(fd, &byte, 1).error() == o.write);
+    CHECK(m.task.mmap(0x1000, PROT_READ, fd, 0).error() == o.unmapped);
+  }
+  CHECK(m.task.mmap(0x1000, PROT_READ, m.open("/dev/iommu"), 0).error() == errc::nxio);
+  machine_under_test<kvm_vfio::linux_6_12> before;
+  CHECK(before.task.mmap(0x1000, PROT_READ, before.open("/dev/iommu"), 0).error() == errc::nodev);
+}
+
+TEST_CASE(
+    "an offset of 2^63 or more, and a mapping that ends behind the last offset, are refused") {
+  opened m;
+  std::uint32_t word = 0;
+  constexpr std::uint64_t half = std::uint64_t{1} << 63;
+  for (const int fd : {m.device, m.group, 99})
+    for (const std::size_t size : {std::size_t{0}, sizeof word}) {
+      CHECK(m.task.pread(fd, &word, size, half).error() == errc::inval);
+      CHECK(m.task.pwrite(fd, &word, size, ~std::uint64_t{0}).error() == errc::inval);
+    }
+  CHECK(m.task.pread(m.device, &word, 0, half - 1));
+  constexpr std::uint64_t last = ~std::uint64_t{0} - 0xfff;
+  CHECK(m.task.mmap(0x1000, PROT_READ, m.device, last).error() == errc::overflow);
+  CHECK(m.task.mmap(0x2000, PROT_READ, m.group, last - 0x1000).error() == errc::overflow);
+  CHECK(m.task.mmap(0x1000, PROT_READ, m.device, last - 0x1000).error() == errc::inval);
+}
+
 TEST_CASE("a mapped device keeps its group in use until munmap") {
   opened m;
   unsigned char* const bar = m.map(bar_size, 0);
@@ -337,6 +402,18 @@ TEST_CASE("a buffer in the kernel's addresses is refused before the offset") {
   CHECK(m.task.pwrite(m.device, kernel, 4, nowhere).error() == errc::fault);
   CHECK(m.task.pread(m.device, &word, ~std::size_t{0} >> 1, 0).error() == errc::fault);
   CHECK(m.task.pread(m.group, kernel, 4, 0).error() == errc::inval);
+#if defined __x86_64__
+  // The last page of the lower half belongs to no process.
+  for (const int bits : {47, 52, 62})
+    for (const int before : {0, 1, 4095}) {
+      void* const at = reinterpret_cast<void*>((std::uintptr_t{1} << bits) - before);
+      CHECK(m.task.pread(m.device, at, 1, nowhere).error() == errc::fault);
+      CHECK(m.task.pwrite(m.device, at, 1, nowhere).error() == errc::fault);
+    }
+  void* const end = reinterpret_cast<void*>((std::uintptr_t{1} << 47) - 4096);
+  CHECK(m.task.pread(m.device, end, 0, 0));
+  CHECK(m.task.mmap(std::size_t{1} << 47, PROT_READ, m.device, 0).error() == errc::nomem);
+#endif
 }
 
 TEST_CASE("a child has the mappings, and the end of a process removes them") {

@@ -117,7 +117,7 @@ class process {
   /// \param size the number of bytes
   /// \return the number of bytes that were read
   /// \par Errors
-  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH or O_WRONLY
   /// - `errc::inval`: the file cannot be read, or an eventfd is read into less than 8 bytes
   /// - `errc::again`: the counter of the eventfd is 0
   /// - `errc::fault`: a byte of the buffer cannot be written
@@ -130,7 +130,7 @@ class process {
   /// \param size the number of bytes
   /// \return the number of bytes that were written
   /// \par Errors
-  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH or O_RDONLY
   /// - `errc::inval`: the file cannot be written, or the call has not a number for an eventfd
   /// - `errc::again`: the counter of the eventfd would become too large
   /// - `errc::fault`: a byte of the buffer cannot be read
@@ -143,9 +143,9 @@ class process {
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were read
   /// \par Errors
-  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH or O_WRONLY
   /// - `errc::fault`: a byte of the buffer cannot be written
-  /// - each error of the file
+  /// - `errc::inval`: the offset is 2^63 or more; and each error of the file
   answer pread(int fd, void* to, std::size_t size, std::uint64_t offset);
   /// Writes bytes of the file behind a descriptor (pwrite(2)).
   /// \param fd     the descriptor
@@ -154,15 +154,14 @@ class process {
   /// \param offset the position in the file, in bytes
   /// \return the number of bytes that were written
   /// \par Errors
-  /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
+  /// - `errc::badf`: the descriptor is not open, or was opened with O_PATH or O_RDONLY
   /// - `errc::fault`: a byte of the buffer cannot be read
-  /// - each error of the file
+  /// - `errc::inval`: the offset is 2^63 or more; and each error of the file
   answer pwrite(int fd, const void* from, std::size_t size, std::uint64_t offset);
   /// Maps a file (mmap(2) with MAP_SHARED). Only device files can be mapped. The mapping holds a
-  /// reference on the file until `munmap` or the end of the process: a device whose descriptors are
-  /// closed stays open while a mapping exists. The memory belongs to the device: each mapping of
-  /// the same part has the same address, and the address stays valid after `munmap`, as long as the
-  /// world exists. The memory can be read and written whatever the protection is.
+  /// reference on the file until `munmap` or the end of the process, also if all descriptors are
+  /// closed. The memory belongs to the device: each mapping of a part has the same address, which
+  /// stays valid as long as the world exists. It can be read and written with any protection.
   /// \param size       the number of bytes; a part of a page counts as a page
   /// \param protection PROT_READ, PROT_WRITE or both
   /// \param fd         the descriptor
@@ -170,9 +169,10 @@ class process {
   /// \return the address as a number
   /// \par Errors
   /// - `errc::inval`: the size is 0, the offset is not a multiple of the page size, the device is
-  ///   not open, the region cannot be mapped, or the range ends behind the region
+  ///   not open or is open for reading only, or its regions cannot be mapped there
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
-  /// - `errc::nodev`: the file is not a device file
+  /// - `errc::access`: the file is not open for this access; `errc::overflow`: it is not so long
+  /// - `errc::nodev`, and for an iommufd `errc::nxio`: the file is not a device file
   /// - `errc::nomem`: the size is too large, or there is no memory
   answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset) {
     return map_from(size, protection, fd, offset, nullptr);
@@ -350,9 +350,9 @@ class process {
     process* before;
   };
 
-  // Returns the file behind a descriptor, with a reference. Empty: the descriptor is not open, or
-  // it was opened with O_PATH.
-  file_ref look_up(int fd) noexcept;
+  // Returns the file behind a descriptor, with a reference, and tells which calls the descriptor
+  // accepts. Empty: the descriptor is not open, or it was opened with O_PATH.
+  file_ref look_up(int fd, descriptor_use* use = nullptr) noexcept;
   // The start of the description of a call.
   [[nodiscard]] trace::call call_of(trace::call_kind kind, int fd = -1) const noexcept {
     return {.kind = kind, .process = space_, .table = number_, .fd = fd};

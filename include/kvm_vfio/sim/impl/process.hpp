@@ -19,11 +19,10 @@
 #include <kvm_vfio/sim/system/model_file.hpp>
 #include <kvm_vfio/sim/system/observer_list.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>
-
-#include <fcntl.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -54,8 +53,10 @@ KVM_VFIO_INLINE errc process::begin(const trace::call& c) noexcept {
 template <class Function>
 answer process::on_file(trace::call& c, Function on, bool described) {
   if (const errc e = begin(c); e != errc::ok) return told(c, e, described);
-  const file_ref f = look_up(c.fd);
-  return told(c, f ? detail::attempt([&] { return on(*f.get()); }) : answer(errc::badf), described);
+  auto use = descriptor_use::all_calls;
+  const file_ref f = look_up(c.fd, &use);
+  const errc e = refuse(c, f ? use : descriptor_use::path_only);
+  return told(c, e == errc::ok ? detail::attempt([&] { return on(*f.get()); }) : e, described);
 }
 
 template <class Read>
@@ -70,8 +71,7 @@ answer process::open_from(Read read, int flags) {
   const answer made = detail::attempt([&]() -> answer {
     const result<file*> f = filesystem_.open(path.c_str(), flags);
     if (!f) return f.error();
-    const auto use = flags & O_PATH ? descriptor_use::path_only : descriptor_use::all_calls;
-    return insert(file_ref(*f), use);
+    return insert(file_ref(*f), use_of(flags));
   });
   return told(c, made, described);
 }
@@ -195,13 +195,20 @@ KVM_VFIO_INLINE answer process::map_from(std::size_t size, int protection, int f
   if (const errc e = begin(c); e != errc::ok) return told(c, e);
   // The order of the checks is that of Linux.
   if (offset % page_size != 0) return told(c, errc::inval);
-  file_ref f = look_up(fd);
+  auto use = descriptor_use::all_calls;
+  file_ref f = look_up(fd, &use);
   if (!f) return told(c, errc::badf);
   if (size == 0) return told(c, errc::inval);
   const std::uint64_t whole = (std::uint64_t{size} + page_size - 1) / page_size * page_size;
-  if (whole < size) return told(c, errc::nomem);
+  if (whole < size || whole > detail::end_of_user) return told(c, errc::nomem);
+  if (offset / page_size > (~std::uint64_t{0} - whole) / page_size) return told(c, errc::overflow);
+  if (const errc e = refuse(c, use, protection); e != errc::ok) return told(c, e);
   return told(c, detail::attempt([&]() -> answer {
                 const result<void*> at = f->mmap(whole, protection, offset);
+                // Linux does not share the memory of a file that cannot be written, and no file of
+                // VFIO gives its memory without that.
+                if (use == descriptor_use::read_only && at.error() != errc::nodev)
+                  return errc::inval;
                 if (!at) return at.error();
                 const std::uint64_t address =
                     address_given ? *address_given : reinterpret_cast<std::uintptr_t>(*at);
@@ -313,10 +320,11 @@ KVM_VFIO_INLINE answer process::insert_from(file_ref f, descriptor_use use, std:
   return at;
 }
 
-KVM_VFIO_INLINE file_ref process::look_up(int fd) noexcept {
+KVM_VFIO_INLINE file_ref process::look_up(int fd, descriptor_use* use) noexcept {
   const guard held(mutex_);
   const descriptor_table::slot* const s = table_.find(fd);
   if (!s || s->use == descriptor_use::path_only) return {};
+  if (use) *use = s->use;
   s->open->get();
   return file_ref(s->open);
 }

@@ -117,6 +117,11 @@ class iommufd_file final : public file {
   explicit iommufd_file(iommufd_shared& state);
   [[nodiscard]] const char* name() const noexcept override { return "/dev/iommu"; }
 
+  /// Refuses to be mapped. In Linux 7.3 the file has memory for the queues of virtual IOMMUs, but
+  /// there are none.
+  /// \par Errors
+  /// - `errc::nxio`; before 7.3 `errc::nodev`
+  result<void*> mmap(std::uint64_t size, int protection, std::uint64_t offset) override;
   /// Answers an ioctl of the iommufd. Takes the world's lock.
   /// \par Errors
   /// - `errc::notty`: the request is unknown

@@ -13,9 +13,26 @@ namespace kvm_vfio::sim {
 
 /// Which calls accept a descriptor.
 enum class descriptor_use : unsigned char {
-  all_calls,  ///< every call
-  path_only   ///< the file was opened with O_PATH: only dup(2) and close(2)
+  all_calls,   ///< every call
+  path_only,   ///< the file was opened with O_PATH: only dup(2) and close(2)
+  read_only,   ///< the file was opened with O_RDONLY: it cannot be written or mapped
+  write_only,  ///< the file was opened with O_WRONLY: it cannot be read or mapped
 };
+
+/// Returns which calls accept the descriptor of a file that is opened with these flags of open(2).
+[[nodiscard]] descriptor_use use_of(int flags) noexcept;
+/// Returns the error of a call that the file behind a descriptor does not see. `errc::ok`: the file
+/// sees the call.
+/// \param c          the call, with the offset of pread(2) and pwrite(2)
+/// \param use        which calls accept the descriptor
+/// \param protection the protection of mmap(2)
+/// \par Errors
+/// - `errc::inval`: the offset of a pread(2) or pwrite(2) is 2^63 or more
+/// - `errc::badf`: the descriptor does not accept the call
+/// - `errc::access`: mmap(2) of a file that was not opened for reading, or, with PROT_WRITE, not
+/// for
+///   writing
+[[nodiscard]] errc refuse(const trace::call& c, descriptor_use use, int protection = 0) noexcept;
 
 /// The table of the descriptors of a process. The table takes no lock: the process has one.
 class descriptor_table {

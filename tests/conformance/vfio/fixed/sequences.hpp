@@ -4,7 +4,9 @@
 /// The sequences of calls that each run makes with each device, before the random sequences. They
 /// reach states that random sequences of this length rarely reach.
 
+#include "bitmap_places.hpp"
 #include "containers.hpp"
+#include "file_modes.hpp"
 #include "interrupts.hpp"
 #include "ioas_files.hpp"
 #include "ioas_options.hpp"
@@ -26,9 +28,9 @@ namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
 inline constexpr std::string_view names[] = {
-    "interrupts", "MSI flags",         "registers",    "hot resets", "mapped BARs",
-    "containers", "iommufd",           "IOAS options", "IOAS files", "page tables",
-    "VMs",        "virtual functions", "odd arguments"};
+    "interrupts", "MSI flags",         "registers",     "hot resets", "mapped BARs",
+    "containers", "iommufd",           "IOAS options",  "IOAS files", "page tables",
+    "VMs",        "virtual functions", "odd arguments", "file modes", "odd bitmaps"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -70,6 +72,10 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     use_vms(on, m, memory);
   } else if (name == "odd arguments" && m.books && first_comparable(t, m)) {
     odd_arguments<System>(on, m, memory).run(t);
+  } else if (name == "file modes" && m.maps && first_comparable(t, m)) {
+    file_modes<System>(on, m).run(t);
+  } else if (name == "odd bitmaps" && m.books && first_comparable(t, m)) {
+    bitmap_places<System>(on, m, memory).run(t);
   } else if (name == "iommufd" && !t.cdev.empty()) {
     use_iommufd(on, t, m, memory);
   } else if (name == "IOAS options" && !t.cdev.empty()) {

@@ -24,6 +24,11 @@
 
 namespace kvm_vfio::sim {
 
+KVM_VFIO_INLINE result<void*> iommufd_file::mmap(std::uint64_t /*size*/, int /*protection*/,
+                                                 std::uint64_t /*offset*/) {
+  return state_.release.maps_files ? errc::nxio : errc::nodev;
+}
+
 KVM_VFIO_INLINE answer iommufd_file::table_request(process& task, std::uint32_t request,
                                                    std::uint64_t argument) {
   switch (request) {

@@ -8,6 +8,9 @@
 #include <kvm_vfio/sim/system/descriptor_table.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
@@ -16,6 +19,32 @@
 #include <vector>
 
 namespace kvm_vfio::sim {
+
+KVM_VFIO_INLINE descriptor_use use_of(int flags) noexcept {
+  if (flags & O_PATH) return descriptor_use::path_only;
+  const int access = flags & O_ACCMODE;
+  return access == O_RDONLY   ? descriptor_use::read_only
+         : access == O_WRONLY ? descriptor_use::write_only
+                              : descriptor_use::all_calls;
+}
+
+KVM_VFIO_INLINE errc refuse(const trace::call& c, descriptor_use use, int protection) noexcept {
+  using kind = trace::call_kind;
+  const bool at_offset = c.kind == kind::pread || c.kind == kind::pwrite;
+  if (at_offset && c.argument >> 63 != 0) return errc::inval;
+  if (use == descriptor_use::path_only) return errc::badf;
+  const bool reads = use != descriptor_use::write_only;
+  const bool writes = use != descriptor_use::read_only;
+  switch (c.kind) {
+    case kind::read:
+    case kind::pread: return reads ? errc::ok : errc::badf;
+    case kind::write:
+    case kind::pwrite: return writes ? errc::ok : errc::badf;
+    case kind::mmap:
+      return reads && (writes || (protection & PROT_WRITE) == 0) ? errc::ok : errc::access;
+    default: return errc::ok;
+  }
+}
 
 KVM_VFIO_INLINE const descriptor_table::slot* descriptor_table::find(int fd) const noexcept {
   const auto i = static_cast<std::size_t>(fd);

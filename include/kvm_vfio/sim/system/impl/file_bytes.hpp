@@ -8,6 +8,7 @@
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_bytes.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 
 #include <algorithm>
@@ -59,7 +60,7 @@ inline bool is_behind_end(const answer& a, std::size_t done) noexcept {
 inline bool is_of_kernel(file& f, std::uint64_t buffer, std::size_t size) noexcept {
   const bool moves_bytes = f.kind() == file_kind::device || f.as_event();
   const std::uint64_t end = buffer + size;
-  return moves_bytes && (end < buffer || end >> 63 != 0);
+  return moves_bytes && (end < buffer || end > end_of_user);
 }
 
 }  // namespace detail

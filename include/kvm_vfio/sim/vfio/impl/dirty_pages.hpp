@@ -9,6 +9,7 @@
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
+#include <kvm_vfio/sim/system/user_struct.hpp>
 #include <kvm_vfio/sim/vfio/dirty_pages.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
@@ -80,7 +81,7 @@ KVM_VFIO_INLINE bool has_room(const vfio_bitmap& bitmap, std::uint64_t size) noe
   // A page size of 0 is refused later.
   const std::uint64_t pages = bitmap.pgsize == 0 ? size : size >> std::countr_zero(bitmap.pgsize);
   const std::uint64_t end = reinterpret_cast<std::uintptr_t>(bitmap.data) + bitmap.size;
-  if (end < bitmap.size || end >> 63 != 0) return false;
+  if (end < bitmap.size || end > detail::end_of_user) return false;
   const std::uint64_t words = pages / 64 + (pages % 64 != 0 ? 1 : 0);
   return pages != 0 && bitmap.size <= most && words <= bitmap.size / 8;
 }
