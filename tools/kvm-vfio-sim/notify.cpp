@@ -8,6 +8,8 @@
 #include "run.hpp"
 #include "system_calls.hpp"
 
+#include <kvm_vfio/uapi/iommufd_tables.hpp>
+
 #include <elf.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -30,6 +32,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -533,7 +536,7 @@ void notifier::make(server& s, client& c, request r, const char* path, bool clos
     own = std::move(memory);
     key = s.locked_.back();
   }
-  // KVM_CREATE_DEVICE returns the descriptor in its struct.
+  // KVM_CREATE_DEVICE and IOMMU_FAULT_QUEUE_ALLOC return the descriptor in their structs.
   const bool is_value = out.answer.value == r.number;
   const int got = is_value ? give(own.get(), close_on_exec) : add(own.get(), close_on_exec, -1, 0);
   if (got != r.number) {
@@ -545,7 +548,10 @@ void notifier::make(server& s, client& c, request r, const char* path, bool clos
       c.task.lend(got, made);
       s.files_[key].at.emplace_back(c.pid, got);
       const std::int32_t fd = got;
-      if (!is_value) (void)write(r.second + offsetof(kvm_create_device, fd), &fd, sizeof fd);
+      const std::size_t at = r.first == fault_queue_alloc
+                                 ? offsetof(kvm_vfio::uapi::iommu_fault_alloc, out_fault_fd)
+                                 : offsetof(kvm_create_device, fd);
+      if (!is_value) (void)write(r.second + at, &fd, sizeof fd);
       for (kvm_vfio::trace::call& told : held) {
         if (told.made == r.number) told.made = got;
         if (is_value && told.value == r.number) told.value = got;
@@ -585,6 +591,7 @@ void notifier::ioctl(server& s) {
   }
   switch (r.first) {
     case VFIO_GROUP_GET_DEVICE_FD:
+    case fault_queue_alloc:
     case KVM_CREATE_DEVICE:
     case KVM_CREATE_VM: return make(s, *c, r, "", true);
     default: return answer(s.execute(*c, r, "", {}).answer);

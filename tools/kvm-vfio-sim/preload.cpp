@@ -620,6 +620,7 @@ int remote_ioctl(int fd, unsigned long number, unsigned long argument) {
   r.second = argument;
   switch (r.first) {
     case VFIO_GROUP_GET_DEVICE_FD:
+    case kvm_vfio_sim::fault_queue_alloc:
     case KVM_CREATE_DEVICE:
     case KVM_CREATE_VM: return static_cast<int>(ask_for_descriptor(r, true));
     default: break;

@@ -93,6 +93,9 @@ struct reply {
   std::uint32_t injected = 0;
 };
 
+/// IOMMU_FAULT_QUEUE_ALLOC, which older headers lack. It makes a descriptor.
+inline constexpr unsigned fault_queue_alloc = ';' << 8 | 0x8e;
+
 /// The longest path that an open can have, in bytes with the zero byte.
 inline constexpr unsigned longest_path = 4096;
 

@@ -25,10 +25,16 @@ class real_event final : public kvm_vfio::sim::event_file {
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   /// The number that the kernel gave to the eventfd.
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  /// Tells that the eventfd belongs to an irqfd or an ioeventfd of a simulated VM.
+  void use_by_vm() noexcept { used_by_vm_ = true; }
+  /// Whether `use_by_vm` was called. Then the object stands for the eventfd until the program
+  /// closes its descriptor, which ends an irqfd.
+  [[nodiscard]] bool used_by_vm() const noexcept { return used_by_vm_; }
 
  private:
   unique_fd fd_;
   std::uint64_t id_;
+  bool used_by_vm_ = false;
 };
 
 /// Any other file of a program, which the simulated host refuses where it needs one of its own.

@@ -9,7 +9,9 @@
 #include "system_calls.hpp"
 
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/sim/system/memory_file.hpp>
 #include <kvm_vfio/sim/vfio/device_file.hpp>
+#include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/kvm.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
@@ -18,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -25,6 +28,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -491,13 +495,18 @@ void server::fork(client& parent, client& child) {
 }
 
 server::sent server::ioctl(client& c, const request& r, unique_fd peer) {
-  follow_argument(c, r);
   const bool interrupts = r.first == VFIO_DEVICE_SET_IRQS;
+  const bool of_vm = r.first == KVM_IRQFD || r.first == KVM_IOEVENTFD;
+  if (of_vm) end_closed_events();
+  follow_argument(c, r);
   if (interrupts) pass_events();
   sent out =
       making(c, r, std::move(peer), {}, [&] { return c.task.ioctl(r.fd, r.first, r.second); });
   if (interrupts) pass_events();
-  if (interrupts || r.first == VFIO_DEVICE_FEATURE) forget_events(c);
+  if (of_vm && out.answer.error == 0) note_event(c, r);
+  if (interrupts || of_vm || r.first == VFIO_DEVICE_FEATURE ||
+      r.first == kvm_vfio::uapi::request_ioas_map_file)
+    forget_events(c);
   return out;
 }
 
@@ -722,6 +731,12 @@ void server::follow(client& c, int fd) {
     const std::uint64_t id = event_id(c.pid, fd);
     const auto* const event = known ? dynamic_cast<const real_event*>(known) : nullptr;
     if (event && event->id() == id) return;
+    if (real_event* const known_event = event_of_vm(id)) {
+      known_event->get();
+      c.task.lend(fd, known_event);
+      c.lent.push_back(fd);
+      return;
+    }
     unique_fd copy(static_cast<int>(system_call(SYS_pidfd_getfd, c.ended.get(), fd, 0)));
     if (copy) {
       c.task.lend(fd, new real_event(std::move(copy), id));
@@ -730,7 +745,16 @@ void server::follow(client& c, int fd) {
     }
   }
   if (link == "anon_inode:kvm-vm" && known) return;
-  c.task.lend(fd, new other_file);
+  sim::file* other = nullptr;
+  if (link.front() == '/') {
+    const unique_fd copy(static_cast<int>(system_call(SYS_pidfd_getfd, c.ended.get(), fd, 0)));
+    struct stat s{};
+    // As memfd_pin_folios: the files of memfd_create(2), of tmpfs and of hugetlbfs, which have
+    // seals.
+    if (copy && ::fcntl(copy.get(), F_GET_SEALS) >= 0 && ::fstat(copy.get(), &s) == 0)
+      other = new sim::memory_file(static_cast<std::uint64_t>(s.st_size));
+  }
+  c.task.lend(fd, other ? other : new other_file);
   c.lent.push_back(fd);
 }
 
@@ -769,6 +793,17 @@ void server::follow_argument(client& c, const request& r) {
   switch (r.first) {
     case VFIO_GROUP_SET_CONTAINER: at(r.second); break;
     case kvm_vfio::uapi::request_bind_iommufd: at(r.second + 8); break;
+    case kvm_vfio::uapi::request_ioas_map_file:
+      at(r.second + offsetof(kvm_vfio::uapi::iommu_ioas_map_file, fd));
+      break;
+    case KVM_IRQFD: {
+      kvm_irqfd i{};
+      if (!c.memory.read(r.second, &i, sizeof i)) break;
+      follow(c, static_cast<int>(i.fd));
+      if (i.flags & KVM_IRQFD_FLAG_RESAMPLE) follow(c, static_cast<int>(i.resamplefd));
+      break;
+    }
+    case KVM_IOEVENTFD: at(r.second + offsetof(kvm_ioeventfd, fd)); break;
     case VFIO_DEVICE_SET_IRQS: {
       std::uint32_t flags = 0;
       if (c.memory.read(r.second + 4, &flags, sizeof flags) && (flags & VFIO_IRQ_SET_DATA_EVENTFD))
@@ -813,12 +848,41 @@ void server::forget_events(client& c) {
   std::erase_if(c.lent, [&](int fd) {
     const sim::file* const f = c.task.file_of(fd);
     const auto* const event = dynamic_cast<const real_event*>(f);
-    const bool own = event || dynamic_cast<const other_file*>(f);
-    // A consumer (the kernel's struct virqfd) holds no reference.
-    if (own && (f->references() > 1 || (event && event->has_consumer()))) return false;
+    // A mapping has a reference of its own.
+    const bool memory = dynamic_cast<const sim::memory_file*>(f) != nullptr;
+    const bool own = event || memory || dynamic_cast<const other_file*>(f);
+    // A consumer (the kernel's struct virqfd) and a VM hold no reference.
+    const bool in_use = event && (event->has_consumer() || event->used_by_vm());
+    if (own && !memory && (f->references() > 1 || in_use)) return false;
     if (own) c.task.lend(fd, nullptr);
     return true;
   });
+}
+
+void server::end_closed_events() {
+  for (const auto& [pid, c] : clients_)
+    for (const int fd : c->lent) {
+      const auto* const event = dynamic_cast<const real_event*>(c->task.file_of(fd));
+      if (event && event->used_by_vm() && event_id(pid, fd) != event->id())
+        c->task.lend(fd, nullptr);
+    }
+}
+
+void server::note_event(client& c, const request& r) {
+  std::int32_t fd = -1;
+  const std::size_t at =
+      r.first == KVM_IRQFD ? offsetof(kvm_irqfd, fd) : offsetof(kvm_ioeventfd, fd);
+  if (!c.memory.read(r.second + at, &fd, sizeof fd)) return;
+  if (auto* const event = dynamic_cast<real_event*>(c.task.file_of(fd))) event->use_by_vm();
+}
+
+real_event* server::event_of_vm(std::uint64_t id) const {
+  for (const auto& [pid, c] : clients_)
+    for (const int fd : c->lent) {
+      auto* const event = dynamic_cast<real_event*>(c->task.file_of(fd));
+      if (event && event->used_by_vm() && event->id() == id) return event;
+    }
+  return nullptr;
 }
 
 kvm_vfio::trace::file_type server::type_of(int pid, int fd) {

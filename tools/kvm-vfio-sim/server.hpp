@@ -28,6 +28,7 @@
 namespace kvm_vfio_sim {
 
 class notifier;
+class real_event;
 
 /// The simulated host's side of all connections. It runs in one thread.
 ///
@@ -198,8 +199,14 @@ class server {
   void follow_argument(client& c, const request& r);
   // Gives the consumers of eventfds what programs have written.
   void pass_events();
-  // Forgets eventfds that nothing uses.
+  // Forgets eventfds that nothing uses, and files in memory.
   void forget_events(client& c);
+  // Forgets eventfds of simulated VMs that programs have closed, which ends their irqfds.
+  void end_closed_events();
+  // Notes that the eventfd of a successful KVM_IRQFD or KVM_IOEVENTFD belongs to a simulated VM.
+  static void note_event(client& c, const request& r);
+  // An eventfd that belongs to a simulated VM, under this or another descriptor. Null: it is none.
+  [[nodiscard]] real_event* event_of_vm(std::uint64_t id) const;
   // Remembers something that the simulated host does not see, for the report at the end.
   void tell_unseen(pid_t pid, const std::string& what);
   [[nodiscard]] const kvm_vfio::sim::device_node* node(const std::string& path) const;

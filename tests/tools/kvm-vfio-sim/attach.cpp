@@ -3,8 +3,10 @@
 #include "client.hpp"
 
 #include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/iommufd_tables.hpp>
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -106,6 +108,133 @@ int attach_iommufd(const std::vector<std::string>&) {
     CHECK(::close(iommufd) == 0);
     CHECK(try_group(1) == 0);
   }
+  return 0;
+}
+
+// The descriptor that IOMMU_FAULT_QUEUE_ALLOC makes is one of this process.
+int fault_queues(const std::vector<std::string>&) {
+  const int iommufd = ::open("/dev/iommu", O_RDWR | O_CLOEXEC);
+  CHECK(iommufd >= 0);
+  uapi::iommu_fault_alloc queue{sizeof queue, 0, 0, 0};
+  CHECK(::ioctl(iommufd, uapi::request_fault_queue_alloc, &queue) == 0);
+  const auto fd = static_cast<int>(queue.out_fault_fd);
+  CHECK(fd > iommufd);
+  CHECK(::fcntl(fd, F_GETFD) == FD_CLOEXEC);
+  unsigned char bytes[80];
+  CHECK(::read(fd, bytes, sizeof bytes) == 0);
+  uapi::iommu_destroy destroy{sizeof destroy, queue.out_fault_id};
+  FAILS(::ioctl(iommufd, uapi::request_destroy, &destroy), EBUSY);
+  const int copy = ::dup(fd);
+  CHECK(copy > fd);
+  CHECK(::close(fd) == 0);
+  FAILS(::ioctl(iommufd, uapi::request_destroy, &destroy), EBUSY);
+  CHECK(::close(copy) == 0);
+  CHECK(::ioctl(iommufd, uapi::request_destroy, &destroy) == 0);
+  queue.flags = 1;
+  FAILS(::ioctl(iommufd, uapi::request_fault_queue_alloc, &queue), EOPNOTSUPP);
+  CHECK(::close(iommufd) == 0);
+  return 0;
+}
+
+// IOMMU_IOAS_MAP_FILE takes files in memory, and refuses others for a page table.
+int file_memory(const std::vector<std::string>&) {
+  const int iommufd = ::open("/dev/iommu", O_RDWR | O_CLOEXEC);
+  const int device = ::open(device_path(1).c_str(), O_RDWR | O_CLOEXEC);
+  CHECK(device >= 0);
+  uapi::device_bind_iommufd bind{sizeof bind, 0, iommufd, 0};
+  CHECK(::ioctl(device, uapi::request_bind_iommufd, &bind) == 0);
+  uapi::iommu_ioas_alloc ioas{sizeof ioas, 0, 0};
+  CHECK(::ioctl(iommufd, uapi::request_ioas_alloc, &ioas) == 0);
+  uapi::device_attach_iommufd_pt attach{sizeof attach, 0, ioas.out_ioas_id};
+  CHECK(::ioctl(device, uapi::request_attach_iommufd_pt, &attach) == 0);
+  const int memory = ::memfd_create("memory", MFD_CLOEXEC);
+  CHECK(memory >= 0);
+  CHECK(::ftruncate(memory, 3 * 4096) == 0);
+  uapi::iommu_ioas_map_file map{};
+  map.size = sizeof map;
+  map.flags = 7;  // fixed address, readable, writable
+  map.ioas_id = ioas.out_ioas_id;
+  map.fd = memory;
+  map.length = 2 * 4096;
+  map.iova = 0x100000;
+  CHECK(::ioctl(iommufd, uapi::request_ioas_map_file, &map) == 0);
+  map.iova = 0x200000;
+  map.start = 2 * 4096;  // up to one page behind the end
+  FAILS(::ioctl(iommufd, uapi::request_ioas_map_file, &map), EINVAL);
+  CHECK(::ftruncate(memory, 4 * 4096) == 0);
+  CHECK(::ioctl(iommufd, uapi::request_ioas_map_file, &map) == 0);
+  CHECK(::close(memory) == 0);
+  map.iova = 0x300000;
+  FAILS(::ioctl(iommufd, uapi::request_ioas_map_file, &map), EBADF);
+  map.fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  CHECK(map.fd == memory);
+  FAILS(::ioctl(iommufd, uapi::request_ioas_map_file, &map), EINVAL);
+  CHECK(::close(map.fd) == 0);
+  for (const std::uint64_t iova : {0x100000UL, 0x200000UL}) {
+    uapi::iommu_ioas_unmap unmap{sizeof unmap, ioas.out_ioas_id, iova, 8192};
+    CHECK(::ioctl(iommufd, uapi::request_ioas_unmap, &unmap) == 0);
+  }
+  uapi::device_detach_iommufd_pt detached{sizeof detached, 0};
+  CHECK(::ioctl(device, uapi::request_detach_iommufd_pt, &detached) == 0);
+  CHECK(::close(device) == 0);
+  CHECK(::close(iommufd) == 0);
+  return 0;
+}
+
+// A simulated VM has irqfds and ioeventfds with eventfds of this process.
+int vm_events(const std::vector<std::string>&) {
+  attached a = attach(1);
+  CHECK(::ioctl(a.vm, KVM_CREATE_IRQCHIP, 0) == 0);
+  const int event = ::eventfd(0, EFD_CLOEXEC);
+  kvm_irqfd irqfd{};
+  irqfd.fd = static_cast<std::uint32_t>(event);
+  irqfd.gsi = 5;
+  CHECK(::ioctl(a.vm, KVM_IRQFD, &irqfd) == 0);
+  FAILS(::ioctl(a.vm, KVM_IRQFD, &irqfd), EBUSY);
+  kvm_ioeventfd ioevent{};
+  ioevent.addr = 0x1000;
+  ioevent.len = 4;
+  ioevent.fd = event;
+  CHECK(::ioctl(a.vm, KVM_IOEVENTFD, &ioevent) == 0);
+  FAILS(::ioctl(a.vm, KVM_IOEVENTFD, &ioevent), EEXIST);
+  // A call that names another eventfd changes nothing.
+  const int other = ::eventfd(0, EFD_CLOEXEC);
+  struct {
+    std::uint32_t argsz, flags, index, start, count;
+    std::int32_t fd;
+  } irqs{
+      24,   VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_INTX_IRQ_INDEX, 0, 1,
+      other};
+  CHECK(::ioctl(a.device, VFIO_DEVICE_SET_IRQS, &irqs) == 0);
+  irqs.argsz = 20;
+  irqs.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
+  irqs.count = 0;
+  CHECK(::ioctl(a.device, VFIO_DEVICE_SET_IRQS, &irqs) == 0);
+  FAILS(::ioctl(a.vm, KVM_IRQFD, &irqfd), EBUSY);
+  // Another descriptor of the eventfd is the same eventfd.
+  const int copy = ::dup(event);
+  irqfd.fd = static_cast<std::uint32_t>(copy);
+  FAILS(::ioctl(a.vm, KVM_IRQFD, &irqfd), EBUSY);
+  ioevent.fd = copy;
+  ioevent.flags = KVM_IOEVENTFD_FLAG_DEASSIGN;
+  CHECK(::ioctl(a.vm, KVM_IOEVENTFD, &ioevent) == 0);
+  FAILS(::ioctl(a.vm, KVM_IOEVENTFD, &ioevent), ENOENT);
+  irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+  CHECK(::ioctl(a.vm, KVM_IRQFD, &irqfd) == 0);
+  irqfd.flags = 0;
+  CHECK(::ioctl(a.vm, KVM_IRQFD, &irqfd) == 0);
+  // The number of a closed eventfd is free for a file of the simulated host.
+  CHECK(::close(copy) == 0);
+  CHECK(::close(event) == 0);
+  CHECK(::dup2(a.vm, event) == event);
+  CHECK(::ioctl(event, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD) == 1);
+  CHECK(::close(event) == 0);
+  irqfd.fd = static_cast<std::uint32_t>(event);
+  FAILS(::ioctl(a.vm, KVM_IRQFD, &irqfd), EBADF);
+  irqfd.fd = static_cast<std::uint32_t>(a.group);
+  FAILS(::ioctl(a.vm, KVM_IRQFD, &irqfd), EINVAL);
+  CHECK(::close(other) == 0);
+  detach(a);
   return 0;
 }
 

@@ -149,6 +149,9 @@ int main(int count, char** arguments) {
   } subcommands[] = {
       {"attach-legacy", attach_legacy},
       {"attach-iommufd", attach_iommufd},
+      {"fault-queues", fault_queues},
+      {"file-memory", file_memory},
+      {"vm-events", vm_events},
       {"no-iommufd", no_iommufd},
       {"real-kvm", real_kvm},
       {"simulated-kvm", simulated_kvm},
