@@ -68,7 +68,7 @@ class ioas_files {
     wrong_structs();
     unmap_all();
     const int device = on_.open("device file", t.cdev);
-    on_.bind(device, fd_);
+    const std::uint32_t id = on_.bind(device, fd_);
     // ATTACH looks at the files of the mappings.
     map("behind the end", file_, in_file * page_, page_);
     on_.attach(device, ioas_);
@@ -81,7 +81,10 @@ class ioas_files {
     unmap_all();
     use("with a page table");
     keep_closed();
+    further_table(id);
     change_process();
+    on_.close_all();
+    charged_process();
     on_.close_all();
   }
 
@@ -171,6 +174,32 @@ class ioas_files {
     unmap(4 * page_);
     unmap_all();
     map("a closed descriptor", fd, 0, page_);
+  }
+  // A further page table looks at the memory that is mapped, but not at its files.
+  void further_table(std::uint32_t device) {
+    map("for two page tables", file_, 0, 2 * page_);
+    kvm_vfio::uapi::iommu_hwpt_alloc c{};
+    c.size = sizeof c;
+    c.dev_id = device;
+    c.pt_id = ioas_;
+    on_.ioctl_at("HWPT_ALLOC", fd_, kvm_vfio::uapi::request_hwpt_alloc, c);
+    unmap_all();
+  }
+  // Not the user, but the process is charged for the memory.
+  void charged_process() {
+    namespace u = kvm_vfio::uapi;
+    fd_ = on_.open("iommufd", "/dev/iommu");
+    u::iommu_option c{};
+    c.size = sizeof c;
+    c.option_id = u::option_rlimit_mode;
+    c.op = u::option_set;
+    c.val64 = 1;
+    on_.ioctl_at("OPTION", fd_, u::request_option, c);
+    ioas_ = on_.alloc_ioas(fd_);
+    file_ = on_.take("file in memory", make_memory_file(on_.sys(), in_file * page_));
+    map("of a file", file_, 0, 2 * page_);
+    change("the process itself", {sizeof(u::iommu_ioas_change_process), 0});
+    unmap_all();
   }
   void change_process() {
     namespace u = kvm_vfio::uapi;

@@ -13,7 +13,12 @@
 #include "mapped_bars.hpp"
 #include "msi_flags.hpp"
 #include "no_iommu.hpp"
+#include "odd_accesses.hpp"
 #include "odd_arguments.hpp"
+#include "odd_events.hpp"
+#include "odd_ioas.hpp"
+#include "odd_mappings.hpp"
+#include "odd_owners.hpp"
 #include "page_tables.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
@@ -28,15 +33,23 @@ namespace vfio_lockstep::fixed {
 
 /// The names of the sequences.
 inline constexpr std::string_view names[] = {
-    "interrupts", "MSI flags",         "registers",     "hot resets", "mapped BARs",
-    "containers", "iommufd",           "IOAS options",  "IOAS files", "page tables",
-    "VMs",        "virtual functions", "odd arguments", "file modes", "odd bitmaps"};
+    "interrupts",   "MSI flags",         "registers",     "hot resets",   "mapped BARs",
+    "containers",   "iommufd",           "IOAS options",  "IOAS files",   "page tables",
+    "VMs",          "virtual functions", "odd arguments", "odd mappings", "odd requests",
+    "odd accesses", "odd events",        "odd owners",    "file modes",   "odd bitmaps"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
   for (const target& other : m.targets)
     if (other.group == t.group) return other.device == t.device;
   return true;
+}
+
+/// Returns another device of the group. Null: there is none.
+inline const target* second_of_group(const target& t, const machine& m) {
+  for (const target& other : m.targets)
+    if (other.group == t.group && other.device != t.device) return &other;
+  return nullptr;
 }
 
 /// Returns whether this is the first device whose own calls are compared.
@@ -67,7 +80,7 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     use_container(on, t, m, memory, "/dev/vfio/vfio");
     if (m.iommufd) use_container(on, t, m, memory, "/dev/iommu");
   } else if (name == "virtual functions" && !t.physical.empty()) {
-    virtual_function_calls<System>(on, t, m).use();
+    virtual_function_calls<System>(on, t, m, memory).use();
   } else if (name == "VMs" && m.books && t.device == m.targets.front().device) {
     use_vms(on, m, memory);
   } else if (name == "odd arguments" && m.books && first_comparable(t, m)) {
@@ -76,6 +89,17 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     file_modes<System>(on, m).run(t);
   } else if (name == "odd bitmaps" && m.books && first_comparable(t, m)) {
     bitmap_places<System>(on, m, memory).run(t);
+  } else if (name == "odd accesses" && has_odd_accesses(t, m)) {
+    odd_accesses<System>(on, m, memory).run(t);
+  } else if (name == "odd events" && m.books && first_comparable(t, m)) {
+    odd_events<System>(on).run(t);
+  } else if (name == "odd owners" && m.books && m.iommufd && first_of_group(t, m)) {
+    if (const target* const second = second_of_group(t, m))
+      odd_owners<System>(on, m, memory).run(t, *second);
+  } else if (name == "odd mappings" && m.books && first_comparable(t, m)) {
+    odd_mappings<System>(on, m, memory).run(t);
+  } else if (name == "odd requests" && m.books && m.iommufd && first_comparable(t, m)) {
+    odd_ioas<System>(on, m, memory).run(t);
   } else if (name == "iommufd" && !t.cdev.empty()) {
     use_iommufd(on, t, m, memory);
   } else if (name == "IOAS options" && !t.cdev.empty()) {

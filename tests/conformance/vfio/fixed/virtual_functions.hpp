@@ -3,8 +3,10 @@
 /// \file
 /// Virtual functions (SR-IOV) and the token that they share with their physical function.
 
+#include "containers.hpp"
 #include "recorder.hpp"
 
+#include <kvm_vfio/native/host.hpp>
 #include <kvm_vfio/sim/topology/pci_capabilities.hpp>
 
 #include <fcntl.h>
@@ -16,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace vfio_lockstep::fixed {
@@ -45,6 +48,19 @@ inline void enable_functions(const target& physical) {
   }
 }
 
+/// Gives a virtual function the registers of a new one. After a reset of the physical function
+/// Linux may write back older ones, when it wakes the virtual function up.
+inline void clear_registers(const target& function) {
+  const std::string path = "/sys/bus/pci/devices/" + function.device + "/config";
+  const int config = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (config < 0) return;
+  const unsigned char zeros[2] = {};
+  ssize_t written = ::pwrite(config, zeros, sizeof zeros, PCI_COMMAND);
+  written += ::pwrite(config, zeros, 1, PCI_INTERRUPT_LINE);
+  (void)written;  // the comparison shows what was not written
+  ::close(config);
+}
+
 /// Makes the calls with a virtual function.
 template <class System>
 class virtual_function_calls {
@@ -52,7 +68,10 @@ class virtual_function_calls {
   /// \param on where the calls are made
   /// \param t  the virtual function
   /// \param m  the machine, which has the virtual function and its physical function
-  virtual_function_calls(recorder<System>& on, const target& t, const machine& m) : on_(on), t_(t) {
+  /// \param memory memory of the process
+  virtual_function_calls(recorder<System>& on, const target& t, const machine& m,
+                         const dma_memory& memory)
+      : on_(on), t_(t), memory_(memory) {
     for (const target& other : m.targets) {
       if (other.device == t.physical) physical_ = &other;
       else if (other.physical == t.physical && other.device != t.device) sibling_ = &other;
@@ -61,22 +80,28 @@ class virtual_function_calls {
 
   void use() {
     if (!physical_) return use_alone();
+    unknown_token();
     configuration();
     order();
     texts();
     users();
     feature();
     resets();
-    enable_functions(*physical_);
+    bring_back();
   }
 
  private:
+  // Only a kernel's functions go away. The registers of this machine are not the simulator's.
+  void bring_back() const {
+    if constexpr (std::is_same_v<System, kvm_vfio::native::host>)
+      if (physical_) enable_functions(*physical_);
+  }
   // Groups in one container with an IOMMU driver.
   struct files {
     int container = -1, physical = -1, group = -1, sibling = -1;
   };
   files open() {
-    if (physical_) enable_functions(*physical_);
+    bring_back();
     files f;
     f.container = on_.open("container", "/dev/vfio/vfio");
     f.group = on_.open("group", t_.group);
@@ -97,7 +122,7 @@ class virtual_function_calls {
   int get(int group, const std::string& device, int n) {
     const int fd = on_.get_device(group, device + (n < 0 ? "" : token(n)));
     // The first open resets the function.
-    if (physical_ && device == physical_->device) enable_functions(*physical_);
+    if (physical_ && device == physical_->device) bring_back();
     return fd;
   }
 
@@ -114,6 +139,11 @@ class virtual_function_calls {
     on_.close_all();
     configuration();
   }
+  // No process knows the token that a physical function has at first.
+  void unknown_token() {
+    get(open().group, t_.device, 1);
+    on_.close_all();
+  }
   // Who may open which function, before and after the physical function got its token.
   void order() {
     files f = open();
@@ -125,7 +155,7 @@ class virtual_function_calls {
     on_.get_device(f.group, physical_->device + token(1));
     on_.get_device(f.physical, t_.device + token(1));
     on_.close("physical function", physical);
-    enable_functions(*physical_);
+    bring_back();
     on_.close_all();
     // The token stays when nothing is open.
     f = open();
@@ -170,7 +200,7 @@ class virtual_function_calls {
                                   " vf_token= 0a1b2c3d-4e5f-6789-abcd-000000000001"}) {
       on_.get_device(f.group, t_.device + text);
       on_.get_device(f.physical, physical_->device + text);
-      enable_functions(*physical_);
+      bring_back();
     }
     on_.close_all();
   }
@@ -210,6 +240,12 @@ class virtual_function_calls {
       for (const std::uint32_t size : {0U, 7U, 8U, 20U, 23U, 24U, 32U}) set_token(on, 4, size);
       on_.ioctl("token that cannot be read", on, VFIO_DEVICE_FEATURE, 16);
     }
+    // The memory ends in front of the token.
+    const std::uint32_t head[] = {24, VFIO_DEVICE_FEATURE_SET};
+    auto* const at = reinterpret_cast<unsigned char*>(memory_.absent) - sizeof head;
+    std::memcpy(at, head, sizeof head);
+    on_.ioctl("token that is not there", physical, VFIO_DEVICE_FEATURE,
+              reinterpret_cast<std::uintptr_t>(at));
     for (const int n : {1, 3, 4}) get(f.group, t_.device, n);
     for (const int n : {-1, 1, 4}) get(f.physical, physical_->device, n);
     set_token(physical, 5);
@@ -228,7 +264,7 @@ class virtual_function_calls {
       hot_reset(on, {f.physical, f.group});
       hot_reset(on, {f.physical, f.group, f.sibling});
       on_.ioctl("RESET", on, VFIO_DEVICE_RESET);
-      enable_functions(*physical_);
+      bring_back();
     }
     on_.close_all();
   }
@@ -242,10 +278,11 @@ class virtual_function_calls {
     std::memcpy(&argument[12], groups.data(), 4 * groups.size());
     on_.ioctl("HOT_RESET of " + std::to_string(groups.size()), device, VFIO_DEVICE_PCI_HOT_RESET,
               reinterpret_cast<std::uintptr_t>(argument.data()));
-    if (physical_) enable_functions(*physical_);
+    bring_back();
   }
   // What the recorder's other sequences do not read.
   void configuration() {
+    if constexpr (std::is_same_v<System, kvm_vfio::native::host>) clear_registers(t_);
     const opened_device o = on_.open_device(t_);
     on_.ioctl_bytes("GET_INFO", o.device, VFIO_DEVICE_GET_INFO, words({24, 0}, 24));
     read(o.device, 0, 256);
@@ -276,6 +313,7 @@ class virtual_function_calls {
 
   recorder<System>& on_;
   const target& t_;
+  const dma_memory& memory_;
   const target* physical_ = nullptr;  // null: VFIO does not drive it
   const target* sibling_ = nullptr;   // another virtual function of the physical function
 };
