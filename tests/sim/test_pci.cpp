@@ -547,6 +547,31 @@ TEST_CASE("a process changes the power state of a function, and D3hot has no mem
   CHECK(change(2) == 3);
   CHECK(change(0) == 0);
   CHECK(reads() == errc::ok);
+  // A reset wakes the function up.
+  CHECK(change(3) == 3);
+  CHECK(p.task.ioctl(p.device, VFIO_DEVICE_RESET, 0).value() == 0);
+  CHECK(state() == 0);
+  CHECK(reads() == errc::ok);
+}
+
+TEST_CASE("a hot reset wakes the functions of the bus up, and a reset that fails does not") {
+  sim::topology t = two_groups();
+  sim::device_spec& d = t.groups[0].devices[0];
+  d.pci.bus_resets = true;
+  d.pci.resets = false;
+  d.pci.capabilities = {{.id = PCI_CAP_ID_PM, .offset = 0x40, .bytes = {0x03, 0}}};
+  d.pci.express = false;
+  d.pci.msi_vectors = 0;
+  d.pci.msix_vectors = 0;
+  t.groups.resize(1);
+  plugged p(t);
+  const std::uint16_t d3hot = 3;
+  p.put(p.config + 0x44, d3hot);
+  CHECK(p.task.ioctl(p.device, VFIO_DEVICE_RESET, 0).error() == errc::inval);
+  CHECK(p.get<std::uint16_t>(p.config + 0x44) == 3);
+  std::int32_t groups[] = {16, 0, 1, p.group};
+  CHECK(p.ioctl_at(p.device, VFIO_DEVICE_PCI_HOT_RESET, groups) == errc::ok);
+  CHECK(p.get<std::uint16_t>(p.config + 0x44) == 0);
 }
 
 TEST_CASE("in D3hot neither MSI nor MSI-X is armed, but INTx is") {

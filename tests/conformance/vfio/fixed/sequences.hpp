@@ -7,9 +7,11 @@
 #include "bitmap_places.hpp"
 #include "containers.hpp"
 #include "file_modes.hpp"
+#include "group_tables.hpp"
 #include "interrupts.hpp"
 #include "ioas_files.hpp"
 #include "ioas_options.hpp"
+#include "irq_sets.hpp"
 #include "mapped_bars.hpp"
 #include "msi_flags.hpp"
 #include "no_iommu.hpp"
@@ -20,9 +22,11 @@
 #include "odd_mappings.hpp"
 #include "odd_owners.hpp"
 #include "page_tables.hpp"
+#include "power_states.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
 #include "virtual_functions.hpp"
+#include "vm_events.hpp"
 #include "vms.hpp"
 
 #include <string>
@@ -35,8 +39,9 @@ namespace vfio_lockstep::fixed {
 inline constexpr std::string_view names[] = {
     "interrupts",   "MSI flags",         "registers",     "hot resets",   "mapped BARs",
     "containers",   "iommufd",           "IOAS options",  "IOAS files",   "page tables",
-    "VMs",          "virtual functions", "odd arguments", "odd mappings", "odd requests",
-    "odd accesses", "odd events",        "odd owners",    "file modes",   "odd bitmaps"};
+    "VMs",          "virtual functions", "odd arguments", "file modes",   "odd bitmaps",
+    "VM events",    "interrupt sets",    "power states",  "group tables", "odd mappings",
+    "odd requests", "odd accesses",      "odd events",    "odd owners"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -57,6 +62,14 @@ inline bool first_comparable(const target& t, const machine& m) {
   for (const target& other : m.targets)
     if (other.comparable) return other.device == t.device;
   return false;
+}
+
+/// Returns whether a device has no virtual functions, and is none. A reset of a physical function
+/// takes its virtual functions away.
+inline bool without_functions(const target& t, const machine& m) {
+  for (const target& other : m.targets)
+    if (other.physical == t.device) return false;
+  return t.physical.empty();
 }
 
 /// Makes the calls of a sequence with a device.
@@ -85,6 +98,14 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     use_vms(on, m, memory);
   } else if (name == "odd arguments" && m.books && first_comparable(t, m)) {
     odd_arguments<System>(on, m, memory).run(t);
+  } else if (name == "VM events" && m.books && first_comparable(t, m)) {
+    vm_events<System>(on).run(t);
+  } else if (name == "interrupt sets" && m.books && t.pci.msi_vectors + t.pci.msix_vectors > 1) {
+    irq_sets<System>(on, t).run();
+  } else if (name == "power states" && m.books && without_functions(t, m)) {
+    power_states<System>(on, t).run();
+  } else if (name == "group tables" && m.books && without_functions(t, m) && first_of_group(t, m)) {
+    group_tables<System>(on, m, memory).run(t);
   } else if (name == "file modes" && m.maps && first_comparable(t, m)) {
     file_modes<System>(on, m).run(t);
   } else if (name == "odd bitmaps" && m.books && first_comparable(t, m)) {

@@ -77,6 +77,11 @@ KVM_VFIO_INLINE void pci_config::enable_msi(std::uint32_t vectors) noexcept {
   enabled_msi_ = most_msi_;
 }
 
+KVM_VFIO_INLINE void pci_config::reset_function() noexcept {
+  if (pm_ != 0) set_power(0);
+  enabled_msi_ = msi_armed_ ? most_msi_ : 0;
+}
+
 KVM_VFIO_INLINE void pci_config::enable_msix(bool on) noexcept {
   if (msix_ != 0) set_bit(msix_ + PCI_MSIX_FLAGS + 1, PCI_MSIX_FLAGS_ENABLE >> 8, on);
 }
