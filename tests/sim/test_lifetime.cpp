@@ -145,6 +145,29 @@ TEST_CASE("an iommufd that maps itself, or its device, ends with the world") {
   }
   CHECK(ends == 1);
 }
+TEST_CASE("a kernel ends while an iommufd of another process maps one of its VMs") {
+  sim::world_of<kvm_vfio::linux_7_3> world(two_groups());
+  vmm_without_kvm other(world);
+  const int iommufd = iommufd_with_space(other);
+  const int kept = other.open("/dev/vfio/1").value();
+  REQUIRE(map_file(other, iommufd, kept, 0x10000) == errc::ok);
+  {
+    kernel_with_vmm v(world);
+    const int kvm = v.vmm.open("/dev/kvm").value();
+    const int vm = v.vmm.create_vm(kvm).value();
+    const int dev = v.vmm.create_kvm_vfio(vm).value();
+    std::uint64_t iova = 0x20000;
+    for (const int fd : {kvm, vm, dev}) {
+      sim::file* const f = v.task.file_of(fd);
+      f->get();
+      const int passed = static_cast<int>(other.task.install_at(50 + fd, f).value());
+      REQUIRE(map_file(other, iommufd, passed, iova += 0x1000) == errc::ok);
+      REQUIRE(other.close(passed) == errc::ok);
+    }
+    CHECK(sim::snapshot_of(world).iommufds[0].spaces[0].mappings.size() == 4);
+  }
+  CHECK(sim::snapshot_of(world).iommufds[0].spaces[0].mappings.size() == 1);
+}
 TEST_CASE("an iommufd that maps itself and a VM ends before the kernel") {
   int ends = 0;
   {

@@ -329,9 +329,9 @@ kernel<Profile, Iommu>::kernel(std::unique_ptr<sim::world> own, sim::world* host
 template <profile Profile, class Iommu>
 kernel<Profile, Iommu>::~kernel() {
   // Without the module of VFIO a kvm-vfio cannot take its VM from the files that it tracked.
-  if (own_) own_->unmap_files();
-  else
-    for (const auto& vm : vms_) world_.forget(*vm);
+  world_.unmap_files(/*of_kvm=*/!own_);
+  if (own_) return;
+  for (const auto& vm : vms_) world_.forget(*vm);
 }
 
 template <profile Profile, class Iommu>

@@ -103,10 +103,12 @@ class world : public filesystem {
   /// \return whether an eventfd was signalled
   bool raise(vfio_device& device, std::uint32_t index, std::uint32_t vector = 0);
 
-  /// Removes all mappings of iommufds. A kernel and a world call this function at their end: if a
+  /// Removes mappings of iommufds. A kernel and a world call this function at their end: if a
   /// mapping is of the memory of its own iommufd, or of a device that is bound to the iommufd, the
   /// iommufd stays open after the last process, as in Linux. Takes the world's lock.
-  void unmap_files() noexcept;
+  /// \param of_kvm whether only mappings of files of KVM are removed, which end before a world that
+  ///               kernels share
+  void unmap_files(bool of_kvm) noexcept;
   /// Removes a VM from each group, device and device file that knows it. A kernel calls this
   /// function before it deletes the VM. Takes the world's lock.
   void forget(const vm_base& vm) noexcept;

@@ -190,7 +190,8 @@ class iommufd_file final : public file {
   /// Detaches a device (VFIO_DEVICE_DETACH_IOMMUFD_PT). Does nothing if the device is not attached.
   void detach(std::uint32_t id) noexcept;
   /// Removes the mappings of all address spaces. The caller has an `iommufd_guard`.
-  void unmap_all() noexcept;
+  /// \param of_kvm whether only mappings of files of KVM are removed
+  void unmap_all(bool of_kvm) noexcept;
   /// Tells that the file of a fault queue is released. Takes the world's lock.
   void fault_queue_closed(std::uint32_t id) noexcept;
   /// Makes an address space for VFIO, if there is none (VFIO_GROUP_SET_CONTAINER with an iommufd).

@@ -161,9 +161,17 @@ KVM_VFIO_INLINE iommufd_file::~iommufd_file() {
   std::erase(state_.files, this);
 }
 
-KVM_VFIO_INLINE void iommufd_file::unmap_all() noexcept {
+KVM_VFIO_INLINE void iommufd_file::unmap_all(bool of_kvm) noexcept {
   std::uint64_t done = 0;
-  for (auto& [id, o] : objects_) (void)o.space.unmap(0, ~std::uint64_t{0}, done);
+  const auto is_of_kvm = [](const file_ref& f) {
+    return f->kind() == file_kind::kvm || f->kind() == file_kind::tce_table;
+  };
+  for (auto& [id, o] : objects_)
+    for (auto next = o.space.mappings().all().begin(); next != o.space.mappings().all().end();) {
+      const dma_mapping& m = (next++)->second;
+      const std::uint64_t first = m.iova, last = m.last();
+      if (!of_kvm || (m.file && is_of_kvm(m.file->open))) (void)o.space.unmap(first, last, done);
+    }
 }
 
 KVM_VFIO_INLINE std::uint32_t iommufd_file::make(type kind) {
