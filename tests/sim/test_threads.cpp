@@ -5,6 +5,8 @@
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <kvm_vfio/sim/system/memory_file.hpp>
+#include <kvm_vfio/trace/checker.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
 #include <kvm_vfio/uapi/iommufd_tables.hpp>
 
@@ -15,6 +17,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <random>
 #include <set>
 #include <string>
@@ -23,6 +26,8 @@
 #include <vector>
 
 namespace {
+
+namespace u = kvm_vfio::uapi;
 
 std::string path_of(int group) { return "/dev/vfio/" + std::to_string(group); }
 
@@ -295,7 +300,6 @@ TEST_CASE("a process ends while other threads use it, and onlookers count") {
 }
 
 TEST_CASE("threads never see a fault queue whose making fails") {
-  namespace u = kvm_vfio::uapi;
   constexpr int rounds = 5000;
   sim::topology t = two_groups();
   t.iommus[0].name = "dmar0";
@@ -329,4 +333,172 @@ TEST_CASE("threads never see a fault queue whose making fails") {
   });
   CHECK(made == 0);
   CHECK(seen == 0);
+}
+
+namespace {
+
+// Makes random calls of a process, most of them on descriptors and objects that exist. The sequence
+// depends on the seed and on what other threads do.
+class random_calls {
+ public:
+  random_calls(sim::process& task, unsigned seed) : task_(task), random_(seed) {}
+
+  void call() {
+    static constexpr void (random_calls::* all[])() = {
+        &random_calls::opens,   &random_calls::closes,     &random_calls::closes,
+        &random_calls::groups,  &random_calls::kvm_vfio,   &random_calls::objects,
+        &random_calls::devices, &random_calls::mappings,   &random_calls::mappings,
+        &random_calls::files,   &random_calls::interrupts, &random_calls::destroys};
+    (this->*all[number(std::size(all))])();
+  }
+
+ private:
+  unsigned number(std::size_t below) { return static_cast<unsigned>(random_() % below); }
+  int fd() { return static_cast<int>(number(24)); }
+  std::uint32_t id() { return 1 + number(6); }
+  std::uint64_t iova() { return 0x1000 * std::uint64_t{number(64)}; }
+  template <class T>
+  void on_any(unsigned long request, T argument) {
+    argument.size = sizeof argument;
+    (void)task_.ioctl(fd(), request, support::address_of(argument));
+  }
+  template <class T>
+  void on_device(unsigned long request, T argument) {
+    argument.argsz = sizeof argument;
+    (void)task_.ioctl(fd(), request, support::address_of(argument));
+  }
+
+  void opens() {
+    static constexpr const char* paths[] = {
+        "/dev/vfio/1", "/dev/vfio/vfio",          "/dev/iommu",
+        "/dev/iommu",  "/dev/vfio/devices/vfio0", "/dev/vfio/devices/vfio2",
+        "/dev/kvm"};
+    (void)task_.open(paths[number(std::size(paths))]);
+  }
+  void closes() { (void)task_.close(fd()); }
+  void groups() {
+    const std::int32_t container = fd();
+    const int on = fd();
+    (void)task_.ioctl(on, VFIO_GROUP_SET_CONTAINER, support::address_of(container));
+    (void)task_.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+    (void)task_.ioctl(on, VFIO_GROUP_GET_DEVICE_FD,
+                      reinterpret_cast<std::uintptr_t>("0000:00:04.0"));
+    if (number(2) == 0) (void)task_.ioctl(on, VFIO_GROUP_UNSET_CONTAINER, 0);
+  }
+  void kvm_vfio() {
+    (void)task_.ioctl(fd(), KVM_CREATE_VM, 0);
+    kvm_create_device create{.type = KVM_DEV_TYPE_VFIO, .fd = 0, .flags = 0};
+    (void)task_.ioctl(fd(), KVM_CREATE_DEVICE, support::address_of(create));
+    const std::int32_t file = fd();
+    const kvm_device_attr attr{.flags = 0,
+                               .group = u::dev_vfio_file,
+                               .attr = 1 + std::uint64_t{number(2)},
+                               .addr = support::address_of(file)};
+    (void)task_.ioctl(fd(), KVM_SET_DEVICE_ATTR, support::address_of(attr));
+  }
+  void objects() {
+    on_any(u::request_ioas_alloc, u::iommu_ioas_alloc{});
+    on_any(u::request_fault_queue_alloc, u::iommu_fault_alloc{});
+    u::iommu_hwpt_alloc table{};
+    table.dev_id = id();
+    table.pt_id = id();
+    table.flags = number(2) == 0 ? 0 : u::hwpt_fault_id_valid;
+    table.fault_id = id();
+    on_any(u::request_hwpt_alloc, table);
+  }
+  void devices() {
+    on_device(u::request_bind_iommufd, u::device_bind_iommufd{0, 0, fd(), 0});
+    on_device(u::request_attach_iommufd_pt, u::device_attach_iommufd_pt{0, 0, id()});
+    if (number(3) == 0) on_device(u::request_detach_iommufd_pt, u::device_detach_iommufd_pt{});
+  }
+  void mappings() {
+    u::iommu_ioas_map map{};
+    map.flags = u::map_readable | u::map_fixed_iova;
+    map.ioas_id = id();
+    map.user_va = 0x100000;
+    map.length = 0x1000;
+    map.iova = iova();
+    on_any(u::request_ioas_map, map);
+    u::iommu_ioas_copy copy{};
+    copy.flags = u::map_readable;
+    copy.dst_ioas_id = id();
+    copy.src_ioas_id = id();
+    copy.length = 0x1000;
+    copy.src_iova = map.iova;
+    on_any(u::request_ioas_copy, copy);
+    u::iommu_ioas_unmap unmap{};
+    unmap.ioas_id = id();
+    unmap.length = number(2) == 0 ? ~std::uint64_t{0} : 0x1000;
+    unmap.iova = unmap.length == 0x1000 ? iova() : 0;
+    on_any(u::request_ioas_unmap, unmap);
+  }
+  void files() {
+    if (number(4) == 0) (void)task_.insert(sim::file_ref(new sim::memory_file(0x10000)));
+    u::iommu_ioas_map_file map{};
+    map.flags = u::map_readable | (number(2) == 0 ? 0 : u::map_fixed_iova);
+    map.ioas_id = id();
+    map.fd = fd();
+    map.length = 0x1000;
+    map.iova = iova();
+    on_any(u::request_ioas_map_file, map);
+    on_any(u::request_ioas_change_process, u::iommu_ioas_change_process{});
+  }
+  void interrupts() {
+    (void)task_.eventfd();
+    struct irqs {
+      std::uint32_t argsz, flags, index, start, count;
+      std::int32_t fd;
+    };
+    on_device(VFIO_DEVICE_SET_IRQS, irqs{0, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                                         number(3), 0, 1, fd()});
+    (void)task_.ioctl(fd(), KVM_CREATE_IRQCHIP, 0);
+    kvm_irqfd irqfd{};
+    irqfd.fd = static_cast<std::uint32_t>(fd());
+    irqfd.gsi = 5;
+    (void)task_.ioctl(fd(), KVM_IRQFD, support::address_of(irqfd));
+  }
+  void destroys() { on_any(u::request_destroy, u::iommu_destroy{.size = 0, .id = id()}); }
+
+  sim::process& task_;
+  std::minstd_rand random_;
+};
+
+}  // namespace
+
+TEST_CASE("threads make random calls on two processes, while another one looks and ends one") {
+  constexpr int threads = 4, rounds = 1000;
+  sim::topology t = two_groups();
+  t.iommus[0].name = "dmar0";
+  for (sim::group_spec& g : t.groups) g.iommu = "dmar0";
+  const bool ends = GENERATE(false, true);
+  trace::checker check;
+  machine_under_test<> m(t);
+  sim::memory memory;
+  sim::process second(m.kernel, memory, 2);
+  for (sim::process* const p : {&m.task, &second}) {
+    p->observe(check);
+    p->limit(22);
+  }
+  std::atomic<int> working = threads;
+  std::size_t seen = 0;
+  support::on_threads(
+      threads,
+      [&](int thread) {
+        random_calls calls(thread % 2 == 0 ? m.task : second, static_cast<unsigned>(thread) + 1);
+        for (int i = 0; i < rounds; ++i) calls.call();
+        --working;
+      },
+      [&] {
+        do {
+          seen += m.kernel.look().groups.size() + m.task.descriptors() + m.task.mappings();
+          seen += static_cast<std::size_t>(m.world.containers() + m.world.iommufds());
+          seen += check.text().size();
+          if (ends) m.task.exit();
+        } while (working > 0);
+      });
+  CHECK(seen > 0);
+  for (sim::process* const p : {&m.task, &second}) {
+    p->exit();
+    CHECK(p->descriptors() == 0);
+  }
 }
