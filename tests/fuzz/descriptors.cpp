@@ -131,9 +131,9 @@ class session {
     put(t, static_cast<int>(*a), file ? file : t.process.file_of(static_cast<int>(*a)), path_only);
   }
   void put(task& t, int fd, sim::file* file, bool path_only) {
+    ++held_[file];  // first, because the descriptor may have this file already
     drop(t, fd);
     t.open[fd] = {file, path_only};
-    ++held_[file];
   }
   void drop(task& t, int fd) {
     const auto at = t.open.find(fd);
