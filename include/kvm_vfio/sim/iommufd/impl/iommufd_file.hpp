@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/result.hpp>
+#include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/iommu/domain.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommu/iova_ranges.hpp>
