@@ -845,6 +845,47 @@ TEST_CASE("a function without a VFIO driver prevents the hot reset of its bus") 
   CHECK(p.reset(p.device, {p.group, p.other}) == errc::inval);
 }
 
+TEMPLATE_TEST_CASE("a hot reset names the bridges of its bus and what is behind them", "",
+                   kvm_vfio::linux_6_1, kvm_vfio::linux_6_12, kvm_vfio::linux_7_3) {
+  sim::topology t = behind_a_bridge();
+  const auto add = [&t](int group, const char* name, std::uint8_t behind, bool resets) {
+    t.groups.push_back({.number = group, .devices = {{.name = name}}});
+    sim::device_spec& d = t.groups.back().devices[0];
+    if (behind != 0) d.bound = sim::driver::none;
+    d.pci.secondary_bus = behind;
+    d.pci.bus_resets = resets;
+  };
+  add(20, "0000:02:03.0", 4, true);
+  add(30, "0000:04:00.0", 0x1b, true);
+  add(40, "0000:1b:00.0", 0, true);
+  add(50, "0000:04:01.0", 0, true);
+  add(60, "0001:04:00.0", 0, true);  // another domain
+  bridged<TestType> p(t);
+  struct {
+    std::uint32_t argsz, flags, count;
+    struct {
+      std::int32_t number;
+      std::uint16_t segment;
+      std::uint8_t bus, devfn;
+    } devices[6];
+  } i{};
+  i.argsz = sizeof i - 1;
+  CHECK(p.ioctl_at(p.device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, i) == errc::nospc);
+  CHECK(i.count == 6);
+  i.argsz = sizeof i;
+  REQUIRE(p.ioctl_at(p.device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, i) == errc::ok);
+  CHECK(i.count == 6);
+  const std::int32_t groups[] = {1, 20, 30, 40, 50, 2};
+  const int buses[] = {2, 2, 4, 0x1b, 4, 2};
+  for (std::size_t n = 0; n < 6; ++n)
+    CHECK((i.devices[n].number == groups[n] && i.devices[n].bus == buses[n]));
+  CHECK(p.reset(p.device, {p.group, p.other}) == errc::inval);
+  // The bus behind the last bridge has no bridge.
+  const int last = p.group_with_iommu("/dev/vfio/40");
+  const int device = static_cast<int>(p.device_fd(last, "0000:1b:00.0").value());
+  CHECK(p.reset(device, {last}) == errc::ok);
+}
+
 TEST_CASE("Linux 6.1 looks for the bus before it looks at the number of groups") {
   bridged<kvm_vfio::linux_6_1> p;
   const int alone = static_cast<int>(p.device_fd(p.other, "0000:00:05.1").value());

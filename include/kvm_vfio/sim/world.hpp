@@ -156,6 +156,8 @@ class world : public filesystem {
   // Returns the IOMMU with a name. A checked topology has an IOMMU for each name in it.
   // The empty name stands for no IOMMU.
   [[nodiscard]] const iommu_spec& iommu(const std::string& name) const noexcept;
+  // Adds the functions of a bus ("0000:02:") that a hot reset names, and those behind its bridges.
+  void add_bus(std::string_view bus, std::vector<vfio_device*>& to) const;
   // Returns the group or the device that has a path below /dev/vfio. Null: no node has this path.
   [[nodiscard]] vfio_group* group_at(std::string_view path) const noexcept;
   [[nodiscard]] vfio_device* device_at(std::string_view path) const noexcept;

@@ -33,9 +33,14 @@ other_devices() {
     -netdev user,id=net2,restrict=on -device e1000e,bus=port3,netdev=net2,romfile=)
 }
 
-# Two devices whose physical function has two virtual functions.
+# Two devices whose physical function has two virtual functions, and bridges beside devices on buses that can be reset.
 virtual_functions() {
   local n
+  qemu+=(-device pcie-root-port,id=port2,addr=12.0,chassis=3,slot=11,x-speed=5
+    -device edu,bus=port2,addr=0.0,multifunction=on
+    -device pcie-pci-bridge,bus=port2,id=bridge0,addr=0.1 -device edu,bus=bridge0,addr=1
+    -device pci-bridge,bus=bridge0,id=bridge1,addr=2,chassis_nr=9,shpc=off -device pci-testdev,bus=bridge1,addr=3
+    -device edu,bus=bridge0,addr=4)
   for n in 0 1; do
     qemu+=(-device "pcie-root-port,id=port$n,addr=$((n + 10)).0,chassis=$((n + 1)),slot=$((n + 9)),x-speed=5"
       -device "nvme-subsys,id=subsystem$n"

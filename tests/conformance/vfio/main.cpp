@@ -63,9 +63,11 @@ constexpr const char* usage =
     "                         the fixed sequences run on it, too, and nothing is compared\n"
     "  iommufd=0|1            with simulator=FILE: whether the machine has iommufd (1)\n"
     "  fixed=0                leave out the scenarios and the fixed sequences\n"
-    "  functions=1            compare only virtual functions and their physical functions, and "
-    "only\n"
-    "                         with the fixed sequences and the requests for information\n"
+    "  functions=1            compare only virtual functions, their physical functions, and "
+    "devices\n"
+    "                         on buses that can be reset, with the fixed sequences and the "
+    "requests\n"
+    "                         for information\n"
     "  corpus=FILE            compare the inputs of the corpus for this machine, too\n"
     "  topology=1             print the machine's topology for the corpus, and end\n"
     "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine has no VFIO\n"
@@ -358,7 +360,7 @@ class comparison {
   }
   /// Whether the fixed sequences are compared with the device.
   [[nodiscard]] bool compared(const target& t) const {
-    return t.comparable && (!options_.functions || of_functions(t));
+    return t.comparable && (!options_.functions || of_functions(t) || t.pci.bus_resets);
   }
   /// The memory that the fixed sequences use.
   [[nodiscard]] fixed::dma_memory dma() const {

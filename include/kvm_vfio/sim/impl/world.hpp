@@ -93,13 +93,25 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
     physical->sriov.is_physical = true;
     if (physical->spec().bound == driver::vfio) d->sriov.physical = &physical->sriov;
   }
+  for (const auto& [name, d] : by_name_)
+    if (d->spec().pci.bus_resets)
+      add_bus(std::string_view(name).substr(0, name.rfind(':') + 1), d->on_bus);
+}
+
+KVM_VFIO_INLINE void world::add_bus(std::string_view bus, std::vector<vfio_device*>& to) const {
   // by_name_ is in the order of the addresses, because their digits have fixed places.
-  for (const auto& [name, d] : by_name_) {
-    if (!d->spec().pci.bus_resets) continue;
-    const std::string_view bus = std::string_view(name).substr(0, name.rfind(':') + 1);
-    for (auto at = by_name_.lower_bound(bus);
-         at != by_name_.end() && std::string_view(at->first).starts_with(bus); ++at)
-      if (!at->second->spec().mediated) d->on_bus.push_back(at->second);
+  for (auto at = by_name_.lower_bound(bus);
+       at != by_name_.end() && std::string_view(at->first).starts_with(bus); ++at) {
+    const device_spec& spec = at->second->spec();
+    if (spec.mediated) continue;
+    to.push_back(at->second);
+    if (spec.pci.secondary_bus == 0) continue;
+    // The bus behind a bridge has a greater number, so this ends.
+    constexpr const char* digits = "0123456789abcdef";
+    const std::string behind = spec.name.substr(0, spec.name.find(':') + 1) +
+                               digits[spec.pci.secondary_bus >> 4] +
+                               digits[spec.pci.secondary_bus & 15] + ':';
+    if (behind > bus) add_bus(behind, to);
   }
 }
 

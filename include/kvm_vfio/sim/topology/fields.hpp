@@ -125,6 +125,7 @@ void visit_fields(T& p, Visit&& visit) {
   visit("express", p.express, field_form::plain);
   visit("resets", p.resets, field_form::plain);
   visit("bus_resets", p.bus_resets, field_form::plain);
+  visit("secondary_bus", p.secondary_bus, field_form::hex);
   visit("capabilities", p.capabilities, field_form::plain);
   visit("own_registers", p.own_registers, field_form::plain);
 }

@@ -73,8 +73,9 @@ class vfio_device {
   iommufd_file* group_iommufd = nullptr;
   /// The number of the device in `group_iommufd`.
   std::uint32_t group_device_id = 0;
-  /// The devices on the bus of this device, with this one, in the order of their addresses. Empty:
-  /// the bus cannot be reset.
+  /// The devices that a hot reset of this device names: those on its bus, with this one, in the
+  /// order of their addresses, and behind each bridge those on the bus behind it. Empty: the bus
+  /// cannot be reset.
   std::vector<vfio_device*> on_bus;
   /// What VFIO keeps of the device because of SR-IOV.
   sriov_function sriov;

@@ -156,6 +156,11 @@ class pci_files {
     bytes[PCI_COMMAND + 1] = static_cast<char>(pci_.command >> 8);
     // The identity of a virtual function is in its physical function.
     if (is_virtual_) bytes.replace(PCI_VENDOR_ID, 4, 4, static_cast<char>(0xff));
+    if (pci_.secondary_bus != 0) {
+      bytes[PCI_HEADER_TYPE] =
+          static_cast<char>(PCI_HEADER_TYPE_BRIDGE | (pci_.multifunction ? 0x80U : 0U));
+      bytes[PCI_SECONDARY_BUS] = bytes[PCI_SUBORDINATE_BUS] = static_cast<char>(pci_.secondary_bus);
+    }
     if (behind != 0) {
       constexpr unsigned several_functions = 0x80;
       bytes[PCI_HEADER_TYPE] = static_cast<char>(PCI_HEADER_TYPE_BRIDGE | several_functions);

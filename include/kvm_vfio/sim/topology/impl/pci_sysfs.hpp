@@ -156,6 +156,9 @@ class pci_sysfs_reader {
     pci_.intx = byte(PCI_INTERRUPT_PIN) != 0;
     pci_.multifunction = (byte(PCI_HEADER_TYPE) & several_functions) != 0;
     pci_.express = !none && size > PCI_CFG_SPACE_SIZE;
+    const unsigned kind = byte(PCI_HEADER_TYPE) & ~several_functions;
+    if (kind == PCI_HEADER_TYPE_BRIDGE || kind == PCI_HEADER_TYPE_CARDBUS)
+      pci_.secondary_bus = static_cast<std::uint8_t>(byte(PCI_SECONDARY_BUS));
     read_addresses();
     if (config_.size() < PCI_CFG_SPACE_SIZE)
       return note(
