@@ -44,6 +44,10 @@ class irq_sets {
  private:
   using fds = std::vector<std::int32_t>;
   static constexpr std::uint32_t trigger = VFIO_IRQ_SET_ACTION_TRIGGER;
+  static constexpr std::uint32_t mask = VFIO_IRQ_SET_ACTION_MASK;
+  static constexpr std::uint32_t unmask = VFIO_IRQ_SET_ACTION_UNMASK;
+  static constexpr std::uint32_t kinds_of_data[] = {VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_BOOL,
+                                                    VFIO_IRQ_SET_DATA_EVENTFD};
 
   void vectors(std::uint32_t index, int group) {
     const int a = events_[0], b = events_[1], c = events_[2];
@@ -64,7 +68,7 @@ class irq_sets {
       bools(index, 1, {1});
       send(VFIO_IRQ_SET_DATA_NONE | trigger, index, 1, 2, nullptr, 0);
       send(VFIO_IRQ_SET_DATA_NONE | trigger, index, 1, 0, nullptr, 0);
-      for (const std::uint32_t action : {VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_UNMASK}) {
+      for (const std::uint32_t action : {mask, unmask}) {
         send(VFIO_IRQ_SET_DATA_NONE | action, index, 0, 1, nullptr, 0);
         send(VFIO_IRQ_SET_DATA_EVENTFD | action, index, 0, 1, &c, 4);
         const unsigned char yes = 1;
@@ -84,8 +88,7 @@ class irq_sets {
     }
     signals(index);
     for (const std::uint32_t size : {0U, 16U, 19U, 20U, 21U, 23U, 24U, 28U, 1U << 20, all})
-      for (const std::uint32_t data :
-           {VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_BOOL, VFIO_IRQ_SET_DATA_EVENTFD}) {
+      for (const std::uint32_t data : kinds_of_data) {
         auto c = words({size, data | trigger, index, 0, 1, static_cast<std::uint32_t>(a), 0});
         on_.ioctl("size " + std::to_string(size), device_, VFIO_DEVICE_SET_IRQS,
                   reinterpret_cast<std::uintptr_t>(c.data()));
