@@ -120,7 +120,8 @@ KVM_VFIO_INLINE world::~world() { unmap_files(/*of_kvm=*/false); }
 KVM_VFIO_INLINE void world::unmap_files(bool of_kvm) noexcept {
   const iommufd_guard held(iommufds_);
   // The list is const for those who look at it.
-  for (const iommufd_file* const f : iommufds_.files) const_cast<iommufd_file*>(f)->unmap_all(of_kvm);
+  for (const iommufd_file* const f : iommufds_.files)
+    const_cast<iommufd_file*>(f)->unmap_all(of_kvm);
 }
 
 KVM_VFIO_INLINE unfit_release::unfit_release(std::string_view release, std::string_view profile)
