@@ -224,25 +224,38 @@ TEST_CASE("a device that is attached again takes the other devices of its group 
   CHECK(table == moved);
 }
 
-TEST_CASE("a device does not join a page table of its group that another call allocated") {
+TEST_CASE("a second device of a group joins only the page table that the group has") {
   namespace u = kvm_vfio::uapi;
   machine_under_test<> m;
   const int fd = m.open("/dev/iommu");
-  const int first = m.bound("/dev/vfio/devices/vfio1", fd);
+  const int first = m.open("/dev/vfio/devices/vfio1");
+  u::device_bind_iommufd b{.argsz = sizeof b, .flags = 0, .iommufd = fd, .out_devid = 0};
+  REQUIRE(m.ioctl_at(first, u::request_bind_iommufd, b) == errc::ok);
   const int second = m.bound("/dev/vfio/devices/vfio2", fd);
   const std::uint32_t space = m.alloc_ioas(fd);
-  u::iommu_hwpt_alloc table{};
-  table.size = sizeof table;
-  table.dev_id = 1;
-  table.pt_id = space;
-  REQUIRE(m.ioctl_at(fd, u::request_hwpt_alloc, table) == errc::ok);
-  const auto attach = [&](int d, std::uint32_t to) {
-    u::device_attach_iommufd_pt a{.argsz = sizeof a, .flags = 0, .pt_id = to};
-    return m.ioctl_at(d, u::request_attach_iommufd_pt, a);
-  };
-  REQUIRE(attach(first, table.out_hwpt_id) == errc::ok);
-  CHECK(attach(second, space) == errc::inval);  // Linux would make another table
-  CHECK(attach(second, table.out_hwpt_id) == errc::ok);
+  const std::uint32_t high = m.alloc_ioas(fd);
+  u::iommu_hwpt_alloc t{};
+  t.size = sizeof t;
+  t.dev_id = b.out_devid;
+  t.pt_id = space;
+  REQUIRE(m.ioctl_at(fd, u::request_hwpt_alloc, t) == errc::ok);
+  // No device can use this mapping.
+  u::iommu_ioas_map map{};
+  map.size = sizeof map;
+  map.flags = u::map_fixed_iova | u::map_readable;
+  map.ioas_id = high;
+  map.user_va = 0x10000;
+  map.length = 0x1000;
+  map.iova = std::uint64_t{1} << 60;
+  REQUIRE(m.ioctl_at(fd, u::request_ioas_map, map) == errc::ok);
+  CHECK(m.attach(second, high) == errc::addrinuse);
+
+  REQUIRE(m.attach(first, t.out_hwpt_id) == errc::ok);
+  CHECK(m.attach(second, space) == errc::inval);  // no attach has made its page table
+  CHECK(m.attach(second, high) == errc::inval);
+  CHECK(m.attach(second, t.out_hwpt_id) == errc::ok);
+  CHECK(m.attach(second, space) == errc::ok);  // a new page table, for both devices
+  CHECK(m.attach(second, high) == errc::addrinuse);
 }
 
 TEST_CASE("a page table without devices limits the addresses already") {

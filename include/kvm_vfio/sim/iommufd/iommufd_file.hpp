@@ -178,7 +178,8 @@ class iommufd_file final : public file {
   /// - `errc::noent`: there is no object with the number `pt`; or the device is a mediated device,
   ///   and the object is no address space
   /// - `errc::inval`: the object is a device; or the device is not attached yet, and another device
-  ///   of the group is attached to another object
+  ///   of the group is attached to another object, or to a page table that HWPT_ALLOC has made for
+  ///   this address space
   /// - `errc::nodev`: the page table has a fault queue, and the device cannot report faults
   /// - `errc::addrinuse`: a mapping is at an address that the device cannot use, or is not aligned
   ///   to the pages of its IOMMU

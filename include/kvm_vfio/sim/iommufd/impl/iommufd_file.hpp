@@ -97,20 +97,18 @@ KVM_VFIO_INLINE errc iommufd_file::attach(std::uint32_t id, std::uint32_t& pt) {
   iommu_group& group = *d.group;
   // A page table in software, of a device without an IOMMU, is for such devices only.
   if (to->kind == type::hwpt && to->iommu->name.empty() != group.no_iommu()) return errc::inval;
+  // All devices of a group use one page table. A device that is attached takes them all to the new
+  // one. For an address space Linux tries only page tables that an attach has made.
+  const bool alone = d.device->mediated || d.attached_to;
+  iommufd_object* const shared = alone ? nullptr : table_of(group, &d);
+  if (shared && to->kind == type::ioas && (!shared->automatic || shared->address_space != to))
+    return errc::inval;
+  if (shared && to->kind == type::hwpt && shared != to) return errc::inval;
   ioas& space = to->kind == type::ioas ? to->space : to->address_space->space;
   if (!space.fits(d.device->mediated ? ioas::page : smallest_page(group.iommu().page_sizes)))
     return errc::addrinuse;
   if (!d.device->mediated) {
     if (!space.is_within(narrowed(space.ranges(), group.iommu()))) return errc::addrinuse;
-    // A device that is attached takes all devices of its group to the new page table.
-    iommufd_object* const shared = d.attached_to ? nullptr : table_of(group, &d);
-    if (shared) {
-      // All devices of a group use one page table. For an address space, the kernel looks among the
-      // tables that it made itself (iommufd_device_auto_get_domain).
-      const bool made_for_space = to->kind == type::ioas && shared->automatic;
-      const iommufd_object* const wanted = made_for_space ? shared->address_space : shared;
-      if (to != wanted) return errc::inval;
-    }
     // No simulated device can report faults.
     if (to->faults && !group.no_iommu()) return errc::nodev;
     if (to->kind == type::ioas) {
