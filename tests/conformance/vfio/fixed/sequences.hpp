@@ -100,7 +100,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
     odd_arguments<System>(on, m, memory).run(t);
   } else if (name == "VM events" && m.books && first_comparable(t, m)) {
     vm_events<System>(on).run(t);
-  } else if (name == "interrupt sets" && m.books && t.pci.msi_vectors + t.pci.msix_vectors > 1) {
+  } else if (name == "interrupt sets" && m.books && t.pci.msi_vectors + t.pci.msix_vectors > 1 &&
+             first_of_group(t, m)) {
     irq_sets<System>(on, t).run();
   } else if (name == "power states" && m.books && without_functions(t, m)) {
     power_states<System>(on, t).run();
