@@ -45,8 +45,7 @@ namespace kvm_vfio::sim {
 ///   a PCI function are in /sys/devices/platform, with the files of the PCI function that they
 ///   show.
 /// - /sys/bus/BUS/drivers with vfio-pci, and with vfio_mdev and vfio-platform if a device is bound
-/// to
-///   them. The driver "other" stands for each driver of the host that is not a VFIO driver.
+///   to them. The driver "other" stands for each driver of the host that is not a VFIO driver.
 /// - /sys/kernel/iommu_groups, and the IOMMUs in /sys/class/iommu. A '/' in the name of an IOMMU
 ///   becomes '!', as in each name that Linux shows in sysfs.
 /// - the character devices in /sys/dev/char, /sys/class/vfio, /sys/class/vfio-dev and

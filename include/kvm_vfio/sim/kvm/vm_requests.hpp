@@ -56,10 +56,9 @@ class vm_requests {
   /// \par Errors
   /// - `errc::fault`: the struct cannot be read
   /// - `errc::inval`: SET_USER_MEMORY_REGION: the number of the slot, the flags or the alignment
-  /// are
-  ///   wrong, a range wraps around or is too large, the slot that is deleted does not exist, or an
-  ///   existing slot would get another size, another memory or KVM_MEM_READONLY. IRQFD: a flag is
-  ///   unknown, the VM has no interrupt controller (KVM_CREATE_IRQCHIP), or a file is not an
+  ///   are wrong, a range wraps around or is too large, the slot that is deleted does not exist, or
+  ///   an existing slot would get another size, another memory or KVM_MEM_READONLY. IRQFD: a flag
+  ///   is unknown, the VM has no interrupt controller (KVM_CREATE_IRQCHIP), or a file is not an
   ///   eventfd. IOEVENTFD: the length or the flags are wrong, the range wraps around, or the file
   ///   is not an eventfd
   /// - `errc::exists`: SET_USER_MEMORY_REGION: another slot has one of the addresses. IOEVENTFD:

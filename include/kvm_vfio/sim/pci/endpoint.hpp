@@ -94,7 +94,7 @@ class pci_endpoint {
   /// \param size   the number of bytes
   /// \param offset the offset in the device's file, in bytes
   /// \return the number of bytes that were read: not more than there are up to the end of the
-  /// region
+  ///   region
   /// \par Errors
   /// - `errc::fault`: the range reaches over the end of the configuration space
   /// - `errc::inval`: there is no such region, or the offset is behind its end
@@ -124,8 +124,7 @@ class pci_endpoint {
   /// \param offset the offset in the device's file, in bytes, a multiple of `page`
   /// \par Errors
   /// - `errc::inval`: the region is no BAR that can be mapped, or the part ends behind the last
-  /// page
-  ///   of the BAR
+  ///   page of the BAR
   /// - `errc::nomem`: this program has no range of addresses for the whole BAR
   [[nodiscard]] result<void*> map(std::uint64_t size, std::uint64_t offset) noexcept;
   /// Finds the memory of a part of a BAR as a part of a file, which another process can map. The

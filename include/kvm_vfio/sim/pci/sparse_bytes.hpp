@@ -42,8 +42,7 @@ class sparse_bytes {
   /// the block, too. Call this function before `map`.
   /// \param size   the number of bytes, a multiple of `chunk_size`; each call gives the same number
   /// \param file   the descriptor of the file, which must have zeros there; each call gives the
-  /// same
-  ///               file
+  ///               same file
   /// \param offset the offset of the part in the file, a multiple of the page size
   /// \return false: the block exists already and is no file, or there is no memory or no range of
   ///         addresses for the block; then nothing changed

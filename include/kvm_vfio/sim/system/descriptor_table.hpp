@@ -29,9 +29,8 @@ enum class descriptor_use : unsigned char {
 /// \par Errors
 /// - `errc::inval`: the offset of a pread(2) or pwrite(2) is 2^63 or more
 /// - `errc::badf`: the descriptor does not accept the call
-/// - `errc::access`: mmap(2) of a file that was not opened for reading, or, with PROT_WRITE, not
-/// for
-///   writing
+/// - `errc::access`: mmap(2) of a file that was not opened for reading, or that was not opened for
+///   writing if the protection has PROT_WRITE
 [[nodiscard]] errc refuse(const trace::call& c, descriptor_use use, int protection = 0) noexcept;
 
 /// The table of the descriptors of a process. The table takes no lock: the process has one.

@@ -39,7 +39,7 @@ class vfio_spapr_tce final : public iommu_driver {
   /// \par Errors
   /// - `errc::notty`: the request is unknown
   /// - `errc::nxio`: the driver has no group; MAP_DMA, UNMAP_DMA: the address is outside of the
-  /// window
+  ///   window
   /// - `errc::busy`: ENABLE: the driver is enabled already
   /// - `errc::nomem`: ENABLE: the process may not lock as much memory as the window has
   ///   (`process::memory_lock_limit`). MAP_DMA, UNMAP_DMA: the call makes the default window, and
