@@ -19,7 +19,7 @@
 #include <kvm_vfio/sim/system/model_file.hpp>
 #include <kvm_vfio/sim/system/observer_list.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
-#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/system/user_addresses.hpp>
 #include <kvm_vfio/trace/call.hpp>
 #include <kvm_vfio/trace/decode_ioctl.hpp>
 #include <kvm_vfio/trace/memory.hpp>

@@ -13,14 +13,6 @@
 
 namespace kvm_vfio::sim::detail {
 
-/// The addresses of a process end here (TASK_SIZE_MAX). The kernel refuses a longer range of bytes
-/// before it looks at the call. On x86 this is the end with page tables of four levels.
-#if defined __x86_64__
-inline constexpr std::uint64_t end_of_user = (std::uint64_t{1} << 47) - 4096;
-#else
-inline constexpr std::uint64_t end_of_user = std::uint64_t{1} << 63;
-#endif
-
 /// Reads the first `size` bytes of a struct whose first member is argsz.
 /// \par Errors
 /// - `errc::fault`: the bytes cannot be read

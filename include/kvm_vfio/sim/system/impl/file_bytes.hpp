@@ -8,7 +8,7 @@
 #include <kvm_vfio/sim/system/event_file.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/file_bytes.hpp>
-#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/system/user_addresses.hpp>
 #include <kvm_vfio/trace/memory.hpp>
 
 #include <algorithm>

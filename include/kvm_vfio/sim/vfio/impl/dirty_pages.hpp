@@ -9,7 +9,7 @@
 #include <kvm_vfio/sim/iommu/dma_map.hpp>
 #include <kvm_vfio/sim/process.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
-#include <kvm_vfio/sim/system/user_struct.hpp>
+#include <kvm_vfio/sim/system/user_addresses.hpp>
 #include <kvm_vfio/sim/vfio/dirty_pages.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
