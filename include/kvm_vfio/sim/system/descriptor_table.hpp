@@ -3,6 +3,7 @@
 /// \file
 /// The descriptors of a simulated process.
 
+#include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 
 #include <cstddef>
@@ -107,4 +108,5 @@ class descriptor_table {
 
 #ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/system/impl/descriptor_table.hpp>
+#include <kvm_vfio/trace/call.hpp>
 #endif

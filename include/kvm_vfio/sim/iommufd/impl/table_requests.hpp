@@ -7,6 +7,7 @@
 #include <kvm_vfio/detail/compiled.hpp>
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/lock.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
 #include <kvm_vfio/sim/iommufd/fault_queue.hpp>
 #include <kvm_vfio/sim/iommufd/ioas.hpp>

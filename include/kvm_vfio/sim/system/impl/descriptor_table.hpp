@@ -7,6 +7,7 @@
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/descriptor_table.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/trace/call.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
