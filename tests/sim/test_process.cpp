@@ -405,7 +405,7 @@ TEST_CASE("a buffer in the kernel's addresses is refused before the offset") {
 #if defined __x86_64__
   // The last page of the lower half belongs to no process.
   for (const int bits : {47, 52, 62})
-    for (const int before : {0, 1, 4095}) {
+    for (const unsigned before : {0U, 1U, 4095U}) {
       void* const at = reinterpret_cast<void*>((std::uintptr_t{1} << bits) - before);
       CHECK(m.task.pread(m.device, at, 1, nowhere).error() == errc::fault);
       CHECK(m.task.pwrite(m.device, at, 1, nowhere).error() == errc::fault);
