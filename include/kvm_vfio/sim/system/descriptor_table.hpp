@@ -5,6 +5,7 @@
 
 #include <kvm_vfio/errc.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
+#include <kvm_vfio/trace/call.hpp>
 
 #include <cstddef>
 #include <cstdint>
