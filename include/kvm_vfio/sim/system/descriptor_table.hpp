@@ -109,5 +109,4 @@ class descriptor_table {
 
 #ifndef KVM_VFIO_COMPILED
 #include <kvm_vfio/sim/system/impl/descriptor_table.hpp>
-#include <kvm_vfio/trace/call.hpp>
 #endif
