@@ -38,8 +38,7 @@ class bitmap_places {
 
   void dirty(std::uint32_t flags) {
     auto c = words({8, flags});
-    on_.ioctl("DIRTY_PAGES", container_, VFIO_IOMMU_DIRTY_PAGES,
-              reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("DIRTY_PAGES", container_, VFIO_IOMMU_DIRTY_PAGES, c);
   }
   void map(std::uint64_t first, std::uint64_t pages) {
     vfio_iommu_type1_dma_map m{};
@@ -113,16 +112,15 @@ class bitmap_places {
     on_.bytes("bits", to, sizeof to);
   }
   void buffers(int device) {
-    constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
     const int event = on_.eventfd();
     for (const std::uint64_t end :
          {user_end, std::uint64_t{1} << 52, std::uint64_t{1} << 56, std::uint64_t{1} << 63})
       for (const std::uint64_t before : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{8}}) {
         auto* const at = reinterpret_cast<unsigned char*>(end - before);
         for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{8}}) {
-          on_.say("pread", on_.sys().pread(device, at, size, config));
-          on_.say("pwrite", on_.sys().pwrite(device, at, size, config + 0x3c));
-          on_.say("pread of no region", on_.sys().pread(device, at, size, config << 4));
+          on_.say("pread", on_.sys().pread(device, at, size, config_space));
+          on_.say("pwrite", on_.sys().pwrite(device, at, size, config_space + 0x3c));
+          on_.say("pread of no region", on_.sys().pread(device, at, size, config_space << 4));
           on_.say("read of an eventfd", on_.sys().read(event, at, size));
           on_.say("write of an eventfd", on_.sys().write(event, at, size));
         }

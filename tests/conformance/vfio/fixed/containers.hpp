@@ -143,7 +143,7 @@ class container_calls {
   static constexpr std::uint32_t stop_tracking = VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP;
 
   void dirty(const std::string& what, std::vector<std::uint32_t> argument) {
-    on_.ioctl(what, fd_, VFIO_IOMMU_DIRTY_PAGES, reinterpret_cast<std::uintptr_t>(argument.data()));
+    on_.ioctl_of(what, fd_, VFIO_IOMMU_DIRTY_PAGES, argument);
   }
   // \param size the size of the bitmap in the argument; no bits are behind 32 bytes
   void get_dirty(std::uint64_t iova, std::uint64_t pages, std::uint64_t page, std::uint64_t size) {

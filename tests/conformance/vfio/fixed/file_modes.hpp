@@ -39,7 +39,6 @@ class file_modes {
 
  private:
   static constexpr int modes[] = {O_RDONLY, O_WRONLY, O_RDWR};
-  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
 
   int open(const std::string& path, int mode) {
     return on_.take("open " + std::to_string(mode) + " " + path,
@@ -51,8 +50,8 @@ class file_modes {
     on_.say("read", on_.sys().read(fd, data, 0));
     on_.say("read", on_.sys().read(fd, data, sizeof data));
     on_.say("write", on_.sys().write(fd, data, 0));
-    on_.say("pread", on_.sys().pread(fd, data, 4, config));
-    on_.say("pwrite", on_.sys().pwrite(fd, data, 1, config + 0x3c));
+    on_.say("pread", on_.sys().pread(fd, data, 4, config_space));
+    on_.say("pwrite", on_.sys().pwrite(fd, data, 1, config_space + 0x3c));
     map(fd, static_cast<std::size_t>(page_), bar);
     if (fd >= 0) on_.close(path, fd);
   }
@@ -68,7 +67,7 @@ class file_modes {
   [[nodiscard]] std::uint64_t bar_of(const target& t, std::uint64_t pages) const {
     for (std::size_t i = 0; i < t.pci.bars.size() && i < 6; ++i)
       if (t.pci.bars[i].size >= pages * page_ && !t.pci.bars[i].io) return std::uint64_t{i} << 40;
-    return config;
+    return config_space;
   }
   // The group and the container in a mode. The device's descriptor can be read and written.
   void of_group(const target& t, int mode) {
@@ -98,13 +97,13 @@ class file_modes {
         on_.say("pwrite at a huge offset", on_.sys().pwrite(o.device, data, size, at));
       }
     for (const std::size_t size : {std::size_t{1} << 31, std::size_t{1} << 47, std::size_t{all}})
-      on_.say("pread of too much", on_.sys().pread(o.device, data, size, config + 0x1000));
+      on_.say("pread of too much", on_.sys().pread(o.device, data, size, config_space + 0x1000));
     const std::uint64_t bar = bar_of(t, 2);
-    const std::uint64_t size = bar == config ? 0 : t.pci.bars[bar >> 40].size;
+    const std::uint64_t size = bar == config_space ? 0 : t.pci.bars[bar >> 40].size;
     const std::size_t one = static_cast<std::size_t>(page_);
     for (const std::uint64_t at :
          {bar + 1, bar + page_ / 2, bar + size, bar + size - page_, bar + size - 2 * page_,
-          bar + (std::uint64_t{1} << 40) - page_, config, std::uint64_t{6} << 40,
+          bar + (std::uint64_t{1} << 40) - page_, config_space, std::uint64_t{6} << 40,
           std::uint64_t{8} << 40, std::uint64_t{9} << 40, std::uint64_t{200} << 40, half - page_,
           half, all - page_ + 1, all - 2 * page_ + 1})
       for (const std::size_t n : {std::size_t{1}, one, 2 * one, 2 * one + 1}) {
@@ -117,7 +116,7 @@ class file_modes {
   // A mapping is unmapped piece by piece. Each piece holds the device.
   void pieces(const target& t) {
     const std::uint64_t bar = bar_of(t, 4);
-    if (bar == config) return;
+    if (bar == config_space) return;
     const opened_device o = on_.open_device(t);
     const auto one = static_cast<std::size_t>(page_);
     const auto mapped = on_.sys().mmap(4 * one, PROT_READ | PROT_WRITE, o.device, bar);

@@ -27,16 +27,14 @@ class group_tables {
   group_tables(recorder<System>& on, const machine& m, const dma_memory& memory)
       : on_(on), m_(m), page_(m.page), memory_(memory) {}
 
-  void run(const target& t) {
+  /// \param other the other device; null: there is none
+  void run(const target& t, const target* other) {
     names(t);
     if (t.cdev.empty() || !m_.iommufd) return;
     binds(t);
-    for (const target& other : m_.targets)
-      if (other.group == t.group && other.device != t.device) {
-        two_iommufds(t, other);
-        tables(t, other);
-        return;
-      }
+    if (!other) return;
+    two_iommufds(t, *other);
+    tables(t, *other);
   }
 
  private:
@@ -90,8 +88,8 @@ class group_tables {
                 words({size, flags, static_cast<std::uint32_t>(to), 0,
                        static_cast<std::uint32_t>(place), static_cast<std::uint32_t>(place >> 32)},
                       40);
-            on_.ioctl("BIND size " + std::to_string(size) + " flags " + std::to_string(flags),
-                      device, u::request_bind_iommufd, reinterpret_cast<std::uintptr_t>(c.data()));
+            on_.ioctl_of("BIND size " + std::to_string(size) + " flags " + std::to_string(flags),
+                         device, u::request_bind_iommufd, c);
             on_.close("device file", device);
           }
     on_.close_all();
@@ -114,15 +112,6 @@ class group_tables {
     on_.close_all();
   }
 
-  std::uint32_t table(std::uint32_t device, std::uint32_t space) {
-    u::iommu_hwpt_alloc c{};
-    c.size = sizeof c;
-    c.dev_id = device;
-    c.pt_id = space;
-    on_.ioctl_at("HWPT_ALLOC", fd_, u::request_hwpt_alloc, c);
-    on_.say("number", kvm_vfio::errc::ok, c.out_hwpt_id);
-    return c.out_hwpt_id;
-  }
   void destroy(const std::string& what, std::uint32_t object) {
     u::iommu_destroy d{.size = sizeof d, .id = object};
     on_.ioctl_at("DESTROY " + what, fd_, u::request_destroy, d);
@@ -145,8 +134,7 @@ class group_tables {
     on_.ioctl_bytes("HOT_RESET_INFO", device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
                     words({36, 0, 7}, 36));
     auto c = words({12, 0, 0});
-    on_.ioctl("HOT_RESET", device, VFIO_DEVICE_PCI_HOT_RESET,
-              reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("HOT_RESET", device, VFIO_DEVICE_PCI_HOT_RESET, c);
   }
   void tables(const target& t, const target& other) {
     fd_ = on_.open("iommufd", "/dev/iommu");
@@ -161,7 +149,8 @@ class group_tables {
     map(spaces[0], 0x100000);
     map(spaces[1], 0xfee00000);
     map(spaces[2], std::uint64_t{1} << 60);
-    const std::uint32_t made[] = {table(ida, spaces[0]), table(idb, spaces[0])};
+    const std::uint32_t made[] = {on_.alloc_table(fd_, ida, spaces[0]),
+                                  on_.alloc_table(fd_, idb, spaces[0])};
     const std::uint32_t all[] = {spaces[0], made[0], spaces[1], made[1], spaces[2]};
     for (const std::uint32_t first : all)
       for (const std::uint32_t second : all)
@@ -191,7 +180,7 @@ class group_tables {
     on_.attach(again, made[1]);
     on_.attach(again, made[0]);
     destroy("a space", spaces[0]);
-    table(id, made[0]);
+    on_.alloc_table(fd_, id, made[0]);
     detach(b);
     on_.attach(again, made[1]);
     destroy("a table", made[0]);

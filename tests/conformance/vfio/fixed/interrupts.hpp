@@ -62,8 +62,7 @@ class interrupts {
     disarm(0);
   }
   void disable_intx(bool disabled) {
-    const std::uint64_t at =
-        (std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40) + std::uint64_t{PCI_COMMAND};
+    const std::uint64_t at = config_space + std::uint64_t{PCI_COMMAND};
     std::uint16_t command = 0;
     on_.say("command", on_.sys().pread(device_, &command, sizeof command, at));
     command = static_cast<std::uint16_t>(disabled ? command | PCI_COMMAND_INTX_DISABLE
@@ -120,8 +119,7 @@ class interrupts {
     const std::string what = "SET_IRQS of " + std::to_string(index) + " flags " +
                              std::to_string(flags) + " from " + std::to_string(start) + " count " +
                              std::to_string(count);
-    on_.ioctl(what, device_, VFIO_DEVICE_SET_IRQS,
-              reinterpret_cast<std::uintptr_t>(argument.data()));
+    on_.ioctl_of(what, device_, VFIO_DEVICE_SET_IRQS, argument);
     for (const int e : events_) {
       std::uint64_t signals = 0;
       const auto read = on_.sys().read(e, &signals, sizeof signals);

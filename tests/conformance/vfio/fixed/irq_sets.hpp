@@ -83,21 +83,18 @@ class irq_sets {
     constexpr std::uint32_t all = ~0U;
     for (std::uint32_t flags = 0; flags < 128; ++flags) {
       auto c = words({24, flags, index, 0, 1, static_cast<std::uint32_t>(a)});
-      on_.ioctl("flags " + std::to_string(flags), device_, VFIO_DEVICE_SET_IRQS,
-                reinterpret_cast<std::uintptr_t>(c.data()));
+      on_.ioctl_of("flags " + std::to_string(flags), device_, VFIO_DEVICE_SET_IRQS, c);
     }
     signals(index);
     for (const std::uint32_t size : {0U, 16U, 19U, 20U, 21U, 23U, 24U, 28U, 1U << 20, all})
       for (const std::uint32_t data : kinds_of_data) {
         auto c = words({size, data | trigger, index, 0, 1, static_cast<std::uint32_t>(a), 0});
-        on_.ioctl("size " + std::to_string(size), device_, VFIO_DEVICE_SET_IRQS,
-                  reinterpret_cast<std::uintptr_t>(c.data()));
+        on_.ioctl_of("size " + std::to_string(size), device_, VFIO_DEVICE_SET_IRQS, c);
       }
     for (const std::uint32_t start : {0U, 1U, 16U, all - 1, all})
       for (const std::uint32_t count : {0U, 1U, 2U, 17U, 1U << 20, all - 1, all}) {
         auto c = words({all, VFIO_IRQ_SET_DATA_NONE | trigger, index, start, count});
-        on_.ioctl("count " + std::to_string(count), device_, VFIO_DEVICE_SET_IRQS,
-                  reinterpret_cast<std::uintptr_t>(c.data()));
+        on_.ioctl_of("count " + std::to_string(count), device_, VFIO_DEVICE_SET_IRQS, c);
       }
     signals(index);
     send(VFIO_IRQ_SET_DATA_NONE | trigger, index, 0, 0, nullptr, 0);
@@ -127,9 +124,9 @@ class irq_sets {
     std::vector<unsigned char> c =
         words({static_cast<std::uint32_t>(20 + size), flags, index, start, count}, 20 + size);
     if (size != 0) std::memcpy(&c[20], data, size);
-    on_.ioctl("SET_IRQS of " + std::to_string(index) + " flags " + std::to_string(flags) +
-                  " from " + std::to_string(start) + " count " + std::to_string(count),
-              device_, VFIO_DEVICE_SET_IRQS, reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("SET_IRQS of " + std::to_string(index) + " flags " + std::to_string(flags) +
+                     " from " + std::to_string(start) + " count " + std::to_string(count),
+                 device_, VFIO_DEVICE_SET_IRQS, c);
     count_signals();
     if (size != 0) signals(index);
   }
@@ -137,8 +134,7 @@ class irq_sets {
   void signals(std::uint32_t index) {
     for (std::uint32_t i = 0; i < std::min(most_, 5U); ++i) {
       auto c = words({20, VFIO_IRQ_SET_DATA_NONE | trigger, index, i, 1});
-      on_.ioctl("trigger " + std::to_string(i), device_, VFIO_DEVICE_SET_IRQS,
-                reinterpret_cast<std::uintptr_t>(c.data()));
+      on_.ioctl_of("trigger " + std::to_string(i), device_, VFIO_DEVICE_SET_IRQS, c);
       count_signals();
     }
   }

@@ -23,9 +23,7 @@ template <class System>
 class msi_flags {
  public:
   msi_flags(recorder<System>& on, const target& t, std::uint64_t capability)
-      : on_(on),
-        t_(t),
-        flags_((std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40) + capability + PCI_MSI_FLAGS) {}
+      : on_(on), t_(t), flags_(config_space + capability + PCI_MSI_FLAGS) {}
 
   void use() {
     const opened_device o = on_.open_device(t_);
@@ -98,16 +96,14 @@ class msi_flags {
       const std::int32_t fd = wrong && i + 1 == n ? group_ : event_;
       std::memcpy(&argument[20 + std::size_t{4} * i], &fd, sizeof fd);
     }
-    on_.ioctl("arm " + std::to_string(n), device_, VFIO_DEVICE_SET_IRQS,
-              reinterpret_cast<std::uintptr_t>(argument.data()));
+    on_.ioctl_of("arm " + std::to_string(n), device_, VFIO_DEVICE_SET_IRQS, argument);
     read("armed");
   }
   void disarm() {
     auto argument =
         words({20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_MSI_IRQ_INDEX});
     argument.resize(20);
-    on_.ioctl("disarm", device_, VFIO_DEVICE_SET_IRQS,
-              reinterpret_cast<std::uintptr_t>(argument.data()));
+    on_.ioctl_of("disarm", device_, VFIO_DEVICE_SET_IRQS, argument);
     read("disarmed");
   }
 

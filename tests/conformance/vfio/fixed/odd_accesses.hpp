@@ -44,25 +44,23 @@ class odd_accesses : odd_calls<System> {
     behind_the_end(t);
     table(t);
     const unsigned char off[2] = {}, enabled[2] = {PCI_COMMAND_IO | PCI_COMMAND_MEMORY, 0};
-    write("the command", off, config + PCI_COMMAND);
+    write("the command", off, config_space + PCI_COMMAND);
     disabled(t);
-    write("the command", enabled, config + PCI_COMMAND);
+    write("the command", enabled, config_space + PCI_COMMAND);
     low_power(t);
     hot_reset(o.group);
     on_.close_all();
   }
 
  private:
-  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
-
   // The first call on the file of a device must bind it.
   void device_file(const target& t) {
     const int fd = on_.open("device file", t.cdev);
     unsigned char bytes[4] = {};
     on_.say("read(2)", on_.sys().read(fd, bytes, sizeof bytes));
     on_.say("write(2)", on_.sys().write(fd, bytes, sizeof bytes));
-    on_.say("read", on_.sys().pread(fd, bytes, sizeof bytes, config));
-    on_.say("write", on_.sys().pwrite(fd, bytes, sizeof bytes, config));
+    on_.say("read", on_.sys().pread(fd, bytes, sizeof bytes, config_space));
+    on_.say("write", on_.sys().pwrite(fd, bytes, sizeof bytes, config_space));
     on_.say("mmap", on_.sys().mmap(page_, 1, fd, 0).error());
     const int iommufd = on_.open("iommufd", "/dev/iommu");
     const std::uint32_t id = on_.bind(fd, iommufd);
@@ -129,7 +127,7 @@ class odd_accesses : odd_calls<System> {
   void low_power(const target& t) {
     for (const kvm_vfio::sim::capability_spec& c : t.pci.capabilities) {
       if (is_extended(c) || c.id != PCI_CAP_ID_PM) continue;
-      const std::uint64_t at = config + c.offset + std::uint64_t{PCI_PM_CTRL};
+      const std::uint64_t at = config_space + c.offset + std::uint64_t{PCI_PM_CTRL};
       for (const int state : {3, 1, 2, 0}) {
         const unsigned char word[2] = {static_cast<unsigned char>(state), 0};
         write("power state " + std::to_string(state), word, at);
@@ -153,8 +151,7 @@ class odd_accesses : odd_calls<System> {
   void irqs(std::uint32_t index, std::uint32_t data, std::uint32_t count, int fd) {
     auto c = words(
         {24, data | VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, count, static_cast<std::uint32_t>(fd)});
-    on_.ioctl("SET_IRQS of " + std::to_string(index), device_, VFIO_DEVICE_SET_IRQS,
-              reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("SET_IRQS of " + std::to_string(index), device_, VFIO_DEVICE_SET_IRQS, c);
   }
   void hot_reset(int group) {
     cut("HOT_RESET", device_, VFIO_DEVICE_PCI_HOT_RESET,
@@ -168,14 +165,5 @@ class odd_accesses : odd_calls<System> {
 
   int device_ = -1;
 };
-
-/// Whether these calls are made with a device. Virtual functions and their physical functions have
-/// a sequence of their own.
-inline bool has_odd_accesses(const target& t, const machine& m) {
-  if (!t.comparable || !m.books || !t.physical.empty()) return false;
-  for (const target& other : m.targets)
-    if (other.physical == t.device) return false;
-  return t.pci.msix_vectors != 0 || t.device == m.targets.front().device;
-}
 
 }  // namespace vfio_lockstep::fixed

@@ -102,19 +102,19 @@ class odd_arguments : odd_calls<System> {
     const int event = on_.eventfd();
     const auto watch = [&](std::uint64_t match, std::uint32_t flags) {
       const numbers c{match, 0x1000, pair(4, static_cast<std::uint32_t>(event)), flags, 0, 0, 0, 0};
-      on_.ioctl("IOEVENTFD", vm, KVM_IOEVENTFD, reinterpret_cast<std::uintptr_t>(c.data()));
+      on_.ioctl_of("IOEVENTFD", vm, KVM_IOEVENTFD, c);
     };
     watch(1, KVM_IOEVENTFD_FLAG_DATAMATCH);
     watch(2, KVM_IOEVENTFD_FLAG_DATAMATCH);
     watch(1, KVM_IOEVENTFD_FLAG_DATAMATCH);
     watch(3, KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_DEASSIGN);
     watch(1, KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_DEASSIGN);
-    // Eight bytes, which is less than the struct has.
-    // The device stays when its descriptor cannot be told: it is the next one.
+    // The device stays if the kernel cannot write the number of its descriptor: it is the next one.
     const int next = on_.eventfd();
     on_.close("next", next);
     read_only("CREATE_DEVICE", vm, KVM_CREATE_DEVICE, {pair(KVM_DEV_TYPE_VFIO, 0), 0});
     on_.close("device", next);
+    // Eight bytes are less than the struct has.
     cut("CREATE_DEVICE", vm, KVM_CREATE_DEVICE, {pair(KVM_DEV_TYPE_VFIO, 0), 0}, 8);
     on_.close_all();
   }
@@ -139,18 +139,17 @@ class odd_arguments : odd_calls<System> {
   }
   void device(const target& t) {
     const opened_device o = on_.open_device(t);
-    constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
     auto* const absent = reinterpret_cast<unsigned char*>(memory_.absent);
     for (unsigned char* const at :
          {absent, absent - 2, reinterpret_cast<unsigned char*>(~std::uintptr_t{0} - 3),
           reinterpret_cast<unsigned char*>(std::uintptr_t{1} << 63)}) {
-      on_.say("read to odd memory", on_.sys().pread(o.device, at, 4, config));
-      on_.say("write from odd memory", on_.sys().pwrite(o.device, at, 4, config + 0x3c));
+      on_.say("read to odd memory", on_.sys().pread(o.device, at, 4, config_space));
+      on_.say("write from odd memory", on_.sys().pwrite(o.device, at, 4, config_space + 0x3c));
       on_.say("read(2) to odd memory", on_.sys().read(o.device, at, 4));
     }
     std::vector<unsigned char> all(300);
-    on_.say("a long read", on_.sys().pread(o.device, all.data(), all.size(), config));
-    on_.say("the end", on_.sys().pread(o.device, all.data(), 4, config + (1 << 20)));
+    on_.say("a long read", on_.sys().pread(o.device, all.data(), all.size(), config_space));
+    on_.say("the end", on_.sys().pread(o.device, all.data(), 4, config_space + (1 << 20)));
     on_.say("mmap of too much", on_.sys().mmap(~std::size_t{0}, 1, o.device, 0).error());
     on_.say("munmap", on_.sys().munmap(reinterpret_cast<void*>(1), 4096));
     on_.say("munmap of nothing", on_.sys().munmap(absent, 0));
@@ -158,8 +157,7 @@ class odd_arguments : odd_calls<System> {
     const auto irqs = [&](const std::string& what, std::uint32_t flags, std::uint32_t index,
                           std::uint32_t count, int fd) {
       auto c = words({24, flags, index, 0, count, static_cast<std::uint32_t>(fd)});
-      on_.ioctl("SET_IRQS " + what, o.device, VFIO_DEVICE_SET_IRQS,
-                reinterpret_cast<std::uintptr_t>(c.data()));
+      on_.ioctl_of("SET_IRQS " + what, o.device, VFIO_DEVICE_SET_IRQS, c);
     };
     constexpr std::uint32_t files = VFIO_IRQ_SET_DATA_EVENTFD;
     constexpr std::uint32_t trigger = VFIO_IRQ_SET_ACTION_TRIGGER;

@@ -31,14 +31,13 @@ class odd_calls {
   ~odd_calls() = default;
 
   using numbers = std::vector<std::uint64_t>;
-  static constexpr std::uint32_t access = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 
   /// The number whose lower half is one member, and whose upper half is the next one.
   static constexpr std::uint64_t pair(std::uint64_t low, std::uint64_t high) {
     return low | high << 32;
   }
   bool ask(const std::string& what, int fd, std::uint64_t request, numbers c) {
-    const bool good = on_.ioctl(what, fd, request, reinterpret_cast<std::uintptr_t>(c.data()));
+    const bool good = on_.ioctl_of(what, fd, request, c);
     on_.bytes(what, reinterpret_cast<const unsigned char*>(c.data()), 8 * c.size());
     return good;
   }
@@ -63,7 +62,7 @@ class odd_calls {
   void ask(const std::string& what, int fd, std::uint64_t request, numbers c,
            std::uint64_t address) {
     c[1] = address;
-    on_.ioctl(what, fd, request, reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of(what, fd, request, c);
   }
 
   recorder<System>& on_;

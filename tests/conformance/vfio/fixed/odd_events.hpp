@@ -53,8 +53,7 @@ class odd_events {
   void irqs(std::uint32_t data, std::uint32_t count, int fd = -1) {
     auto c = words({24, data | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_REQ_IRQ_INDEX, 0, count,
                     static_cast<std::uint32_t>(fd)});
-    on_.ioctl("SET_IRQS", device_, VFIO_DEVICE_SET_IRQS,
-              reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("SET_IRQS", device_, VFIO_DEVICE_SET_IRQS, c);
   }
   void write(int event, std::uint64_t count) {
     on_.say("write", on_.sys().write(event, &count, sizeof count));

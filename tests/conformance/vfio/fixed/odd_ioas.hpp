@@ -44,8 +44,7 @@ class odd_ioas : odd_calls<System> {
                             std::uint64_t size, std::uint64_t iova) {
       const std::uint32_t flags = u::map_readable | (iova != 0 ? u::map_fixed_iova : 0);
       numbers c{pair(40, flags), pair(space, 0), address, size, iova};
-      if (on_.ioctl("IOAS_MAP " + what, fd, u::request_ioas_map,
-                    reinterpret_cast<std::uintptr_t>(c.data())))
+      if (on_.ioctl_of("IOAS_MAP " + what, fd, u::request_ioas_map, c))
         on_.say("address", kvm_vfio::errc::ok, c[4]);
     };
     const auto copy = [&](std::uint32_t to, std::uint64_t size, std::uint64_t to_iova,
@@ -62,8 +61,7 @@ class odd_ioas : odd_calls<System> {
     };
     const auto allow = [&](const std::vector<std::uint64_t>& ranges) {
       numbers c{pair(24, ioas), ranges.size() / 2, reinterpret_cast<std::uintptr_t>(ranges.data())};
-      on_.ioctl("ALLOW_IOVAS", fd, u::request_ioas_allow_iovas,
-                reinterpret_cast<std::uintptr_t>(c.data()));
+      on_.ioctl_of("ALLOW_IOVAS", fd, u::request_ioas_allow_iovas, c);
     };
     map_at("chosen, nothing", ioas, memory_.there, 0, 0);
     map_at("chosen, half of all", ioas, memory_.there, end / 2, 0);

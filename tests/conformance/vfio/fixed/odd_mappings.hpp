@@ -83,8 +83,7 @@ class odd_mappings : odd_calls<System> {
     unsigned char bits[64] = {};
     const std::uint64_t to = reinterpret_cast<std::uintptr_t>(bits);
     const auto call = [&](std::uint64_t request, const numbers& c) {
-      on_.ioctl(request == VFIO_IOMMU_DIRTY_PAGES ? "DIRTY_PAGES" : "UNMAP_DMA", fd, request,
-                reinterpret_cast<std::uintptr_t>(c.data()));
+      on_.ioctl_of(request == VFIO_IOMMU_DIRTY_PAGES ? "DIRTY_PAGES" : "UNMAP_DMA", fd, request, c);
     };
     map(fd, first_iova, memory_.there, 2 * page_);
     map(fd, first_iova + 70 * page_, memory_.there, page_);
@@ -184,8 +183,7 @@ class odd_mappings : odd_calls<System> {
     std::uint64_t bits[2] = {};
     const numbers get = bitmap(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, last, 1, page_, 8,
                                reinterpret_cast<std::uintptr_t>(bits));
-    on_.ioctl("DIRTY_PAGES", fd, VFIO_IOMMU_DIRTY_PAGES,
-              reinterpret_cast<std::uintptr_t>(get.data()));
+    on_.ioctl_of("DIRTY_PAGES", fd, VFIO_IOMMU_DIRTY_PAGES, get);
     on_.say("bits", kvm_vfio::errc::ok, bits[0]);
     on_.close_all();
   }

@@ -57,12 +57,6 @@ class odd_owners : odd_calls<System> {
     on_.bind(b, one);
     on_.close_all();
   }
-  std::uint32_t alloc_table(int fd, std::uint32_t device, std::uint32_t space) {
-    numbers c{pair(48, 0), pair(device, space), 0, 0, 0, 0};
-    on_.ioctl("HWPT_ALLOC", fd, u::request_hwpt_alloc, reinterpret_cast<std::uintptr_t>(c.data()));
-    on_.say("page table", kvm_vfio::errc::ok, c[2] & 0xffffffff);
-    return static_cast<std::uint32_t>(c[2]);
-  }
   void page_tables(const target& first, const target& second) {
     const int fd = on_.open("iommufd", "/dev/iommu");
     const int a = on_.open("device file", first.cdev);
@@ -74,8 +68,8 @@ class odd_owners : odd_calls<System> {
     // The second device is bound, but not attached.
     on_.attach(a, space);
     on_.attach(a, other);
-    const std::uint32_t table = alloc_table(fd, id, space);
-    const std::uint32_t more = alloc_table(fd, id, space);
+    const std::uint32_t table = on_.alloc_table(fd, id, space);
+    const std::uint32_t more = on_.alloc_table(fd, id, space);
     on_.attach(b, table);
     on_.attach(a, table);
     for (const std::uint32_t to : {more, space, table, more, other}) on_.attach(b, to);
@@ -97,7 +91,7 @@ class odd_owners : odd_calls<System> {
     on_.close("device", device);
     on_.get_device(fd, second.device);
     // A further page table, which is for this device's IOMMU, too.
-    for (const std::uint32_t id : {1U, 2U, 3U}) alloc_table(one, id, 1);
+    for (const std::uint32_t id : {1U, 2U, 3U}) on_.alloc_table(one, id, 1);
     on_.ioctl("CHECK_EXTENSION", one, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
     on_.close_all();
   }
@@ -110,8 +104,7 @@ class odd_owners : odd_calls<System> {
       for (const std::uint32_t size : {16U, 24U})
         for (const std::uint64_t at : {good, std::uint64_t{0}, std::uint64_t{8}}) {
           numbers c{pair(size, flags), pair(static_cast<std::uint32_t>(fd), 0), at};
-          on_.ioctl("BIND with a token", device, u::request_bind_iommufd,
-                    reinterpret_cast<std::uintptr_t>(c.data()));
+          on_.ioctl_of("BIND with a token", device, u::request_bind_iommufd, c);
         }
     on_.close_all();
   }
@@ -121,7 +114,7 @@ class odd_owners : odd_calls<System> {
     const std::uint32_t id = on_.bind(device, fd);
     ask("VIOMMU_ALLOC", fd, u::request_viommu_alloc, {pair(40, 0), pair(1, id), 0, 0, 0});
     ask("GET_HW_INFO", fd, u::request_get_hw_info, {pair(40, 0), pair(id, 0), 0, 0, 0});
-    alloc_table(fd, id, on_.alloc_ioas(fd));
+    on_.alloc_table(fd, id, on_.alloc_ioas(fd));
     on_.close_all();
   }
 };

@@ -47,7 +47,7 @@ class page_tables {
 
   /// Makes a request whose struct is 32-bit words, and keeps the words after it.
   void ask(const std::string& what, std::uint32_t request, words_of_request c) {
-    on_.ioctl(what, fd_, request, reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of(what, fd_, request, c);
     on_.bytes(what, reinterpret_cast<const unsigned char*>(c.data()), 4 * c.size());
   }
   std::uint32_t alloc(const std::string& what, std::uint32_t flags, std::uint32_t type,

@@ -48,7 +48,6 @@ class power_states {
 
  private:
   using capability = kvm_vfio::sim::capability_spec;
-  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
   static constexpr std::uint32_t files = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
   static constexpr std::uint32_t signal = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
 
@@ -65,24 +64,24 @@ class power_states {
       return;
     }
     auto c = words({16, 0, 1, static_cast<std::uint32_t>(group_)});
-    on_.ioctl("HOT_RESET", device_, VFIO_DEVICE_PCI_HOT_RESET,
-              reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("HOT_RESET", device_, VFIO_DEVICE_PCI_HOT_RESET, c);
   }
   void irqs(std::uint32_t index, std::uint32_t flags, std::uint32_t count) {
     auto c = words({24, flags, index, 0, count, static_cast<std::uint32_t>(event_)});
-    on_.ioctl("SET_IRQS " + std::to_string(index) + " " + std::to_string(flags) + " " +
-                  std::to_string(count),
-              device_, VFIO_DEVICE_SET_IRQS, reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("SET_IRQS " + std::to_string(index) + " " + std::to_string(flags) + " " +
+                     std::to_string(count),
+                 device_, VFIO_DEVICE_SET_IRQS, c);
     std::uint64_t signals = 0;
     on_.say("signals", on_.sys().read(event_, &signals, sizeof signals).error(), signals);
   }
   void write(std::uint64_t at, std::vector<unsigned char> data) {
     on_.say("write " + std::to_string(at),
-            on_.sys().pwrite(device_, data.data(), data.size(), config + at));
+            on_.sys().pwrite(device_, data.data(), data.size(), config_space + at));
   }
   void read(std::uint64_t at, std::size_t size) {
     std::vector<unsigned char> data(size);
-    on_.say("read " + std::to_string(at), on_.sys().pread(device_, data.data(), size, config + at));
+    on_.say("read " + std::to_string(at),
+            on_.sys().pread(device_, data.data(), size, config_space + at));
     on_.bytes("read", data.data(), size);
   }
   /// The registers that a reset may change, and the first word of each BAR.

@@ -9,6 +9,7 @@
 #include <kvm_vfio/result.hpp>
 #include <kvm_vfio/system.hpp>
 #include <kvm_vfio/uapi/iommufd.hpp>
+#include <kvm_vfio/uapi/iommufd_tables.hpp>
 #include <kvm_vfio/uapi/vfio.hpp>
 
 #include <fcntl.h>
@@ -22,6 +23,9 @@
 #include <vector>
 
 namespace vfio_lockstep {
+
+/// Where the configuration space begins in the file of a device.
+inline constexpr std::uint64_t config_space = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
 
 /// The files of a device that a group gave.
 struct opened_device {
@@ -106,10 +110,16 @@ class recorder {
   bool ioctl_at(const std::string& what, int fd, unsigned long request, T& argument) {
     return ioctl(what, fd, request, reinterpret_cast<std::uintptr_t>(&argument));
   }
-  /// Makes an ioctl whose argument is `size` bytes in memory, and keeps the bytes after the call.
+  /// Makes an ioctl whose argument is in a vector.
+  template <class T>
+  bool ioctl_of(const std::string& what, int fd, unsigned long request,
+                const std::vector<T>& argument) {
+    return ioctl(what, fd, request, reinterpret_cast<std::uintptr_t>(argument.data()));
+  }
+  /// Makes an ioctl whose argument is in a vector, and keeps the bytes after the call.
   void ioctl_bytes(const std::string& what, int fd, unsigned long request,
                    std::vector<unsigned char> argument) {
-    ioctl(what, fd, request, reinterpret_cast<std::uintptr_t>(argument.data()));
+    ioctl_of(what, fd, request, argument);
     bytes(what, argument.data(), argument.size());
   }
 
@@ -157,6 +167,16 @@ class recorder {
     kvm_vfio::uapi::iommu_ioas_alloc a{.size = sizeof a, .flags = 0, .out_ioas_id = 0};
     ioctl_at("IOAS_ALLOC", iommufd, kvm_vfio::uapi::request_ioas_alloc, a);
     return a.out_ioas_id;
+  }
+  /// Makes a page table for a device and an address space. \return its number
+  std::uint32_t alloc_table(int iommufd, std::uint32_t device, std::uint32_t space) {
+    kvm_vfio::uapi::iommu_hwpt_alloc a{};
+    a.size = sizeof a;
+    a.dev_id = device;
+    a.pt_id = space;
+    ioctl_at("HWPT_ALLOC", iommufd, kvm_vfio::uapi::request_hwpt_alloc, a);
+    say("page table", errc::ok, a.out_hwpt_id);
+    return a.out_hwpt_id;
   }
   void attach(int device, std::uint32_t to) {
     kvm_vfio::uapi::device_attach_iommufd_pt a{.argsz = sizeof a, .flags = 0, .pt_id = to};

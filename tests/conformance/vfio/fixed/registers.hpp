@@ -42,13 +42,11 @@ class registers {
   /// What is in the registers that `use` wrote.
   void read_again(int device) {
     device_ = device;
-    read(config + PCI_INTERRUPT_LINE, 1);
-    read(config + PCI_BASE_ADDRESS_0, 24);
+    read(config_space + PCI_INTERRUPT_LINE, 1);
+    read(config_space + PCI_BASE_ADDRESS_0, 24);
   }
 
  private:
-  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
-
   void ask_features() {
     for (const std::uint32_t number : {0U, 1U, 2U, 10U, 100U})
       for (std::uint32_t how = 0; how < 8; ++how) {
@@ -89,11 +87,11 @@ class registers {
   }
   bool enable_memory(bool on) {
     unsigned char command[2] = {};
-    (void)on_.sys().pread(device_, command, 2, config + PCI_COMMAND);
+    (void)on_.sys().pread(device_, command, 2, config_space + PCI_COMMAND);
     const bool was_on = (command[0] & PCI_COMMAND_MEMORY) != 0;
     command[0] = static_cast<unsigned char>(on ? command[0] | PCI_COMMAND_MEMORY
                                                : command[0] & ~PCI_COMMAND_MEMORY);
-    on_.say("command", on_.sys().pwrite(device_, command, 2, config + PCI_COMMAND));
+    on_.say("command", on_.sys().pwrite(device_, command, 2, config_space + PCI_COMMAND));
     return was_on;
   }
   void read_config() {
@@ -102,9 +100,9 @@ class registers {
     std::uint64_t first = 256;
     for (const kvm_vfio::sim::capability_spec& c : t_.pci.capabilities)
       first = std::min<std::uint64_t>(first, c.offset);
-    read(config, PCI_CAPABILITY_LIST);
-    if (first < 256) read(config + PCI_CAPABILITY_LIST, 1);
-    if (first < 256) read(config + first, 256 - first);
+    read(config_space, PCI_CAPABILITY_LIST);
+    if (first < 256) read(config_space + PCI_CAPABILITY_LIST, 1);
+    if (first < 256) read(config_space + first, 256 - first);
   }
   void write_config() {
     const std::vector<unsigned char> ones(4, 0xff);
@@ -125,8 +123,8 @@ class registers {
   }
   void write_and_read(std::uint64_t at, const std::vector<unsigned char>& data) {
     on_.say("write " + std::to_string(at),
-            on_.sys().pwrite(device_, data.data(), data.size(), config + at));
-    read(config + at, data.size());
+            on_.sys().pwrite(device_, data.data(), data.size(), config_space + at));
+    read(config_space + at, data.size());
   }
   void read(std::uint64_t at, std::size_t size) {
     std::vector<unsigned char> data(size);

@@ -106,12 +106,13 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   } else if (name == "power states" && m.books && without_functions(t, m)) {
     power_states<System>(on, t).run();
   } else if (name == "group tables" && m.books && without_functions(t, m) && first_of_group(t, m)) {
-    group_tables<System>(on, m, memory).run(t);
+    group_tables<System>(on, m, memory).run(t, second_of_group(t, m));
   } else if (name == "file modes" && m.maps && first_comparable(t, m)) {
     file_modes<System>(on, m).run(t);
   } else if (name == "odd bitmaps" && m.books && first_comparable(t, m)) {
     bitmap_places<System>(on, m, memory).run(t);
-  } else if (name == "odd accesses" && has_odd_accesses(t, m)) {
+  } else if (name == "odd accesses" && m.books && t.comparable && without_functions(t, m) &&
+             (t.pci.msix_vectors != 0 || t.device == m.targets.front().device)) {
     odd_accesses<System>(on, m, memory).run(t);
   } else if (name == "odd events" && m.books && first_comparable(t, m)) {
     odd_events<System>(on).run(t);

@@ -45,8 +45,8 @@ class vm_events {
   void irqfd(int vm, std::uint32_t fd, std::uint32_t gsi, std::uint32_t flags,
              std::uint32_t resample) {
     auto c = words({fd, gsi, flags, resample}, 32);
-    on_.ioctl("IRQFD " + std::to_string(gsi) + " flags " + std::to_string(flags), vm, KVM_IRQFD,
-              reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("IRQFD " + std::to_string(gsi) + " flags " + std::to_string(flags), vm, KVM_IRQFD,
+                 c);
   }
   static std::uint32_t fd(int n) { return static_cast<std::uint32_t>(n); }
 
@@ -84,8 +84,8 @@ class vm_events {
                     static_cast<std::uint32_t>(address), static_cast<std::uint32_t>(address >> 32),
                     length, event, flags},
                    64);
-    on_.ioctl("IOEVENTFD length " + std::to_string(length) + " flags " + std::to_string(flags), vm_,
-              KVM_IOEVENTFD, reinterpret_cast<std::uintptr_t>(c.data()));
+    on_.ioctl_of("IOEVENTFD length " + std::to_string(length) + " flags " + std::to_string(flags),
+                 vm_, KVM_IOEVENTFD, c);
   }
   void ioeventfds() {
     constexpr std::uint64_t all = ~std::uint64_t{0};
