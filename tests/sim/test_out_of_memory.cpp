@@ -85,7 +85,7 @@ namespace {
 struct numbers {
   int kvm = -1, vm = -1, dev = -1;
   int container = -1, group = -1, other_group = -1, device = -1;
-  int iommufd = -1, cdev = -1, event = -1, table = -1, memory = -1;
+  int iommufd = -1, cdev = -1, event = -1, table = -1, memory = -1, queue = -1;
   std::uint32_t ioas = 0, devid = 0;
 };
 
@@ -380,6 +380,33 @@ void with_group_in_iommufd(Machine& m, numbers& n) {
 }
 
 template <class Machine>
+errc unmap_ioas(Machine& m, const numbers& n) {
+  u::iommu_ioas_unmap c{};
+  c.size = sizeof c;
+  c.ioas_id = n.ioas;
+  c.length = ~std::uint64_t{0};
+  return m.ioctl_at(n.iommufd, u::request_ioas_unmap, c);
+}
+template <class Machine>
+errc copy_ioas(Machine& m, const numbers& n) {
+  u::iommu_ioas_copy c{};
+  c.size = sizeof c;
+  c.flags = u::map_readable;
+  c.dst_ioas_id = c.src_ioas_id = n.ioas;
+  c.length = 0x1000;
+  c.src_iova = 0x10000;
+  return m.ioctl_at(n.iommufd, u::request_ioas_copy, c);
+}
+template <class Machine>
+errc alloc_table(Machine& m, const numbers& n) {
+  u::iommu_hwpt_alloc c{};
+  c.size = sizeof c;
+  c.dev_id = n.devid;
+  c.pt_id = n.ioas;
+  return m.ioctl_at(n.iommufd, u::request_hwpt_alloc, c);
+}
+
+template <class Machine>
 const std::vector<request<Machine>>& iommufd_requests() {
   using M = Machine;
   static const std::vector<request<M>> all = {
@@ -409,33 +436,10 @@ const std::vector<request<Machine>>& iommufd_requests() {
          r.allowed_iovas = support::address_of(found);
          return m.ioctl_at(n.iommufd, u::request_ioas_iova_ranges, r);
        }},
-      {"IOAS_UNMAP", with_attached<M>,
-       [](M& m, numbers& n) {
-         u::iommu_ioas_unmap unmap{};
-         unmap.size = sizeof unmap;
-         unmap.ioas_id = n.ioas;
-         unmap.length = ~std::uint64_t{0};
-         return m.ioctl_at(n.iommufd, u::request_ioas_unmap, unmap);
-       }},
-      {"IOAS_COPY", with_attached<M>,
-       [](M& m, numbers& n) {
-         u::iommu_ioas_copy copy{};
-         copy.size = sizeof copy;
-         copy.flags = u::map_readable;
-         copy.dst_ioas_id = copy.src_ioas_id = n.ioas;
-         copy.length = 0x1000;
-         copy.src_iova = 0x10000;
-         return m.ioctl_at(n.iommufd, u::request_ioas_copy, copy);
-       }},
+      {"IOAS_UNMAP", with_attached<M>, [](M& m, numbers& n) { return unmap_ioas(m, n); }},
+      {"IOAS_COPY", with_attached<M>, [](M& m, numbers& n) { return copy_ioas(m, n); }},
       {"BIND_IOMMUFD", with_iommufd<M>, [](M& m, numbers& n) { return bind(m, n); }},
-      {"HWPT_ALLOC", with_bound<M>,
-       [](M& m, numbers& n) {
-         u::iommu_hwpt_alloc alloc{};
-         alloc.size = sizeof alloc;
-         alloc.dev_id = n.devid;
-         alloc.pt_id = n.ioas;
-         return m.ioctl_at(n.iommufd, u::request_hwpt_alloc, alloc);
-       }},
+      {"HWPT_ALLOC", with_bound<M>, [](M& m, numbers& n) { return alloc_table(m, n); }},
       {"ATTACH_IOMMUFD_PT", with_bound<M>, [](M& m, numbers& n) { return attach(m, n, n.ioas); }},
       {"ATTACH_IOMMUFD_PT of a process with a limit",
        [](M& m, numbers& n) {
@@ -506,6 +510,30 @@ void with_mapped_file(Machine& m, numbers& n) {
   REQUIRE(map_file(m, n, 0x10000, u::map_fixed_iova) == errc::ok);
 }
 
+template <class Machine>
+errc alloc_fault_queue(Machine& m, numbers& n) {
+  u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
+  const errc e = m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c);
+  n.queue = static_cast<int>(c.out_fault_fd);
+  return e;
+}
+// A container with version 2 of type 1, which tracks dirty pages.
+template <class Machine>
+void with_version_2(Machine& m, numbers& n) {
+  with_container(m, n);
+  REQUIRE(m.set_iommu(n.container) == errc::ok);
+}
+template <class Machine>
+void with_version_2_mapping(Machine& m, numbers& n) {
+  with_version_2(m, n);
+  REQUIRE(map_dma(m, n.container, 0x10000, 0x4000) == errc::ok);
+}
+template <class Machine>
+errc track_dirty_pages(Machine& m, const numbers& n) {
+  std::uint32_t head[] = {8, VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
+  return m.ioctl_at(n.container, VFIO_IOMMU_DIRTY_PAGES, head);
+}
+
 // Requests that only Linux 7.3 has, and rarer ones.
 template <class Machine>
 const std::vector<request<Machine>>& rare_requests() {
@@ -522,15 +550,7 @@ const std::vector<request<Machine>>& rare_requests() {
        },
        [](M& m, numbers& n) { return map_file(m, n, 0x20000, u::map_fixed_iova); }},
       {"IOAS_COPY of memory of a file", with_mapped_file<M>,
-       [](M& m, numbers& n) {
-         u::iommu_ioas_copy copy{};
-         copy.size = sizeof copy;
-         copy.flags = u::map_readable;
-         copy.dst_ioas_id = copy.src_ioas_id = n.ioas;
-         copy.length = 0x1000;
-         copy.src_iova = 0x10000;
-         return m.ioctl_at(n.iommufd, u::request_ioas_copy, copy);
-       }},
+       [](M& m, numbers& n) { return copy_ioas(m, n); }},
       {"IOAS_CHANGE_PROCESS",
        [](M& m, numbers& n) {
          with_mapped_file(m, n);
@@ -546,13 +566,7 @@ const std::vector<request<Machine>>& rare_requests() {
          with_mapped_file(m, n);
          REQUIRE(m.close(n.memory) == errc::ok);
        },
-       [](M& m, numbers& n) {
-         u::iommu_ioas_unmap c{};
-         c.size = sizeof c;
-         c.ioas_id = n.ioas;
-         c.length = ~std::uint64_t{0};
-         return m.ioctl_at(n.iommufd, u::request_ioas_unmap, c);
-       }},
+       [](M& m, numbers& n) { return unmap_ioas(m, n); }},
       {"IOAS_ALLOW_IOVAS", with_bound<M>,
        [](M& m, numbers& n) {
          const u::iommu_iova_range ranges[] = {{0x1000, 0x1fff}, {0x10000, 0x1ffff}};
@@ -573,15 +587,11 @@ const std::vector<request<Machine>>& rare_requests() {
          return m.ioctl_at(n.iommufd, u::request_option, c);
        }},
       {"FAULT_QUEUE_ALLOC", with_attached<M>,
-       [](M& m, numbers& n) {
-         u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
-         return m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c);
-       }},
+       [](M& m, numbers& n) { return alloc_fault_queue(m, n); }},
       {"FAULT_QUEUE_ALLOC with a number that is chosen", with_attached<M>,
        [](M& m, numbers& n) {
-         u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
          m.task.next_descriptor(100);
-         const errc e = m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c);
+         const errc e = alloc_fault_queue(m, n);
          m.task.next_descriptor(-1);
          return e;
        }},
@@ -593,13 +603,7 @@ const std::vector<request<Machine>>& rare_requests() {
          return m.ioctl_at(n.iommufd, u::request_get_hw_info, c);
        }},
       {"HWPT_ALLOC after an attachment", with_attached<M>,
-       [](M& m, numbers& n) {
-         u::iommu_hwpt_alloc alloc{};
-         alloc.size = sizeof alloc;
-         alloc.dev_id = n.devid;
-         alloc.pt_id = n.ioas;
-         return m.ioctl_at(n.iommufd, u::request_hwpt_alloc, alloc);
-       }},
+       [](M& m, numbers& n) { return alloc_table(m, n); }},
       {"DESTROY", with_attached<M>,
        [](M& m, numbers& n) {
          // An object that exists only for this call, so that the state is as before.
@@ -628,30 +632,15 @@ const std::vector<request<Machine>>& rare_requests() {
          if (e != errc::ok) REQUIRE(m.ioctl_at(n.device, VFIO_DEVICE_SET_IRQS, a) == errc::ok);
          return e;
        }},
-      {"VFIO_IOMMU_DIRTY_PAGES",
-       [](M& m, numbers& n) {
-         with_container(m, n);
-         REQUIRE(m.set_iommu(n.container) == errc::ok);
-         REQUIRE(map_dma(m, n.container, 0x10000, 0x4000) == errc::ok);
-       },
-       [](M& m, numbers& n) {
-         std::uint32_t head[] = {8, VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
-         return m.ioctl_at(n.container, VFIO_IOMMU_DIRTY_PAGES, head);
-       }},
+      {"VFIO_IOMMU_DIRTY_PAGES", with_version_2_mapping<M>,
+       [](M& m, numbers& n) { return track_dirty_pages(m, n); }},
       {"MAP_DMA while dirty pages are tracked",
        [](M& m, numbers& n) {
-         with_container(m, n);
-         REQUIRE(m.set_iommu(n.container) == errc::ok);
-         std::uint32_t head[] = {8, VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
-         REQUIRE(m.ioctl_at(n.container, VFIO_IOMMU_DIRTY_PAGES, head) == errc::ok);
+         with_version_2(m, n);
+         REQUIRE(track_dirty_pages(m, n) == errc::ok);
        },
        [](M& m, numbers& n) { return map_dma(m, n.container, 0x20000, 0x1000); }},
-      {"UNMAP_DMA with VADDR",
-       [](M& m, numbers& n) {
-         with_container(m, n);
-         REQUIRE(m.set_iommu(n.container) == errc::ok);
-         REQUIRE(map_dma(m, n.container, 0x10000, 0x4000) == errc::ok);
-       },
+      {"UNMAP_DMA with VADDR", with_version_2_mapping<M>,
        [](M& m, numbers& n) { return unmap_dma(m, n.container, 0x10000, 0x4000, 4); }},
       {"close of an iommufd with memory of a file",
        [](M& m, numbers& n) {
@@ -663,11 +652,9 @@ const std::vector<request<Machine>>& rare_requests() {
       {"close of a fault queue",
        [](M& m, numbers& n) {
          with_attached(m, n);
-         u::iommu_fault_alloc c{.size = sizeof c, .flags = 0, .out_fault_id = 0, .out_fault_fd = 0};
-         REQUIRE(m.ioctl_at(n.iommufd, u::request_fault_queue_alloc, c) == errc::ok);
-         n.memory = static_cast<int>(c.out_fault_fd);
+         REQUIRE(alloc_fault_queue(m, n) == errc::ok);
        },
-       [](M& m, numbers& n) { return m.close(n.memory); }},
+       [](M& m, numbers& n) { return m.close(n.queue); }},
   };
   return all;
 }
