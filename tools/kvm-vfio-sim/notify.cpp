@@ -44,6 +44,7 @@ namespace kvm_vfio_sim {
 namespace {
 
 namespace sim = kvm_vfio::sim;
+static_assert(fault_queue_alloc == kvm_vfio::uapi::request_fault_queue_alloc);
 
 constexpr std::uint64_t page = 4096;
 constexpr long sysfs_magic = 0x62656572;

@@ -93,7 +93,8 @@ struct reply {
   std::uint32_t injected = 0;
 };
 
-/// IOMMU_FAULT_QUEUE_ALLOC, which older headers lack. It makes a descriptor.
+/// IOMMU_FAULT_QUEUE_ALLOC, which makes a descriptor. Older headers of the kernel lack it, and the
+/// preloaded object includes no header of the library.
 inline constexpr unsigned fault_queue_alloc = ';' << 8 | 0x8e;
 
 /// The longest path that an open can have, in bytes with the zero byte.

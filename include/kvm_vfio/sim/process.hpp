@@ -171,7 +171,7 @@ class process {
   /// - `errc::inval`: the size is 0, the offset is not a multiple of the page size, the device is
   ///   not open or is open for reading only, or its regions cannot be mapped there
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
-  /// - `errc::access`: the file is not open for this access; `errc::overflow`: it is not so long
+  /// - `errc::access`: it is not open for this access; `errc::overflow`: the offset is too large
   /// - `errc::nodev`, and for an iommufd `errc::nxio`: the file is not a device file
   /// - `errc::nomem`: the size is too large, or there is no memory
   answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset) {

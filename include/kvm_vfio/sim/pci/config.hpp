@@ -58,7 +58,7 @@ class pci_config {
   void enable_msi(std::uint32_t vectors) noexcept;
   /// Says whether MSI is armed. While MSI is not armed, a process cannot set the enable bit of MSI.
   void arm_msi(bool armed) noexcept { msi_armed_ = armed; }
-  /// The function is reset. Before, Linux sets its power state to D0. The number of enabled MSI
+  /// The function is reset. Linux sets its power state to D0 first. The number of enabled MSI
   /// vectors in the function becomes 1. If MSI is armed, Linux writes the number that armed MSI
   /// into the function again.
   void reset_function() noexcept;

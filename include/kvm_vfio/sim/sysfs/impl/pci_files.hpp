@@ -156,19 +156,18 @@ class pci_files {
     bytes[PCI_COMMAND + 1] = static_cast<char>(pci_.command >> 8);
     // The identity of a virtual function is in its physical function.
     if (is_virtual_) bytes.replace(PCI_VENDOR_ID, 4, 4, static_cast<char>(0xff));
-    if (pci_.secondary_bus != 0) {
+    const auto bridge_to = [&bytes](unsigned bus, bool several_functions) {
       bytes[PCI_HEADER_TYPE] =
-          static_cast<char>(PCI_HEADER_TYPE_BRIDGE | (pci_.multifunction ? 0x80U : 0U));
-      bytes[PCI_SECONDARY_BUS] = bytes[PCI_SUBORDINATE_BUS] = static_cast<char>(pci_.secondary_bus);
-    }
+          static_cast<char>(PCI_HEADER_TYPE_BRIDGE | (several_functions ? 0x80U : 0U));
+      bytes[PCI_SECONDARY_BUS] = bytes[PCI_SUBORDINATE_BUS] = static_cast<char>(bus);
+    };
+    if (pci_.secondary_bus != 0) bridge_to(pci_.secondary_bus, pci_.multifunction);
     if (behind != 0) {
-      constexpr unsigned several_functions = 0x80;
-      bytes[PCI_HEADER_TYPE] = static_cast<char>(PCI_HEADER_TYPE_BRIDGE | several_functions);
+      bridge_to(behind, true);
       // A window that starts behind its end lets nothing through.
       bytes[PCI_IO_BASE] = bytes[PCI_MEMORY_BASE] = bytes[PCI_PREF_MEMORY_BASE] =
           static_cast<char>(0xf0);
       bytes[PCI_MEMORY_BASE + 1] = bytes[PCI_PREF_MEMORY_BASE + 1] = static_cast<char>(0xff);
-      bytes[PCI_SECONDARY_BUS] = bytes[PCI_SUBORDINATE_BUS] = static_cast<char>(behind);
     }
     file("config", bytes, 0644);
   }
