@@ -48,19 +48,6 @@ inline void enable_functions(const target& physical) {
   }
 }
 
-/// Gives a virtual function the registers of a new one. After a reset of the physical function
-/// Linux may write back older ones, when it wakes the virtual function up.
-inline void clear_registers(const target& function) {
-  const std::string path = "/sys/bus/pci/devices/" + function.device + "/config";
-  const int config = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  if (config < 0) return;
-  const unsigned char zeros[2] = {};
-  ssize_t written = ::pwrite(config, zeros, sizeof zeros, PCI_COMMAND);
-  written += ::pwrite(config, zeros, 1, PCI_INTERRUPT_LINE);
-  (void)written;  // the comparison shows what was not written
-  ::close(config);
-}
-
 /// Makes the calls with a virtual function.
 template <class System>
 class virtual_function_calls {
@@ -276,20 +263,19 @@ class virtual_function_calls {
                            static_cast<std::uint32_t>(groups.size())},
                           12 + 4 * groups.size());
     std::memcpy(&argument[12], groups.data(), 4 * groups.size());
-    on_.ioctl("HOT_RESET of " + std::to_string(groups.size()), device, VFIO_DEVICE_PCI_HOT_RESET,
-              reinterpret_cast<std::uintptr_t>(argument.data()));
+    on_.ioctl_of("HOT_RESET of " + std::to_string(groups.size()), device, VFIO_DEVICE_PCI_HOT_RESET,
+                 argument);
     bring_back();
   }
   // What the recorder's other sequences do not read.
   void configuration() {
-    if constexpr (std::is_same_v<System, kvm_vfio::native::host>) clear_registers(t_);
     const opened_device o = on_.open_device(t_);
     on_.ioctl_bytes("GET_INFO", o.device, VFIO_DEVICE_GET_INFO, words({24, 0}, 24));
     read(o.device, 0, 256);
     for (std::uint64_t at = 0x100; at < 0x200; at += 0x80) read(o.device, at, 0x80);
     for (const int command : {0x00, 0x06, 0x04, 0x02}) {
       const unsigned char data[2] = {static_cast<unsigned char>(command), 0};
-      on_.say("write the command", on_.sys().pwrite(o.device, data, 2, config + PCI_COMMAND));
+      on_.say("write the command", on_.sys().pwrite(o.device, data, 2, config_space + PCI_COMMAND));
       read(o.device, PCI_COMMAND, 2);
       unsigned char word[4] = {};
       on_.say("read BAR 0", on_.sys().pread(o.device, word, 4, 0));
@@ -304,10 +290,10 @@ class virtual_function_calls {
                         words({20, VFIO_IRQ_SET_DATA_NONE | action, i, 0, 1}, 20));
     on_.close_all();
   }
-  static constexpr std::uint64_t config = std::uint64_t{VFIO_PCI_CONFIG_REGION_INDEX} << 40;
   void read(int device, std::uint64_t at, std::size_t size) {
     std::vector<unsigned char> data(size);
-    on_.say("read " + std::to_string(at), on_.sys().pread(device, data.data(), size, config + at));
+    on_.say("read " + std::to_string(at),
+            on_.sys().pread(device, data.data(), size, config_space + at));
     on_.bytes("configuration at " + std::to_string(at), data.data(), size);
   }
 
