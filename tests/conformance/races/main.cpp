@@ -11,6 +11,9 @@
 #include <kvm_vfio/sim/process_ref.hpp>
 #include <kvm_vfio/sim/topology_sysfs.hpp>
 
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -19,6 +22,7 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -122,6 +126,27 @@ machine find(const options& o) {
   return m;
 }
 
+/// A VM that exists during all races. When the first VM begins and when the last one ends, Linux
+/// changes the code of its scheduler while the other processors run it. QEMU 7.2 can execute the
+/// old code later, and Linux 6.12 then panics. The VM keeps Linux from these changes.
+class standing_vm {
+ public:
+  standing_vm() : kvm_(::open("/dev/kvm", O_RDWR | O_CLOEXEC)) {
+    if (kvm_ >= 0) vm_ = ::ioctl(kvm_, KVM_CREATE_VM, 0);
+    if (vm_ < 0) throw std::runtime_error("cannot create a VM that exists during all races");
+  }
+  standing_vm(const standing_vm&) = delete;
+  standing_vm& operator=(const standing_vm&) = delete;
+  ~standing_vm() {
+    ::close(vm_);
+    ::close(kvm_);
+  }
+
+ private:
+  int kvm_;
+  int vm_ = -1;
+};
+
 /// Counts the calls that register and unregister noncoherent DMA.
 class registrations {
  public:
@@ -196,6 +221,8 @@ int run(const options& o) {
         (o.only == 0 || &r == &all_races()[o.only - 1]))
       chosen.push_back(&r);
   sum all;
+  std::optional<standing_vm> standing;
+  if (!o.simulator) standing.emplace();
   // The threads of a race are made after the trace begins, so it sees them.
   std::unique_ptr<registrations> trace;
   for (const race* const chosen_race : chosen) {
