@@ -261,7 +261,7 @@ struct spapr_moving {
 
   int table(const vm_owner& of, std::uint32_t page_shift, std::uint64_t pages) {
     kvm_vfio::uapi::create_spapr_tce_64 made{
-        .liobn = 1, .page_shift = page_shift, .flags = 0, .offset = 0, .size = pages};
+        .liobn = page_shift, .page_shift = page_shift, .flags = 0, .offset = 0, .size = pages};
     return must(m.system.ioctl(of.fd(), kvm_vfio::uapi::request_create_spapr_tce_64,
                                reinterpret_cast<std::uintptr_t>(&made)));
   }

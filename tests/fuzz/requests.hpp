@@ -53,6 +53,7 @@ inline constexpr request requests[] = {
     {asked::vm, KVM_IRQFD, "difdqq"},
     {asked::vm, KVM_IOEVENTFD, "kvidfiqqqq"},
     {asked::vm, u::request_create_spapr_tce_64, "kSfkk"},
+    {asked::vm, u::request_create_spapr_tce, "ki"},
     {asked::kvm_vfio, KVM_SET_DEVICE_ATTR, "fikP"},
     {asked::kvm_vfio, KVM_GET_DEVICE_ATTR, "fikP"},
     {asked::kvm_vfio, KVM_HAS_DEVICE_ATTR, "fikP"},

@@ -211,8 +211,9 @@ using spapr = machine_under_test<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>;
 
 int make_table(spapr& m, int vm, std::uint32_t page_shift, std::uint64_t pages,
                std::uint64_t offset = 0) {
+  static std::uint64_t number = 0;
   kvm_vfio::uapi::create_spapr_tce_64 c{
-      .liobn = 1, .page_shift = page_shift, .flags = 0, .offset = offset, .size = pages};
+      .liobn = ++number, .page_shift = page_shift, .flags = 0, .offset = offset, .size = pages};
   return static_cast<int>(m.task
                               .ioctl(vm, kvm_vfio::uapi::request_create_spapr_tce_64,
                                      reinterpret_cast<std::uintptr_t>(&c))
@@ -226,7 +227,8 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   const int dev = m.create_kvm_vfio(vm);
   const int fits_4k = make_table(m, vm, 12, 1 << 18);
   const int fits_64k = make_table(m, vm, 16, 1 << 14);
-  const int too_small = make_table(m, vm, 12, 1 << 17);
+  const int smaller = make_table(m, vm, 12, 1 << 17);
+  const int too_large = make_table(m, vm, 12, (1 << 18) + 1);
   const int elsewhere = make_table(m, vm, 12, 1 << 18, 16);
   const int others = make_table(m, m.create_vm(), 12, 1 << 18);
   const int g = m.open("/dev/vfio/1");
@@ -235,7 +237,8 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   REQUIRE(m.add(dev, g) == errc::ok);
   CHECK(m.set_spapr_tce(dev, g, -1) == errc::badf);
   CHECK(m.set_spapr_tce(dev, g, vm) == errc::inval);
-  CHECK(m.set_spapr_tce(dev, g, too_small) == errc::inval);
+  CHECK(m.set_spapr_tce(dev, g, smaller) == errc::ok);
+  CHECK(m.set_spapr_tce(dev, g, too_large) == errc::inval);
   CHECK(m.set_spapr_tce(dev, g, elsewhere) == errc::inval);
   CHECK(m.set_spapr_tce(dev, g, others) == errc::inval);
   CHECK(m.set_spapr_tce(dev, g, fits_4k) == errc::ok);  // no container: the host's window
@@ -268,6 +271,81 @@ TEST_CASE("sPAPR: which table fits which group, and when") {
   REQUIRE(m.task.close(dev));
   CHECK(m.kernel.arch.warnings(spapr_warning::release_without_iommu_group) == 1);
   CHECK(m.world.find_group(1)->hardware.references == 0);
+}
+
+TEST_CASE("sPAPR: which tables KVM makes") {
+  namespace u = kvm_vfio::uapi;
+  constexpr std::uint64_t most = ~std::uint64_t{0};
+  const struct {
+    const char* what;
+    u::create_spapr_tce_64 c;
+    errc answer;
+  } all[] = {
+      {"the host's window", {1, 12, 0, 0, 1 << 18}, errc::ok},
+      {"the same number", {1, 16, 0, 0, 16}, errc::busy},
+      {"the same number, without pages", {1, 12, 0, 0, 0}, errc::inval},
+      {"a flag", {2, 12, 1, 0, 16}, errc::inval},
+      {"no pages", {2, 12, 0, 0, 0}, errc::inval},
+      {"small pages", {2, 11, 0, 0, 16}, errc::inval},
+      {"the largest pages", {2, 34, 0, 0, 1}, errc::ok},
+      {"larger pages", {3, 35, 0, 0, 1}, errc::inval},
+      {"up to the last address", {3, 12, 0, (most >> 12) - 16, 16}, errc::ok},
+      {"over the last address", {4, 12, 0, (most >> 12) - 16, 17}, errc::inval},
+      {"a sum that wraps", {4, 12, 0, most - 15, 16}, errc::ok},
+      {"a number of 64 bits", {most, 12, 0, 0, 16}, errc::ok},
+  };
+  spapr m(two_groups(), {.iommu = sim::iommu_kind::spapr, .device_files = false});
+  const int vm = m.create_vm();
+  const auto make = [&](int of, u::create_spapr_tce_64 c) {
+    return m.task.ioctl(of, u::request_create_spapr_tce_64, reinterpret_cast<std::uintptr_t>(&c));
+  };
+  for (const auto& row : all) {
+    INFO(row.what);
+    CHECK(make(vm, row.c).error() == row.answer);
+  }
+  CHECK(m.task.ioctl(vm, u::request_create_spapr_tce_64, 0).error() == errc::fault);
+  // Each VM has numbers of its own, and a closed table gives its number back.
+  const auto of_other = make(m.create_vm(), all[0].c);
+  REQUIRE(of_other);
+  const auto second = make(vm, {9, 12, 0, 0, 16});
+  REQUIRE(second);
+  REQUIRE(m.task.close(static_cast<int>(*second)));
+  CHECK(make(vm, {9, 12, 0, 0, 16}));
+  char byte = 0;
+  CHECK(m.task.pread(static_cast<int>(*of_other), &byte, 1, 0).error() == errc::spipe);
+  CHECK(m.task.pwrite(static_cast<int>(*of_other), &byte, 1, 0).error() == errc::spipe);
+}
+
+TEST_CASE("sPAPR: the older request for a table counts bytes") {
+  namespace u = kvm_vfio::uapi;
+  spapr m(two_groups(), {.iommu = sim::iommu_kind::spapr, .device_files = false});
+  const int vm = m.create_vm();
+  const auto make = [&](std::uint64_t number, std::uint32_t bytes) {
+    u::create_spapr_tce c{.liobn = number, .window_size = bytes};
+    return m.task.ioctl(vm, u::request_create_spapr_tce, reinterpret_cast<std::uintptr_t>(&c));
+  };
+  const auto whole = make(1, 1U << 30);
+  REQUIRE(whole);
+  CHECK(make(1, 1U << 30).error() == errc::busy);
+  CHECK(make(2, 0xfff).error() == errc::inval);
+  CHECK(make(2, 0xffffffff));
+  CHECK(m.task.ioctl(vm, u::request_create_spapr_tce, 0).error() == errc::fault);
+  const int dev = m.create_kvm_vfio(vm);
+  const int g = m.open("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(m.set_spapr_tce(dev, g, static_cast<int>(*whole)) == errc::ok);
+}
+
+TEST_CASE("sPAPR: the group of a mediated device has no table data") {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].mediated = true;
+  spapr m(t, {.iommu = sim::iommu_kind::spapr, .device_files = false});
+  const int vm = m.create_vm();
+  const int dev = m.create_kvm_vfio(vm);
+  const int table = make_table(m, vm, 12, 1 << 18);
+  const int g = m.open("/dev/vfio/1");
+  REQUIRE(m.add(dev, g) == errc::ok);
+  CHECK(m.set_spapr_tce(dev, g, table) == errc::fault);
 }
 
 TEST_CASE("a kernel forgets destroyed VMs, but neither the last ones nor one that a device knows") {

@@ -5,14 +5,18 @@
 
 #include <kvm_vfio/concepts.hpp>
 #include <kvm_vfio/errc.hpp>
+#include <kvm_vfio/result.hpp>
 #include <kvm_vfio/sim/iommu/iommu_group.hpp>
-#include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/kvm/tce_table.hpp>
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
 #include <kvm_vfio/sim/world.hpp>
 
+#include <cstdint>
+
 namespace kvm_vfio::sim {
+
+class process;
 
 /// The IOMMU backend of x86: the part of KVM that counts registrations of noncoherent DMA and
 /// assigned files. The counters are in `vm_base`.
@@ -41,11 +45,19 @@ class kvm_spapr_tce : public iommu {
   explicit kvm_spapr_tce(world& vfio) noexcept
       : iommu(vfio), world_(vfio), tables_{.lock = vfio.lock()} {}
 
-  /// Makes a TCE table for a VM (KVM_CREATE_SPAPR_TCE_64).
-  /// \param vm     the VM; it must outlive the table
-  /// \param window the addresses that the table covers
+  /// Whether `make_table` takes the request.
+  [[nodiscard]] static bool makes_table(std::uint32_t request) noexcept;
+  /// Makes a TCE table for a VM (KVM_CREATE_SPAPR_TCE_64 and the older KVM_CREATE_SPAPR_TCE).
+  /// \param vm       the VM; it must outlive the table
+  /// \param argument the address of the request's struct in the memory of the process
   /// \return the file of the table, with one reference for the caller
-  [[nodiscard]] file* make_table(const vm_base& vm, const tce_window& window);
+  /// \par Errors
+  /// - `errc::fault`: the struct cannot be read
+  /// - `errc::inval`: there is a flag, there are no pages, a page has less than 2^12 or more than
+  ///   2^34 bytes, or the table ends beyond the last address
+  /// - `errc::busy`: the VM has a table with this number
+  [[nodiscard]] result<file*> make_table(const vm_base& vm, process& task, std::uint32_t request,
+                                         std::uint64_t argument);
 
   /// Connects a group to a TCE table (kvm_spapr_tce_attach_iommu_group).
   /// \param vm      the VM of the kvm-vfio

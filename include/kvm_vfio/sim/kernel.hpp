@@ -168,8 +168,7 @@ class kernel final : public filesystem {
           return kvm_extension(argument, kernel_.world_.release());
         if (vm_requests::knows(request)) return vm_.requests.ioctl(task, request, argument);
         if constexpr (requires { &Iommu::make_table; })
-          if (request == uapi::request_create_spapr_tce_64)
-            return make_table(kernel_.arch, task, argument);
+          if (Iommu::makes_table(request)) return make_table(kernel_.arch, task, request, argument);
       }
       return to_answer(vm_.model.ioctl(task, request, argument));
     }
@@ -183,12 +182,10 @@ class kernel final : public filesystem {
     }
     // A template, because not every IOMMU backend has tables.
     template <class Tables>
-    answer make_table(Tables& tables, process& task, std::uint64_t argument) {
-      uapi::create_spapr_tce_64 c{};
-      if (!task.copy_from_user(argument, c)) return errc::fault;
-      if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
-      const tce_window window{.page_shift = c.page_shift, .offset = c.offset, .size = c.size};
-      return task.insert(file_ref(tables.make_table(vm_, window)));
+    answer make_table(Tables& tables, process& task, std::uint32_t request,
+                      std::uint64_t argument) {
+      const result<file*> made = tables.make_table(vm_, task, request, argument);
+      return made ? task.insert(file_ref(*made)) : answer(made.error());
     }
     kernel& kernel_;
     vm_record& vm_;

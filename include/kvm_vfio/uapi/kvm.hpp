@@ -55,7 +55,7 @@ inline constexpr std::uint32_t check_extension = KVM_CHECK_EXTENSION;
 /// The request KVM_IRQFD of a VM descriptor.
 inline constexpr std::uint32_t irqfd = KVM_IRQFD;
 
-// TCE tables of KVM. `<linux/kvm.h>` has this struct only on POWER.
+// TCE tables of KVM. `<linux/kvm.h>` has these structs only on POWER.
 
 /// The kernel's `kvm_create_spapr_tce_64`, field by field.
 struct create_spapr_tce_64 {
@@ -67,5 +67,12 @@ struct create_spapr_tce_64 {
 };
 /// The request KVM_CREATE_SPAPR_TCE_64 of a VM descriptor: makes a TCE table.
 inline constexpr std::uint32_t request_create_spapr_tce_64 = _IOW(0xAE, 0xa8, create_spapr_tce_64);
+/// The kernel's `kvm_create_spapr_tce`, field by field.
+struct create_spapr_tce {
+  std::uint64_t liobn;
+  std::uint32_t window_size;  ///< in bytes, from IOVA 0 on
+};
+/// The older request KVM_CREATE_SPAPR_TCE: makes a TCE table with pages of 4 KiB.
+inline constexpr std::uint32_t request_create_spapr_tce = _IOW(0xAE, 0xa8, create_spapr_tce);
 
 }  // namespace kvm_vfio::uapi

@@ -138,9 +138,8 @@ facts facts_of(sim::topology t, const circumstances& c, const equipment& e) {
   f.topology = std::move(t);
   f.has.page = e.page;
   f.has.maps = f.has.page == 4096;
-#if !defined __x86_64__
-  f.has.any_access = false;  // where a device refuses a size, the host gets an external abort
-#endif
+  // Where a device of another machine refuses a size, the host gets an external abort.
+  f.has.any_access = c.of == processor::x86;
   // Sysfs does not tell whether QEMU's IOMMU enforces coherency and remaps interrupts.
   f.world.allow_unsafe_interrupts = c.unsafe;
   for (sim::iommu_spec& iommu : f.topology.iommus) {
@@ -154,28 +153,26 @@ facts facts_of(sim::topology t, const circumstances& c, const equipment& e) {
   f.has.suspends = e.suspends;
   f.world.device_files = f.has.iommufd;
   if (!e.huge_pages) f.world.huge_page = f.has.page;
-#if defined __powerpc64__
-  f.world.iommu = sim::iommu_kind::spapr;
-  f.has.spapr = true;
-  f.has.page = 4096;  // the IOMMU's
-#endif
+  if (c.of == processor::power) {
+    f.world.iommu = sim::iommu_kind::spapr;
+    f.has.spapr = true;
+    f.has.page = 4096;  // the IOMMU's
+  }
   find_targets(f);
-#if defined __x86_64__
-  f.has.books = true;
-#endif
+  f.has.books = c.of == processor::x86;
   return f;
 }
 
 facts facts_of_this_machine(const circumstances& c, equipment& e) {
   sim::topology t = topology_from_host(c.coherent);
-#if defined __powerpc64__
-  for (const sim::group_spec& g : t.groups)
-    for (const sim::device_spec& d : g.devices)
-      if (d.bound == sim::driver::vfio && d.pci.msi_vectors != 0)
-        arm_msi_once({.group = "/dev/vfio/" + std::to_string(g.number), .device = d.name},
-                     VFIO_SPAPR_TCE_IOMMU);
-  t = topology_from_host(c.coherent);
-#endif
+  if (c.of == processor::power) {
+    for (const sim::group_spec& g : t.groups)
+      for (const sim::device_spec& d : g.devices)
+        if (d.bound == sim::driver::vfio && d.pci.msi_vectors != 0)
+          arm_msi_once({.group = "/dev/vfio/" + std::to_string(g.number), .device = d.name},
+                       VFIO_SPAPR_TCE_IOMMU);
+    t = topology_from_host(c.coherent);
+  }
   e.page = static_cast<unsigned>(::sysconf(_SC_PAGESIZE));
   e.iommufd = ::access("/dev/iommu", F_OK) == 0;
   e.huge_pages = ::access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;

@@ -19,12 +19,24 @@
 
 namespace vfio_lockstep {
 
+/// The processors whose machines are compared.
+enum class processor { x86, arm64, power };
+/// The processor that this program is compiled for.
+#if defined __powerpc64__
+inline constexpr processor own_processor = processor::power;
+#elif defined __x86_64__
+inline constexpr processor own_processor = processor::x86;
+#else
+inline constexpr processor own_processor = processor::arm64;
+#endif
+
 /// What the caller knows of a machine, because neither sysfs nor a topology tells it.
 struct circumstances {
-  std::string profile = "7.3";  ///< the Linux release: 7.3, 6.12 or 6.1
-  bool coherent = false;        ///< the IOMMU enforces coherency
-  bool remap = false;           ///< the IOMMU remaps interrupts
-  bool unsafe = true;           ///< VFIO and iommufd allow unsafe interrupts
+  std::string profile = "7.3";   ///< the Linux release: 7.3, 6.12 or 6.1
+  bool coherent = false;         ///< the IOMMU enforces coherency
+  bool remap = false;            ///< the IOMMU remaps interrupts
+  bool unsafe = true;            ///< VFIO and iommufd allow unsafe interrupts
+  processor of = own_processor;  ///< the machine's
 };
 
 /// What the running kernel tells outside of a topology.
@@ -83,15 +95,11 @@ void on_new_kernel(const facts& f, const memory& arena, Use use) {
 template <class Use>
 void on_new_kernel(const std::string& profile, const facts& f, const memory& arena, Use use) {
   namespace sim = kvm_vfio::sim;
-#if defined __powerpc64__
-  (void)profile;
-  on_new_kernel<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>(f, arena, use);
-#else
-  if (profile == "7.3") on_new_kernel<kvm_vfio::linux_7_3, sim::iommu>(f, arena, use);
+  if (f.has.spapr) on_new_kernel<kvm_vfio::linux_7_3, sim::kvm_spapr_tce>(f, arena, use);
+  else if (profile == "7.3") on_new_kernel<kvm_vfio::linux_7_3, sim::iommu>(f, arena, use);
   else if (profile == "6.12") on_new_kernel<kvm_vfio::linux_6_12, sim::iommu>(f, arena, use);
   else if (profile == "6.1") on_new_kernel<kvm_vfio::linux_6_1, sim::iommu>(f, arena, use);
   else throw std::runtime_error("unknown profile: " + profile);
-#endif
 }
 
 }  // namespace vfio_lockstep

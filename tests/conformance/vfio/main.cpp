@@ -62,6 +62,7 @@ constexpr const char* usage =
     "  simulator=FILE         compare the simulator with itself, on the topology of a JSON file;\n"
     "                         the fixed sequences run on it, too, and nothing is compared\n"
     "  iommufd=0|1            with simulator=FILE: whether the machine has iommufd (1)\n"
+    "  processor=x86|arm64|power  with simulator=FILE: the machine's (that of this program)\n"
     "  fixed=0                leave out the scenarios and the fixed sequences\n"
     "  functions=1            compare only virtual functions, their physical functions, and "
     "devices\n"
@@ -91,6 +92,13 @@ struct options {
   bool topology = false;
 };
 
+processor processor_of(const std::string& name) {
+  if (name == "x86") return processor::x86;
+  if (name == "arm64") return processor::arm64;
+  if (name == "power") return processor::power;
+  throw std::runtime_error("unknown processor: " + name);
+}
+
 options parse(int argc, char** argv) {
   options o;
   for (int i = 1; i < argc; ++i) {
@@ -113,10 +121,13 @@ options parse(int argc, char** argv) {
     else if (key == "fixed") o.fixed = n() != 0;
     else if (key == "functions") o.functions = n() != 0;
     else if (key == "iommufd") o.iommufd = n() != 0;
+    else if (key == "processor") o.machine.of = processor_of(value);
     else if (key == "corpus") o.corpus = value;
     else if (key == "topology") o.topology = n() != 0;
     else throw std::runtime_error("unknown option: " + key);
   }
+  if (o.simulator.empty() && o.machine.of != own_processor)
+    throw std::runtime_error("processor= needs simulator=");
   if (o.machine.profile != "7.3" && o.machine.profile != "6.12" && o.machine.profile != "6.1")
     throw std::runtime_error("unknown profile: " + o.machine.profile);
   return o;
@@ -125,7 +136,7 @@ options parse(int argc, char** argv) {
 /// The running kernel's machine, or one with the topology of a JSON file.
 facts find(const options& o, equipment& e) {
   if (o.simulator.empty()) return facts_of_this_machine(o.machine, e);
-  e = equipment_of(o.iommufd);
+  e = equipment_of(o.iommufd, o.machine.of);
   return facts_of(read_topology(o.simulator), o.machine, e);
 }
 

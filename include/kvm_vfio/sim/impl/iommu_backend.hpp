@@ -16,11 +16,34 @@
 #include <kvm_vfio/sim/system/file.hpp>
 #include <kvm_vfio/sim/system/out_of_memory.hpp>
 #include <kvm_vfio/sim/system/vm_base.hpp>
+#include <kvm_vfio/uapi/kvm.hpp>
+
+#include <cstdint>
 
 namespace kvm_vfio::sim {
 
-KVM_VFIO_INLINE file* kvm_spapr_tce::make_table(const vm_base& vm, const tce_window& window) {
-  return new tce_table(tables_, vm, window);
+KVM_VFIO_INLINE bool kvm_spapr_tce::makes_table(std::uint32_t request) noexcept {
+  return request == uapi::request_create_spapr_tce_64 || request == uapi::request_create_spapr_tce;
+}
+
+KVM_VFIO_INLINE result<file*> kvm_spapr_tce::make_table(const vm_base& vm, process& task,
+                                                        std::uint32_t request,
+                                                        std::uint64_t argument) {
+  uapi::create_spapr_tce_64 c{};
+  if (request == uapi::request_create_spapr_tce) {
+    uapi::create_spapr_tce old{};
+    if (!task.copy_from_user(argument, old)) return errc::fault;
+    c.liobn = old.liobn;
+    c.page_shift = 12;
+    c.size = old.window_size >> 12;
+  } else if (!task.copy_from_user(argument, c)) {
+    return errc::fault;
+  }
+  if (c.flags || c.size == 0 || c.page_shift < 12 || c.page_shift > 34) return errc::inval;
+  // Linux does not see a sum that wraps.
+  if (c.offset + c.size > ~std::uint64_t{0} >> c.page_shift) return errc::inval;
+  const tce_window window{.page_shift = c.page_shift, .offset = c.offset, .size = c.size};
+  return tce_table::make(tables_, vm, c.liobn, window);
 }
 
 KVM_VFIO_INLINE errc kvm_spapr_tce::spapr_tce_attach(vm_base* const& vm, int tablefd,

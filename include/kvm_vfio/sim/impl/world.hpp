@@ -74,7 +74,11 @@ KVM_VFIO_INLINE world::world(const checked_topology& machine, const linux_releas
     if (g->hardware.no_iommu()) state_.noiommu_mode = iommufds_.noiommu_mode = true;
     g->hardware.direct_error = release.direct_error;
     g->hardware.reports_ats = release.reports_ats;
-    if (options.iommu == iommu_kind::spapr) g->hardware.windows.assign(1, default_window);
+    // A group that no IOMMU of the machine handles has no table of the firmware.
+    g->hardware.has_table_data =
+        !g->hardware.no_iommu() && (spec.devices.empty() || !g->hardware.mediated());
+    if (options.iommu == iommu_kind::spapr && g->hardware.has_table_data)
+      g->hardware.windows.assign(1, default_window);
     for (const device_spec& d : g->hardware.devices()) {
       const int number = d.bound == driver::vfio ? number_of(d, free_number) : -1;
       g->devices.push_back(

@@ -77,8 +77,8 @@ class iommu_group {
   /// The number of references that file_iommu_group took and that iommu_group_put has not given
   /// back yet (POWER).
   int references = 0;
-  /// Whether iommu_group_get_iommudata finds the data of the group's TCE tables (POWER). A test can
-  /// set this member to false.
+  /// Whether iommu_group_get_iommudata finds the data of the group's TCE tables (POWER). Groups of
+  /// mediated devices have none. A test can set this member to false.
   bool has_table_data = true;
   /// The TCE windows of the group (POWER). The first one comes from the firmware.
   std::vector<tce_window> windows{};

@@ -25,6 +25,7 @@
 #include "power_states.hpp"
 #include "recorder.hpp"
 #include "registers.hpp"
+#include "tce_tables.hpp"
 #include "virtual_functions.hpp"
 #include "vm_events.hpp"
 #include "vms.hpp"
@@ -41,7 +42,7 @@ inline constexpr std::string_view names[] = {
     "containers",   "iommufd",           "IOAS options",  "IOAS files",   "page tables",
     "VMs",          "virtual functions", "odd arguments", "file modes",   "odd bitmaps",
     "VM events",    "interrupt sets",    "power states",  "group tables", "odd mappings",
-    "odd requests", "odd accesses",      "odd events",    "odd owners"};
+    "odd requests", "odd accesses",      "odd events",    "odd owners",   "TCE tables"};
 
 /// Returns whether no device of the group stands in front of this one.
 inline bool first_of_group(const target& t, const machine& m) {
@@ -119,6 +120,8 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   } else if (name == "odd owners" && m.books && m.iommufd && first_of_group(t, m)) {
     if (const target* const second = second_of_group(t, m))
       odd_owners<System>(on, m, memory).run(t, *second);
+  } else if (name == "TCE tables" && m.spapr && first_comparable(t, m)) {
+    tce_tables<System>(on, m, memory).run(t);
   } else if (name == "odd mappings" && m.books && first_comparable(t, m)) {
     odd_mappings<System>(on, m, memory).run(t);
   } else if (name == "odd requests" && m.books && m.iommufd && first_comparable(t, m)) {
