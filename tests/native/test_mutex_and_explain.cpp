@@ -132,15 +132,28 @@ TEST_CASE("An explanation names each cause that the simulator or a host shows") 
       {operation::set_container, errc::perm, "firmware"},   // a `direct` region, Linux 6.1
       {operation::set_container, errc::inval, "firmware"},  // a `direct` region, later releases
       {operation::bind_iommufd, errc::inval, "firmware"},
-      {operation::set_iommu, errc::nodev, "iommufd"},  // an iommufd without a group
+      {operation::set_container, errc::busy, "new address"},  // the flag VADDR
+      {operation::set_iommu, errc::nodev, "iommufd"},         // an iommufd without a group
       {operation::get_device, errc::inval, "VF token"},
       {operation::set_irqs, errc::inval, "another kind"},  // MSI while INTx is armed
       {operation::set_irqs, errc::busy, "UNMASK"},
-      {operation::map_dma, errc::fault, "access"},  // memory that can only be read
+      {operation::set_irqs, errc::range, "count is 0"},
+      {operation::set_irqfd, errc::inval, "KVM_CREATE_IRQCHIP"},  // x86
+      {operation::map_dma, errc::fault, "access"},                // memory that can only be read
       {operation::map_dma, errc::fault, "BAR"},
       {operation::attach_iommufd_pt, errc::fault, "BAR"},
       {operation::attach_iommufd_pt, errc::nomem, "RLIMIT_MEMLOCK"},
       {operation::hot_reset, errc::inval, "takes no groups"},
+      {operation::hot_reset, errc::inval, "not bound"},  // the other function of a slot
+      // A group without an IOMMU.
+      {operation::open_group, errc::noent, "noiommu-N"},
+      {operation::set_container, errc::perm, "only some groups have an IOMMU"},
+      {operation::set_iommu, errc::nodev, "VFIO_NOIOMMU_IOMMU"},
+      {operation::set_iommu, errc::perm, "CAP_SYS_RAWIO"},
+      {operation::get_device, errc::perm, "CAP_SYS_RAWIO"},
+      {operation::map_dma, errc::notty, "no IOMMU"},
+      {operation::unmap_dma, errc::notty, "no IOMMU"},
+      {operation::get_iommu_info, errc::notty, "no IOMMU"},
   };
   for (const row& r : rows) {
     const std::string text = explained(r.what, r.why);

@@ -66,7 +66,8 @@ inline constexpr explanation explanations[] = {
     {operation::open_container, errc::proto,
      "VFIO has another API version than this library expects"},
     {operation::open_group, errc::noent,
-     "the group does not exist, or no device of it is bound to a VFIO driver"},
+     "the group does not exist, or no device of it is bound to a VFIO driver; the file of a group "
+     "without an IOMMU is /dev/vfio/noiommu-N"},
     {operation::open_group, errc::nodev,
      "no device of the group is bound to a VFIO driver any more"},
     {operation::open_group, errc::nxio,
@@ -79,12 +80,12 @@ inline constexpr explanation explanations[] = {
     {operation::open_group, errc::perm,
      "to open a group without an IOMMU, the process needs CAP_SYS_RAWIO"},
     {operation::set_container, errc::perm,
-     "a device of the group has another driver or user (bind all its devices to VFIO or to no "
-     "driver), or the host does not isolate interrupts (allow_unsafe_interrupts), or, before Linux "
-     "6.6, the firmware claims a device"},
+     "a device has another driver or user (bind all of the group to VFIO or to no driver), the "
+     "host does not isolate interrupts (allow_unsafe_interrupts), the firmware claims a device, or "
+     "only some groups have an IOMMU"},
     {operation::set_container, errc::busy,
-     "the group is already attached to the IOMMU domain of "
-     "another driver or VMM that uses one of its devices"},
+     "the group is already attached to the IOMMU domain of another driver or VMM that uses one of "
+     "its devices, or a mapping of the container waits for a new address"},
     {operation::set_container, errc::inval,
      "the group is already in a container, or it does not fit the mappings or the IOMMU of this "
      "container, or the firmware claims a device of the group (the kernel's log tells it)"},
@@ -99,18 +100,20 @@ inline constexpr explanation explanations[] = {
      "a group is already attached to the IOMMU domain of "
      "another driver or VMM that uses one of its devices"},
     {operation::set_iommu, errc::nodev,
-     "this IOMMU driver is not loaded: load the module vfio_iommu_type1; if an iommufd is the "
-     "container, first put a group into it"},
+     "this IOMMU driver is not loaded: load the module vfio_iommu_type1; a group without an IOMMU "
+     "takes VFIO_NOIOMMU_IOMMU only; if an iommufd is the container, first put a group into it"},
     {operation::set_iommu, errc::perm,
-     "the host does not isolate interrupts (see allow_unsafe_interrupts)"},
+     "the host does not isolate interrupts (see allow_unsafe_interrupts), or the group has no "
+     "IOMMU and the process lacks CAP_SYS_RAWIO"},
     {operation::get_device, errc::nodev, "the group has no device with this name"},
     {operation::get_device, errc::inval,
      "first put the group into a container and choose the container's IOMMU driver; or the text "
      "behind the name is wrong: a device that needs no VF token takes none"},
     {operation::get_device, errc::busy, "another driver or VMM uses the device or its resources"},
     {operation::get_device, errc::perm,
-     "another driver or VMM uses a device of the group, or the host "
-     "does not isolate interrupts (see allow_unsafe_interrupts)"},
+     "another driver or VMM uses a device of the group, or the host does not isolate interrupts "
+     "(see allow_unsafe_interrupts), or the group has no IOMMU and the process lacks "
+     "CAP_SYS_RAWIO"},
     {operation::get_device, errc::access,
      "the device is a virtual function whose physical function VFIO drives, or a physical function "
      "whose virtual functions are in use: add \" vf_token=UUID\" with the right token after the "
@@ -185,6 +188,9 @@ inline constexpr explanation explanations[] = {
     {operation::map_dma, errc::nomem,
      "there is not enough memory, or the locked memory of the process reaches RLIMIT_MEMLOCK: "
      "raise the limit (containers count the memory of each container anew)"},
+    {operation::map_dma, errc::notty,
+     "the groups of the container have no IOMMU, so nothing can be mapped; or the descriptor is "
+     "another kind of file, or this kernel is too old to know the ioctl"},
     {operation::unset_container, errc::inval, "the group is in no container"},
     {operation::unset_container, errc::busy,
      "a device of the group is still open: munmap its BARs, and close each descriptor of it, also "
@@ -197,6 +203,11 @@ inline constexpr explanation explanations[] = {
     {operation::get_iommu_info, errc::inval,
      "the container has no IOMMU driver yet (call VFIO_SET_IOMMU), or `argsz` is too small for the "
      "answer"},
+    {operation::get_iommu_info, errc::notty,
+     "the groups of the container have no IOMMU, or the descriptor is another kind of file"},
+    {operation::unmap_dma, errc::notty,
+     "the groups of the container have no IOMMU, so nothing is mapped; or the descriptor is "
+     "another kind of file"},
     {operation::unmap_dma, errc::inval,
      "the range is not aligned to pages, or it cuts a mapping (version 2 of type 1 unmaps only "
      "whole ones), or the container has no IOMMU driver: driver and mappings go with the last "
@@ -261,6 +272,9 @@ inline constexpr explanation explanations[] = {
      "to an iommufd yet"},
     {operation::set_irqs, errc::badf, "an eventfd in the call is not open"},
     {operation::set_irqs, errc::nospc, "the host has no free interrupt vectors: arm fewer vectors"},
+    {operation::set_irqs, errc::range,
+     "the call arms no vector, because its count is 0: to arm vectors, give their number; to "
+     "disarm them, set the flag DATA_NONE"},
     {operation::set_irqs, errc::nomem, "there is not enough memory for the interrupts"},
     {operation::set_irqs, errc::busy,
      "another driver uses the interrupt line, and the device cannot share it; or INTx has an "
@@ -282,8 +296,9 @@ inline constexpr explanation explanations[] = {
     {operation::get_hot_reset_info, errc::proto,
      "the kernel counts more devices than the answer can hold"},
     {operation::hot_reset, errc::inval,
-     "a group of an affected device is missing (get_hot_reset_info names all), or a descriptor is "
-     "no group; a device file takes no groups, and needs all affected devices in its iommufd"},
+     "an affected device is not bound to VFIO, or its group is missing (get_hot_reset_info names "
+     "all), or a descriptor is no group; a device file takes no groups, and needs all affected "
+     "devices in its iommufd"},
     {operation::hot_reset, errc::badf, "a descriptor in the call is not open"},
     {operation::hot_reset, errc::nodev, "the slot and the bus of the device have no hot reset"},
     {operation::hot_reset, errc::again,
@@ -318,7 +333,8 @@ inline constexpr explanation explanations[] = {
     {operation::set_irqfd, errc::busy, "the eventfd is connected to an interrupt of a VM already"},
     {operation::set_irqfd, errc::again, "the VM has no interrupt controller yet: create it first"},
     {operation::set_irqfd, errc::inval,
-     "a descriptor is not an eventfd, or the VM cannot have irqfds"},
+     "a descriptor is not an eventfd, or the VM has no interrupt controller: create it first "
+     "(KVM_CREATE_IRQCHIP)"},
     {operation::set_irqfd, errc::badf, "the eventfd is not open"},
     {operation::set_irqfd, errc::nomem, "there is not enough memory for the connection"},
     {operation::set_irqfd, errc::opnotsupp,
