@@ -224,12 +224,11 @@ TEST_CASE("a device file is bound with the token") {
   const unsigned char other[16] = {1};
   const auto bind = [](auto& m, int n, const unsigned char* with) {
     const int device = m.open(("/dev/vfio/devices/vfio" + std::to_string(n)).c_str());
-    struct {
-      u::device_bind_iommufd head;
-      std::uint64_t token;
-    } argument{
-        {.argsz = 24, .flags = with ? 1U : 0U, .iommufd = m.open("/dev/iommu"), .out_devid = 0},
-        reinterpret_cast<std::uintptr_t>(with)};
+    u::device_bind_iommufd_token argument{{.argsz = sizeof argument,
+                                           .flags = with ? u::bind_flag_token : 0,
+                                           .iommufd = m.open("/dev/iommu"),
+                                           .out_devid = 0},
+                                          reinterpret_cast<std::uintptr_t>(with)};
     const errc e = m.ioctl_at(device, u::request_bind_iommufd, argument);
     if (e != errc::ok) REQUIRE(m.task.close(device));
     return e;

@@ -44,6 +44,14 @@ struct device_bind_iommufd {
   std::int32_t iommufd;
   std::uint32_t out_devid;
 };
+/// The flag VFIO_DEVICE_BIND_FLAG_TOKEN (Linux 7.3 has it): the struct is a
+/// `device_bind_iommufd_token`.
+inline constexpr std::uint32_t bind_flag_token = 1U << 0;
+/// The kernel's `vfio_device_bind_iommufd` with its last member, which old headers lack.
+struct device_bind_iommufd_token {
+  device_bind_iommufd bind;      ///< its argsz is the size of both members
+  std::uint64_t token_uuid_ptr;  ///< the address of the 16 bytes of the token
+};
 /// The kernel's `vfio_device_attach_iommufd_pt`, field by field.
 struct device_attach_iommufd_pt {
   std::uint32_t argsz;
@@ -71,6 +79,12 @@ static_assert(offsetof(device_bind_iommufd, out_devid) ==
               offsetof(vfio_device_bind_iommufd, out_devid));
 static_assert(offsetof(device_attach_iommufd_pt, pt_id) ==
               offsetof(vfio_device_attach_iommufd_pt, pt_id));
+#endif
+#ifdef VFIO_DEVICE_BIND_FLAG_TOKEN
+static_assert(bind_flag_token == VFIO_DEVICE_BIND_FLAG_TOKEN);
+static_assert(sizeof(device_bind_iommufd_token) == sizeof(vfio_device_bind_iommufd) &&
+              offsetof(device_bind_iommufd_token, token_uuid_ptr) ==
+                  offsetof(vfio_device_bind_iommufd, token_uuid_ptr));
 #endif
 
 }  // namespace kvm_vfio::uapi
