@@ -149,7 +149,7 @@ struct pci_spec {
   /// Whether the header type register says that the device has several functions.
   bool multifunction = false;
   /// Whether the function is PCI Express. Then its configuration space has 4096 bytes (otherwise
-  /// 256), and it has an error interrupt.
+  /// 256), and it has an error interrupt. (In Linux 7.3 every function has one.)
   bool express = true;
   /// Whether the function can be reset on its own (VFIO_DEVICE_RESET).
   bool resets = true;
