@@ -172,7 +172,7 @@ class process {
   ///   not open or is open for reading only, or its regions cannot be mapped there
   /// - `errc::badf`: the descriptor is not open, or it was opened with O_PATH
   /// - `errc::access`: it is not open for this access; `errc::overflow`: the offset is too large
-  /// - `errc::nodev`, and for an iommufd `errc::nxio`: the file is not a device file
+  /// - `errc::nodev`, and for an iommufd of Linux 7.3 `errc::nxio`: the file is not a device file
   /// - `errc::nomem`: the size is too large, or there is no memory
   answer mmap(std::size_t size, int protection, int fd, std::uint64_t offset) {
     return map_from(size, protection, fd, offset, nullptr);
