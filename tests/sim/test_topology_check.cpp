@@ -81,6 +81,19 @@ const std::vector<wrong>& all_wrong() {
        },
        {"groups[0].devices[0].physical_function",
         "a mediated device is no virtual function, so it must be empty"}},
+      {"a bus that can be reset only by one of its functions",
+       [](topology& t) { t.groups[1].devices[0].pci.bus_resets = true; },
+       {"groups[0].devices[0].pci.bus_resets",
+        "is false, but groups[1].devices[0].pci.bus_resets is true, and both functions are on the "
+        "bus \"0000:00:\""}},
+      {"a bus reset of a function whose name has no domain",
+       [](topology& t) {
+         t.groups[0].devices[0].name = "00:04.0";
+         t.groups[0].devices[0].pci.bus_resets = true;
+       },
+       {"groups[0].devices[0].pci.bus_resets",
+        "is true, but the name \"00:04.0\" does not tell the bus; the address of a PCI function "
+        "looks like \"0000:03:00.0\""}},
       {"an unknown IOMMU",
        [](topology& t) { t.groups[0].iommu = "dmar9"; },
        {"groups[0].iommu", "no IOMMU has the name \"dmar9\""}},
@@ -211,7 +224,7 @@ const std::vector<wrong>& all_wrong() {
       {"a list of capabilities without MSI",
        [](topology& t) { pci(t).capabilities.erase(pci(t).capabilities.begin() + 1); },
        {in_pci + "capabilities",
-        "MSI is not listed, but msi_vectors says that the function has it"}},
+        "MSI is not listed, but msi_vectors says that the function has it: list the id 0x5"}},
       {"a list with PCI Express of a function without",
        [](topology& t) { pci(t).express = false; },
        {in_pci + "capabilities[3].offset",

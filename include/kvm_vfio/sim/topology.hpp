@@ -155,7 +155,8 @@ struct pci_spec {
   bool resets = true;
   /// Whether the bus of the function can be reset (VFIO_DEVICE_PCI_HOT_RESET), which needs a bridge
   /// in front of the bus. The functions of one bus are those whose names begin with the same domain
-  /// and bus ("0000:02:"). Such a reset also concerns what is behind the bridges on this bus.
+  /// and bus ("0000:02:"), and all of them have the same value. Such a reset also concerns what is
+  /// behind the bridges on this bus.
   bool bus_resets = false;
   /// The number of the bus behind the function, if the function is a bridge. 0: it is none. The
   /// functions of this bus have names in which this number follows the domain of the bridge

@@ -36,6 +36,9 @@ class topology_checker {
       for (std::size_t j = 0; j < g.devices.size(); ++j)
         check(g.devices[j], indexed(where + ".devices", j));
     }
+    for (std::size_t i = 0; i < t.groups.size(); ++i)
+      for (std::size_t j = 0; j < t.groups[i].devices.size(); ++j)
+        check_bus(t.groups[i].devices[j], indexed(indexed("groups", i) + ".devices", j));
   }
 
  private:
@@ -101,6 +104,8 @@ class topology_checker {
     check_enum(d.bound, where + ".driver");
     check_physical_function(d, where + ".physical_function");
     check_file_number(d, where + ".file_number");
+    if (d.pci.bus_resets && !d.mediated)
+      resetting_buses_.try_emplace(bus_of(d.name), where + ".pci.bus_resets");
     pci_checker(errors_, d.pci, where + ".pci").check();
   }
   void check_physical_function(const device_spec& d, const std::string& where) {
@@ -113,6 +118,35 @@ class topology_checker {
       fail(where, shown(d.physical_function) + " is a " +
                       (found->second->mediated ? "mediated device" : "virtual function itself") +
                       ", so it has no virtual functions");
+  }
+  // The start of the address of a PCI function, with the domain and the bus ("0000:03:"). Empty:
+  // the name is no such address.
+  static std::string bus_of(const std::string& name) {
+    static constexpr char behind_domain[] = ":00:00.0";  // 0 stands for a digit
+    constexpr std::size_t length = sizeof behind_domain - 1;
+    if (name.size() < 4 + length) return {};
+    const std::size_t domain = name.size() - length;
+    for (std::size_t i = 0; i < name.size(); ++i) {
+      const char c = name[i];
+      const char wanted = i < domain ? '0' : behind_domain[i - domain];
+      const bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+      if (wanted == '0' ? !digit : c != wanted) return {};
+    }
+    return name.substr(0, domain + 4);
+  }
+  // A bus reset concerns all functions of a bus, and the address tells the bus.
+  void check_bus(const device_spec& d, const std::string& where) {
+    if (d.mediated) return;
+    const std::string bus = bus_of(d.name);
+    const auto found = resetting_buses_.find(bus);
+    if (d.pci.bus_resets && bus.empty())
+      fail(where + ".pci.bus_resets",
+           "is true, but the name " + shown(d.name) +
+               " does not tell the bus; the address of a PCI function looks like \"0000:03:00.0\"");
+    else if (!d.pci.bus_resets && !bus.empty() && found != resetting_buses_.end())
+      fail(where + ".pci.bus_resets", "is false, but " + found->second +
+                                          " is true, and both functions are on the bus " +
+                                          shown(bus));
   }
   void check_file_number(const device_spec& d, const std::string& where) {
     constexpr int most = (1 << 20) - 1;  // Linux's minor numbers have 20 bits
@@ -137,6 +171,8 @@ class topology_checker {
   std::map<std::string, std::string> device_names_;
   std::map<std::string, const device_spec*> devices_;
   std::map<int, std::string> file_numbers_;
+  // The buses that can be reset, each with the member that says so first.
+  std::map<std::string, std::string> resetting_buses_;
 };
 }  // namespace detail
 

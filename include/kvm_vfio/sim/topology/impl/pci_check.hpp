@@ -219,7 +219,7 @@ class pci_checker {
     if (there != wanted) {
       fail("capabilities", std::string(name) + (there ? " is listed" : " is not listed") +
                                ", but " + member + " says that the function " +
-                               (wanted ? "has it" : "does not have it"));
+                               (wanted ? "has it: list the id " + in_hex(id) : "does not have it"));
       return;
     }
     if (there && !pci_.capabilities[found].bytes.empty())
