@@ -45,10 +45,9 @@ struct task {
   // The number that the next new descriptor gets, or an error.
   answer free_number(int lowest) {
     if (chosen >= 0) return chosen;
-    if (open.size() >= limit) return errc::mfile;
     int at = lowest;
     while (open.count(at) != 0) ++at;
-    return lowest != 0 && static_cast<std::size_t>(at) >= limit ? answer(errc::mfile) : answer(at);
+    return static_cast<std::size_t>(at) >= limit ? answer(errc::mfile) : answer(at);
   }
 
   kvm_vfio::trace::memory memory;
@@ -217,12 +216,14 @@ class session {
     exit(*child);
     child = fresh();
     t.process.fork_into(child->process);
+    child->limit = t.limit;
     for (const auto& [fd, s] : t.open) put(*child, fd, s.file, s.path_only);
   }
   // `fd` is closed by execve(2).
   void exec(std::unique_ptr<task>& t, int fd) {
     auto made = fresh();
     t->process.fork_into(made->process);
+    made->limit = t->limit;
     for (const auto& [n, s] : t->open) put(*made, n, s.file, s.path_only);
     exit(*t);
     t = std::move(made);

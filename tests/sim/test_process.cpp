@@ -433,6 +433,46 @@ TEST_CASE("a child has the mappings, and the end of a process removes them") {
   CHECK(m.task.open("/dev/vfio/1"));
 }
 
+TEST_CASE("a child has the limits and the rights of its parent") {
+  machine_under_test<> m;
+  const int kvm = m.open("/dev/kvm");
+  m.task.limit(2);
+  m.task.cap_sys_rawio(false);
+  m.task.memory_lock_limit(4096);
+  m.task.cap_ipc_lock(true);
+  m.task.user(7);
+  sim::process child(m.kernel, m.memory, 2);
+  m.task.fork_into(child);
+  CHECK(child.dup(kvm));
+  CHECK(child.dup(kvm).error() == errc::mfile);
+  CHECK_FALSE(child.cap_sys_rawio());
+  CHECK(child.account()->limit == 4096);
+  CHECK(child.account()->unlimited);
+  CHECK(child.account()->user == 7);
+  CHECK(child.account()->address_space == 2);
+  // From now on each of them has its own.
+  child.user(8);
+  child.limit(9);
+  CHECK(m.task.account()->user == 7);
+  CHECK(m.task.dup(kvm));
+  CHECK(m.task.dup(kvm).error() == errc::mfile);
+}
+
+TEST_CASE("the limit on descriptors is a limit on their numbers") {
+  machine_under_test<> m;
+  const int kvm = m.open("/dev/kvm");
+  REQUIRE(m.task.dup(kvm, 30).value() == 30);
+  m.task.limit(2);
+  CHECK(m.task.dup(kvm).value() == 1);
+  CHECK(m.task.dup(kvm).error() == errc::mfile);
+  m.task.limit(30);
+  CHECK(m.task.dup(kvm, 29).value() == 29);
+  CHECK(m.task.dup(kvm, 29).error() == errc::mfile);
+  m.task.limit(0);
+  CHECK(m.task.eventfd().error() == errc::mfile);
+  CHECK(m.task.ioctl(30, KVM_GET_API_VERSION, 0));
+}
+
 TEST_CASE("dup with a lowest number") {
   machine_under_test<> m;
   const int kvm = m.open("/dev/kvm");

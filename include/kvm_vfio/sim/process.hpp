@@ -191,7 +191,8 @@ class process {
   /// Ends the process. First tells the observers of a call of the kind `exit`. Then removes the
   /// mappings, and closes every descriptor, the lowest first. No observer is told of these.
   void exit() noexcept;
-  /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does. Then
+  /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does. The
+  /// child also gets the user, the capabilities and the limits of this process. Then the function
   /// tells a call of the kind `fork` to each observer that observes both processes.
   /// \pre `child` has no descriptors and no mappings, and its address space has another number
   /// \throw std::bad_alloc there is no memory: `child` still has no descriptors and no mappings
@@ -249,8 +250,8 @@ class process {
   ///              descriptor is closed, if it is open; this needs no memory.
   /// \throw std::bad_alloc there is no memory; the descriptor does not change
   void lend(int fd, file* owned);
-  /// Sets the largest number of descriptors that may be open at the same time (RLIMIT_NOFILE). If
-  /// more descriptors are open already, they stay open.
+  /// Sets the limit on descriptors (RLIMIT_NOFILE): the number of a new descriptor is below it.
+  /// Descriptors with larger numbers stay open.
   void limit(std::size_t descriptors) noexcept {
     const guard held(mutex_);
     table_.limit(descriptors);

@@ -378,8 +378,15 @@ KVM_VFIO_INLINE void process::fork_into(process& child) {
   {
     const guard held(mutex_);
     auto mappings = copy(mappings_);
+    std::shared_ptr<memory_account> account;
+    if (account_) {
+      account = std::make_shared<memory_account>(*account_);
+      account->address_space = child.space_;
+    }
     child.table_.copy(table_);
     child.mappings_.swap(mappings);
+    child.account_ = std::move(account);
+    child.raw_io_ = raw_io_;
   }
   trace::call c = call_of(trace::call_kind::fork);
   observers_.tell_both(child.observers_, c, child.space_, memory_);

@@ -48,7 +48,7 @@ class descriptor_table {
     bool kept = false;
   };
 
-  /// Sets the largest number of descriptors that may be open at the same time.
+  /// Sets the limit: the number of a new descriptor is below it.
   void limit(std::size_t descriptors) noexcept { limit_ = descriptors; }
   /// Whether a number is below this limit.
   [[nodiscard]] bool below_limit(std::size_t number) const noexcept { return number < limit_; }
@@ -66,8 +66,7 @@ class descriptor_table {
   /// `choose` got, or the lowest free number from `lowest` on. Without memory it throws
   /// std::bad_alloc, and changes nothing.
   /// \par Errors
-  /// - `errc::mfile`: no number is free, or as many descriptors are open as the limit allows. A
-  ///   chosen number has no limit.
+  /// - `errc::mfile`: no number below the limit is free. A chosen number has no limit.
   answer free_number(std::size_t lowest);
   /// Puts a file behind a number that `free_number` found, and takes over a reference.
   /// \return the file that was behind a chosen number; empty: there was none
@@ -91,8 +90,8 @@ class descriptor_table {
   file_ref take(int fd, bool keep) noexcept;
   /// Makes a number free that was kept.
   void give_back(int fd) noexcept;
-  /// Becomes a copy of a table, with references of its own. Without memory it throws
-  /// std::bad_alloc, and changes nothing. \pre this table is empty
+  /// Becomes a copy of a table, with the same limit and with references of its own. Without memory
+  /// it throws std::bad_alloc, and changes nothing. \pre this table is empty
   void copy(const descriptor_table& from);
 
  private:

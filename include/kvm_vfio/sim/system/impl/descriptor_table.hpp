@@ -57,11 +57,10 @@ KVM_VFIO_INLINE answer descriptor_table::free_number(std::size_t lowest) {
     make_room(static_cast<std::size_t>(chosen_));
     return chosen_;
   }
-  if (open_ >= limit_) return errc::mfile;
   while (lowest_ < slots_.size() && (slots_[lowest_].open || slots_[lowest_].kept)) ++lowest_;
   std::size_t at = std::max(lowest, lowest_);
   while (at < slots_.size() && (slots_[at].open || slots_[at].kept)) ++at;
-  if (lowest != 0 && at >= limit_) return errc::mfile;
+  if (at >= limit_) return errc::mfile;
   make_room(at);
   return answer(static_cast<std::int64_t>(at));
 }
@@ -118,6 +117,7 @@ KVM_VFIO_INLINE void descriptor_table::give_back(int fd) noexcept {
 KVM_VFIO_INLINE void descriptor_table::copy(const descriptor_table& from) {
   slots_ = from.slots_;
   open_ = from.open_;
+  limit_ = from.limit_;
   for (slot& s : slots_) {
     s.kept = false;
     if (s.open) s.open->get();
