@@ -48,6 +48,17 @@ struct two_spaces : machine_under_test<> {
     c.iova = iova;
     return ioctl_at(iommufd, u::request_ioas_map, c);
   }
+  /// The same, by another process.
+  errc map_by(sim::process& caller, std::uint32_t ioas, std::uint64_t at, std::uint64_t pages) {
+    u::iommu_ioas_map c{};
+    c.size = sizeof c;
+    c.flags = both | u::map_fixed_iova;
+    c.ioas_id = ioas;
+    c.user_va = first_byte;
+    c.length = pages * page;
+    c.iova = base + at * page;
+    return caller.ioctl(iommufd, u::request_ioas_map, reinterpret_cast<std::uintptr_t>(&c)).error();
+  }
   errc unmap(std::uint32_t ioas, std::uint64_t at, std::uint64_t pages) {
     u::iommu_ioas_unmap c{};
     c.size = sizeof c;
@@ -215,4 +226,31 @@ TEST_CASE("memory that copies share counts once as locked memory") {
   CHECK(m.unmap(m.to, 24, 8) == errc::ok);
   CHECK(m.map(m.to, 44, 3, 44) == errc::nomem);
   CHECK(m.map(m.to, 44, 2, 44) == errc::ok);
+}
+
+TEST_CASE("the memory of a process that has ended is there as far as it is locked") {
+  two_spaces m;
+  // Also if the memory of the process is not counted.
+  const bool counted = GENERATE(true, false);
+  const int device = m.bound("/dev/vfio/devices/vfio0", m.iommufd);
+  const int other = m.bound("/dev/vfio/devices/vfio1", m.iommufd);
+  REQUIRE(m.attach(device, m.from) == errc::ok);
+  {
+    sim::process child(m.kernel, m.memory, 2);
+    m.task.fork_into(child);
+    child.cap_ipc_lock(!counted);
+    REQUIRE(m.map_by(child, m.from, 0, 4) == errc::ok);
+    REQUIRE(m.map_by(child, m.to, 0, 4) == errc::ok);
+  }
+  CHECK(m.copy(1, 2, 8) == errc::ok);  // to an address space that no page table translates
+  CHECK(m.attach(other, m.to) == errc::fault);
+  REQUIRE(m.unmap(m.to, 0, 4) == errc::ok);
+  CHECK(m.attach(other, m.to) == errc::ok);
+  CHECK(m.copy(0, 4, 16) == errc::ok);
+  // The last page table that translates the memory goes.
+  m.detach(device);
+  CHECK(m.attach(device, m.from) == errc::ok);
+  m.detach(device);
+  m.detach(other);
+  CHECK(m.attach(device, m.from) == errc::fault);
 }

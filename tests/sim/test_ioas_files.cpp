@@ -339,6 +339,13 @@ TEST_CASE("CHANGE_PROCESS charges the caller for the memory of files") {
     CHECK(m.change_process(other) == errc::ok);
     CHECK(m.change_process(other) == errc::ok);  // nothing to charge any more
   }
+  SECTION("the user of a mapping is the one who made it") {
+    m.task.user(1000);
+    other.memory_lock_limit(7 * page);
+    CHECK(m.change_process(other) == errc::nomem);  // user 0 has 8 pages already
+    CHECK(m.map(8, 0, 9) == errc::nomem);
+    CHECK(m.map(8, 0, 8) == errc::ok);
+  }
   SECTION("another user") {
     other.user(1000);
     other.memory_lock_limit(7 * page);
@@ -378,4 +385,28 @@ TEST_CASE("Linux 6.12 maps no files") {
   with_file_of<kvm_vfio::linux_6_12> m;
   CHECK(m.map(0, 0, 1) == errc::notty);
   CHECK(m.change_process(m.task) == errc::notty);
+}
+
+TEST_CASE("CHANGE_PROCESS succeeds after the end of the process, but not in its answer") {
+  with_file m;
+  const bool process = GENERATE(false, true);
+  if (process) {
+    u::iommu_option c{};
+    c.size = sizeof c;
+    c.option_id = u::option_rlimit_mode;
+    c.op = u::option_set;
+    c.val64 = 1;
+    m.iommufd = m.open("/dev/iommu");
+    REQUIRE(m.ioctl_at(m.iommufd, u::request_option, c) == errc::ok);
+    REQUIRE(m.alloc_ioas(m.iommufd) == m.space);
+  }
+  {
+    sim::process child(m.kernel, m.memory, 2);
+    m.task.fork_into(child);
+    u::iommu_ioas_map_file c = m.request();
+    REQUIRE(child.ioctl(m.iommufd, u::request_ioas_map_file, reinterpret_cast<std::uintptr_t>(&c)));
+  }
+  // Linux cannot discharge a process that has ended. A user remains.
+  CHECK(m.change_process(m.task) == (process ? errc::inval : errc::ok));
+  CHECK(m.change_process(m.task) == errc::ok);
 }

@@ -149,6 +149,41 @@ TEST_CASE("the first domain of a container locks the memory of all mappings") {
   CHECK(m.set_container(group, container) == errc::nomem);
 }
 
+TEST_CASE("the first domain pins the memory of the process that brings it") {
+  limited m;
+  int container = -1;
+  REQUIRE(m.group_with_iommu("/dev/vfio/2", &container) >= 0);
+  const int group = m.open("/dev/vfio/1");
+  alignas(page) static unsigned char bytes[page];
+  sim::memory of_other;
+  m.memory.check_dma(true);
+  of_other.check_dma(true);
+  sim::process other(m.kernel, of_other, 2);
+  m.task.fork_into(other);
+  const auto map = [&](sim::process& caller) {
+    vfio_iommu_type1_dma_map c{.argsz = sizeof c,
+                               .flags = reads,
+                               .vaddr = reinterpret_cast<std::uintptr_t>(bytes),
+                               .iova = 0x100000,
+                               .size = page};
+    return caller.ioctl(container, VFIO_IOMMU_MAP_DMA, reinterpret_cast<std::uintptr_t>(&c))
+        .error();
+  };
+  const auto join = [&](sim::process& caller) {
+    std::int32_t fd = container;
+    return caller.ioctl(group, VFIO_GROUP_SET_CONTAINER, reinterpret_cast<std::uintptr_t>(&fd))
+        .error();
+  };
+  of_other.forbid(bytes, page);
+  for (sim::process* const mapper : {&m.task, &other}) {
+    REQUIRE(map(*mapper) == errc::ok);  // no domain translates the mapping
+    CHECK(join(other) == errc::fault);
+    CHECK(join(m.task) == errc::ok);
+    REQUIRE(m.unset_container(group) == errc::ok);
+    REQUIRE(m.unmap(container, 0, 1) == errc::ok);
+  }
+}
+
 TEST_CASE("CAP_IPC_LOCK lifts the limit of a container, but the memory counts") {
   limited m;
   int container = -1;

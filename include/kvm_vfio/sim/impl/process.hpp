@@ -261,6 +261,10 @@ KVM_VFIO_INLINE memory_account& process::changed_account() {
   const guard held(mutex_);
   if (!account_)
     account_ = std::make_shared<memory_account>(memory_account{.address_space = space_});
+  if (account_->ended) {  // a program may use the object once more, for another process
+    account_ = std::make_shared<memory_account>(*account_);
+    account_->ended = false;
+  }
   return *account_;
 }
 
@@ -364,6 +368,7 @@ KVM_VFIO_INLINE void process::end() noexcept {
   {
     const guard held(mutex_);
     gone.swap(mappings_);
+    if (account_) __atomic_store_n(&account_->ended, true, __ATOMIC_RELEASE);
   }
   gone.clear();
   // Another thread may still open files.
@@ -382,6 +387,7 @@ KVM_VFIO_INLINE void process::fork_into(process& child) {
     if (account_) {
       account = std::make_shared<memory_account>(*account_);
       account->address_space = child.space_;
+      account->ended = false;
     }
     child.table_.copy(table_);
     child.mappings_.swap(mappings);

@@ -36,6 +36,8 @@ struct dma_mapping {
   /// iommufd: whether the process is charged for the memory, and not its user
   /// (IOMMU_OPTION_RLIMIT_MODE).
   bool charges_process = false;
+  /// iommufd: the user of the process when it made the mapping.
+  int user = 0;
   /// iommufd: whether a copy of the mapping may let devices write. The flags of the IOAS_MAP that
   /// took the memory decide this, also if a copy in between lets devices only read.
   bool writeable_memory = true;

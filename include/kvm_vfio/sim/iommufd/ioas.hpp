@@ -46,9 +46,11 @@ class locked_pages {
 /// The memory that iommufds have locked, for each number of `charged_for`.
 using locked_by_user = std::map<int, locked_pages>;
 
-/// Who is charged for the memory of a mapping: the number of the user, or a negative number for the
-/// address space of the process.
+/// Who is charged for the memory that a process maps now: the number of the user, or a negative
+/// number for the address space of the process.
 [[nodiscard]] int charged_for(const memory_account& account, bool charges_process) noexcept;
+/// Who is charged for the memory of a mapping. \pre the mapping has an account
+[[nodiscard]] int charged_for(const dma_mapping& m) noexcept;
 
 /// An I/O address space (the kernel's struct io_pagetable, as far as user space sees it).
 class ioas {
@@ -178,7 +180,11 @@ class ioas {
   [[nodiscard]] bool fits(std::uint64_t alignment) const noexcept;
 
  private:
-  // Adds the memory of a mapping to the locked memory, if the process may lock it.
+  // Stands for the user of memory that is not counted.
+  static constexpr int nobody = -0x7fffffff - 1;
+
+  // Adds the memory of a mapping to the locked memory, if the memory is still there and the process
+  // may lock it.
   static errc lock_pages(const dma_mapping& m, locked_by_user& locked);
   static errc check_translation(const dma_mapping& m) noexcept;
   [[nodiscard]] errc check_copy(const dma_mapping& m) const noexcept;

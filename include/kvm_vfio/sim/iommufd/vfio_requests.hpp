@@ -41,7 +41,7 @@ struct vfio_space {
 /// \param task the process that asks for the mapping
 /// \param room how many bytes the process can still lock, if it does not have CAP_IPC_LOCK
 /// \param to   the address space
-/// \param m    the mapping. This function sets `pinnable`, `counted`, `limited` and `account`.
+/// \param m    the mapping. This function sets all members about the account.
 /// \par Errors
 /// - each error of `ioas::map`
 [[nodiscard]] errc map_for(process& task, std::uint64_t room, ioas& to, dma_mapping m);

@@ -22,6 +22,13 @@ struct memory_account {
   std::uint64_t limit = ~std::uint64_t{0};
   /// Whether the process has CAP_IPC_LOCK, and may lock more than the limit.
   bool unlimited = false;
+  /// Whether the process has ended. Another thread may end it at any moment: see `has_ended`.
+  bool ended = false;
+
+  /// Returns whether the process has ended. Its memory is gone then, except for what is locked.
+  [[nodiscard]] bool has_ended() const noexcept {
+    return __atomic_load_n(&ended, __ATOMIC_ACQUIRE);
+  }
 
   /// Returns how many bytes can still be locked.
   /// \param locked the bytes that are locked already

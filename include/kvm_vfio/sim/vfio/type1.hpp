@@ -96,6 +96,9 @@ class type1_iommu final : public iommu_driver {
   [[nodiscard]] errc pin(process& task, const dma_mapping& m) const;
   // Pins the memory of all mappings for the first domain (vfio_iommu_replay). Errors as of `pin`.
   [[nodiscard]] errc pin_all() const;
+  // Whether the process of the call has the memory of a mapping. Whoever mapped it, the kernel pins
+  // the memory that this process has at the address.
+  [[nodiscard]] static bool is_there(const dma_mapping& m) noexcept;
   // VFIO_DMA_UNMAP_FLAG_VADDR: takes the addresses of all mappings in the range away. If one of
   // them has lost its address before, no mapping changes.
   errc forget_addresses(std::uint64_t first, std::uint64_t last, std::uint64_t& done) noexcept;

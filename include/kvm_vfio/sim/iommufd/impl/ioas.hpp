@@ -43,6 +43,10 @@ KVM_VFIO_INLINE int charged_for(const memory_account& account, bool charges_proc
   return charges_process ? -1 - account.address_space : account.user;
 }
 
+KVM_VFIO_INLINE int charged_for(const dma_mapping& m) noexcept {
+  return m.charges_process ? charged_for(*m.account, true) : m.user;
+}
+
 KVM_VFIO_INLINE errc ioas::choose_from(const std::vector<iova_range>& ranges) {
   for (const iova_range& r : ranges)
     if (!allowed(ranges_, r.first, r.last)) return errc::addrinuse;
@@ -97,11 +101,14 @@ KVM_VFIO_INLINE std::uint64_t locked_pages::add(const dma_mapping& m) {
 KVM_VFIO_INLINE void ioas::add_locked(locked_by_user& to) const {
   if (translated_)
     for (const auto& [iova, m] : maps_.all())
-      if (m.counted && m.account) to[charged_for(*m.account, m.charges_process)].add(m);
+      if (m.account) to[m.counted ? charged_for(m) : nobody].add(m);
 }
 
 KVM_VFIO_INLINE void ioas::charge(const std::shared_ptr<const memory_account>& account) noexcept {
-  for (dma_mapping* m = maps_.at_or_after(0); m; m = maps_.next(*m)) m->account = account;
+  for (dma_mapping* m = maps_.at_or_after(0); m; m = maps_.next(*m)) {
+    m->account = account;
+    m->user = account->user;
+  }
 }
 
 KVM_VFIO_INLINE errc ioas::parts(std::uint64_t first, std::uint64_t last,
@@ -216,10 +223,12 @@ KVM_VFIO_INLINE errc ioas::check_translation(locked_by_user locked) const {
 }
 
 KVM_VFIO_INLINE errc ioas::lock_pages(const dma_mapping& m, locked_by_user& locked) {
-  if (!m.account || !m.counted) return errc::ok;
-  locked_pages& of_user = locked[charged_for(*m.account, m.charges_process)];
-  const std::uint64_t room = m.account->room(of_user.bytes());
-  return of_user.add(m) > room ? errc::nomem : errc::ok;
+  if (!m.account) return errc::ok;
+  locked_pages& of_user = locked[m.counted ? charged_for(m) : nobody];
+  const std::uint64_t room = m.counted ? m.account->room(of_user.bytes()) : ~std::uint64_t{0};
+  const std::uint64_t added = of_user.add(m);
+  if (added != 0 && !m.file && m.account->has_ended()) return errc::fault;
+  return added > room ? errc::nomem : errc::ok;
 }
 
 KVM_VFIO_INLINE errc ioas::check_translation(const dma_mapping& m) noexcept {

@@ -176,19 +176,23 @@ KVM_VFIO_INLINE answer iommufd_file::change_process(process& task, std::uint64_t
   // Memory that another process is charged for. The kernel charges the caller before it discharges
   // the other process, so the memory of one user counts twice for a moment.
   std::map<bool, locked_pages> changes;  // by whether the process is charged, and not its user
+  errc changed = errc::ok;
   for (const auto& [id, o] : objects_) {
     if (o.kind != type::ioas) continue;
     for (const auto& [iova, m] : o.space.mappings().all()) {
       if (!m.file) return errc::inval;
       const bool same = m.account->address_space == account->address_space &&
-                        (m.charges_process || m.account->user == account->user);
-      if (o.space.translated() && m.counted && !same) changes[m.charges_process].add(m);
+                        (m.charges_process || m.user == account->user);
+      if (!m.counted || same) continue;
+      if (o.space.translated()) changes[m.charges_process].add(m);
+      // The kernel changes this mapping, too, but cannot discharge a process that has ended.
+      if (m.charges_process && m.account->has_ended()) changed = errc::inval;
     }
   }
   for (const auto& [charges_process, pages] : changes)
     if (pages.bytes() > room(*account, charges_process)) return errc::nomem;
   for (auto& [id, o] : objects_) o.space.charge(account);
-  return 0;
+  return to_answer(changed);
 }
 
 KVM_VFIO_INLINE answer iommufd_file::unmap(process& task, std::uint64_t argument) {

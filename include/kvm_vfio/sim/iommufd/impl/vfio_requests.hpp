@@ -151,6 +151,7 @@ KVM_VFIO_INLINE bool can_pin(process& task, std::uint64_t address, std::uint64_t
 
 KVM_VFIO_INLINE errc map_for(process& task, std::uint64_t room, ioas& to, dma_mapping m) {
   m.account = task.account();
+  m.user = m.account->user;
   m.pinnable = m.file || can_pin(task, m.address, m.size, (m.flags & uapi::map_writeable) != 0);
   m.writeable_memory = (m.flags & uapi::map_writeable) != 0;
   m.counted = m.limited = !m.account->unlimited;

@@ -300,10 +300,17 @@ KVM_VFIO_INLINE errc type1_iommu::pin(process& task, const dma_mapping& m) const
   return m.pinnable ? errc::ok : errc::fault;
 }
 
+KVM_VFIO_INLINE bool type1_iommu::is_there(const dma_mapping& m) noexcept {
+  process& task = *current_process;
+  return m.account->address_space == task.address_space()
+             ? m.pinnable
+             : task.mem().pinnable(m.address, m.size, (m.flags & VFIO_DMA_MAP_FLAG_WRITE) != 0);
+}
+
 KVM_VFIO_INLINE errc type1_iommu::pin_all() const {
   std::map<int, std::uint64_t> locked;  // by address space
   for (const auto& [iova, m] : maps_.all()) {
-    if (!m.pinnable) return errc::fault;
+    if (!is_there(m)) return errc::fault;
     if (!m.counted) continue;
     const int space = m.account->address_space;
     const auto [of_space, made] = locked.try_emplace(space, 0);
