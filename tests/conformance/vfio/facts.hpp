@@ -77,7 +77,8 @@ struct facts {
 /// function in between, and both systems start in the same state.
 void forget_vectors(const machine& m);
 
-/// Calls `use(process)` or `use(process, world)` with a process of a new simulated kernel.
+/// Calls `use(process)`, `use(process, world)` or `use(process, kernel)` with a process of a new
+/// simulated kernel.
 /// \param arena the memory of which the process lacks a part
 template <class Profile, class Iommu, class Use>
 void on_new_kernel(const facts& f, const memory& arena, Use use) {
@@ -89,6 +90,7 @@ void on_new_kernel(const facts& f, const memory& arena, Use use) {
   of_process.forbid(arena.read_only(), memory::page, true);
   sim::process task(kernel, of_process);
   if constexpr (std::is_invocable_v<Use, sim::process&>) use(task);
+  else if constexpr (std::is_invocable_v<Use, sim::process&, decltype(kernel)&>) use(task, kernel);
   else use(task, kernel.world());
 }
 /// The same, with a kernel of a profile: 7.3, 6.12 or 6.1.

@@ -12,7 +12,9 @@
 #include "machines.hpp"
 #include "passthrough.hpp"
 #include "player.hpp"
+#include "real_pair.hpp"
 #include "sim/scenarios.hpp"
+#include "simulated_pair.hpp"
 #include "support/real_system.hpp"
 #include "support/sim_system.hpp"
 #include "view.hpp"
@@ -328,6 +330,25 @@ class comparison {
         }
     return differ;
   }
+  /// The sequences that a process and its child make. \return the lines that differ
+  long two_processes_differ() {
+    long differ = 0;
+    for (const target& t : facts_.has.targets)
+      for (const std::string_view name : fixed::names_of_two) {
+        const auto kernels = on_kernel([&] {
+          real_pair pair;
+          return fixed::run_two(name, pair, t, facts_.has, dma());
+        });
+        std::vector<std::string> simulated;
+        on_simulator([&](sim::process& task, sim::filesystem& kernel) {
+          simulated_pair pair(task, kernel);
+          simulated = fixed::run_two(name, pair, t, facts_.has, dma());
+        });
+        fixed += static_cast<long>(kernels.size());
+        differ += lines_differ(std::string(name) + " of " + t.device, kernels, simulated);
+      }
+    return differ;
+  }
   /// The fixed sequences with each device that no IOMMU handles. \return the lines that differ
   long no_iommu_differs() {
     long differ = 0;
@@ -538,6 +559,7 @@ int run(const options& o) {
   if (all && go_on()) mismatches += c.locked_memory_differs();
   if (o.fixed && go_on()) mismatches += c.info_sizes_differ();
   if (o.fixed && go_on()) mismatches += c.sequences_differ();
+  if (all && go_on()) mismatches += c.two_processes_differ();
   if (all && go_on()) mismatches += c.no_iommu_differs();
   if (all && go_on()) mismatches += c.passthrough_differs();
   std::uint64_t seed = o.seed;

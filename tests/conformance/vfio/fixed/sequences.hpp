@@ -26,6 +26,10 @@
 #include "recorder.hpp"
 #include "registers.hpp"
 #include "tce_tables.hpp"
+#include "two_ioas.hpp"
+#include "two_mappers.hpp"
+#include "two_processes.hpp"
+#include "two_vms.hpp"
 #include "virtual_functions.hpp"
 #include "vm_events.hpp"
 #include "vms.hpp"
@@ -135,6 +139,27 @@ std::vector<std::string> run(std::string_view name, const System& sys, const tar
   } else if (name == "page tables" && m.iommufd && t.device == m.targets.front().device) {
     page_tables<System>(on, m).run(t);
   }
+  return on.finish();
+}
+
+/// The names of the sequences that a process and its child make.
+inline constexpr std::string_view names_of_two[] = {"two processes", "two processes with a VM",
+                                                    "two processes with a container",
+                                                    "two processes with an iommufd"};
+
+/// Makes the calls of a sequence with a device in two processes.
+/// \param pair `real_pair` or `simulated_pair`, without a child
+/// \return a line for each answer; none: the sequence is not for this device or machine
+template <class Pair>
+std::vector<std::string> run_two(std::string_view name, Pair& pair, const target& t,
+                                 const machine& m, const dma_memory& memory) {
+  recorder<typename Pair::system> on(pair.parent(), m);
+  if (!m.books || !first_comparable(t, m)) return {};
+  if (name == "two processes") two_processes<Pair>(on, pair, m).run(t);
+  else if (name == "two processes with a VM") two_vms<Pair>(on, pair).run(t);
+  else if (name == "two processes with a container")
+    two_mappers<Pair>(on, pair, m, memory.there).run(t);
+  else if (m.iommufd) two_ioas<Pair>(on, pair, m, memory.there).run(t);
   return on.finish();
 }
 
