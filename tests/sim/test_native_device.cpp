@@ -25,7 +25,9 @@ struct passed_through : machine_under_test<> {
       vfio::basic_group_ref<sim::process_ref>::open(1, sys).value();
   vfio::basic_device<sim::process_ref> device;
 
-  passed_through() {
+  explicit passed_through(const sim::topology& t = two_groups(),
+                          const sim::world_options& options = {})
+      : machine_under_test<>(t, options) {
     REQUIRE(group.set_container(container) == errc::ok);
     REQUIRE(container.set_iommu() == errc::ok);
     device = group.get_device("0000:00:04.0").value();
@@ -88,6 +90,28 @@ TEST_CASE_METHOD(passed_through, "native: vectors of a simulated device signal e
     CHECK(event->take().error() == errc::again);
   }
   CHECK(device.disarm(msix) == errc::inval);  // the guard has done it
+}
+
+// Without interrupt remapping a function has one vector of MSI.
+struct passed_through_unsafe : passed_through {
+  passed_through_unsafe() : passed_through(topology(), {.allow_unsafe_interrupts = true}) {}
+  static sim::topology topology() {
+    sim::topology t = two_groups();
+    t.iommus[0].interrupt_remapping = false;
+    return t;
+  }
+};
+
+TEST_CASE_METHOD(passed_through_unsafe, "native: fewer vectors than asked for are an error") {
+  constexpr std::uint32_t msi = VFIO_PCI_MSI_IRQ_INDEX;
+  const auto event = native::basic_event_ref<sim::process_ref>::make(sys);
+  REQUIRE(event);
+  const int eventfds[] = {event->fd(), event->fd()};
+  CHECK(device.set_eventfds(msi, 0, eventfds, 2) == errc::nospc);
+  CHECK(device.trigger(msi, 0) == errc::inval);  // none is armed
+  CHECK(device.set_eventfds(msi, 0, eventfds, 1) == errc::ok);
+  CHECK(device.trigger(msi, 0) == errc::ok);
+  CHECK(event->take().value() == 1);
 }
 
 TEST_CASE_METHOD(passed_through,

@@ -65,7 +65,10 @@ class basic_device_irqs_ref : public basic_device_regions_ref<System> {
   /// - `errc::inval`: `count` is 0 or more than 2048; the device has no such vectors; another index
   ///   of a PCI device is armed; a descriptor is not an eventfd
   /// - `errc::badf`: a descriptor is not open
-  /// - `errc::nospc`, `errc::nomem`: the host has no free interrupt vectors, or no memory
+  /// - `errc::nospc`: the host has not so many free interrupt vectors, and none is armed. Also if
+  ///   the kernel answers with their number and not with an error: on x86 a function has one vector
+  ///   of MSI if the IOMMU remaps no interrupts
+  /// - `errc::nomem`: the host has no memory
   /// - `errc::busy`: another driver uses the interrupt, and the device cannot share it
   [[nodiscard]] errc set_eventfds(std::uint32_t index, std::uint32_t start, const int* eventfds,
                                   std::size_t count) const noexcept {
@@ -150,7 +153,9 @@ class basic_device_irqs_ref : public basic_device_regions_ref<System> {
     set.start = start;
     set.count = static_cast<std::uint32_t>(count);
     for (std::size_t i = 0; i < count; ++i) set.eventfds[i] = eventfd_of(i);
-    return this->request(VFIO_DEVICE_SET_IRQS, &set).error();
+    const result<int> answer = this->request(VFIO_DEVICE_SET_IRQS, &set);
+    // If the host has fewer vectors, VFIO arms none, and answers with the number that it has.
+    return answer.value_or(0) > 0 ? errc::nospc : answer.error();
   }
 };
 

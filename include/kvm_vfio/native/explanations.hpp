@@ -271,7 +271,9 @@ inline constexpr explanation explanations[] = {
      "armed (disarm it first), or a descriptor is not an eventfd, or the device file is not bound "
      "to an iommufd yet"},
     {operation::set_irqs, errc::badf, "an eventfd in the call is not open"},
-    {operation::set_irqs, errc::nospc, "the host has no free interrupt vectors: arm fewer vectors"},
+    {operation::set_irqs, errc::nospc,
+     "the host has not so many free interrupt vectors: arm fewer (without interrupt remapping MSI "
+     "has one)"},
     {operation::set_irqs, errc::range,
      "the call arms no vector, because its count is 0: to arm vectors, give their number; to "
      "disarm them, set the flag DATA_NONE"},
