@@ -191,9 +191,8 @@ class process {
   /// Ends the process. First tells the observers of a call of the kind `exit`. Then removes the
   /// mappings, and closes every descriptor, the lowest first. No observer is told of these.
   void exit() noexcept;
-  /// Copies the descriptors and the mappings of this process into `child`, as fork(2) does. The
-  /// child also gets the user, the capabilities and the limits of this process. Then the function
-  /// tells a call of the kind `fork` to each observer that observes both processes.
+  /// Copies the descriptors, mappings, limits, user and capabilities of this process into `child`,
+  /// as fork(2) does. Tells a call of the kind `fork` to each observer that observes both of them.
   /// \pre `child` has no descriptors and no mappings, and its address space has another number
   /// \throw std::bad_alloc there is no memory: `child` still has no descriptors and no mappings
   void fork_into(process& child);

@@ -259,10 +259,9 @@ KVM_VFIO_INLINE answer process::install_at(int fd, file* owned, descriptor_use u
 
 KVM_VFIO_INLINE memory_account& process::changed_account() {
   const guard held(mutex_);
-  if (!account_)
-    account_ = std::make_shared<memory_account>(memory_account{.address_space = space_});
-  if (account_->ended) {  // a program may use the object once more, for another process
-    account_ = std::make_shared<memory_account>(*account_);
+  if (!account_ || account_->ended) {  // a program may use the object again after `exit`
+    const auto before = account_ ? *account_ : memory_account{.address_space = space_};
+    account_ = std::make_shared<memory_account>(before);
     account_->ended = false;
   }
   return *account_;
