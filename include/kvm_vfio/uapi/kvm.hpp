@@ -69,7 +69,7 @@ struct create_spapr_tce_64 {
 inline constexpr std::uint32_t request_create_spapr_tce_64 = _IOW(0xAE, 0xa8, create_spapr_tce_64);
 /// The kernel's `kvm_create_spapr_tce`, field by field.
 struct create_spapr_tce {
-  std::uint64_t liobn;
+  std::uint64_t liobn;        ///< the number of the table
   std::uint32_t window_size;  ///< in bytes, from IOVA 0 on
 };
 /// The older request KVM_CREATE_SPAPR_TCE: makes a TCE table with pages of 4 KiB.
