@@ -92,6 +92,29 @@ TEST_CASE_METHOD(passed_through, "native: vectors of a simulated device signal e
   CHECK(device.disarm(msix) == errc::inval);  // the guard has done it
 }
 
+struct passed_through_small : passed_through {
+  passed_through_small() : passed_through(topology()) {}
+  static sim::topology topology() {
+    sim::topology t = two_groups();
+    t.groups[0].devices[0].pci.bars[2].address = 0xfebd0000;
+    return t;
+  }
+};
+
+TEST_CASE_METHOD(passed_through_small, "native: a BAR that is smaller than a page is mapped") {
+  const auto bar = device.region(2);
+  REQUIRE(bar);
+  REQUIRE(bar->size == 0x100);
+  REQUIRE(bar->mappable());
+  CHECK(device.map(*bar, 0, 0x1000).error() == errc::inval);
+  const auto mapped = device.map(*bar, 0, 0x100);
+  REQUIRE(mapped);
+  CHECK(device.write_le<std::uint32_t>(*bar, 0xfc, 0x12345678) == errc::ok);
+  std::uint32_t last = 0;
+  std::memcpy(&last, static_cast<const char*>(mapped->data()) + 0xfc, sizeof last);
+  CHECK(last == 0x12345678);
+}
+
 // Without interrupt remapping a function has one vector of MSI.
 struct passed_through_unsafe : passed_through {
   passed_through_unsafe() : passed_through(topology(), {.allow_unsafe_interrupts = true}) {}

@@ -165,7 +165,8 @@ class device : public step<detail::device_state<System>> {
   /// because Linux keeps the group in use until then.
   /// \param of      the region, as `view().region(index)` returns it
   /// \param offset  the first byte in the region, a multiple of the page size
-  /// \param size    the number of bytes
+  /// \param size    the number of bytes, which may end with a part of a page only in a region that
+  ///                is smaller than a page
   /// \param allowed how the memory may be accessed
   /// \par Errors
   /// - `errc::badf`: this object is empty

@@ -84,7 +84,8 @@ class attached_group : public step<detail::group_state<System>> {
     return attached_group(static_cast<state_ref&&>(*made));
   }
   /// Opens a device of the group (VFIO_GROUP_GET_DEVICE_FD).
-  /// \param name the device's name in sysfs, for example "0000:06:0d.0"
+  /// \param name the device's name in sysfs, for example "0000:06:0d.0", and if the device needs a
+  ///             token, " vf_token=UUID" behind it
   /// \par Errors
   /// - `errc::badf`: this object is empty
   /// - `errc::nomem`: no memory

@@ -94,7 +94,9 @@ class basic_device_regions_ref : public basic_device_info_ref<System> {
   /// Maps a part of a region into this process.
   /// \param of   the region, as `region` returned it. If the region is sparse, only its areas can
   ///             be mapped.
-  /// \param size the size of the part in bytes, a multiple of the page size as `offset` is
+  /// \param size the size of the part in bytes. Linux maps whole pages: `offset` is a multiple of
+  /// the
+  ///             page size, and of a region that is smaller than a page, `size` is its size.
   /// \return the owner of the mapping
   /// \par Errors
   /// - `errc::inval`: the part is empty or not all in the region, the region cannot be mapped

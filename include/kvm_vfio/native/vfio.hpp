@@ -266,10 +266,14 @@ class basic_group_ref : public descriptor<System> {
     return this->request(VFIO_GROUP_UNSET_CONTAINER).error();
   }
   /// Opens the device file of a device of the group (VFIO_GROUP_GET_DEVICE_FD).
-  /// \param name the device's name in sysfs, for example "0000:06:0d.0"
+  /// \param name the device's name in sysfs, for example "0000:06:0d.0". The text
+  ///             " vf_token=UUID" behind the name gives the token that a virtual function shares
+  ///             with its physical function.
   /// \par Errors
   /// - `errc::nodev`: the group has no such device
-  /// - `errc::inval`: the group has no container, or the container has no IOMMU driver
+  /// - `errc::inval`: the group has no container, or the container has no IOMMU driver; the text
+  ///   behind the name is no token, or the device needs none
+  /// - `errc::access`: the device needs a token, and the token is missing or wrong
   /// - `errc::busy`, `errc::perm`: another driver or VMM uses the device, or has claimed the DMA of
   ///   its group
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
