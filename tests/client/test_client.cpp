@@ -201,6 +201,26 @@ TEST_CASE("A step of a device file that fails can be tried again") {
   CHECK(m.finish() == "");
 }
 
+TEST_CASE("A virtual function is bound with the token of its physical function") {
+  sim::topology t = two_groups();
+  t.groups[0].devices[0].physical_function = second_device;
+  vmm_machine<> m(t);
+  {
+    const vm_files files = m.make_files();
+    const address_space space = must(address_space::open(m.system));
+    const native::vfio::vf_token token{{0x0a, 0x1b}}, other{{1}};
+    auto physical = must(must(device_file::open(1, m.system)).attach(files));
+    auto open = must(std::move(physical).bind(space, token));
+    auto function = must(must(device_file::open(0, m.system)).attach(files));
+    CHECK(std::move(function).bind(space).error() == errc::access);
+    CHECK(std::move(function).bind(space, other).error() == errc::access);
+    CHECK(std::move(function).bind(address_space(), token).error() == errc::badf);
+    const bound_device bound = must(std::move(function).bind(space, token));
+    CHECK(bound);
+  }
+  CHECK(m.finish() == "");
+}
+
 TEST_CASE("Each step has a view of its descriptor, and tells whether it is empty") {
   vmm_machine<> m;
   auto files = m.make_files();

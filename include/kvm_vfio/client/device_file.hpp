@@ -142,13 +142,23 @@ class attached_device_file : public step<detail::device_state<System>> {
   /// - `errc::badf`: this object or `space` is empty
   /// - each error of `native::vfio::basic_device_ref::bind_iommufd`
   [[nodiscard]] result<bound_device<System>> bind(const address_space<System>& space) && noexcept {
-    if (!state_ || !space.state_) return errc::badf;
-    const auto id = state_->bind(space.state_);
-    if (!id) return id.error();
-    return bound_device<System>(static_cast<state_ref&&>(state_), *id);
+    return bound(space);
   }
+  /// Binds a virtual function or a physical function with the token that they share. Otherwise as
+  /// the function without a token.
+  /// \par Errors
+  /// - `errc::badf`: this object or `space` is empty
+  /// - each error of `native::vfio::basic_device_ref::bind_iommufd` with a token
+  [[nodiscard]] result<bound_device<System>> bind(const address_space<System>& space,
+                                                  const native::vfio::vf_token& token) && noexcept {
+    return bound(space, token);
+  }
+  ///@{
   /// Deleted: write `std::move(attached).bind(space)`.
   [[nodiscard]] this_step_needs_std_move bind(const address_space<System>& space) const& = delete;
+  [[nodiscard]] this_step_needs_std_move bind(const address_space<System>& space,
+                                              const native::vfio::vf_token& token) const& = delete;
+  ///@}
 
  private:
   using typename step<detail::device_state<System>>::state_ref;
@@ -157,6 +167,14 @@ class attached_device_file : public step<detail::device_state<System>> {
   friend class device_file;
   explicit attached_device_file(state_ref state) noexcept
       : step<detail::device_state<System>>(static_cast<state_ref&&>(state)) {}
+  template <class... Token>
+  [[nodiscard]] result<bound_device<System>> bound(const address_space<System>& space,
+                                                   const Token&... token) noexcept {
+    if (!state_ || !space.state_) return errc::badf;
+    const auto id = state_->bind(space.state_, token...);
+    if (!id) return id.error();
+    return bound_device<System>(static_cast<state_ref&&>(state_), *id);
+  }
 };
 
 /// An open device file, the first step. Move-only.

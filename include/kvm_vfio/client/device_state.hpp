@@ -68,9 +68,13 @@ class device_state : public counted {
   [[nodiscard]] errc attach(const shared<vm_files_state<System>>& vm) noexcept {
     return vm_.attach(vm, file_.fd());
   }
-  [[nodiscard]] result<std::uint32_t> bind(const shared<dma_space_state<System>>& space) noexcept {
-    const auto id = vm_.open_device(
-        [this, &space]() noexcept { return file_.bind_iommufd(space->iommufd().borrow()); });
+  // \param token none, or the `vf_token` of the device
+  template <class... Token>
+  [[nodiscard]] result<std::uint32_t> bind(const shared<dma_space_state<System>>& space,
+                                           const Token&... token) noexcept {
+    const auto id = vm_.open_device([this, &space, &token...]() noexcept {
+      return file_.bind_iommufd(space->iommufd().borrow(), token...);
+    });
     // A binding ends with the file. So the iommufd stays open until then.
     if (id) space_ = space;
     return id;

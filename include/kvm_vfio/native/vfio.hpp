@@ -117,6 +117,12 @@ using basic_container = owned<basic_container_ref<System>>;
 /// Owns a descriptor of the running kernel.
 using container = basic_container<host>;
 
+/// The token that a virtual function shares with its physical function: the 16 bytes of a UUID, in
+/// the order of its text.
+struct vf_token {
+  unsigned char bytes[16];
+};
+
 /// A view of the descriptor of a device file. There are two ways to get a device file: from a
 /// group, or by opening the device's own character device. The base classes have the functions that
 /// use the device: they ask for its regions and interrupts, transfer bytes, connect interrupts with
@@ -161,12 +167,29 @@ class basic_device_ref : public basic_device_reset_ref<System> {
   ///   cannot isolate interrupts
   /// - `errc::nodev`: the device is no longer bound to a driver of VFIO
   /// - `errc::srch`: the device's driver needs a VM, but no FILE_ADD was called before
+  /// - `errc::access`: the device needs a token (Linux 7.3)
   [[nodiscard]] result<std::uint32_t> bind_iommufd(basic_iommufd_ref<System> to) const noexcept {
     uapi::device_bind_iommufd bind{
         .argsz = sizeof bind, .flags = 0, .iommufd = to.fd(), .out_devid = 0};
     if (const auto done = this->request(uapi::request_bind_iommufd, &bind); !done)
       return done.error();
     return bind.out_devid;
+  }
+  /// Binds a device that needs a token to an iommufd (VFIO_DEVICE_BIND_IOMMUFD with
+  /// VFIO_DEVICE_BIND_FLAG_TOKEN). Otherwise as the function without a token. Linux 7.3 has this
+  /// flag. Linux 6.12 has device files without it, and asks for no token there.
+  /// \par Errors
+  /// - `errc::access`: the device needs a token, and this is not the right one
+  /// - `errc::inval`: the device needs no token, or the kernel does not know the flag
+  /// - each other error of the function without a token
+  [[nodiscard]] result<std::uint32_t> bind_iommufd(basic_iommufd_ref<System> to,
+                                                   const vf_token& token) const noexcept {
+    uapi::device_bind_iommufd_token bind{
+        {.argsz = sizeof bind, .flags = uapi::bind_flag_token, .iommufd = to.fd(), .out_devid = 0},
+        reinterpret_cast<std::uintptr_t>(token.bytes)};
+    if (const auto done = this->request(uapi::request_bind_iommufd, &bind); !done)
+      return done.error();
+    return bind.bind.out_devid;
   }
   /// Attaches the device to an IOAS, so that its DMA uses the mappings of the IOAS
   /// (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
