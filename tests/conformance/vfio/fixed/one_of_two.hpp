@@ -140,6 +140,20 @@ class one_of_two {
     ioctl_at("UNMAP_DMA " + what, container, VFIO_IOMMU_UNMAP_DMA, u);
     say("unmapped", errc::ok, u[2]);
   }
+  /// Maps the first page of the first BAR that allows it. Null: there is no such BAR.
+  void* map_bar(const target& t, int device, std::uint64_t page) {
+    for (std::size_t i = 0; i < t.pci.bars.size() && i < 6; ++i) {
+      if (t.pci.bars[i].size < page || t.pci.bars[i].io) continue;
+      const auto at = sys_.mmap(static_cast<std::size_t>(page), PROT_READ | PROT_WRITE, device,
+                                std::uint64_t{i} << 40);
+      say("mmap", at.error());
+      return at ? *at : nullptr;
+    }
+    return nullptr;
+  }
+  void unmap_bar(void* at, std::uint64_t page) {
+    say("munmap", sys_.munmap(at, static_cast<std::size_t>(page)));
+  }
   /// VFIO_DEVICE_SET_IRQS with an eventfd, without data or with none left.
   void set_irq(const std::string& what, int device, std::uint32_t index, std::uint32_t flags,
                std::uint32_t count, std::int32_t event = -1) {

@@ -46,6 +46,7 @@ class two_ioas : mappers<Pair> {
     memory_of_the_dead(t);
     for (const bool process : {false, true}) locked_in_iommufd(t, process);
     another_user(t);
+    change_of_the_user(t);
     for (const bool process : {false, true}) files(t, process);
   }
 
@@ -242,6 +243,41 @@ class two_ioas : mappers<Pair> {
     map_at(c_, fd, space, 40, 1);
     unmap_at(p_, fd, space, 20, 8);
     map_at(c_, fd, space, 40, 8);
+    no_limit();
+  }
+
+  // CHANGE_PROCESS charges the new user of a process, but not for memory that nobody is charged
+  // for.
+  void change_of_the_user(const target& t) {
+    f_.begin("a process gets another user");
+    limit_both(8);
+    const int fd = p_.open("iommufd", "/dev/iommu");
+    const int device = p_.open("device file", t.cdev);
+    p_.bind("by the parent", device, fd);
+    const std::uint32_t space = p_.alloc_ioas(fd);
+    p_.attach("by the parent", device, space);
+    const int file = p_.memory_file(16 * page_);
+    f_.fork();
+    const auto map_part = [&](one& who, std::uint64_t at, std::uint64_t pages) {
+      who.map_file(text(pages) + " at " + text(at), fd, space, iova(at), file, 0, pages * page_);
+    };
+    c_.sys().capable(true);
+    map_part(c_, 0, 9);
+    c_.sys().capable(false);
+    map_part(c_, 10, 5);
+    c_.sys().user(1000);
+    map_part(p_, 20, 4);
+    c_.change_process("by the child", fd);
+    map_part(p_, 20, 4);
+    map_part(c_, 30, 4);
+    map_part(c_, 30, 3);
+    c_.change_process("by the child", fd);
+    unmap_at(p_, fd, space, 20, 4);
+    c_.change_process("by the child", fd);
+    p_.change_process("by the parent", fd);
+    f_.end_child();
+    p_.change_process("by the parent", fd);
+    map_at(p_, fd, space, 40, 1);
     no_limit();
   }
 

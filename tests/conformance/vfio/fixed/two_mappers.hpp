@@ -50,6 +50,7 @@ class two_mappers : mappers<Pair> {
     container_of_the_dead(t);
     locked_in_container(t);
     capable_in_container(t);
+    bars(t);
     for (const target& other : m_.targets)
       if (!other.comparable) {
         translated_later(other, t);
@@ -315,6 +316,32 @@ class two_mappers : mappers<Pair> {
     map(p_, fd, 10, 5, give);
     p_.sys().capable(false);
     map(p_, fd, 20, 1);
+    no_limit();
+  }
+
+  // A mapped BAR is not charged to anybody.
+  void bars(const target& t) {
+    f_.begin("a mapped BAR");
+    const opened_device o = p_.open_device(t);
+    void* const at = o.device < 0 ? nullptr : p_.map_bar(t, o.device, page_);
+    if (!at) return f_.end();
+    limit_both(1);
+    f_.fork();
+    const int fd = o.container;
+    const auto map_bar = [&](one& who, std::uint32_t flags) {
+      who.map_dma("of the BAR", fd, iova(0), reinterpret_cast<std::uintptr_t>(at), page_, flags);
+    };
+    map_bar(p_, 3);
+    map(p_, fd, 1, 1);
+    unmap(c_, fd, 0, 1, lose);
+    map_bar(c_, give);
+    map(c_, fd, 2, 1);
+    map(c_, fd, 3, 1);
+    unmap(p_, fd, 0, 1, lose);
+    map_bar(p_, give);
+    unmap(c_, fd, 0, 1);
+    f_.end_child();
+    p_.unmap_bar(at, page_);
     no_limit();
   }
 

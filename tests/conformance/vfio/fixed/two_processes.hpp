@@ -124,7 +124,8 @@ class two_processes {
     c_.say("F_DUPFD of a closed one", c_.sys().dup_from(800, 0));
     c_.say("dup2 to itself", c_.sys().dup2(o.group, o.group));
     c_.say("dup2 of a closed one", c_.sys().dup2(800, o.group));
-    c_.say("dup2 to a free number", c_.sys().dup2(o.group, 720));
+    for (const char* const number : {"a free", "its other"})
+      c_.say(std::string("dup2 to ") + number + " number", c_.sys().dup2(o.group, 720));
     c_.status(720);
     // The last descriptors of the device get another file.
     const int e = c_.eventfd();
@@ -149,6 +150,7 @@ class two_processes {
     const int group = p_.open("group", t.group);
     const int container = p_.open("container", "/dev/vfio/vfio");
     f_.fork();
+    const int vm = f_.open_vm(c_);
     c_.say("F_DUPFD", c_.sys().dup_from(group, 600));
     c_.say("F_DUPFD", c_.sys().dup_from(group, 600));
     c_.say("F_DUPFD", c_.sys().dup_from(group, 600));
@@ -165,6 +167,9 @@ class two_processes {
     c_.set_container(group, container);
     c_.set_iommu(container);
     c_.get_device(group, t.device);
+    c_.create_kvm_vfio(vm);
+    c_.create_kvm_vfio(vm);
+    f_.open_vm(c_);
     c_.close("group", last);
     // The group can be opened once. The number is looked for before the device is.
     c_.get_device(group, t.device);
@@ -275,41 +280,27 @@ class two_processes {
     }
   }
 
-  /// Maps the first page of the first BAR that allows it. Null: there is no such BAR.
-  void* map_bar(one_of_two<System>& who, const target& t, int device) {
-    for (std::size_t i = 0; i < t.pci.bars.size() && i < 6; ++i) {
-      if (t.pci.bars[i].size < m_.page || t.pci.bars[i].io) continue;
-      const auto at = who.sys().mmap(static_cast<std::size_t>(m_.page), PROT_READ | PROT_WRITE,
-                                     device, std::uint64_t{i} << 40);
-      who.say("mmap", at.error());
-      return at ? *at : nullptr;
-    }
-    return nullptr;
-  }
-  void unmap_bar(one_of_two<System>& who, void* at) {
-    who.say("munmap", who.sys().munmap(at, static_cast<std::size_t>(m_.page)));
-  }
   // A child has the mappings of its parent. Each of them keeps the device open.
   void bars(const target& t) {
     for (const bool exits : {false, true}) {
       f_.begin("mapped BARs");
       const opened_device o = p_.open_device(t);
-      void* const at = o.device < 0 ? nullptr : map_bar(p_, t, o.device);
+      void* const at = o.device < 0 ? nullptr : p_.map_bar(t, o.device, m_.page);
       if (!at) return f_.end();
       f_.fork();
-      void* const further = map_bar(c_, t, o.device);
+      void* const further = c_.map_bar(t, o.device, m_.page);
       p_.close("device", o.device);
       c_.close("device", o.device);
       c_.map_dma("of a BAR by the child", o.container, 0x100000,
                  reinterpret_cast<std::uintptr_t>(at), m_.page);
-      unmap_bar(p_, at);
+      p_.unmap_bar(at, m_.page);
       p_.unset_container(o.group);
       if (exits) {
         f_.end_child();
       } else {
-        unmap_bar(c_, at);
+        c_.unmap_bar(at, m_.page);
         p_.unset_container(o.group);
-        if (further) unmap_bar(c_, further);
+        if (further) c_.unmap_bar(further, m_.page);
       }
       p_.unset_container(o.group);
       f_.end();
