@@ -120,7 +120,7 @@ using container = basic_container<host>;
 /// The token that a virtual function shares with its physical function: the 16 bytes of a UUID, in
 /// the order of its text.
 struct vf_token {
-  unsigned char bytes[16];
+  unsigned char bytes[16];  ///< the first digits of the text first
 };
 
 /// A view of the descriptor of a device file. There are two ways to get a device file: from a
