@@ -268,7 +268,9 @@ TEST_CASE("the tree of a topology has the files that programs read") {
             }());
   CHECK(fs::file_size(nic / "config") == 4096);
   CHECK(fs::file_size(nic / "resource3") == std::uint64_t{1} << 38);
-  CHECK_FALSE(fs::exists(nic / "resource2"));  // I/O ports
+  CHECK(fs::file_size(nic / "resource2") == 0x20);  // I/O ports
+  CHECK(fs::file_size(nic / "resource3_wc") == std::uint64_t{1} << 38);
+  CHECK_FALSE(fs::exists(nic / "resource0_wc"));  // not prefetchable
   CHECK(fs::file_size(nic / "rom") == 0x40000);
   CHECK(text_of(nic / "reset_method") == "flr\n");  // the bus has another function
   struct stat status{};
@@ -302,6 +304,64 @@ TEST_CASE("the tree of a topology has the files that programs read") {
   CHECK(text_of(mdev / "mdev_type/device_api") == "vfio-pci\n");
   CHECK(fs::canonical(mdev / "subsystem") == fs::canonical(at / "sys/bus/mdev"));
   CHECK(fs::canonical(mdev / "driver").filename() == "vfio_mdev");
+}
+
+TEST_CASE("the tree shows functions that no process has open as Linux does") {
+  sim::topology t = example();
+  sim::pci_spec& nic = t.groups[0].devices[0].pci;
+  nic.capabilities = {
+      {.id = PCI_CAP_ID_PM, .offset = 0x40, .bytes = {3, 0, PCI_PM_CTRL_NO_SOFT_RESET}},
+      {.id = PCI_CAP_ID_EXP, .offset = 0x50, .bytes = std::vector<std::uint8_t>(0x3a)},
+      {.id = PCI_CAP_ID_MSI, .offset = 0x90, .bytes = {}}};
+  nic.capabilities[1].bytes[0] = 2 | PCI_EXP_TYPE_RC_END << 4;
+  nic.capabilities[1].bytes[PCI_EXP_LNKCAP - 2] = 0x11;
+  nic.capabilities[1].bytes[PCI_EXP_LNKSTA - 2] = 0x11;
+  const sysfs_tree tree;
+  REQUIRE(errors_of(t, tree.root()) == "");
+  const fs::path devices = tree.root() / "sys/bus/pci/devices";
+  struct row {
+    const char* file;
+    const char* of_vfio;    // with power management, and a part of the root complex
+    const char* of_nobody;  // without a driver and without power management
+    const char* of_other;
+  };
+  const auto [file, of_vfio, of_nobody, of_other] = GENERATE(
+      row{"power/control", "auto\n", "on\n", "on\n"},
+      row{"power/runtime_status", "suspended\n", "active\n", "active\n"},
+      row{"power_state", "D3hot\n", "D0\n", "D0\n"}, row{"d3cold_allowed", "1\n", "0\n", "0\n"},
+      row{"dma_mask_bits", "32\n", "32\n", "64\n"},
+      row{"consistent_dma_mask_bits", "32\n", "32\n", "64\n"},
+      row{"driver_override", "vfio-pci\n", "(null)\n", "(null)\n"},
+      row{"local_cpus", "1\n", "1\n", "1\n"}, row{"local_cpulist", "0\n", "0\n", "0\n"},
+      row{"max_link_speed", "Unknown\n", "Unknown\n", "Unknown\n"},
+      row{"max_link_width", "255\n", "255\n", "255\n"},
+      row{"current_link_speed", "Unknown\n", "Unknown\n", "Unknown\n"},
+      row{"current_link_width", "0\n", "0\n", "0\n"});
+  INFO(file);
+  CHECK(text_of(devices / "0000:02:00.0" / file) == of_vfio);
+  CHECK(text_of(devices / "0000:02:00.1" / file) == of_nobody);
+  CHECK(text_of(devices / "0000:00:1c.0" / file) == of_other);
+  CHECK(text_of(devices / "0000:02:00.0/config").at(0x44) ==
+        static_cast<char>(PCI_PM_CTRL_NO_SOFT_RESET | 3));
+  check_links(tree.root());
+}
+
+TEST_CASE("the tree shows what has no hardware as Linux does") {
+  const sysfs_tree tree;
+  REQUIRE(errors_of(example(), tree.root()) == "");
+  const fs::path sys = tree.root() / "sys";
+  const std::string folder =
+      GENERATE("class/vfio/12", "class/misc/vfio", "class/iommu/dmar0", "class/vfio-dev/vfio0",
+               "bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001");
+  INFO(folder);
+  CHECK(text_of(sys / folder / "power/control") == "auto\n");
+  CHECK(text_of(sys / folder / "power/runtime_status") == "unsupported\n");
+  // No IOMMU translates for the group of a mediated device.
+  CHECK(text_of(sys / "kernel/iommu_groups/5/type") == "unknown\n");
+  CHECK(text_of(sys / "kernel/iommu_groups/5/name") == "vfio-noiommu\n");
+  CHECK(text_of(sys / "kernel/iommu_groups/12/type") == "DMA-FQ\n");
+  CHECK_FALSE(fs::exists(sys / "kernel/iommu_groups/12/name"));
+  CHECK(fs::file_size(sys / "bus/pci/resource_alignment") == 0);
 }
 
 TEST_CASE("the release and the options decide about device files and parameters") {

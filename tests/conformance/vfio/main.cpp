@@ -17,6 +17,7 @@
 #include "simulated_pair.hpp"
 #include "support/real_system.hpp"
 #include "support/sim_system.hpp"
+#include "sysfs_view.hpp"
 #include "view.hpp"
 
 #include <kvm_vfio/native/host.hpp>
@@ -71,6 +72,7 @@ constexpr const char* usage =
     "                         on buses that can be reset, with the fixed sequences and the "
     "requests\n"
     "                         for information\n"
+    "  sysfs=1                compare only the files of /sys\n"
     "  corpus=FILE            compare the inputs of the corpus for this machine, too\n"
     "  topology=1             print the machine's topology for the corpus, and end\n"
     "Exit status: 0 no mismatch; 1 a mismatch; 2 it could not run; 77 this machine has no VFIO\n"
@@ -91,6 +93,7 @@ struct options {
   bool iommufd = true;
   bool fixed = true;
   bool functions = false;
+  bool sysfs = false;
   bool topology = false;
 };
 
@@ -122,6 +125,7 @@ options parse(int argc, char** argv) {
     else if (key == "simulator") o.simulator = value;
     else if (key == "fixed") o.fixed = n() != 0;
     else if (key == "functions") o.functions = n() != 0;
+    else if (key == "sysfs") o.sysfs = n() != 0;
     else if (key == "iommufd") o.iommufd = n() != 0;
     else if (key == "processor") o.machine.of = processor_of(value);
     else if (key == "corpus") o.corpus = value;
@@ -263,6 +267,15 @@ class comparison {
     }
     return differ;
   }
+  /// The simulator's view of /sys. It must be compared before a process opens a device, because
+  /// Linux then shows the device as no process has used it. \return the lines that differ
+  long sysfs_differs() {
+    const sysfs_result found = compare_sysfs(facts_, options_.machine, options_.simulator.empty());
+    sysfs += found.compared;
+    for (const std::string& line : found.differences)
+      std::printf("MISMATCH sysfs %s\n", line.c_str());
+    return static_cast<long>(found.differences.size());
+  }
   /// Calls that meet the limit on locked memory. \return the lines that differ
   long locked_memory_differs() {
     locked_memory_target on{.iommufd = facts_.has.iommufd, .spapr = facts_.has.spapr};
@@ -379,6 +392,7 @@ class comparison {
   long passthrough = 0;   ///< the lines of the VMM that were compared
   long locked = 0;        ///< the calls around the limit on locked memory that were compared
   long sizes = 0;         ///< the requests for information with all sizes that were compared
+  long sysfs = 0;         ///< the files of /sys that were compared
   long corpus = 0;        ///< the inputs of the corpus that were compared
   long corpus_calls = 0;  ///< the calls of these inputs that were compared
   long plugged = 0;       ///< the devices that the kernel let the VMM use and unplug
@@ -553,17 +567,18 @@ int run(const options& o) {
     return 77;
   }
   comparison c(o, std::move(found));
-  const bool all = o.fixed && !o.functions;
-  long mismatches = all ? c.scenarios_differ() : 0;
+  const bool fixed = o.fixed && !o.sysfs, all = fixed && !o.functions;
+  long mismatches = o.fixed || o.sysfs ? c.sysfs_differs() : 0;
   const auto go_on = [&] { return mismatches == 0 || o.keep_going; };
+  if (all && go_on()) mismatches += c.scenarios_differ();
   if (all && go_on()) mismatches += c.locked_memory_differs();
-  if (o.fixed && go_on()) mismatches += c.info_sizes_differ();
-  if (o.fixed && go_on()) mismatches += c.sequences_differ();
+  if (fixed && go_on()) mismatches += c.info_sizes_differ();
+  if (fixed && go_on()) mismatches += c.sequences_differ();
   if (all && go_on()) mismatches += c.two_processes_differ();
   if (all && go_on()) mismatches += c.no_iommu_differs();
   if (all && go_on()) mismatches += c.passthrough_differs();
   std::uint64_t seed = o.seed;
-  const long operations = o.functions ? 0 : o.operations;
+  const long operations = o.functions || o.sysfs ? 0 : o.operations;
   for (; c.operations < operations && (mismatches == 0 || o.keep_going) && mismatches < 10;
        ++seed) {
     std::vector<step> steps;
@@ -584,7 +599,7 @@ int run(const options& o) {
       "VFIO-LOCKSTEP kernel=%s profile=%s coherent=%d groups=%zu devices=%zu iommufd=%d "
       "seeds=%llu..%llu "
       "operations=%ld functions=%ld fixed=%ld noiommu=%ld passthrough=%ld locked=%ld sizes=%ld "
-      "plugged=%ld "
+      "plugged=%ld sysfs=%ld "
       "corpus=%ld corpus_calls=%ld "
       "combinations=%.1f%% mismatches=%ld "
       "seconds=%.1f\n",
@@ -592,7 +607,7 @@ int run(const options& o) {
       c.has().targets.size(), static_cast<int>(c.has().iommufd),
       static_cast<unsigned long long>(o.seed), static_cast<unsigned long long>(seed - 1),
       c.operations, c.functions, c.fixed, c.no_iommu, c.passthrough, c.locked, c.sizes, c.plugged,
-      c.corpus, c.corpus_calls, c.seen().percent(), mismatches, seconds.count());
+      c.sysfs, c.corpus, c.corpus_calls, c.seen().percent(), mismatches, seconds.count());
   if (mismatches != 0) return 1;
   if (operations < many) return 0;
   return c.seen().percent() >= static_cast<double>(o.percent) && c.seen().unlisted().empty() ? 0

@@ -51,7 +51,7 @@ class sysfs_view_writer {
     write_buses();
     for (const std::string& folder : all_.root_buses) {
       to_.file(folder + "/uevent", "", 0644);
-      write_power(to_, folder, "auto\n");
+      write_power(to_, folder);
     }
     for (const placed_bridge& b : all_.bridges) {
       write_bridge(to_, b);
@@ -97,7 +97,7 @@ class sysfs_view_writer {
       to_.file(folder + "/uevent", "", 0200);
     }
     to_.file("/sys/bus/pci/rescan", "", 0200);
-    to_.file("/sys/bus/pci/resource_alignment", "\n", 0644);
+    to_.file("/sys/bus/pci/resource_alignment", "", 0644);
     to_.folder("/sys/bus/pci/slots");
     write_driver("pci", "vfio-pci");
     for (const placed_device& d : all_.devices)
@@ -142,7 +142,7 @@ class sysfs_view_writer {
       to_.file(d.folder + "/remove", "", 0200);
       to_.link(d.folder + "/mdev_type", mdev_type);
       to_.link(std::string(mdev_type) + "/devices/" + spec.name, d.folder);
-      write_power(to_, d.folder, "auto\n");
+      write_power(to_, d.folder);
     } else {
       pci_files files(to_, d.folder, spec.pci, !spec.physical_function.empty());
       const bool on_pci = d.bus == std::string_view("pci");
@@ -213,15 +213,14 @@ class sysfs_view_writer {
     to_.folder(folder + "/devices");
     for (const placed_device& d : all_.devices)
       if (d.group == &g) to_.link(folder + "/devices/" + d.spec->name, d.folder);
-    // VFIO made the group, and gave it this name.
-    if (g.iommu.empty() || (!g.devices.empty() && g.devices[0].mediated))
-      to_.file(folder + "/name", "vfio-noiommu\n");
+    // VFIO made such a group, and gave it this name. No IOMMU translates for it.
+    const bool untranslated = g.iommu.empty() || (!g.devices.empty() && g.devices[0].mediated);
+    if (untranslated) to_.file(folder + "/name", "vfio-noiommu\n");
+    to_.file(folder + "/type", untranslated ? "unknown\n" : "DMA-FQ\n", 0644);
     if (g.iommu.empty()) {
-      to_.file(folder + "/type", "unknown\n", 0644);
       to_.file(folder + "/reserved_regions", "");
       return;
     }
-    to_.file(folder + "/type", "DMA-FQ\n", 0644);
     const auto found = std::find_if(machine_.iommus.begin(), machine_.iommus.end(),
                                     [&g](const iommu_spec& i) { return i.name == g.iommu; });
     std::vector<reserved_region> regions = found->reserved;
@@ -251,7 +250,7 @@ class sysfs_view_writer {
     to_.link(folder + "/subsystem", of_class);
     to_.link(of_class + folder.substr(folder.rfind('/')), folder);
     to_.file(folder + "/uevent", uevent, 0644);
-    write_power(to_, folder, "auto\n");
+    write_power(to_, folder);
   }
   void write_nodes() {
     to_.folder("/dev/vfio");

@@ -36,10 +36,12 @@ namespace kvm_vfio::sim::detail {
   std::snprintf(text, sizeof text, "%o", n);
   return text;
 }
-/// Writes the folder `power`, which each device has.
-inline void write_power(tree_writer& to, const std::string& folder, const char* control) {
+/// Writes the folder `power`, which each device has. Linux does not put the devices to sleep that
+/// have no hardware.
+inline void write_power(tree_writer& to, const std::string& folder, const char* control = "auto\n",
+                        const char* status = "unsupported\n") {
   to.file(folder + "/power/control", control, 0644);
-  to.file(folder + "/power/runtime_status", "active\n");
+  to.file(folder + "/power/runtime_status", status);
 }
 
 /// Writes the files of one PCI function.
@@ -57,7 +59,8 @@ class pci_files {
   /// \param slot   the address of the function; empty: it is not a function of a PCI bus
   /// \param behind the number of the bus behind the function, which is a bridge; 0: no bridge
   void write(const std::string& driver, const std::string& slot, unsigned behind = 0) {
-    write_numbers();
+    sleeps_ = driver == "vfio-pci";
+    write_numbers(driver);
     const std::string alias = modalias();
     std::string uevent = driver.empty() ? "" : "DRIVER=" + driver + "\n";
     if (!slot.empty())
@@ -117,7 +120,13 @@ class pci_files {
   void decimal(const char* name, std::uint64_t n, mode_t mode = 0444) {
     file(name, std::to_string(n) + "\n", mode);
   }
-  void write_numbers() {
+  // The offset of the power management capability. 0: the function has none.
+  [[nodiscard]] std::size_t power_management() const {
+    for (const capability_spec& c : capabilities_)
+      if (!is_extended(c) && c.id == PCI_CAP_ID_PM) return c.offset;
+    return 0;
+  }
+  void write_numbers(const std::string& driver) {
     number("vendor", pci_.vendor, 4);
     number("device", pci_.device, 4);
     number("subsystem_vendor", pci_.subsystem_vendor, 4);
@@ -129,15 +138,22 @@ class pci_files {
     file("msi_bus", "1\n", 0644);
     file("ari_enabled", "0\n");
     file("broken_parity_status", "0\n", 0644);
-    file("d3cold_allowed", "1\n", 0644);
-    file("dma_mask_bits", "64\n");
-    file("consistent_dma_mask_bits", "64\n");
-    file("driver_override", "(null)\n", 0644);
-    file("power_state", "D0\n");
+    // The topology does not tell the processors of the host. One is enough for a program.
+    file("local_cpus", "1\n");
+    file("local_cpulist", "0\n");
+    file("d3cold_allowed", power_management() != 0 ? "1\n" : "0\n", 0644);
+    // PCI starts with 32 bits, and VFIO does not change them.
+    const char* const mask = driver == "other" ? "64\n" : "32\n";
+    file("dma_mask_bits", mask);
+    file("consistent_dma_mask_bits", mask);
+    file("driver_override", sleeps_ ? "vfio-pci\n" : "(null)\n", 0644);
+    file("power_state", sleeps_ && power_management() != 0 ? "D3hot\n" : "D0\n");
     if (pci_.class_code >> 8 == 0x0300) file("boot_vga", "0\n");
     file("remove", "", 0220);
     file("rescan", "", 0200);
-    write_power(to_, folder_, "on\n");
+    // vfio-pci lets a function sleep as long as no process has it open.
+    if (sleeps_) write_power(to_, folder_, "auto\n", "suspended\n");
+    else write_power(to_, folder_, "on\n", "active\n");
   }
   [[nodiscard]] std::string modalias() const {
     return "pci:v" + hex_digits(pci_.vendor, 8, true) + "d" + hex_digits(pci_.device, 8, true) +
@@ -154,6 +170,8 @@ class pci_files {
     // `pci_config` is the function after VFIO opened it. sysfs shows the function before.
     bytes[PCI_COMMAND] = static_cast<char>(pci_.command & 0xff);
     bytes[PCI_COMMAND + 1] = static_cast<char>(pci_.command >> 8);
+    if (const std::size_t at = power_management(); sleeps_ && at != 0)
+      bytes[at + PCI_PM_CTRL] = static_cast<char>(bytes[at + PCI_PM_CTRL] | 3);  // D3hot
     // The identity of a virtual function is in its physical function.
     if (is_virtual_) bytes.replace(PCI_VENDOR_ID, 4, 4, static_cast<char>(0xff));
     const auto bridge_to = [&bytes](unsigned bus, bool several_functions) {
@@ -188,15 +206,22 @@ class pci_files {
         add_line(lines, 0, 0, 0);
       } else if (bar.io) {
         add_line(lines, bar.address, bar.size, is_io | size_aligned | PCI_BASE_ADDRESS_SPACE_IO);
+        write_bar(i, bar);
       } else {
         std::uint64_t flags = is_memory | size_aligned;
         if (bar.is_64bit) flags |= is_64bit | PCI_BASE_ADDRESS_MEM_TYPE_64;
         if (bar.prefetchable) flags |= prefetch | PCI_BASE_ADDRESS_MEM_PREFETCH;
         add_line(lines, bar.address, bar.size, flags);
-        to_.zeros(folder_ + "/resource" + std::to_string(i), bar.size, 0600);
+        write_bar(i, bar);
       }
     }
     file("resource", lines);
+  }
+  // A prefetchable BAR has a second file, whose mapping combines writes.
+  void write_bar(std::size_t i, const bar_spec& bar) {
+    const std::string path = folder_ + "/resource" + std::to_string(i);
+    to_.zeros(path, bar.size, 0600);
+    if (bar.prefetchable) to_.zeros(path + "_wc", bar.size, 0600);
   }
   static void add_line(std::string& lines, std::uint64_t first, std::uint64_t size,
                        std::uint64_t flags) {
@@ -204,25 +229,26 @@ class pci_files {
     lines += "0x" + hex_digits(first, 16) + " 0x" + hex_digits(last, 16) + " 0x" +
              hex_digits(flags, 16) + "\n";
   }
-  // The speed and the width of the link, if the capability has them.
+  // The speed and the width of the link. A function that is a part of the root complex has no link.
   void write_link() {
     for (const capability_spec& c : capabilities_) {
       if (is_extended(c) || c.id != PCI_CAP_ID_EXP) continue;
-      write_link("max", dword_of(c, PCI_EXP_LNKCAP));
-      write_link("current", word_of(c, PCI_EXP_LNKSTA));
+      const unsigned type = (word_of(c, PCI_EXP_FLAGS) & PCI_EXP_FLAGS_TYPE) >> 4;
+      const bool links = type != PCI_EXP_TYPE_RC_END && type != PCI_EXP_TYPE_RC_EC;
+      const unsigned most = links ? dword_of(c, PCI_EXP_LNKCAP) : 0;
+      write_link("max", most, most == 0 ? 255 : width_of(most));
+      const unsigned now = links ? word_of(c, PCI_EXP_LNKSTA) : 0U;
+      write_link("current", now, width_of(now));
     }
   }
-  void write_link(const std::string& which, unsigned bits) {
-    constexpr std::array<const char*, 7> speeds{"",
-                                                "2.5 GT/s PCIe",
-                                                "5.0 GT/s PCIe",
-                                                "8.0 GT/s PCIe",
-                                                "16.0 GT/s PCIe",
-                                                "32.0 GT/s PCIe",
+  [[nodiscard]] static unsigned width_of(unsigned bits) { return (bits & PCI_EXP_LNKCAP_MLW) >> 4; }
+  void write_link(const std::string& which, unsigned bits, unsigned width) {
+    constexpr std::array<const char*, 7> speeds{"Unknown",       "2.5 GT/s PCIe",  "5.0 GT/s PCIe",
+                                                "8.0 GT/s PCIe", "16.0 GT/s PCIe", "32.0 GT/s PCIe",
                                                 "64.0 GT/s PCIe"};
-    const unsigned speed = bits & PCI_EXP_LNKCAP_SLS, width = (bits & PCI_EXP_LNKCAP_MLW) >> 4;
-    if (width == 0 || speed == 0 || speed >= speeds.size()) return;
-    file((which + "_link_speed").c_str(), std::string(speeds[speed]) + "\n");
+    const unsigned speed = bits & PCI_EXP_LNKCAP_SLS;
+    file((which + "_link_speed").c_str(),
+         std::string(speeds[speed < speeds.size() ? speed : 0]) + "\n");
     decimal((which + "_link_width").c_str(), width);
   }
   void write_sriov() {
@@ -240,6 +266,7 @@ class pci_files {
   std::string folder_;
   const pci_spec& pci_;
   bool is_virtual_;
+  bool sleeps_ = false;  // vfio-pci drives the function
   std::vector<capability_spec> capabilities_;
 };
 
