@@ -53,8 +53,10 @@ namespace kvm_vfio::sim {
 /// - VFIO's modules with their parameters in /sys/module.
 /// - the nodes below /dev, which are empty regular files.
 ///
-/// `config` has the registers of the function before a process opens the device. Files of BARs and
-/// ROMs have the size of the block, and need no space on the disk.
+/// `config` has the registers of the function before a process opens the device. A function that
+/// vfio-pci drives sleeps then, as on Linux with power management. Files of BARs and ROMs have the
+/// size of the block, and need no space on the disk. The host has one processor, because a topology
+/// does not tell how many there are.
 /// \param machine   the host
 /// \param directory the folder in which `sys` and `dev` are made. If the folder does not exist, it
 ///                  is made in its parent folder.
