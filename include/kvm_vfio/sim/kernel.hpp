@@ -13,7 +13,6 @@
 #include <kvm_vfio/lock.hpp>
 #include <kvm_vfio/profile.hpp>
 #include <kvm_vfio/result.hpp>
-#include <kvm_vfio/sim/iommu/tce_window.hpp>
 #include <kvm_vfio/sim/iommu_backend.hpp>  // IWYU pragma: export
 #include <kvm_vfio/sim/kvm/vm_requests.hpp>
 #include <kvm_vfio/sim/linux_release.hpp>  // IWYU pragma: export
