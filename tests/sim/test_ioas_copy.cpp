@@ -37,8 +37,9 @@ struct two_spaces : machine_under_test<> {
     return map_bytes(ioas, base + at * page, pages * page, first_byte + page_of_memory * page,
                      access);
   }
-  errc map_bytes(std::uint32_t ioas, std::uint64_t iova, std::uint64_t size, std::uint64_t address,
-                 std::uint32_t access = both) {
+  /// The struct that maps memory at a fixed address.
+  static u::iommu_ioas_map map_request(std::uint32_t ioas, std::uint64_t iova, std::uint64_t size,
+                                       std::uint64_t address, std::uint32_t access = both) {
     u::iommu_ioas_map c{};
     c.size = sizeof c;
     c.flags = access | u::map_fixed_iova;
@@ -46,17 +47,16 @@ struct two_spaces : machine_under_test<> {
     c.user_va = address;
     c.length = size;
     c.iova = iova;
+    return c;
+  }
+  errc map_bytes(std::uint32_t ioas, std::uint64_t iova, std::uint64_t size, std::uint64_t address,
+                 std::uint32_t access = both) {
+    u::iommu_ioas_map c = map_request(ioas, iova, size, address, access);
     return ioctl_at(iommufd, u::request_ioas_map, c);
   }
   /// The same, by another process.
   errc map_by(sim::process& caller, std::uint32_t ioas, std::uint64_t at, std::uint64_t pages) {
-    u::iommu_ioas_map c{};
-    c.size = sizeof c;
-    c.flags = both | u::map_fixed_iova;
-    c.ioas_id = ioas;
-    c.user_va = first_byte;
-    c.length = pages * page;
-    c.iova = base + at * page;
+    u::iommu_ioas_map c = map_request(ioas, base + at * page, pages * page, first_byte);
     return caller.ioctl(iommufd, u::request_ioas_map, reinterpret_cast<std::uintptr_t>(&c)).error();
   }
   errc unmap(std::uint32_t ioas, std::uint64_t at, std::uint64_t pages) {

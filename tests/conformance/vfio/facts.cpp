@@ -139,7 +139,7 @@ facts facts_of(sim::topology t, const circumstances& c, const equipment& e) {
   f.has.page = e.page;
   f.has.maps = f.has.page == 4096;
   // Where a device of another machine refuses a size, the host gets an external abort.
-  f.has.any_access = c.of == processor::x86;
+  f.has.any_access = c.cpu == processor::x86;
   // Sysfs does not tell whether QEMU's IOMMU enforces coherency and remaps interrupts.
   f.world.allow_unsafe_interrupts = c.unsafe;
   for (sim::iommu_spec& iommu : f.topology.iommus) {
@@ -153,19 +153,19 @@ facts facts_of(sim::topology t, const circumstances& c, const equipment& e) {
   f.has.suspends = e.suspends;
   f.world.device_files = f.has.iommufd;
   if (!e.huge_pages) f.world.huge_page = f.has.page;
-  if (c.of == processor::power) {
+  if (c.cpu == processor::power) {
     f.world.iommu = sim::iommu_kind::spapr;
     f.has.spapr = true;
     f.has.page = 4096;  // the IOMMU's
   }
   find_targets(f);
-  f.has.books = c.of == processor::x86;
+  f.has.books = c.cpu == processor::x86;
   return f;
 }
 
 facts facts_of_this_machine(const circumstances& c, equipment& e) {
   sim::topology t = topology_from_host(c.coherent);
-  if (c.of == processor::power) {
+  if (c.cpu == processor::power) {
     for (const sim::group_spec& g : t.groups)
       for (const sim::device_spec& d : g.devices)
         if (d.bound == sim::driver::vfio && d.pci.msi_vectors != 0)

@@ -32,11 +32,11 @@ inline constexpr processor own_processor = processor::arm64;
 
 /// What the caller knows of a machine, because neither sysfs nor a topology tells it.
 struct circumstances {
-  std::string profile = "7.3";   ///< the Linux release: 7.3, 6.12 or 6.1
-  bool coherent = false;         ///< the IOMMU enforces coherency
-  bool remap = false;            ///< the IOMMU remaps interrupts
-  bool unsafe = true;            ///< VFIO and iommufd allow unsafe interrupts
-  processor of = own_processor;  ///< the machine's
+  std::string profile = "7.3";    ///< the Linux release: 7.3, 6.12 or 6.1
+  bool coherent = false;          ///< the IOMMU enforces coherency
+  bool remap = false;             ///< the IOMMU remaps interrupts
+  bool unsafe = true;             ///< VFIO and iommufd allow unsafe interrupts
+  processor cpu = own_processor;  ///< the processor of the machine
 };
 
 /// What the running kernel tells outside of a topology.

@@ -7,8 +7,8 @@
 
 namespace vfio_lockstep {
 
-equipment equipment_of(bool iommufd, processor of) {
-  if (of == processor::power) return {.suspends = true, .huge_pages = false, .page = 65536};
+equipment equipment_of(bool iommufd, processor cpu) {
+  if (cpu == processor::power) return {.suspends = true, .huge_pages = false, .page = 65536};
   // The kernel with iommufd is built without huge pages, and it does not suspend devices.
   return {.iommufd = iommufd, .suspends = !iommufd, .huge_pages = !iommufd};
 }

@@ -21,8 +21,8 @@ struct known_machine {
 
 /// Returns what the kernels of these machines tell outside of a topology.
 /// \param iommufd whether it is the kernel with iommufd
-/// \param of the processor; only x86 has several kernels
-[[nodiscard]] equipment equipment_of(bool iommufd, processor of = processor::x86);
+/// \param cpu the processor; only x86 has several kernels
+[[nodiscard]] equipment equipment_of(bool iommufd, processor cpu = processor::x86);
 
 /// Returns the machines. The first byte of an input is the number of its machine in this list.
 [[nodiscard]] const std::vector<known_machine>& known_machines();

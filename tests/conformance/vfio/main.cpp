@@ -127,12 +127,12 @@ options parse(int argc, char** argv) {
     else if (key == "functions") o.functions = n() != 0;
     else if (key == "sysfs") o.sysfs = n() != 0;
     else if (key == "iommufd") o.iommufd = n() != 0;
-    else if (key == "processor") o.machine.of = processor_of(value);
+    else if (key == "processor") o.machine.cpu = processor_of(value);
     else if (key == "corpus") o.corpus = value;
     else if (key == "topology") o.topology = n() != 0;
     else throw std::runtime_error("unknown option: " + key);
   }
-  if (o.simulator.empty() && o.machine.of != own_processor)
+  if (o.simulator.empty() && o.machine.cpu != own_processor)
     throw std::runtime_error("processor= needs simulator=");
   if (o.machine.profile != "7.3" && o.machine.profile != "6.12" && o.machine.profile != "6.1")
     throw std::runtime_error("unknown profile: " + o.machine.profile);
@@ -142,7 +142,7 @@ options parse(int argc, char** argv) {
 /// The running kernel's machine, or one with the topology of a JSON file.
 facts find(const options& o, equipment& e) {
   if (o.simulator.empty()) return facts_of_this_machine(o.machine, e);
-  e = equipment_of(o.iommufd, o.machine.of);
+  e = equipment_of(o.iommufd, o.machine.cpu);
   return facts_of(read_topology(o.simulator), o.machine, e);
 }
 
